@@ -1,0 +1,71 @@
+"""Errors, classed by what the caller should do about them.
+
+::
+
+    StreamgageError
+    ├── ConfigError      stop: a person has to change something
+    ├── PoisonRecord     quarantine the record with its reason, and go on
+    ├── RetryableError   report it and be redelivered, or try again
+    └── DeliveryError    (producer) carries what was not delivered
+
+Each class, and each ``PoisonRecord``, has a ``code`` from a bounded set: it is also the metric dimension.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+from streamgage.records import UserRecord
+
+PoisonCode = Literal[
+    "bad_kpl_framing",  # a Kinesis record: broken protobuf, bad MD5, a key index that points nowhere
+    "unknown_format",  # a user record that is neither Avro single-object nor JSON
+    "unknown_schema",  # an Avro fingerprint that no schema of the pipeline has
+    "undecodable",  # truncated or malformed Avro or JSON, or bytes left over
+    "bad_value",  # NaN, infinity, or a number outside 38 digits
+    "bad_time",  # an event time outside the years 1970 to 9999
+    "future",  # later than arrival by more than max_future
+    "late",  # earlier than arrival by more than max_lateness
+    "bad_key",  # a rollup key that is too long to be stored
+]
+POISON_CODES: tuple[str, ...] = get_args(PoisonCode)
+
+
+class StreamgageError(Exception):
+    """The base of every error raised on purpose."""
+
+    code = "error"
+
+
+class ConfigError(StreamgageError):
+    """Something a person has to change; carries every problem found, not only the first."""
+
+    code = "config_error"
+
+    def __init__(self, *problems: str) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+class PoisonRecord(StreamgageError):
+    """A record that fails the same way on every delivery. Quarantine it and go on."""
+
+    def __init__(self, code: PoisonCode, reason: str) -> None:
+        self.code = code
+        self.reason = reason
+        super().__init__(f"{code}: {reason}")
+
+
+class RetryableError(StreamgageError):
+    """A failure that may pass: throttling, a timeout, no time left. Report it and be redelivered."""
+
+    code = "retryable"
+
+
+class DeliveryError(StreamgageError):
+    """Some user records were not delivered; ``undelivered`` holds each of them, in the order they were put."""
+
+    code = "undelivered"
+
+    def __init__(self, message: str, undelivered: Sequence[UserRecord]) -> None:
+        self.undelivered = tuple(undelivered)
+        super().__init__(message)

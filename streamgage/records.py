@@ -1,0 +1,30 @@
+"""Records: what a producer puts, and what Kinesis gives back."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class UserRecord:
+    """One event as a producer puts it: bytes and the key that chooses its shard.
+
+    ``explicit_hash_key`` (0 to 2**128 - 1), where given, chooses the shard in place of the partition key.
+    """
+
+    partition_key: str
+    data: bytes
+    explicit_hash_key: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRecord:
+    """One Kinesis record as a consumer reads it.
+
+    ``data`` is what was put: an aggregated record (KPL format) or a plain one. ``arrival_ms`` is Kinesis's
+    ApproximateArrivalTimestamp in ms since the epoch. Sequence numbers grow within a shard; they are not dense.
+    """
+
+    shard_id: str
+    sequence_number: int
+    partition_key: str
+    data: bytes
+    arrival_ms: int
