@@ -120,8 +120,10 @@ class AvroReader:
         try:
             event: Event = fastavro.schemaless_reader(stream, *schemas)
         except _DECODE_ERRORS as error:
+            # "… from <_io.BytesIO object at 0x7f…>": an address is not the same on every delivery.
+            what = str(error).partition(" from <")[0]
             raise PoisonRecord(
-                "undecodable", f"not an object of {self.reader.name}: {type(error).__name__}: {error}"
+                "undecodable", f"not an object of {self.reader.name}: {type(error).__name__}: {what}"
             ) from error
         if stream.tell() != len(data):
             raise PoisonRecord("undecodable", f"{len(data) - stream.tell()} bytes left over after the object")

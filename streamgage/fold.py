@@ -195,13 +195,14 @@ class _RollupPlan:
         self.rollup = rollup
         self.monoid: Monoid = compile_layout(rollup.layout)
         self.base_ms = _common_divisor(rollup.windows)
+        self._longest_label = max(rollup.windows, key=lambda each: len(each.label))
         self._measured = tuple((each.field, each.scale) for each in rollup.layout.fields)
         self._source = source
 
     def key_of(self, event: Event) -> tuple[Any, ...]:
         """Return the rollup's key of *event*. Raises: PoisonRecord ``bad_key``."""
         key = tuple(event[name] for name in self.rollup.key)
-        partition_of(self.rollup, self.rollup.windows[0], key)
+        partition_of(self.rollup, self._longest_label, key)  # then the key fits with each of the others
         return key
 
     def values_of(self, event: Event) -> list[int | None]:

@@ -87,7 +87,7 @@ def lane_of_key(shard_id: str, partition_key: str) -> str:
     """
     key = _escape(partition_key)
     if len(key.encode()) > _LANE_KEY_BYTES:
-        key = "sha256:" + hashlib.sha256(partition_key.encode()).hexdigest()
+        key = "%sha256:" + hashlib.sha256(partition_key.encode()).hexdigest()  # "%s" is in no escaped key
     return f"{shard_id}|{key}"
 
 

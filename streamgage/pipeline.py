@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from streamgage.avro import AvroReader, AvroSchema, Event
+from streamgage.durations import parse_duration
 from streamgage.limits import KINESIS_PARTITION_KEY_CHARS
 from streamgage.measures import FieldLayout, StateLayout
 from streamgage.records import UserRecord
@@ -83,7 +84,11 @@ class Rollup:
 
     def window_named(self, label: str) -> TumblingWindows | None:
         """Return the windows of this rollup that *label* (``"1h"``, ``"60m"``) names."""
-        return next((each for each in self.windows if each.label == label), None)
+        try:
+            size_ms = parse_duration(label)
+        except ValueError:
+            return None
+        return next((each for each in self.windows if each.size_ms == size_ms), None)
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,8 @@ def _source(table: "_Table", files: Files) -> Source | None:
     for numeric, scale in table.mapping("scale").items():
         if schema and numeric not in scales:
             table.problem(
-                f"scale.{numeric}", f"{numeric!r} is not a numeric field of the schema; these are: {_list(scales)}"
+                f"scale.{numeric}",
+                f"{numeric!r} is not a numeric field of the schema; these are: {_list(scales)}",
             )
         elif type(scale) is not int or not 0 <= scale <= _MAX_SCALE:
             table.problem(
@@ -328,7 +329,7 @@ class _Table:
         return name
 
     def no_other_keys(self) -> None:
-        for key in self._raw.keys() - self._seen:
+        for key in sorted(self._raw.keys() - self._seen):
             self.problem(key, f"unknown key{_nearest(key, self._seen)}")
 
 

@@ -1,0 +1,1 @@
+"""The template that deploys, and the bundle of the function."""

@@ -1,0 +1,94 @@
+"""The folder of a local stack: ``.streamgage`` holds its data, its logs and, while it runs, who it is."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from streamgage.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class StackInfo:
+    """A running stack, as ``stack.json`` describes it to every command. ``pids`` are by role."""
+
+    endpoints: dict[str, str]
+    region: str
+    stream: str
+    stream_arn: str
+    table: str
+    quarantine_url: str
+    failed_batches_bucket: str
+    pipeline: str
+    pids: dict[str, int] = field(default_factory=dict)
+
+
+class Home:
+    """Where a local stack keeps its things. Making one touches nothing."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self.info_file = self.root / "stack.json"
+        self.status_file = self.root / "mapping.status.json"
+        self.checkpoint_file = self.root / "data" / "checkpoints.json"
+        self.mapping_config_file = self.root / "mapping.json"
+        self.aws_data = self.root / "data" / "aws"
+        self.kinesis_data = self.root / "data" / "kinesis"
+        self.logs = self.root / "logs"
+        self.task_dir = self.root / "bundle"
+        self.runtime_dir = self.root / "runtime"
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> "Home":
+        """Return the home that STREAMGAGE_HOME names, else ``.streamgage`` in this folder."""
+        return cls(Path(environment.get("STREAMGAGE_HOME") or ".streamgage"))
+
+    def write_info(self, info: StackInfo) -> None:
+        """Say that the stack runs, and where."""
+        write_json(self.info_file, asdict(info))
+
+    def info(self) -> StackInfo:
+        """Return the running stack. Raises: ConfigError where none runs."""
+        raw = read_json(self.info_file)
+        if raw is None or not is_alive(raw["pids"].get("supervisor", 0)):
+            raise ConfigError(f"no stack is running in {self.root}. Start one: streamgage up")
+        return StackInfo(**raw)
+
+    def status(self) -> dict[str, Any]:
+        """Return what the mapping last said of itself; {} before it said anything."""
+        return read_json(self.status_file) or {}
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write *value*, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(path.suffix + ".partial")
+    partial.write_text(json.dumps(value, indent=1), encoding="utf-8")
+    partial.replace(path)
+
+
+def read_json(path: Path) -> Any:
+    """Return what is in *path*, or None where there is no such file or it is not whole."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether a process *pid* runs (a zombie does not)."""
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return True
+    return state != "Z"

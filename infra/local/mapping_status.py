@@ -1,0 +1,133 @@
+"""What a mapping process tells about itself: a small JSON file, replaced about once a second.
+
+``drained_to_ms`` is what a drain waits for: everything that was put before that instant is done. It is the earliest
+of: when the newest complete list of shards was asked for; and, for each shard that is not finished, when that
+GetRecords was asked for that found nothing more (no records, MillisBehindLatest 0) with nothing left undone. It is
+null while any shard is not caught up.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from infra.local.checkpoints import write_atomically
+from infra.local.esm import Discard, Invocation, ShardProgress, StreamMapping
+from infra.local.esm_response import Answered
+from infra.local.function_pool import Invoked
+from infra.local.mapping_config import ProcessConfig
+from infra.local.shard_reader import Read
+
+
+@dataclass(slots=True)
+class _Reading:
+    behind_ms: int | None = None
+    empty: bool = False
+    started_ms: int = 0
+    records: int = 0
+
+
+class StatusBoard:
+    """Collects the counters of a mapping process, and writes them down. Owned by the process's main thread."""
+
+    def __init__(self, config: ProcessConfig, *, started_ms: int) -> None:
+        self._config = config
+        self._started_ms = started_ms
+        self._readings: defaultdict[str, _Reading] = defaultdict(_Reading)
+        self._counters = dict.fromkeys(
+            ("invocations", "errors", "records_read", "records_invoked", "records_discarded", "cold_starts"),
+            0,
+        )
+        self._last_error: dict[str, Any] | None = None
+        self._was_caught_up = False
+        self.state = "running"
+        self.listed_ms: int | None = None
+        self.written_ms = 0
+
+    def note_read(self, read: Read) -> None:
+        """Take note of an answer of GetRecords."""
+        reading = self._readings[read.shard_id]
+        reading.behind_ms, reading.empty, reading.started_ms = (
+            read.behind_ms,
+            not read.records,
+            read.started_ms,
+        )
+        reading.records += len(read.records)
+        self._counters["records_read"] += len(read.records)
+
+    def note_invocation(self, invocation: Invocation, invoked: Invoked) -> None:
+        """Take note of an invocation's end."""
+        self._counters["invocations"] += 1
+        self._counters["records_invoked"] += len(invocation.records)
+        self._counters["cold_starts"] += invoked.init_ms is not None
+        if not isinstance(invoked.outcome, Answered):
+            self._counters["errors"] += 1
+            self.note_error(invoked.outcome.message, self.written_ms)
+
+    def note_discard(self, discard: Discard) -> None:
+        """Take note of a discard that was delivered."""
+        self._counters["records_discarded"] += len(discard.records)
+
+    def note_error(self, message: str, now_ms: int) -> None:
+        """Keep *message* as the last error."""
+        self._last_error = {"message": message[:2000], "at_ms": now_ms}
+
+    def stale(self, mapping: StreamMapping) -> bool:
+        """Return whether the shards have just all come to be caught up: someone may be waiting for that."""
+        caught_up = self._drained_to_ms(mapping, mapping.progress()) is not None
+        changed, self._was_caught_up = caught_up and not self._was_caught_up, caught_up
+        return changed
+
+    def write(
+        self,
+        mapping: StreamMapping,
+        progress: Mapping[str, ShardProgress],
+        *,
+        sandboxes: list[int],
+        now_ms: int,
+    ) -> None:
+        """Replace the status file."""
+        document = {
+            "state": self.state,
+            "as_of_ms": now_ms,
+            "started_ms": self._started_ms,
+            "drained_to_ms": self._drained_to_ms(mapping, progress),
+            "listed_ms": self.listed_ms,
+            "stream_arn": self._config.stream_arn,
+            "function": self._config.function.name,
+            "counters": self._counters,
+            "shards": {shard_id: self._shard(mapping, shard_id, kept) for shard_id, kept in progress.items()},
+            "sandboxes": sandboxes,
+            "last_error": self._last_error,
+        }
+        write_atomically(self._config.status_file, json.dumps(document, indent=1), durable=False)
+        self.written_ms = now_ms
+
+    def _shard(self, mapping: StreamMapping, shard_id: str, kept: ShardProgress) -> dict[str, Any]:
+        reading = self._readings[shard_id]
+        return {
+            "checkpoint": None if kept.sequence is None else str(kept.sequence),
+            "finished": kept.finished,
+            "caught_up": kept.finished or self._caught_up(mapping, shard_id),
+            "behind_ms": reading.behind_ms,
+            "undone": mapping.undone(shard_id),
+            "read_started_ms": reading.started_ms,
+            "records_read": reading.records,
+        }
+
+    def _caught_up(self, mapping: StreamMapping, shard_id: str) -> bool:
+        reading = self._readings[shard_id]
+        return reading.behind_ms == 0 and reading.empty and mapping.undone(shard_id) == 0
+
+    def _drained_to_ms(self, mapping: StreamMapping, progress: Mapping[str, ShardProgress]) -> int | None:
+        if self.listed_ms is None or not progress:
+            return None
+        instants = [self.listed_ms]
+        for shard_id, kept in progress.items():
+            if kept.finished:
+                continue
+            if not self._caught_up(mapping, shard_id):
+                return None
+            instants.append(self._readings[shard_id].started_ms)
+        return min(instants)

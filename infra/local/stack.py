@@ -1,0 +1,380 @@
+"""The local stack: start what the template describes, keep it running, stop it without leaving anything behind.
+
+Processes, all on loopback and each in a session of its own::
+
+    supervisor (`streamgage up`)
+    ├── aws        the emulator: DynamoDB, SQS, S3, CloudFormation
+    ├── kinesis    our Kinesis data plane
+    └── mapping    Lambda's event source mapping
+        └── sandboxes of the real Lambda runtime client, running the bundle
+"""
+
+import json
+import os
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from infra.aws.bundle import build_bundle
+from infra.local.children import Child, kill_group, wait_until
+from infra.local.dists import build_runtime_dir
+from infra.local.home import Home, StackInfo, is_alive, read_json, write_json
+from infra.local.template import (
+    REGION,
+    STACK_NAME,
+    LocalTemplate,
+    divide,
+    function_name,
+    resolve,
+    stream_arn,
+    stream_name,
+)
+from streamgage.errors import ConfigError
+
+LOOPBACK = "127.0.0.1"
+TEMPLATE = Path(__file__).parent.parent / "aws" / "template.yaml"
+_START_S = 30
+_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_DEFAULT_REGION": REGION}
+_EMULATED = "dynamodb,sqs,sns,s3,cloudformation,iam,sts,ssm,monitoring,events,kms"
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class StackOptions:
+    """What a person may choose of a local stack. Port 0 is any free one. ``parameters`` are the template's."""
+
+    home: Home
+    pipeline: Path
+    template: Path = TEMPLATE
+    aws_port: int = 4566
+    kinesis_port: int = 4567
+    parameters: Mapping[str, str] | None = None
+
+
+class Stack:
+    """A stack in this process's care: ``start``, then ``watch`` until told to stop, then ``stop``."""
+
+    def __init__(self, options: StackOptions, *, say: Say = lambda _: None) -> None:
+        self._options, self._home, self._say = options, options.home, say
+        self._children: dict[str, Child] = {}
+        self._info: StackInfo | None = None
+        self._ports: dict[str, int] = {}
+
+    @property
+    def info(self) -> StackInfo:
+        """The running stack."""
+        if self._info is None:
+            raise ConfigError("the stack is not started")
+        return self._info
+
+    def start(self) -> None:
+        """Start everything, or nothing.
+
+        Raises:
+            ConfigError: a stack runs here already, a port is taken, or the definition or template has problems.
+        """
+        end_leftovers(self._home)
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self) -> None:
+        home, options = self._home, self._options
+        self._say("building the bundle")
+        build_bundle(home.task_dir, options.pipeline)
+        build_runtime_dir(home.runtime_dir)
+        template = divide(options.template)
+        self._ports = {
+            "aws": _port(options.aws_port, "--port"),
+            "kinesis": _port(options.kinesis_port, "--kinesis-port"),
+        }
+        self._say(f"starting AWS on port {self._ports['aws']}, Kinesis on port {self._ports['kinesis']}")
+        self._start_aws()
+        self._start_kinesis()
+        self._await_http("aws", "/_ministack/health")
+        self._await_http("kinesis", "/health")
+        self._say("creating what the template describes")
+        outputs = _create_resources(self._client("cloudformation"), template, options.parameters or {})
+        for logical_id, properties in template.streams.items():
+            self._create_stream(stream_name(logical_id), resolve(properties, outputs))
+        self._write_mapping_config(template, outputs)
+        self._start_mapping()
+        (stream_id,) = template.streams
+        self._info = StackInfo(
+            endpoints={role: self._endpoint(role) for role in ("aws", "kinesis")},
+            region=REGION,
+            stream=stream_name(stream_id),
+            stream_arn=stream_arn(stream_id),
+            table=outputs["TableName"],
+            quarantine_url=outputs["QuarantineUrl"],
+            failed_batches_bucket=outputs["FailedBatchesBucket"],
+            pipeline=str(options.pipeline.resolve()),
+        )
+        self._write_info()
+
+    def watch(self, until: Callable[[], bool], *, poll_s: float = 0.2) -> None:
+        """Keep the stack running until *until* says so: what died is started again.
+
+        Raises:
+            ConfigError: the emulator died; its tables died with it.
+        """
+        while not until():
+            for name, start in (("kinesis", self._start_kinesis), ("mapping", self._start_mapping)):
+                child = self._children[name]
+                if child.has_ended():
+                    self._say(f"{name} ended with status {child.process.returncode}; starting it again")
+                    child.kill()
+                    start()
+                    self._write_info()
+            if self._children["aws"].has_ended():
+                raise ConfigError(
+                    f"the emulator ended by itself, and its tables with it; its log is {self._home.logs / 'aws.log'}"
+                )
+            time.sleep(poll_s)
+
+    def stop(self) -> None:
+        """Stop everything, in order; stream, tables and checkpoints are kept."""
+        for name in ("mapping", "kinesis", "aws"):
+            child = self._children.pop(name, None)
+            if child is not None:
+                self._say(f"stopping {name}")
+                child.stop()
+        self._home.info_file.unlink(missing_ok=True)
+        self._home.status_file.unlink(missing_ok=True)
+
+    def _start_aws(self) -> None:
+        data = self._home.aws_data
+        self._children["aws"] = Child.start(
+            "aws",
+            ["-m", "ministack"],
+            log=self._home.logs / "aws.log",
+            environment={
+                **_CREDENTIALS,
+                "BIND_HOST": LOOPBACK,
+                "MINISTACK_HOST": LOOPBACK,
+                "GATEWAY_PORT": str(self._ports["aws"]),
+                "SERVICES": _EMULATED,
+                "PERSIST_STATE": "1",
+                "STATE_DIR": str(data),
+                "S3_PERSIST": "1",
+                "S3_DATA_DIR": str(data / "s3"),
+                "LOG_LEVEL": "WARNING",
+            },
+        )
+
+    def _start_kinesis(self) -> None:
+        self._children["kinesis"] = Child.start(
+            "kinesis",
+            [
+                "-m",
+                "infra.local.kinesis",
+                "--port",
+                str(self._ports["kinesis"]),
+                "--data",
+                str(self._home.kinesis_data),
+            ],
+            log=self._home.logs / "kinesis.log",
+            environment={},
+        )
+
+    def _start_mapping(self) -> None:
+        self._children["mapping"] = Child.start(
+            "mapping",
+            ["-m", "infra.local.mapping", "--config", str(self._home.mapping_config_file)],
+            log=self._home.logs / "mapping.log",
+            environment=_CREDENTIALS,
+        )
+
+    def _endpoint(self, role: str) -> str:
+        return f"http://{LOOPBACK}:{self._ports[role]}"
+
+    def _client(self, service: str, role: str = "aws") -> Any:
+        return local_client(service, self._endpoint(role))
+
+    def _await_http(self, role: str, path: str) -> None:
+        child, url = self._children[role], self._endpoint(role) + path
+
+        def answers() -> bool:
+            if child.has_ended():
+                raise ConfigError(
+                    f"{role} did not start; the end of its log:\n{_tail(self._home.logs / (role + '.log'))}"
+                )
+            try:
+                with urllib.request.urlopen(url, timeout=1) as answer:  # noqa: S310 - our own loopback address
+                    return bool(answer.status == 200)
+            except (urllib.error.URLError, OSError):
+                return False
+
+        wait_until(answers, seconds=_START_S, what=f"{role} on {url}")
+
+    def _create_stream(self, name: str, properties: Mapping[str, Any]) -> None:
+        client = self._client("kinesis", "kinesis")
+        try:
+            client.create_stream(StreamName=name, ShardCount=int(properties.get("ShardCount", 1)))
+        except client.exceptions.ResourceInUseException:
+            return  # kept from the last time, with its records
+        hours = int(properties.get("RetentionPeriodHours", 24))
+        if hours > 24:
+            client.increase_stream_retention_period(StreamName=name, RetentionPeriodHours=hours)
+
+    def _write_mapping_config(self, template: LocalTemplate, outputs: Mapping[str, str]) -> None:
+        (mapping,) = template.mappings.values()
+        ((logical_id, function),) = template.functions.items()
+        function = _numbers(resolve(function, outputs))
+        home = self._home
+        write_json(
+            home.mapping_config_file,
+            {
+                "stream_arn": mapping["EventSourceArn"],
+                "kinesis_endpoint": self._endpoint("kinesis"),
+                "endpoint": self._endpoint("aws"),
+                "mapping": _numbers(resolve(mapping, outputs)),
+                "function": {
+                    "name": function_name(logical_id),
+                    "handler": function["Handler"],
+                    "task_dir": str(home.task_dir),
+                    "runtime_dir": str(home.runtime_dir),
+                    "timeout_s": function["Timeout"],
+                    "memory_mb": function["MemorySize"],
+                    "log_file": str(home.logs / "function.log"),
+                    "env": {
+                        "AWS_ENDPOINT_URL": self._endpoint("aws"),
+                        **{key: str(value) for key, value in function["Environment"]["Variables"].items()},
+                    },
+                },
+                "checkpoint_file": str(home.checkpoint_file),
+                "status_file": str(home.status_file),
+            },
+        )
+
+    def _write_info(self) -> None:
+        pids = {"supervisor": os.getpid(), **{name: child.pid for name, child in self._children.items()}}
+        self._info = StackInfo(
+            **{**{key: getattr(self.info, key) for key in StackInfo.__slots__}, "pids": pids}
+        )
+        self._home.write_info(self._info)
+
+
+def local_client(service: str, endpoint: str) -> Any:
+    """Return a boto3 client of a service at a loopback *endpoint*, with credentials that nobody checks."""
+    return boto3.client(
+        service,
+        endpoint_url=endpoint,
+        region_name=REGION,
+        aws_access_key_id="local",
+        aws_secret_access_key="local",  # noqa: S106 - nobody checks it
+        config=Config(retries={"mode": "standard", "max_attempts": 3}),
+    )
+
+
+def end_leftovers(home: Home) -> None:
+    """End what a killed supervisor left running. Raises: ConfigError where the stack is alive."""
+    raw = read_json(home.info_file)
+    if raw is None:
+        return
+    if is_alive(raw["pids"].get("supervisor", 0)):
+        raise ConfigError(
+            f"a stack is running in {home.root} already (pid {raw['pids']['supervisor']}). See it: streamgage status. "
+            "Stop it: streamgage down"
+        )
+    for pid in raw["pids"].values():
+        if _is_ours(pid):
+            kill_group(pid)
+    home.info_file.unlink(missing_ok=True)
+
+
+def _is_ours(pid: int) -> bool:
+    """Tell whether *pid* still is one of our children: the number may have gone to a stranger."""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return any(name in command for name in (b"ministack", b"infra.local.kinesis", b"infra.local.mapping"))
+
+
+def _create_resources(client: Any, template: LocalTemplate, parameters: Mapping[str, str]) -> dict[str, str]:
+    """Create or update the stack in the emulator's CloudFormation; return its outputs."""
+    known = template.cloudformation.get("Parameters", {})
+    wrong = [
+        f"the template has no parameter {name!r}; it has: {', '.join(known)}"
+        for name in parameters
+        if name not in known
+    ]
+    if wrong:
+        raise ConfigError(*wrong)
+    arguments = {
+        "StackName": STACK_NAME,
+        "TemplateBody": json.dumps(template.cloudformation),
+        "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+        "Capabilities": ["CAPABILITY_IAM"],
+    }
+    try:
+        client.create_stack(**arguments)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "AlreadyExistsException":
+            raise ConfigError(f"CloudFormation refuses the template: {error}") from error
+        try:
+            client.update_stack(**arguments)
+        except ClientError as refused:
+            if "No updates" not in str(refused):
+                raise ConfigError(f"CloudFormation refuses the template: {refused}") from refused
+
+    stack: dict[str, Any] = {}
+
+    def settled() -> bool:
+        stack.update(client.describe_stacks(StackName=STACK_NAME)["Stacks"][0])
+        return not stack["StackStatus"].endswith("IN_PROGRESS")
+
+    wait_until(settled, seconds=_START_S, what="CloudFormation")
+    if stack["StackStatus"] not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
+        raise ConfigError(
+            f"CloudFormation: {stack['StackStatus']}: {stack.get('StackStatusReason', 'no reason given')}"
+        )
+    return {each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs", [])}
+
+
+def _numbers(value: Any) -> Any:
+    """Return *value* with the numbers that CloudFormation gave out as text made numbers again."""
+    if isinstance(value, dict):
+        return {key: each if key == "Variables" else _numbers(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_numbers(each) for each in value]
+    return int(value) if isinstance(value, str) and value.lstrip("-").isdecimal() else value
+
+
+def _port(wanted: int, option: str) -> int:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, wanted))
+        except OSError as error:
+            raise ConfigError(
+                f"port {wanted} of {LOOPBACK} is taken ({error.strerror}). Choose another: {option} 14566, "
+                f"or any free one: {option} 0"
+            ) from error
+        return int(probe.getsockname()[1])
+
+
+def _tail(log: Path, lines: int = 8) -> str:
+    try:
+        return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+    except OSError:
+        return f"(no log at {log})"
+
+
+def say_on_stderr(text: str) -> None:
+    """Tell a person what is going on."""
+    print(f"streamgage: {text}", file=sys.stderr, flush=True)
