@@ -1,0 +1,1 @@
+"""Everything that sends: batching, importers, simulators, and their command line."""

@@ -1,0 +1,1 @@
+"""Readers of files: each yields rows, and says of every row it cannot use why."""

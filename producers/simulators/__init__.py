@@ -1,0 +1,1 @@
+"""Seeded telemetry, and the totals that it adds up to."""

@@ -1,0 +1,175 @@
+"""What a pipeline should answer for known events: an oracle, written without anything the pipeline computes with.
+
+No fold, no measures, no scaling of theirs: dictionaries, ``decimal``, and a loop over the windows of every event.
+"""
+
+import json
+from dataclasses import dataclass, field
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+from pathlib import Path
+from typing import Any
+
+from streamgage.avro import Event
+from streamgage.errors import ConfigError
+from streamgage.pipeline import Pipeline
+
+_EXACT = Context(prec=200, rounding=ROUND_HALF_EVEN)
+
+Row = tuple[tuple[str, ...], str, int]
+"""(key in the order of the rollup's, as text; window label; window start in ms)."""
+
+
+@dataclass(slots=True)
+class FieldTotals:
+    """The totals of one field's values, nulls left out. ``first`` and ``last`` are by event time.
+
+    Of events at the same time, first is the first that was generated, last the last.
+    """
+
+    count: int = 0
+    sum: Decimal = Decimal(0)
+    min: Decimal | None = None
+    max: Decimal | None = None
+    first: Decimal | None = None
+    last: Decimal | None = None
+    first_ms: int = 0
+    last_ms: int = 0
+
+
+@dataclass(slots=True)
+class WindowTotals:
+    """The totals of one key in one window."""
+
+    events: int = 0
+    fields: dict[str, FieldTotals] = field(default_factory=dict)
+
+
+Totals = dict[str, dict[Row, WindowTotals]]
+
+
+class Tally:
+    """Counts events as they are generated. ``totals`` holds, by rollup, the row of each key and window."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.totals: Totals = {name: {} for name in pipeline.rollups}
+        self._time = {name: source.event_time for name, source in pipeline.sources.items()}
+        self._plans: dict[str, list[_Plan]] = {name: [] for name in pipeline.sources}
+        for rollup in pipeline.rollups.values():
+            scales = pipeline.sources[rollup.source].scales
+            windows = [(each.label, each.size_ms) for each in rollup.windows]
+            steps = [(name, Decimal(1).scaleb(-scales[name])) for name in rollup.measures]
+            self._plans[rollup.source].append(_Plan(self.totals[rollup.name], rollup.key, windows, steps))
+
+    def add(self, source: str, event: Event) -> None:
+        """Count *event* of *source* in each of its rollups and windows."""
+        ts: int = event[self._time[source]]
+        for plan in self._plans[source]:
+            plan.add(event, ts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    rows: dict[Row, WindowTotals]
+    key: tuple[str, ...]
+    windows: list[tuple[str, int]]
+    steps: list[tuple[str, Decimal]]  # each measured field, and the smallest difference that is kept of it
+
+    def add(self, event: Event, ts: int) -> None:
+        key = tuple(_key_text(event[name]) for name in self.key)
+        values = [
+            (name, None if event.get(name) is None else _exact(event[name], step))
+            for name, step in self.steps
+        ]
+        for label, size_ms in self.windows:
+            row = (key, label, ts // size_ms * size_ms)
+            totals = self.rows.get(row)
+            if totals is None:
+                totals = self.rows[row] = WindowTotals(0, {name: FieldTotals() for name, _ in self.steps})
+            totals.events += 1
+            for name, value in values:
+                if value is not None:
+                    _count(totals.fields[name], value, ts)
+
+
+def _count(totals: FieldTotals, value: Decimal, ts: int) -> None:
+    if totals.min is None or value < totals.min:
+        totals.min = value
+    if totals.max is None or value > totals.max:
+        totals.max = value
+    if totals.first is None or ts < totals.first_ms:
+        totals.first, totals.first_ms = value, ts
+    if totals.last is None or ts >= totals.last_ms:
+        totals.last, totals.last_ms = value, ts
+    totals.count += 1
+    totals.sum = _EXACT.add(totals.sum, value)
+
+
+def _exact(value: float, step: Decimal) -> Decimal:
+    # The shortest decimal that reads back as the float: what its sender wrote.
+    return Decimal(repr(value)).quantize(step, context=_EXACT)
+
+
+def _key_text(value: object) -> str:
+    return json.dumps(value) if isinstance(value, bool) else str(value)
+
+
+def write_totals(totals: Totals, path: Path) -> None:
+    """Write *totals* as JSON; numbers that must stay exact are texts. Raises: ConfigError, *path* is not writable."""
+    document = {
+        rollup: [
+            {
+                "key": list(key),
+                "window": label,
+                "start_ms": start_ms,
+                "events": each.events,
+                "fields": {name: _encode(totals_of) for name, totals_of in each.fields.items()},
+            }
+            for (key, label, start_ms), each in sorted(rows.items())
+        ]
+        for rollup, rows in totals.items()
+    }
+    try:
+        path.write_text(json.dumps(document), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def read_totals(path: Path) -> Totals:
+    """Return what ``write_totals`` wrote. Raises: ConfigError, it is not there or something else."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            rollup: {
+                (tuple(row["key"]), row["window"], row["start_ms"]): WindowTotals(
+                    row["events"], {name: _decode(each) for name, each in row["fields"].items()}
+                )
+                for row in rows
+            }
+            for rollup, rows in document.items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
+        raise ConfigError(f"{path}: not a file of totals ({type(error).__name__}: {error})") from error
+
+
+_DECIMALS = ("sum", "min", "max", "first", "last")
+
+
+def _encode(totals: FieldTotals) -> dict[str, Any]:
+    texts = {
+        name: None if (value := getattr(totals, name)) is None else format(value, "f") for name in _DECIMALS
+    }
+    return {"count": totals.count, **texts, "first_ms": totals.first_ms, "last_ms": totals.last_ms}
+
+
+def _decode(raw: dict[str, Any]) -> FieldTotals:
+    decimals = {name: None if raw[name] is None else Decimal(raw[name]) for name in _DECIMALS}
+    return FieldTotals(
+        count=raw["count"],
+        sum=Decimal(raw["sum"]),
+        min=decimals["min"],
+        max=decimals["max"],
+        first=decimals["first"],
+        last=decimals["last"],
+        first_ms=raw["first_ms"],
+        last_ms=raw["last_ms"],
+    )

@@ -1,0 +1,114 @@
+"""Where to send: the stack that runs in this folder, or a stream that was named."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from streamgage.errors import ConfigError, RetryableError
+
+if TYPE_CHECKING:
+    from producers.client import Producer
+
+_HOME_VARIABLE = "STREAMGAGE_HOME"
+_FOLDER = ".streamgage"
+_STACK = "stack.json"
+_LOCAL_KEY = "streamgage"  # the local stack takes any credentials; a fresh machine has none
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One stream. ``endpoint_url`` and ``region`` are boto3's own where None; ``local`` is a stack on this machine."""
+
+    stream: str
+    endpoint_url: str | None = None
+    region: str | None = None
+    local: bool = False
+
+    def __str__(self) -> str:
+        return f"stream {self.stream} " + (f"at {self.endpoint_url}" if self.endpoint_url else "on AWS")
+
+
+def find_target(
+    *,
+    stream: str | None,
+    endpoint_url: str | None,
+    region: str | None,
+    environ: Mapping[str, str],
+    folder: Path,
+) -> Target:
+    """Return the stream to send to.
+
+    With no name, or the name of the running stack's own stream, it is that stack's. Any other name, or an endpoint, is
+    not the stack's: boto3 finds what is not given here.
+
+    Raises:
+        ConfigError: no stack runs and none was named, or its file is damaged.
+    """
+    path = _stack_file(environ, folder)
+    stack = _read_stack(path) if path else None
+    if endpoint_url is None and stack is not None and stream in (None, stack.stream):
+        return Target(stack.stream, stack.endpoint_url, region or stack.region, local=True)
+    if stream is not None:
+        return Target(stream, endpoint_url, region)
+    if endpoint_url is not None:
+        raise ConfigError(f"which stream at {endpoint_url}? Name it with --stream NAME")
+    raise ConfigError(
+        "no stack is running here: start one with `streamgage up`, or name a stream with --stream NAME"
+    )
+
+
+def open_producer(target: Target) -> "Producer":
+    """Return a producer for *target*. Raises: ConfigError, also where nothing answers."""
+    import random  # noqa: PLC0415 - boto3 and what it needs take a second: --help has no use for them
+
+    import boto3  # noqa: PLC0415 - the same
+
+    from producers.client import Producer, ProducerConfig  # noqa: PLC0415 - the same
+    from producers.kinesis import BotoKinesis, SystemClock, client_config, connect  # noqa: PLC0415 - the same
+
+    try:
+        if not target.local:
+            return connect(target.stream, endpoint_url=target.endpoint_url, region=target.region)
+        config = ProducerConfig()
+        client = boto3.client(
+            "kinesis",
+            endpoint_url=target.endpoint_url,
+            region_name=target.region,
+            aws_access_key_id=_LOCAL_KEY,
+            aws_secret_access_key=_LOCAL_KEY,
+            config=client_config(config.concurrency),
+        )
+        return Producer(
+            BotoKinesis(client, target.stream), clock=SystemClock(), rng=random.SystemRandom(), config=config
+        )
+    except RetryableError as error:
+        hint = ". Is the stack running? See `streamgage status`" if target.local else ""
+        raise ConfigError(f"{target} does not answer: {error}{hint}") from error
+
+
+def _stack_file(environ: Mapping[str, str], folder: Path) -> Path | None:
+    home = environ.get(_HOME_VARIABLE)
+    if home:
+        path = Path(home) / _STACK
+        return path if path.is_file() else None
+    for parent in (folder, *folder.parents):
+        path = parent / _FOLDER / _STACK
+        if path.is_file():
+            return path
+    return None
+
+
+def _read_stack(path: Path) -> Target:
+    try:
+        raw: Any = json.loads(path.read_text(encoding="utf-8"))
+        values = (raw["stream"], raw["endpoints"]["kinesis"], raw.get("region"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"{path}: does not describe a running stack ({type(error).__name__}: {error}). "
+            "Start it again: `streamgage down`, then `streamgage up`"
+        ) from error
+    if not all(isinstance(each, str) for each in values[:2]):
+        raise ConfigError(f"{path}: stream and endpoints.kinesis must be texts")
+    return Target(*values, local=True)
