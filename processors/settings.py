@@ -1,0 +1,58 @@
+"""The aggregate function's configuration: one value a process, from the environment, all problems at once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from streamgage.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the template sets. A test compares the names with the template's.
+
+    ``lanes`` is "shard" where the mapping's ParallelizationFactor is 1, else "partition_key". ``client`` is how AWS is
+    called: "lean", or "boto3" for what the lean client lacks (a proxy, http to another machine). See docs/adr/0006.
+    """
+
+    table: str
+    quarantine_url: str
+    pipeline: str
+    lanes: str
+    write_concurrency: int
+    client: str = "lean"
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> "Settings":
+        """Return the settings in *environment*. Raises: ConfigError with every problem."""
+        problems: list[str] = []
+
+        def text(name: str, default: str = "") -> str:
+            value = environment.get(name, default)
+            if not value:
+                problems.append(f"{name} is not set")
+            return value
+
+        def one_of(name: str, *choices: str) -> str:
+            value = environment.get(name, choices[0])
+            if value not in choices:
+                problems.append(f"{name} is {value!r}; it is one of {', '.join(choices)}")
+            return value
+
+        def number(name: str, default: int, low: int, high: int) -> int:
+            value = environment.get(name, str(default))
+            if not value.isdecimal() or not low <= int(value) <= high:
+                problems.append(f"{name} is {value!r}; it is a whole number from {low} to {high}")
+                return default
+            return int(value)
+
+        settings = cls(
+            table=text("STREAMGAGE_TABLE"),
+            quarantine_url=text("STREAMGAGE_QUARANTINE_URL"),
+            pipeline=text("STREAMGAGE_PIPELINE", "pipeline.toml"),
+            lanes=one_of("STREAMGAGE_LANES", "shard", "partition_key"),
+            write_concurrency=number("STREAMGAGE_WRITE_CONCURRENCY", 16, 1, 64),
+            client=one_of("STREAMGAGE_CLIENT", "lean", "boto3"),
+        )
+        if problems:
+            raise ConfigError(*problems)
+        return settings

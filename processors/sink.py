@@ -1,0 +1,204 @@
+"""The fenced sink: each contribution counts once in its item, whatever Lambda does to the batch.
+
+Invariant of every item: *state = fold of every contribution in its lane with sequence number ≤ fence*. A batch adds only
+what lies beyond the fence, and writes on the condition that the fence is still the one it read. One plain conditional
+write a (key, window, batch); no transaction, no token, no hash of the batch. See docs/delivery-semantics.md.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from streamgage.errors import ConfigError, RetryableError, StreamgageError
+from streamgage.fold import Contributions
+from streamgage.items import ItemKey, StoredItem
+from streamgage.limits import DYNAMODB_BATCH_GET_KEYS
+from streamgage.measures import State, compile_layout
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+class FenceMovedError(StreamgageError):
+    """A conditional write met another fence than it expected. ``current`` is the item that stands there now."""
+
+    code = "fence_moved"
+
+    def __init__(self, current: StoredItem | None) -> None:
+        self.current = current
+        super().__init__(f"the fence is {current.fence if current else 'absent'}")
+
+
+class ItemStore(Protocol):
+    """Where items are kept. Called from several threads at once."""
+
+    def get(self, keys: Sequence[ItemKey]) -> Mapping[ItemKey, StoredItem]:
+        """Return those of *keys* (at most 100) that exist, as the last completed write left them.
+
+        Raises:
+            RetryableError: throttled, unreachable or timed out.
+        """
+
+    def put(self, key: ItemKey, item: StoredItem, *, expected_fence: int | None) -> None:
+        """Write *item* if the one that stands there has *expected_fence*, or if none does and it is None.
+
+        Raises:
+            FenceMovedError: another fence stands there; nothing was written.
+            RetryableError: it may or may not have been written.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class SinkLimits:
+    """How much the sink does at once, and when it gives up.
+
+    ``margin_ms`` is kept of the invocation's time for the answer: no call begins with less. An item is tried
+    ``write_attempts`` times when other writers keep moving its fence. ``cached_items`` bounds what is remembered.
+    """
+
+    concurrency: int = 16
+    margin_ms: int = 2_000
+    write_attempts: int = 20
+    cached_items: int = 50_000
+
+
+@dataclass(slots=True)
+class Applied:
+    """What became of a batch: the lowest sequence number that is not durable in all its items, or None."""
+
+    failed_from: int | None = None
+    items: int = 0
+    writes: int = 0
+    conflicts: int = 0
+    already_applied: int = 0
+    reads: int = 0
+    errors: list[str] = field(default_factory=list)
+
+
+class AggregateSink:
+    """Apply contributions to items. Keeps the items it wrote, so that a warm batch reads little.
+
+    A stale memory costs a conflict, never an event: the fence decides. One ``apply`` at a time.
+    """
+
+    def __init__(
+        self, store: ItemStore, *, now_s: Callable[[], int], limits: SinkLimits | None = None
+    ) -> None:
+        self._store = store
+        self._now_s = now_s
+        self._limits = limits or SinkLimits()
+        self._known: OrderedDict[ItemKey, StoredItem | None] = OrderedDict()
+        self._pool = (
+            ThreadPoolExecutor(self._limits.concurrency, thread_name_prefix="sink")
+            if self._limits.concurrency > 1
+            else None
+        )
+
+    def apply(self, items: Mapping[ItemKey, Contributions], *, remaining_ms: Callable[[], int]) -> Applied:
+        """Make every contribution durable, or say from which sequence number on some are not.
+
+        *remaining_ms* tells how much of the invocation is left. Applying a batch again, cut anywhere, changes nothing.
+
+        Raises:
+            ConfigError: an item was written by another layout of the same rollup; a person has to decide.
+        """
+        applied = Applied(items=len(items))
+        unknown = [key for key in items if key not in self._known]
+        chunks = [
+            unknown[start : start + DYNAMODB_BATCH_GET_KEYS]
+            for start in range(0, len(unknown), DYNAMODB_BATCH_GET_KEYS)
+        ]
+        applied.reads = len(chunks)
+        self._each(lambda chunk: self._read(chunk, remaining_ms), chunks)
+        for outcome in self._each(lambda each: self._apply_item(*each, remaining_ms), items.items()):
+            applied.writes += outcome.writes
+            applied.conflicts += outcome.conflicts
+            applied.already_applied += outcome.already_applied
+            if outcome.failed_from is not None:
+                applied.errors += outcome.errors
+                if applied.failed_from is None or outcome.failed_from < applied.failed_from:
+                    applied.failed_from = outcome.failed_from
+        while len(self._known) > self._limits.cached_items:
+            self._known.popitem(last=False)
+        return applied
+
+    def _each(self, work: Callable[[In], Out], inputs: Iterable[In]) -> list[Out]:
+        return list(self._pool.map(work, inputs)) if self._pool else [work(each) for each in inputs]
+
+    def _read(self, keys: Sequence[ItemKey], remaining_ms: Callable[[], int]) -> None:
+        """Remember what *keys* hold. A read that fails only costs a conflict later."""
+        if remaining_ms() < self._limits.margin_ms:
+            return
+        try:
+            found = self._store.get(keys)
+        except RetryableError:
+            return
+        for key in keys:
+            self._known[key] = found.get(key)
+
+    def _apply_item(
+        self, key: ItemKey, contributions: Contributions, remaining_ms: Callable[[], int]
+    ) -> Applied:
+        outcome = Applied()
+        known, fresh = self._known.get(key), contributions.parts
+        for _ in range(self._limits.write_attempts):
+            fresh = (
+                contributions.parts
+                if known is None
+                else [part for part in contributions.parts if part[0] > known.fence]
+            )
+            if not fresh:
+                outcome.already_applied += outcome.writes == 0
+                self._remember(key, known)
+                return outcome
+            if remaining_ms() < self._limits.margin_ms:
+                return _failed(outcome, fresh, "no time left in this invocation")
+            item = self._merged(key, known, fresh, contributions)
+            try:
+                outcome.writes += 1
+                self._store.put(key, item, expected_fence=None if known is None else known.fence)
+            except FenceMovedError as moved:
+                outcome.conflicts += 1
+                known = moved.current
+            except RetryableError as error:
+                self._known.pop(key, None)
+                return _failed(outcome, fresh, str(error))
+            else:
+                self._remember(key, item)
+                return outcome
+        self._known.pop(key, None)
+        return _failed(outcome, fresh, f"its fence moved {self._limits.write_attempts} times")
+
+    def _merged(
+        self,
+        key: ItemKey,
+        known: StoredItem | None,
+        fresh: list[tuple[int, State]],
+        contributions: Contributions,
+    ) -> StoredItem:
+        rollup = contributions.rollup
+        layout = rollup.layout.text
+        if known is not None and known.layout != layout:
+            raise ConfigError(
+                f"{key.pk} {key.sk} was written with measures {known.layout!r}, rollup {rollup.name} now has {layout!r}. "
+                f"Set generation = {rollup.generation + 1} in pipeline.toml: it starts afresh beside the old one"
+            )
+        monoid = compile_layout(rollup.layout)
+        state = monoid.identity()
+        if known is not None:
+            monoid.merge(state, known.state)
+        for _, part in fresh:
+            monoid.merge(state, part)
+        return StoredItem(fresh[-1][0], layout, state, self._now_s() + rollup.keep_ms // 1000)
+
+    def _remember(self, key: ItemKey, item: StoredItem | None) -> None:
+        self._known[key] = item
+        self._known.move_to_end(key)
+
+
+def _failed(outcome: Applied, parts: list[tuple[int, State]], error: str) -> Applied:
+    outcome.failed_from = parts[0][0]
+    outcome.errors.append(error)
+    return outcome

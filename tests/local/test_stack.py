@@ -1,0 +1,345 @@
+"""The whole pipeline on this machine: real processes, real data where it is at hand."""
+
+import calendar
+import csv
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from decimal import ROUND_HALF_EVEN, Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.local.home import Home, is_alive
+from producers.simulators.totals import read_totals
+from streamgage.pipeline_toml import load_pipeline
+
+pytestmark = pytest.mark.local
+
+ROOT = Path(__file__).parents[2]
+DATA = Path(os.environ.get("STREAMGAGE_DATA", ROOT.parent / "shared" / "data"))
+needs_data = pytest.mark.skipif(
+    not DATA.is_dir(), reason=f"the recorded data is not at {DATA} (STREAMGAGE_DATA)"
+)
+
+
+class Machine:
+    """The command line of a stack with a home and ports of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home = Home(folder / ".streamgage")
+        self.folder = folder
+        self.environment = {**os.environ, "STREAMGAGE_HOME": str(self.home.root), "COLUMNS": "200"}
+
+    def run(self, *arguments: str, check: bool = True, stdin: str = "") -> "subprocess.CompletedProcess[str]":
+        done = subprocess.run(
+            [sys.executable, "-m", "infra.cli", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        if check and done.returncode:
+            raise AssertionError(
+                f"streamgage {' '.join(arguments)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+            )
+        return done
+
+    def up(self, *options: str) -> None:
+        self.run(
+            "up",
+            "--detach",
+            "--port",
+            "0",
+            "--kinesis-port",
+            "0",
+            "--pipeline",
+            str(ROOT / "pipeline.toml"),
+            *options,
+        )
+
+    def send(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        done = self.run("send", *arguments, "--pipeline", str(ROOT / "pipeline.toml"), check=False)
+        assert done.returncode in (0, 3), done.stderr
+        return done
+
+    def query(self, *arguments: str) -> list[dict[str, Any]]:
+        answer: list[dict[str, Any]] = json.loads(
+            self.run("query", *arguments, "--format", "json").stdout, parse_float=Decimal
+        )
+        return answer
+
+    def pids(self) -> list[int]:
+        """Every process of the stack: those it names, and the sandboxes."""
+        return [*self.home.info().pids.values(), *self.home.status().get("sandboxes", [])]
+
+    def stop(self) -> None:
+        self.run("down", check=False)
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    machine = Machine(tmp_path_factory.mktemp("stack"))
+    machine.up("--param", "BatchingWindow=1")
+    yield machine
+    machine.stop()
+
+
+TELEMETRY = sorted((DATA / "telemetry").glob("*.csv")) if DATA.is_dir() else []
+ACCESS_LOG = DATA / "clickstream" / "apache_combined.log"
+
+
+def seconds(text: str, form: str) -> int:
+    return calendar.timegm(time.strptime(text, form))
+
+
+def tally_csv(path: Path, window_s: int) -> dict[int, tuple[int, Decimal, Decimal, Decimal]]:
+    """Count, sum, min and max of each window of a file, by nothing that the project computes with."""
+    windows: dict[int, list[Decimal]] = defaultdict(list)
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            value = Decimal(row["value"]).quantize(Decimal("1e-9"), rounding=ROUND_HALF_EVEN)
+            windows[seconds(row["timestamp"], "%Y-%m-%d %H:%M:%S") // window_s * window_s].append(value)
+    return {
+        start: (len(each), sum(each, Decimal(0)), min(each), max(each)) for start, each in windows.items()
+    }
+
+
+def answered(rows: list[dict[str, Any]]) -> dict[int, tuple[int, Decimal, Decimal, Decimal]]:
+    return {
+        seconds(row["window_start"], "%Y-%m-%dT%H:%M:%SZ"): (
+            row["value.count"], *(Decimal(row[f"value.{name}"]) for name in ("sum", "min", "max")),
+        )
+        for row in rows
+    }  # fmt: skip
+
+
+@needs_data
+def test_every_window_of_every_recorded_file_is_what_a_few_line_script_computes(machine: Machine) -> None:
+    assert len(TELEMETRY) == 11
+    for path in TELEMETRY:
+        done = machine.send(
+            "csv", str(path), "--source", "reading", "--set", f"device_id={path.stem}", "--set", "metric=recorded",
+            "--map", "ts=timestamp", "--map", "value=value", "--as-is",
+        )  # fmt: skip
+        assert "quarantined 0" in done.stderr + done.stdout
+    machine.run("drain", "--seconds", "280")
+    for path in TELEMETRY:
+        for label, window_s in (("1m", 60), ("1h", 3600), ("1d", 86400)):
+            rows = machine.query(
+                "device_metrics", f"device_id={path.stem}", "metric=recorded", "--window", label
+            )
+            assert answered(rows) == tally_csv(path, window_s), (path.stem, label)
+
+
+@needs_data
+def test_a_range_is_answered_by_the_windows_that_overlap_it(machine: Machine) -> None:
+    path = DATA / "telemetry" / "machine_temperature_system_failure.csv"
+    wanted = tally_csv(path, 86400)
+    rows = machine.query(
+        "device_metrics", f"device_id={path.stem}", "metric=recorded", "--window", "1d",
+        "--from", "2013-12-05", "--to", "2014-02-01",
+    )  # fmt: skip
+    first, last = seconds("2013-12-05", "%Y-%m-%d"), seconds("2014-02-01", "%Y-%m-%d")
+    assert answered(rows) == {start: each for start, each in wanted.items() if first <= start < last}
+
+
+@needs_data
+def test_all_ten_thousand_lines_of_an_access_log_are_counted_or_quarantined(machine: Machine) -> None:
+    done = machine.send("access-log", str(ACCESS_LOG))
+    imported, quarantined = re.search(
+        r"imported ([\d,]+), quarantined ([\d,]+)", done.stdout + done.stderr
+    ).groups()  # type: ignore[union-attr]  # it says so
+    assert int(imported.replace(",", "")) + int(quarantined) == 10_000
+    machine.run("drain")
+    views: Counter[tuple[str, int]] = Counter()
+    for line in ACCESS_LOG.read_text().splitlines():
+        match = re.match(r'\S+ \S+ \S+ \[([^]]+) \+0000\] "\S+ ([^ ?]*)\S* [^"]*" .*"$', line)
+        if match:
+            views[match[2], seconds(match[1], "%d/%b/%Y:%H:%M:%S") // 3600 * 3600] += 1
+    assert views.total() == int(imported.replace(",", ""))
+    for page in [page for page, _ in Counter(page for page, _ in views.elements()).most_common(25)] + [
+        "/robots.txt"
+    ]:
+        rows = machine.query("page_views", f"page={page}", "--window", "1h")
+        told = {seconds(row["window_start"], "%Y-%m-%dT%H:%M:%SZ"): row["events"] for row in rows}
+        assert told == {start: count for (each, start), count in views.items() if each == page}
+
+
+def test_down_keeps_stream_and_tables_and_leaves_no_process(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    events = "".join(
+        json.dumps({"device_id": "d", "metric": "m", "ts": 1_700_000_000_000 + n, "value": n}) + "\n"
+        for n in range(100)
+    )
+    try:
+        machine.up("--param", "BatchingWindow=1")
+        first = machine.pids()
+        machine.run(
+            "send",
+            "ndjson",
+            "-",
+            "--source",
+            "reading",
+            "--pipeline",
+            str(ROOT / "pipeline.toml"),
+            stdin=events,
+        )
+        machine.run("drain")
+        machine.run("down")
+        assert not [pid for pid in first if is_alive(pid)]
+        refused = machine.run("query", "device_metrics", "device_id=d", "metric=m", check=False)
+        assert refused.returncode == 2
+        assert "streamgage up" in refused.stderr
+        machine.up("--param", "BatchingWindow=1")
+        machine.run(
+            "send",
+            "ndjson",
+            "-",
+            "--source",
+            "reading",
+            "--pipeline",
+            str(ROOT / "pipeline.toml"),
+            stdin=events,
+        )
+        machine.run("drain")
+        (row,) = machine.query("device_metrics", "device_id=d", "metric=m", "--window", "1d")
+        assert (row["events"], row["value.sum"]) == (200, 9900)
+        second = machine.pids()
+    finally:
+        machine.stop()
+    assert not [pid for pid in second if is_alive(pid)]
+
+
+def test_ctrl_c_leaves_no_process(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.up()
+    pids = machine.pids()
+    os.kill(machine.home.info().pids["supervisor"], signal.SIGINT)
+    deadline = time.monotonic() + 60
+    while any(is_alive(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not [pid for pid in pids if is_alive(pid)]
+    assert not machine.home.info_file.exists()
+
+
+def test_a_supervisor_that_is_killed_takes_its_processes_with_it(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.up()
+    pids = machine.pids()
+    os.kill(machine.home.info().pids["supervisor"], signal.SIGKILL)
+    machine.run("down")
+    deadline = time.monotonic() + 60
+    while any(is_alive(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not [pid for pid in pids if is_alive(pid)]
+
+
+def test_a_taken_port_is_said_with_what_to_do(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = Machine(tmp_path).run(
+            "up",
+            "--port",
+            str(port),
+            "--kinesis-port",
+            "0",
+            "--pipeline",
+            str(ROOT / "pipeline.toml"),
+            check=False,
+        )
+    assert done.returncode == 2
+    assert f"port {port} of 127.0.0.1 is taken" in done.stderr
+    assert "--port 0" in done.stderr
+
+
+def test_a_second_stack_in_one_home_is_refused(machine: Machine) -> None:
+    done = machine.run(
+        "up", "--port", "0", "--kinesis-port", "0", "--pipeline", str(ROOT / "pipeline.toml"), check=False
+    )
+    assert done.returncode == 2
+    assert "is running in" in done.stderr
+
+
+def test_the_demo_compares_every_total(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    done = machine.run(
+        "demo",
+        "--readings",
+        "8000",
+        "--devices",
+        "40",
+        "--clicks",
+        "2000",
+        "--pipeline",
+        str(ROOT / "pipeline.toml"),
+    )
+    assert "exact: all" in done.stdout
+    assert "10,000 events" in done.stdout
+
+
+def test_kills_of_sandboxes_and_mapping_under_load_lose_and_double_nothing(tmp_path: Path) -> None:
+    """SIGKILL by pid: sandboxes in mid-batch and the event source mapping, while 100,000 events flow."""
+    machine = Machine(tmp_path)
+    machine.up("--param", "BatchingWindow=0", "--param", "BatchSize=20")
+    totals = tmp_path / "totals.json"
+    pids: list[int] = []
+    try:
+        sender = subprocess.Popen(
+            [
+                sys.executable, "-m", "infra.cli", "simulate", "fleet", "--devices", "50", "--events", "100000", "--metrics",
+                "2", "--period", "1s", "--seed", "5", "--totals", str(totals), "--rate", "12000",
+                "--pipeline", str(ROOT / "pipeline.toml"),
+            ],
+            cwd=tmp_path, env=machine.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        for victim in ("sandbox", "mapping", "sandbox", "sandbox", "mapping", "sandbox", "mapping"):
+            for pid in victims(machine, victim):
+                os.kill(pid, signal.SIGKILL)
+                pids.append(pid)
+        said, _ = sender.communicate(timeout=120)
+        assert sender.returncode == 0, said
+        machine.run("drain", "--seconds", "200")
+        assert differences(machine, totals) == []
+        assert len(pids) >= 7
+        left = machine.pids()
+    finally:
+        machine.stop()
+    assert not [pid for pid in [*pids, *left] if is_alive(pid)]
+
+
+def victims(machine: Machine, role: str) -> list[int]:
+    """Return the living processes of *role*, once the function has done some more work."""
+    log = machine.home.logs / "function.log"
+    size = log.stat().st_size if log.exists() else 0
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        named = (
+            machine.home.status().get("sandboxes", [])
+            if role == "sandbox"
+            else [machine.home.info().pids[role]]
+        )
+        living = [pid for pid in named if is_alive(pid)]
+        if living and log.exists() and log.stat().st_size > size:
+            return living
+        time.sleep(0.02)
+    raise AssertionError(f"no {role} at work within 30 s")
+
+
+def differences(machine: Machine, totals: Path) -> list[str]:
+    from infra.local.demo import compare, read_all_items
+
+    return compare(
+        load_pipeline(ROOT / "pipeline.toml"), read_all_items(machine.home.info()), read_totals(totals)
+    )
