@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     client = boto3.client(
         "dynamodb",
-        endpoint_url=info.endpoints["aws"],
+        endpoint_url=info.endpoints["dynamodb"],
         region_name=info.region,
         aws_access_key_id="local",
         aws_secret_access_key="local",  # noqa: S106 - the emulator checks none

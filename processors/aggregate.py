@@ -1,13 +1,15 @@
 """The aggregate function: a batch of Kinesis records → exact aggregates in DynamoDB.
 
-Order inside: quarantine first, then the sink. A crash in between repeats a dead letter, and loses nothing.
+Order inside: quarantine first, then the aggregates, then progress. A crash in between repeats a dead letter, and loses
+nothing.
 """
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from processors.progress import ProgressReader
 from processors.quarantine import Quarantine
 from processors.sink import AggregateSink, Applied
 from streamgage.errors import RetryableError
@@ -29,8 +31,11 @@ class BatchReport:
     last_sequence_number: int
     kinesis_records: int
     user_records: int
+    repeated_records: int
     poison: Counter[str]
     applied: Applied
+    progress: Applied
+    failed_from: int | None
     behind_ms: int
     error: str = ""
 
@@ -42,12 +47,13 @@ class Aggregate:
         self,
         *,
         folder: Folder,
+        progress: ProgressReader,
         sink: AggregateSink,
         quarantine: Quarantine,
         now_ms: Callable[[], int],
         report: Callable[[BatchReport], None],
     ) -> None:
-        self._folder, self._sink, self._quarantine = folder, sink, quarantine
+        self._folder, self._progress, self._sink, self._quarantine = folder, progress, sink, quarantine
         self._now_ms, self._report = now_ms, report
 
     def handle(self, event: Any, *, remaining_ms: Callable[[], int]) -> dict[str, list[dict[str, str]]]:
@@ -59,30 +65,58 @@ class Aggregate:
         records = decode_event(event)
         if not records:
             return encode_response(())
-        folded = self._folder.fold(records)
-        applied, error = Applied(), ""
+        outcome = _Outcome()
         try:
-            _check_flood(folded)
-            self._quarantine.send(folded.poison)
+            self._apply(records, outcome, remaining_ms)
         except RetryableError as failure:
-            applied.failed_from, error = _first(records), str(failure)
-        else:
-            applied = self._sink.apply(folded.items, remaining_ms=remaining_ms)
-            error = applied.errors[0] if applied.errors else ""
-        self._report(
-            BatchReport(
-                shard_id=records[0].shard_id,
-                first_sequence_number=_first(records),
-                last_sequence_number=records[-1].sequence_number,
-                kinesis_records=folded.kinesis_records,
-                user_records=folded.user_records,
-                poison=Counter(each.code for each in folded.poison),
-                applied=applied,
-                behind_ms=self._now_ms() - min(each.arrival_ms for each in records),
-                error=error,
-            )
+            outcome.applied = Applied(failed_from=_first(records), errors=[str(failure)])
+        self._report(self._report_of(records, outcome))
+        failed_from = outcome.failed_from
+        return encode_response(() if failed_from is None else (failed_from,))
+
+    def _apply(
+        self, records: Sequence[StreamRecord], outcome: "_Outcome", remaining_ms: Callable[[], int]
+    ) -> None:
+        """Quarantine, then aggregates, then progress: each only counts on what is durable before it."""
+        progress = self._progress.open(records)
+        outcome.folded = folded = self._folder.fold(records, progress.is_repeat)
+        _check_flood(folded)
+        self._quarantine.send(folded.poison)
+        outcome.applied = self._sink.apply(folded.items, remaining_ms=remaining_ms)
+        entries = progress.entries(before=outcome.applied.failed_from)
+        outcome.progress = self._sink.apply(entries, remaining_ms=remaining_ms)
+
+    def _report_of(self, records: Sequence[StreamRecord], outcome: "_Outcome") -> BatchReport:
+        folded = outcome.folded
+        return BatchReport(
+            shard_id=records[0].shard_id,
+            first_sequence_number=_first(records),
+            last_sequence_number=records[-1].sequence_number,
+            kinesis_records=len(records),
+            user_records=folded.user_records,
+            repeated_records=folded.repeated_records,
+            poison=Counter(each.code for each in folded.poison),
+            applied=outcome.applied,
+            progress=outcome.progress,
+            failed_from=outcome.failed_from,
+            behind_ms=self._now_ms() - min(each.arrival_ms for each in records),
+            error=next(iter(outcome.applied.errors + outcome.progress.errors), ""),
         )
-        return encode_response(() if applied.failed_from is None else (applied.failed_from,))
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What became of a batch so far."""
+
+    folded: Folded = field(default_factory=Folded)
+    applied: Applied = field(default_factory=Applied)
+    progress: Applied = field(default_factory=Applied)
+
+    @property
+    def failed_from(self) -> int | None:
+        """The lowest sequence number that is not durable: in its items, or in the progress of its lane."""
+        numbers = [each.failed_from for each in (self.applied, self.progress) if each.failed_from is not None]
+        return min(numbers, default=None)
 
 
 def _first(records: Sequence[StreamRecord]) -> int:

@@ -81,9 +81,8 @@ def encode_poison(poison: Poison) -> Iterator[str]:
         "shard_id": poison.shard_id,
         "sequence_number": str(poison.sequence_number),
         "sub_sequence_number": poison.sub_sequence_number,
-        "partition_key": poison.partition_key[
-            :KINESIS_PARTITION_KEY_CHARS
-        ],  # of a user record it may be endless
+        # An inner partition key may be as long as its Kinesis record.
+        "partition_key": poison.partition_key[:KINESIS_PARTITION_KEY_CHARS],
         "arrival_ms": poison.arrival_ms,
     }
     data = poison.data

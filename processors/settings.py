@@ -14,6 +14,7 @@ class Settings:
     called: "lean", or "boto3" for what the lean client lacks (a proxy, http to another machine). See docs/adr/0006.
     """
 
+    stream: str
     table: str
     quarantine_url: str
     pipeline: str
@@ -46,6 +47,7 @@ class Settings:
             return int(value)
 
         settings = cls(
+            stream=text("STREAMGAGE_STREAM"),
             table=text("STREAMGAGE_TABLE"),
             quarantine_url=text("STREAMGAGE_QUARANTINE_URL"),
             pipeline=text("STREAMGAGE_PIPELINE", "pipeline.toml"),

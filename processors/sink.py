@@ -9,13 +9,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from streamgage.errors import ConfigError, RetryableError, StreamgageError
-from streamgage.fold import Contributions
 from streamgage.items import ItemKey, StoredItem
 from streamgage.limits import DYNAMODB_BATCH_GET_KEYS
-from streamgage.measures import State, compile_layout
+from streamgage.measures import State
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -29,6 +28,28 @@ class FenceMovedError(StreamgageError):
     def __init__(self, current: StoredItem | None) -> None:
         self.current = current
         super().__init__(f"the fence is {current.fence if current else 'absent'}")
+
+
+class Contribution(Protocol):
+    """What a batch adds to one item: parts by sequence number, in order, and how they join what stands there."""
+
+    @property
+    def parts(self) -> list[tuple[int, Any]]:
+        """The parts, each under the sequence number of the Kinesis record that it comes from."""
+
+    @property
+    def layout(self) -> str:
+        """What stands where in the item's state."""
+
+    @property
+    def keep_ms(self) -> int:
+        """How long the item is kept after this write."""
+
+    def merge(self, known: State | None, fresh: Sequence[tuple[int, Any]]) -> State:
+        """Return the state of *known* (None: nothing was written yet) and the *fresh* parts; *known* stays as it was."""
+
+    def mend(self) -> str:
+        """Say what a person does where an item of another layout stands."""
 
 
 class ItemStore(Protocol):
@@ -96,7 +117,7 @@ class AggregateSink:
             else None
         )
 
-    def apply(self, items: Mapping[ItemKey, Contributions], *, remaining_ms: Callable[[], int]) -> Applied:
+    def apply(self, items: Mapping[ItemKey, Contribution], *, remaining_ms: Callable[[], int]) -> Applied:
         """Make every contribution durable, or say from which sequence number on some are not.
 
         *remaining_ms* tells how much of the invocation is left. Applying a batch again, cut anywhere, changes nothing.
@@ -105,11 +126,7 @@ class AggregateSink:
             ConfigError: an item was written by another layout of the same rollup; a person has to decide.
         """
         applied = Applied(items=len(items))
-        unknown = [key for key in items if key not in self._known]
-        chunks = [
-            unknown[start : start + DYNAMODB_BATCH_GET_KEYS]
-            for start in range(0, len(unknown), DYNAMODB_BATCH_GET_KEYS)
-        ]
+        chunks = _chunks([key for key in items if key not in self._known])
         applied.reads = len(chunks)
         self._each(lambda chunk: self._read(chunk, remaining_ms), chunks)
         for outcome in self._each(lambda each: self._apply_item(*each, remaining_ms), items.items()):
@@ -123,6 +140,19 @@ class AggregateSink:
         while len(self._known) > self._limits.cached_items:
             self._known.popitem(last=False)
         return applied
+
+    def refresh(self, keys: Sequence[ItemKey]) -> Mapping[ItemKey, StoredItem]:
+        """Return those of *keys* that exist, as the table has them now, and remember them.
+
+        Raises:
+            RetryableError: the table did not answer.
+        """
+        found: dict[ItemKey, StoredItem] = {}
+        for chunk in _chunks(keys):
+            found.update(self._store.get(chunk))
+        for key in keys:
+            self._known[key] = found.get(key)
+        return found
 
     def _each(self, work: Callable[[In], Out], inputs: Iterable[In]) -> list[Out]:
         return list(self._pool.map(work, inputs)) if self._pool else [work(each) for each in inputs]
@@ -139,7 +169,7 @@ class AggregateSink:
             self._known[key] = found.get(key)
 
     def _apply_item(
-        self, key: ItemKey, contributions: Contributions, remaining_ms: Callable[[], int]
+        self, key: ItemKey, contributions: Contribution, remaining_ms: Callable[[], int]
     ) -> Applied:
         outcome = Applied()
         known, fresh = self._known.get(key), contributions.parts
@@ -175,30 +205,32 @@ class AggregateSink:
         self,
         key: ItemKey,
         known: StoredItem | None,
-        fresh: list[tuple[int, State]],
-        contributions: Contributions,
+        fresh: list[tuple[int, Any]],
+        contributions: Contribution,
     ) -> StoredItem:
-        rollup = contributions.rollup
-        layout = rollup.layout.text
-        if known is not None and known.layout != layout:
+        if known is not None and known.layout != contributions.layout:
             raise ConfigError(
-                f"{key.pk} {key.sk} was written with measures {known.layout!r}, rollup {rollup.name} now has {layout!r}. "
-                f"Set generation = {rollup.generation + 1} in pipeline.toml: it starts afresh beside the old one"
+                f"{key.pk} {key.sk} was written with {known.layout!r}, which is now {contributions.layout!r}. "
+                + contributions.mend()
             )
-        monoid = compile_layout(rollup.layout)
-        state = monoid.identity()
-        if known is not None:
-            monoid.merge(state, known.state)
-        for _, part in fresh:
-            monoid.merge(state, part)
-        return StoredItem(fresh[-1][0], layout, state, self._now_s() + rollup.keep_ms // 1000)
+        state = contributions.merge(None if known is None else known.state, fresh)
+        return StoredItem(
+            fresh[-1][0], contributions.layout, state, self._now_s() + contributions.keep_ms // 1000
+        )
 
     def _remember(self, key: ItemKey, item: StoredItem | None) -> None:
         self._known[key] = item
         self._known.move_to_end(key)
 
 
-def _failed(outcome: Applied, parts: list[tuple[int, State]], error: str) -> Applied:
+def _failed(outcome: Applied, parts: list[tuple[int, Any]], error: str) -> Applied:
     outcome.failed_from = parts[0][0]
     outcome.errors.append(error)
     return outcome
+
+
+def _chunks(keys: Sequence[ItemKey]) -> list[Sequence[ItemKey]]:
+    return [
+        keys[start : start + DYNAMODB_BATCH_GET_KEYS]
+        for start in range(0, len(keys), DYNAMODB_BATCH_GET_KEYS)
+    ]

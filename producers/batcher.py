@@ -83,6 +83,13 @@ class PutEntry:
     opened_ms: int
 
 
+GroupKey = str | tuple[str, str]
+"""What an open Kinesis record gathers: a shard's user records, or those of one partition key in a shard."""
+
+TagsFor = Callable[[GroupKey], Mapping[str, str]]
+"""Gives the KPL tags of a group's next aggregated record."""
+
+
 class _Group:
     """The open Kinesis record of a shard, or of a partition key in a shard."""
 
@@ -102,8 +109,8 @@ class Batcher:
     The Kinesis record has the partition key of its first user record, and its explicit hash key if it has one: so it
     goes to the shard predicted for all of them.
 
-    *tags_for* is asked once for every aggregated record, when its first user record comes; the tags are part of the
-    bytes. With it every record is aggregated; without it a user record that stayed alone is put plain, which is
+    *tags_for* is asked once for every aggregated record of a group, when its first user record comes; the tags are part
+    of the bytes. With it every record is aggregated; without it a user record that stayed alone is put plain, which is
     smaller.
 
     Times are in ms of any clock that does not run backwards.
@@ -114,13 +121,13 @@ class Batcher:
         shards: ShardMap,
         config: BatcherConfig,
         *,
-        tags_for: Callable[[], Mapping[str, str]] | None = None,
+        tags_for: TagsFor | None = None,
     ) -> None:
         self.shards = shards
         self._config = config
         self._tags_for = tags_for
         self._routes: dict[str, str] = {}
-        self._open: dict[str | tuple[str, str], _Group] = {}  # in the order they were opened
+        self._open: dict[GroupKey, _Group] = {}  # in the order they were opened
         self._open_bytes = 0
         self._ready: list[PutEntry] = []
         self._ready_bytes = 0
@@ -153,7 +160,7 @@ class Batcher:
                 group.numbers.append(self._count)
                 self._count += 1
                 return
-        group = self._new_group(record, shard_id=shard_id, now_ms=now_ms)
+        group = self._new_group(record, key, shard_id=shard_id, now_ms=now_ms)
         if key in self._open:
             self._seal(key)
         self._open[key] = group
@@ -216,10 +223,10 @@ class Batcher:
             )
         return self.shards.shard_for(hash_key)
 
-    def _new_group(self, record: UserRecord, *, shard_id: str, now_ms: int) -> _Group:
+    def _new_group(self, record: UserRecord, key: GroupKey, *, shard_id: str, now_ms: int) -> _Group:
         key_bytes = len(record.partition_key.encode())
         plain_bytes = len(record.data) + key_bytes
-        builder = AggregateBuilder(self._tags_for() if self._tags_for else None)
+        builder = AggregateBuilder(self._tags_for(key) if self._tags_for else None)
         builder.add(record)
         size_bytes = plain_bytes if self._may_go_plain(record) else builder.size_bytes + key_bytes
         if size_bytes > KINESIS_RECORD_BYTES:
@@ -234,7 +241,7 @@ class Batcher:
         """What begins with the magic would be taken for an aggregate if it were put plain."""
         return self._tags_for is None and not record.data.startswith(MAGIC)
 
-    def _seal(self, key: str | tuple[str, str]) -> None:
+    def _seal(self, key: GroupKey) -> None:
         group = self._open.pop(key)
         builder = group.builder
         first = builder.records[0]

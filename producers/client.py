@@ -1,7 +1,7 @@
 """Send user records to a stream: gathered, retried, accounted for."""
 
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
@@ -9,7 +9,7 @@ from operator import itemgetter
 from types import TracebackType
 from typing import Self
 
-from producers.batcher import Batcher, BatcherConfig, PutEntry
+from producers.batcher import Batcher, BatcherConfig, PutEntry, TagsFor
 from producers.outbox import Outbox, PutRequest, RetryConfig
 from producers.ports import Clock, KinesisPort, PutFailed, PutResult
 from streamgage.errors import ConfigError, DeliveryError, RetryableError
@@ -85,7 +85,7 @@ class Producer:
         clock: Clock,
         rng: random.Random,
         config: ProducerConfig | None = None,
-        tags_for: Callable[[], Mapping[str, str]] | None = None,
+        tags_for: TagsFor | None = None,
     ) -> None:
         """List the shards of the stream.
 

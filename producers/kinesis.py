@@ -18,6 +18,7 @@ from botocore.parsers import ResponseParserError
 
 from producers.batcher import PutEntry
 from producers.client import Producer, ProducerConfig
+from producers.identity import Identity
 from producers.ports import PutFailed, PutResult, PutStored, Throttled
 from streamgage.errors import ConfigError, RetryableError, StreamgageError
 from streamgage.shards import Shard, decode_shard
@@ -101,26 +102,34 @@ def connect(
     *,
     endpoint_url: str | None = None,
     region: str | None = None,
+    credentials: tuple[str, str] | None = None,
     config: ProducerConfig | None = None,
-    tags_for: Callable[[], Mapping[str, str]] | None = None,
 ) -> Producer:
-    """Return a producer for the stream, on AWS or at *endpoint_url*; credentials are found as boto3 finds them.
+    """Return a producer for the stream, on AWS or at *endpoint_url*, with an identity of its own.
+
+    *credentials* are an access key and its secret; without them they are found as boto3 finds them.
 
     Raises: as ``Producer`` does.
     """
-    config = config or ProducerConfig()
+    config, rng = config or ProducerConfig(), random.SystemRandom()
+    access_key, secret_key = credentials or (None, None)
     try:
         client = boto3.client(
-            "kinesis", endpoint_url=endpoint_url, region_name=region, config=client_config(config.concurrency)
+            "kinesis",
+            endpoint_url=endpoint_url,
+            region_name=region,
+            aws_access_key_id=access_key,
+            aws_secret_access_key=secret_key,
+            config=client_config(config.concurrency),
         )
     except (BotoCoreError, ValueError) as error:  # no region; an endpoint that is no URL
         raise ConfigError(f"no Kinesis client for stream {stream_name}: {error}") from error
     return Producer(
         BotoKinesis(client, stream_name),
         clock=SystemClock(),
-        rng=random.SystemRandom(),
+        rng=rng,
         config=config,
-        tags_for=tags_for,
+        tags_for=Identity(rng).tags_for,
     )
 
 

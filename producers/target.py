@@ -61,27 +61,12 @@ def find_target(
 
 def open_producer(target: Target) -> "Producer":
     """Return a producer for *target*. Raises: ConfigError, also where nothing answers."""
-    import random  # noqa: PLC0415 - boto3 and what it needs take a second: --help has no use for them
+    from producers.kinesis import connect  # noqa: PLC0415 - boto3 takes a second: --help has no use for it
 
-    import boto3  # noqa: PLC0415 - the same
-
-    from producers.client import Producer, ProducerConfig  # noqa: PLC0415 - the same
-    from producers.kinesis import BotoKinesis, SystemClock, client_config, connect  # noqa: PLC0415 - the same
-
+    credentials = (_LOCAL_KEY, _LOCAL_KEY) if target.local else None
     try:
-        if not target.local:
-            return connect(target.stream, endpoint_url=target.endpoint_url, region=target.region)
-        config = ProducerConfig()
-        client = boto3.client(
-            "kinesis",
-            endpoint_url=target.endpoint_url,
-            region_name=target.region,
-            aws_access_key_id=_LOCAL_KEY,
-            aws_secret_access_key=_LOCAL_KEY,
-            config=client_config(config.concurrency),
-        )
-        return Producer(
-            BotoKinesis(client, target.stream), clock=SystemClock(), rng=random.SystemRandom(), config=config
+        return connect(
+            target.stream, endpoint_url=target.endpoint_url, region=target.region, credentials=credentials
         )
     except RetryableError as error:
         hint = ". Is the stack running? See `streamgage status`" if target.local else ""

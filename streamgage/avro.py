@@ -23,6 +23,9 @@ HEADER_BYTES = 10
 
 Event = dict[str, Any]
 
+# The fewest bytes of a value; a varint (also an array's end, or an enum's number) takes one.
+_PRIMITIVE_BYTES = {"null": 0, "float": 4, "double": 8}
+
 # What fastavro raises on bytes that are not an object of the schema: cut short, a length or a branch out of range,
 # text that is not UTF-8. An enumerated list, so that a bug of ours is not taken for a bad record.
 _DECODE_ERRORS = (
@@ -36,8 +39,20 @@ _DECODE_ERRORS = (
     struct.error,
     fastavro.read.SchemaResolutionError,
 )
+# What parse_schema raises on JSON that is no schema: it looks for keys, and into values, before it knows that they fit.
+_SCHEMA_ERRORS = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    fastavro.schema.SchemaParseException,
+    fastavro.schema.UnknownType,
+)
 _ENCODE_ERRORS = (
     ValidationError,
+    RecursionError,  # JSON about a thousand deep parses, and is then too deep to be shown in a message
+
     TypeError,
     ValueError,
     AttributeError,
@@ -62,18 +77,24 @@ class AvroSchema:
 
         Logical types are dropped: a timestamp-millis stays the integer that it is on the wire.
 
+        Refused are schemas by which a few hostile bytes would cost far more than themselves, whatever fastavro does:
+        records that contain themselves (its decoder recurses in C: a record of 5 kB, nested a byte a level, ends the
+        process) and arrays of items that take no bytes, such as null (five bytes ask for 2**30 of them).
+
         Raises:
-            ValueError: it is not JSON, not a valid Avro schema, or not a record.
+            ValueError: it is not JSON, not a valid Avro schema, not a record, or refused.
         """
         try:
             raw = json.loads(text)
-            parsed = parse_schema(_without_logical_types(raw))
-        except (ValueError, fastavro.schema.SchemaParseException, fastavro.schema.UnknownType) as error:
-            raise ValueError(f"not a valid Avro schema: {error}") from error
+            plain = _without_logical_types(raw)
+            parsed = parse_schema(plain)
+            crc = fingerprint(to_parsing_canonical_form(raw), "CRC-64-AVRO")
+        except _SCHEMA_ERRORS as error:
+            raise ValueError(f"not a valid Avro schema: {_schema_problem(error)}") from error
         if not isinstance(raw, dict) or raw.get("type") != "record":
             raise ValueError("an event's schema must be an Avro record")
-        crc = fingerprint(to_parsing_canonical_form(raw), "CRC-64-AVRO")
-        fields = {each["name"]: each["type"] for each in _without_logical_types(raw)["fields"]}
+        _fewest_bytes(parsed, {})
+        fields = {each["name"]: each["type"] for each in plain["fields"]}
         return cls(parsed["name"], fields, parsed, MARKER + bytes.fromhex(crc)[:8])
 
     def encode(self, event: Event) -> bytes:
@@ -128,6 +149,54 @@ class AvroReader:
         if stream.tell() != len(data):
             raise PoisonRecord("undecodable", f"{len(data) - stream.tell()} bytes left over after the object")
         return event
+
+
+def _fewest_bytes(schema: Any, named: dict[str, int | None]) -> int:
+    """Return the fewest bytes that a value of *schema*, as parse_schema gives it, takes on the wire.
+
+    *named* holds those of each named type, None while it is being looked into.
+
+    Raises:
+        ValueError: the schema is one of those that AvroSchema.parse refuses.
+    """
+    if isinstance(schema, list):
+        for each in schema:
+            _fewest_bytes(each, named)
+        return 1  # the number of the branch
+    if isinstance(schema, str):
+        known = named.get(schema, _PRIMITIVE_BYTES.get(schema, 1))
+        if known is None:
+            raise ValueError(f"record {schema} contains itself; an event has a bounded depth")
+        return known
+    kind = schema["type"]
+    if kind in ("record", "error"):
+        named[schema["name"]] = None
+        total = 0
+        for each in schema["fields"]:
+            if not isinstance(each["name"], str):
+                raise ValueError(f"{each['name']!r} is not the name of a field")
+            total += _fewest_bytes(each["type"], named)
+        named[schema["name"]] = total
+        return total
+    if kind == "fixed":
+        size = schema["size"]
+        if type(size) is not int or size < 0:
+            raise ValueError(f"fixed {schema['name']} has the size {size!r}, not a number of bytes")
+        named[schema["name"]] = size
+        return size
+    if kind == "array" and _fewest_bytes(schema["items"], named) == 0:
+        raise ValueError("an array has items that take no bytes: a record of a few bytes could hold billions")
+    if kind == "map":  # each entry has a key, of a byte at least
+        _fewest_bytes(schema["values"], named)
+    return _PRIMITIVE_BYTES.get(kind, 1)
+
+
+def _schema_problem(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"{error} is missing"
+    if isinstance(error, RecursionError):
+        return "it is nested too deep"
+    return str(error)
 
 
 def _one_line(error: Exception) -> str:

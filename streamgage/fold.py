@@ -19,6 +19,7 @@ from streamgage.kpl import decode_aggregate, is_aggregated
 from streamgage.measures import Monoid, State, compile_layout
 from streamgage.pipeline import Pipeline, Rollup, Source
 from streamgage.records import StreamRecord
+from streamgage.repeats import Mark, decode_mark
 from streamgage.windows import MAX_EVENT_TIME_MS, TumblingWindows
 
 Lane = Callable[[str, str], str]
@@ -50,6 +51,33 @@ class Contributions:
     rollup: Rollup
     parts: list[tuple[int, State]]
 
+    @property
+    def layout(self) -> str:
+        """What stands where in a state."""
+        return self.rollup.layout.text
+
+    @property
+    def keep_ms(self) -> int:
+        """How long the item is kept after a write."""
+        return self.rollup.keep_ms
+
+    def merge(self, known: State | None, fresh: Sequence[tuple[int, State]]) -> State:
+        """Return the fold of *known* (None: nothing yet) and the *fresh* parts."""
+        monoid = compile_layout(self.rollup.layout)
+        state = monoid.identity()
+        if known is not None:
+            monoid.merge(state, known)
+        for _, part in fresh:
+            monoid.merge(state, part)
+        return state
+
+    def mend(self) -> str:
+        """Say what a person does where an item of another layout stands."""
+        return (
+            f"The measures of rollup {self.rollup.name} were changed: set generation = {self.rollup.generation + 1} "
+            "in pipeline.toml, and it starts afresh beside the old one"
+        )
+
 
 @dataclass(slots=True)
 class Folded:
@@ -59,6 +87,15 @@ class Folded:
     poison: list[Poison] = field(default_factory=list)
     kinesis_records: int = 0
     user_records: int = 0
+    repeated_records: int = 0
+
+
+def _never_repeated(_record: StreamRecord, _mark: "Mark | None") -> bool:
+    return False
+
+
+IsRepeat = Callable[[StreamRecord, Mark | None], bool]
+"""Asked of each Kinesis record, in order: was it stored before, under another sequence number?"""
 
 
 class Folder:
@@ -73,15 +110,16 @@ class Folder:
         self._by_prefix = {prefix: plan for plan in plans.values() for prefix in plan.reader.prefixes}
         self._by_name = plans
 
-    def fold(self, records: Sequence[StreamRecord]) -> Folded:
-        """Return the fold of *records*, in the order of their sequence numbers, each once."""
+    def fold(self, records: Sequence[StreamRecord], is_repeat: IsRepeat = _never_repeated) -> Folded:
+        """Return the fold of *records*, in the order of their sequence numbers, each once, without what *is_repeat*."""
         folded = Folded()
         for record in _in_order(records):
-            self._fold_record(record, folded)
+            self._fold_record(record, folded, is_repeat)
         return folded
 
-    def _fold_record(self, record: StreamRecord, folded: Folded) -> None:
+    def _fold_record(self, record: StreamRecord, folded: Folded, is_repeat: IsRepeat) -> None:
         folded.kinesis_records += 1
+        mark = None
         try:
             if is_aggregated(record.data):
                 aggregate = decode_aggregate(record.data)
@@ -90,11 +128,16 @@ class Folder:
                     aggregate.partition_keys,
                     aggregate.partition_key_indexes,
                 )
+                mark = decode_mark(aggregate.tags)
             else:
                 datas, keys, key_indexes = [record.data], [record.partition_key], [0]
         except PoisonRecord as poison:
             folded.user_records += 1
+            is_repeat(record, None)
             folded.poison.append(_poison(record, None, record.partition_key, record.data, poison))
+            return
+        if is_repeat(record, mark):
+            folded.repeated_records += len(datas)
             return
         folded.user_records += len(datas)
         lane = "|" + self._lane(record.shard_id, record.partition_key)

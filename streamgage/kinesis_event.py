@@ -44,7 +44,7 @@ def decode_event(event: Any) -> list[StreamRecord]:
     """
     try:
         return [_decode_record(item) for item in event["Records"]]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ValueError(
             "not a Kinesis event: is the function's event source mapping on a Kinesis stream? "
             f"({type(error).__name__}: {error})"
@@ -56,10 +56,13 @@ def _decode_record(item: Any) -> StreamRecord:
     shard_id, colon, _ = item["eventID"].partition(":")
     if not colon:
         raise ValueError(f"eventID {item['eventID']!r} is not shardId:sequenceNumber")
+    partition_key = kinesis["partitionKey"]
+    if not isinstance(partition_key, str):
+        raise TypeError(f"partitionKey {partition_key!r} is not a text")
     return StreamRecord(
         shard_id=shard_id,
         sequence_number=int(kinesis["sequenceNumber"]),
-        partition_key=kinesis["partitionKey"],
+        partition_key=partition_key,
         data=binascii.a2b_base64(kinesis["data"]),
         arrival_ms=round(float(kinesis["approximateArrivalTimestamp"]) * 1000),
     )

@@ -113,7 +113,10 @@ def _from_json(value: object) -> object:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:
+        return "what is nested so deep"
     return text if len(text) <= 80 else text[:77] + "…"
 
 

@@ -46,7 +46,7 @@ def test_every_record_comes_out_once_in_its_shard_in_order_and_in_time(
     stream: list[tuple[UserRecord, int]], config: BatcherConfig, cuts: list[int], *, tagged: bool
 ) -> None:
     shards = shard_map(cuts)
-    batcher = Batcher(shards, config, tags_for=(lambda: {"pid": "x", "n": "1"}) if tagged else None)
+    batcher = Batcher(shards, config, tags_for=(lambda _: {"pid": "x", "n": "1"}) if tagged else None)
     entries: list[PutEntry] = []
     put_ms: list[int] = []
     now_ms = 0

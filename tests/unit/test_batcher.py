@@ -83,7 +83,7 @@ def test_a_record_left_alone_is_put_plain_unless_it_looks_like_an_aggregate() ->
 
 def test_with_tags_every_record_is_aggregated_and_has_its_own() -> None:
     tags = numbered_tags()
-    batcher = Batcher(HALVES, BatcherConfig(aggregate_bytes=60), tags_for=lambda: next(tags))
+    batcher = Batcher(HALVES, BatcherConfig(aggregate_bytes=60), tags_for=lambda _: next(tags))
     entries = put_all(batcher, *(UserRecord(LOW, b"x" * 30) for _ in range(3)))
     assert [decode_aggregate(entry.data).tags for entry in entries] == [{"n": "0"}, {"n": "1"}, {"n": "2"}]
     assert all(is_aggregated(entry.data) for entry in entries)
@@ -138,7 +138,7 @@ def test_the_largest_record_that_kinesis_takes_is_taken_and_one_byte_more_is_not
     tags: dict[str, str] | None,
 ) -> None:
     def batcher() -> Batcher:
-        return Batcher(HALVES, BatcherConfig(), tags_for=(lambda: tags) if tags else None)
+        return Batcher(HALVES, BatcherConfig(), tags_for=(lambda _: tags) if tags else None)
 
     low, high = 0, 2 * KINESIS_RECORD_BYTES
     while high - low > 1:

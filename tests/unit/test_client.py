@@ -1,10 +1,10 @@
 import random
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from producers.batcher import BatcherConfig, PutEntry, UnsendableRecord
+from producers.batcher import BatcherConfig, PutEntry, TagsFor, UnsendableRecord
 from producers.client import Producer, ProducerConfig
 from producers.outbox import Outbox, RetryConfig
 from producers.ports import PutFailed, PutResult, PutStored, Throttled
@@ -111,7 +111,7 @@ def producer(
     retries: RetryConfig | None = None,
     concurrency: int = 1,
     max_buffered_bytes: int = 10_000_000,
-    tags_for: Callable[[], Mapping[str, str]] | None = None,
+    tags_for: TagsFor | None = None,
 ) -> Producer:
     return Producer(
         kinesis,
@@ -156,7 +156,7 @@ def test_only_what_failed_is_sent_again_with_the_same_bytes() -> None:
     kinesis = FakeKinesis()
     kinesis.answer = fails(times=2, only=lambda entry: entry.shard_id == "high")
     numbers = iter(range(100))
-    sender = producer(kinesis, tags_for=lambda: {"n": str(next(numbers))})
+    sender = producer(kinesis, tags_for=lambda _: {"n": str(next(numbers))})
     for record in some_records(100):
         sender.put(record)
     sender.flush()
