@@ -1,0 +1,112 @@
+"""Engines that more than one suite runs on."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Test folders are not packages: what they share (fakes, strategies) is imported by its name from here.
+sys.path.insert(0, str(Path(__file__).parent))
+
+REGION = "eu-central-1"
+CREDENTIALS = {
+    "region_name": REGION,
+    "aws_access_key_id": "test",
+    "aws_secret_access_key": "test",
+}
+START_TIMEOUT_S = 30
+
+ClientFactory = Callable[[str], Any]
+"""``client("dynamodb")``: a boto3 client of an engine."""
+
+
+@pytest.fixture
+def moto(monkeypatch: pytest.MonkeyPatch) -> Iterator[ClientFactory]:
+    """Moto, in this process, empty; the environment is a Lambda sandbox's."""
+    import boto3
+    from moto import mock_aws
+
+    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_CONFIG_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    with mock_aws():
+        yield lambda service: boto3.client(service, **CREDENTIALS)
+
+
+@pytest.fixture(scope="session")
+def ministack() -> Iterator[ClientFactory]:
+    """MiniStack as a child process on a free loopback port, ended by its pid. For tests marked ``local``."""
+    import boto3
+    from botocore.config import Config
+
+    port = _free_port()
+    environment = {
+        **os.environ,
+        "GATEWAY_PORT": str(port),
+        "BIND_HOST": "127.0.0.1",
+        "SERVICES": "dynamodb,sqs,kinesis",
+        "PERSIST_STATE": "0",
+    }
+    child = subprocess.Popen(
+        [sys.executable, "-m", "ministack"],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait_until_healthy(child, f"{url}/_ministack/health")
+        config = Config(max_pool_connections=32)
+        yield cache(lambda service: boto3.client(service, endpoint_url=url, config=config, **CREDENTIALS))
+    finally:
+        child.terminate()
+        try:
+            child.wait(10)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def create_table(client: Any, name: str) -> None:
+    """Create an aggregate table, as the template does."""
+    client.create_table(
+        TableName=name,
+        AttributeDefinitions=[{"AttributeName": each, "AttributeType": "S"} for each in ("pk", "sk")],
+        KeySchema=[
+            {"AttributeName": "pk", "KeyType": "HASH"},
+            {"AttributeName": "sk", "KeyType": "RANGE"},
+        ],
+        BillingMode="PAY_PER_REQUEST",
+    )
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def _wait_until_healthy(child: "subprocess.Popen[bytes]", url: str) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if child.poll() is not None:
+            pytest.fail(f"MiniStack ended with exit code {child.returncode}")
+        try:
+            with urllib.request.urlopen(url, timeout=1) as answer:  # noqa: S310 - our own loopback URL
+                if answer.status == 200:
+                    return
+        except OSError:
+            time.sleep(0.05)  # polls a real process, with a deadline
+    pytest.fail(f"MiniStack was not healthy after {START_TIMEOUT_S} s")

@@ -1,0 +1,474 @@
+"""One contract of the item store and of the sink over it: every engine, fake or real, keeps these promises.
+
+To add an engine: write a fixture that returns an ``Engine``, and name it in ``ENGINES``.
+"""
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from random import Random
+
+import pytest
+
+from conftest import REGION, ClientFactory, create_table
+from fakes import NOW_MS, PLENTY_MS, InMemoryItemStore, RemainingTime, sink_over
+from lean_server import FakeDynamo, client_of, serving
+from processors import lean_dynamodb
+from processors.awsjson.client import AwsJsonClient
+from processors.awsjson.credentials import credential_source
+from processors.dynamodb import DynamoItemStore
+from processors.sink import FenceMovedError, ItemStore
+from strategies import REAL_SEQUENCE
+from streamgage.errors import ConfigError, RetryableError
+from streamgage.fold import Contributions
+from streamgage.items import ItemKey, StoredItem
+from streamgage.measures import FieldLayout, StateLayout, compile_layout
+from streamgage.pipeline import Rollup
+from streamgage.windows import TumblingWindows
+
+MEASURES = ("count", "sum", "min", "max", "first", "last")
+LAYOUT = StateLayout((FieldLayout.of("value", 9, MEASURES),))
+MONOID = compile_layout(LAYOUT)
+KEEP_MS = 90 * 86_400_000
+
+
+def rollup_of(layout: StateLayout) -> Rollup:
+    return Rollup(
+        name="device_metrics",
+        source="reading",
+        key=("device_id",),
+        windows=(TumblingWindows(60_000),),
+        keep_ms=KEEP_MS,
+        generation=1,
+        measures={"value": MEASURES},
+        layout=layout,
+    )
+
+
+ROLLUP = rollup_of(LAYOUT)
+A, B, C = (ItemKey(f"device_metrics.1|1m|d|{name}", "001699999200000|shardId-0") for name in "ABC")
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A store, and what only a test does to it."""
+
+    store: ItemStore
+    delete: Callable[[ItemKey], None]
+    """Remove an item, as TTL does."""
+
+
+@pytest.fixture
+def in_memory() -> Engine:
+    store = InMemoryItemStore()
+    return Engine(store, store.delete)
+
+
+def table_of(client_of: ClientFactory) -> tuple[Engine, str]:
+    """Return the engine over a new table, through boto3, and the table's name."""
+    client, table = client_of("dynamodb"), f"aggregates-{uuid.uuid4().hex}"
+    create_table(client, table)
+    engine = Engine(
+        DynamoItemStore(client, table),
+        lambda key: client.delete_item(TableName=table, Key={"pk": {"S": key.pk}, "sk": {"S": key.sk}}),
+    )
+    return engine, table
+
+
+@pytest.fixture
+def over_moto(moto: ClientFactory) -> Engine:
+    return table_of(moto)[0]
+
+
+@pytest.fixture
+def over_ministack(ministack: ClientFactory) -> Engine:
+    return table_of(ministack)[0]
+
+
+@pytest.fixture
+def lean_over_ministack(ministack: ClientFactory) -> Iterator[Engine]:
+    """The client that the function uses by default."""
+    boto3_engine, table = table_of(ministack)
+    environment = {
+        "AWS_ENDPOINT_URL": ministack("dynamodb").meta.endpoint_url,
+        "AWS_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+    }
+    client = AwsJsonClient.of_environment(
+        "dynamodb",
+        lean_dynamodb.TARGET,
+        environment=environment,
+        credentials=credential_source(environment),
+        tls=None,
+    )
+    yield Engine(lean_dynamodb.LeanDynamoItemStore(client, table), boto3_engine.delete)
+    client.close()
+
+
+@pytest.fixture
+def lean_over_fake() -> Iterator[Engine]:
+    dynamo = FakeDynamo()
+    with serving(dynamo) as service, closing(client_of(service)) as client:
+        yield Engine(lean_dynamodb.LeanDynamoItemStore(client, "aggregates"), dynamo.delete)
+
+
+ENGINES = [
+    "in_memory",
+    "over_moto",
+    "lean_over_fake",
+    pytest.param("over_ministack", marks=pytest.mark.local),
+    pytest.param("lean_over_ministack", marks=pytest.mark.local),
+]
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> Engine:
+    built: Engine = request.getfixturevalue(request.param)
+    return built
+
+
+@pytest.fixture
+def store(engine: Engine) -> ItemStore:
+    return engine.store
+
+
+@pytest.fixture(params=[1, 16], ids=["one by one", "16 at once"])
+def concurrency(request: pytest.FixtureRequest) -> int:
+    number: int = request.param
+    return number
+
+
+def part(sequence_number: int, *values: int) -> tuple[int, list[object]]:
+    """Return the contribution of one Kinesis record: *values* are scaled, and their own event times."""
+    state = MONOID.identity()
+    for sub, value in enumerate(values or (1,)):
+        MONOID.add(state, [value], value, sequence_number, sub)
+    return sequence_number, state
+
+
+def parts(*sequence_numbers: int) -> Contributions:
+    return Contributions(ROLLUP, [part(each) for each in sequence_numbers])
+
+
+def log(sequence_numbers: Iterable[int]) -> Contributions:
+    """Return contributions whose values tell them apart: the n-th adds 2**n."""
+    return Contributions(ROLLUP, [part(each, 1 << at) for at, each in enumerate(sequence_numbers)])
+
+
+def stored(store: ItemStore, key: ItemKey = A) -> StoredItem:
+    return store.get([key])[key]
+
+
+def events(store: ItemStore, key: ItemKey = A) -> int:
+    count: int = stored(store, key).state[0]
+    return count
+
+
+def folded(contributions: Contributions) -> list[object]:
+    state = MONOID.identity()
+    for _, each in contributions.parts:
+        MONOID.merge(state, each)
+    return state
+
+
+class Interposed:
+    """A store in front of another: something happens before or after its calls."""
+
+    def __init__(
+        self,
+        inner: ItemStore,
+        *,
+        before_put: Callable[[ItemKey], None] = lambda _: None,
+        after_put: Callable[[ItemKey], None] = lambda _: None,
+        before_get: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._inner = inner
+        self._before_put, self._after_put, self._before_get = before_put, after_put, before_get
+
+    def get(self, keys: Sequence[ItemKey]) -> Mapping[ItemKey, StoredItem]:
+        self._before_get()
+        return self._inner.get(keys)
+
+    def put(self, key: ItemKey, item: StoredItem, *, expected_fence: int | None) -> None:
+        self._before_put(key)
+        self._inner.put(key, item, expected_fence=expected_fence)
+        self._after_put(key)
+
+
+def failing(*keys: ItemKey, times: int = 1000) -> Callable[[ItemKey], None]:
+    left = dict.fromkeys(keys, times)
+
+    def fail(key: ItemKey) -> None:
+        if left.get(key, 0) > 0:
+            left[key] -= 1
+            raise RetryableError(f"timed out on {key.pk}")
+
+    return fail
+
+
+def once(action: Callable[[], object]) -> Callable[[ItemKey], None]:
+    pending = [action]
+
+    def act(key: ItemKey) -> None:
+        if pending:
+            pending.pop()()
+
+    return act
+
+
+REMAINING = RemainingTime(PLENTY_MS)
+
+
+class TestItemStoreContract:
+    """Every ItemStore keeps these promises."""
+
+    ITEM = StoredItem(REAL_SEQUENCE, LAYOUT.text, part(REAL_SEQUENCE, 10**37, -(10**37))[1], 1_700_000_000)
+
+    def test_what_was_written_comes_back_to_the_last_digit(self, store: ItemStore) -> None:
+        key = ItemKey("rollup.1|1m|größe|%7C 🌊", "001699999200000|shardId-0")
+        store.put(key, self.ITEM, expected_fence=None)
+        assert store.get([A, key]) == {key: self.ITEM}
+
+    def test_an_item_expected_absent_but_present_is_not_overwritten(self, store: ItemStore) -> None:
+        store.put(A, self.ITEM, expected_fence=None)
+        with pytest.raises(FenceMovedError) as moved:
+            store.put(A, StoredItem(REAL_SEQUENCE + 1, "", [0], 0), expected_fence=None)
+        assert moved.value.current == self.ITEM
+        assert stored(store) == self.ITEM
+
+    @pytest.mark.parametrize("expected", [REAL_SEQUENCE - 1, REAL_SEQUENCE + 1, 10**55])
+    def test_an_item_with_another_fence_is_not_overwritten(self, store: ItemStore, expected: int) -> None:
+        store.put(A, self.ITEM, expected_fence=None)
+        with pytest.raises(FenceMovedError) as moved:
+            store.put(A, StoredItem(REAL_SEQUENCE + 2, "", [0], 0), expected_fence=expected)
+        assert moved.value.current == self.ITEM
+        assert stored(store) == self.ITEM
+
+    def test_an_item_expected_present_but_absent_is_not_written(self, store: ItemStore) -> None:
+        with pytest.raises(FenceMovedError) as moved:
+            store.put(A, self.ITEM, expected_fence=REAL_SEQUENCE - 1)
+        assert moved.value.current is None
+        assert store.get([A]) == {}
+
+    def test_the_expected_fence_lets_a_write_through(self, store: ItemStore) -> None:
+        store.put(A, self.ITEM, expected_fence=None)
+        item = StoredItem(REAL_SEQUENCE + 1, LAYOUT.text, [2, 2, 3, 1, 2, None, None], 5)
+        store.put(A, item, expected_fence=REAL_SEQUENCE)
+        assert stored(store) == item
+
+
+class TestAggregateSinkContract:
+    """Every AggregateSink, over a fake or a real store, keeps these promises."""
+
+    def test_overlapping_redelivery_applies_only_what_is_new(
+        self, store: ItemStore, concurrency: int
+    ) -> None:
+        everything = log(REAL_SEQUENCE + 10**18 * n for n in range(6))
+        for start, stop in [(0, 3), (0, 3), (1, 4), (0, 2), (2, 6), (0, 6)]:
+            for sink in (sink_over(store, concurrency=concurrency), sink_over(store)):
+                batch = Contributions(ROLLUP, everything.parts[start:stop])
+                assert sink.apply({A: batch, B: batch}, remaining_ms=REMAINING).failed_from is None
+        assert stored(store).state == stored(store, B).state == folded(everything)
+        assert stored(store).fence == everything.parts[-1][0]
+
+    @pytest.mark.parametrize(
+        ("lower", "higher"),
+        [
+            (9, 10),
+            (10**55 - 1, 10**55),
+            (9 * 10**54, REAL_SEQUENCE),
+            (REAL_SEQUENCE, REAL_SEQUENCE + 1),
+            (2, 10**128),
+        ],
+        ids=[
+            "1 and 2 digits",
+            "55 and 56 digits",
+            "55 digits and real",
+            "real neighbours",
+            "1 and 129 digits",
+        ],
+    )
+    def test_sequence_numbers_compare_as_numbers(self, store: ItemStore, lower: int, higher: int) -> None:
+        sink = sink_over(store)
+        sink.apply({A: parts(lower)}, remaining_ms=REMAINING)
+        sink.apply({A: parts(lower, higher)}, remaining_ms=REMAINING)
+        assert events(store) == 2
+        assert sink.apply({A: parts(lower)}, remaining_ms=REMAINING).already_applied == 1
+        assert sink_over(store).apply({A: parts(lower, higher)}, remaining_ms=REMAINING).already_applied == 1
+        assert (events(store), stored(store).fence) == (2, higher)
+
+    @pytest.mark.parametrize("writers", [2, 10])
+    def test_writers_racing_for_one_item_all_count(self, store: ItemStore, writers: int) -> None:
+        everything = log(REAL_SEQUENCE + n for n in range(24))
+
+        def deliver(seed: int) -> None:
+            random, sink, start = Random(seed), sink_over(store), 0
+            while start < len(everything.parts):
+                stop = start + random.randint(1, 6)
+                batch = Contributions(ROLLUP, everything.parts[max(0, start - 2) : stop])
+                if sink.apply({A: batch, B: batch}, remaining_ms=REMAINING).failed_from is None:
+                    start = stop
+
+        with ThreadPoolExecutor(writers) as pool:
+            list(pool.map(deliver, range(writers)))
+        assert stored(store).state == stored(store, B).state == folded(everything)
+
+    def test_a_stale_memory_costs_a_conflict_not_an_event(self, store: ItemStore, concurrency: int) -> None:
+        stale, other = sink_over(store, concurrency=concurrency), sink_over(store)
+        everything = log(REAL_SEQUENCE + n for n in range(4))
+        stale.apply({A: Contributions(ROLLUP, everything.parts[:1])}, remaining_ms=REMAINING)
+        other.apply({A: Contributions(ROLLUP, everything.parts[:3])}, remaining_ms=REMAINING)
+        applied = stale.apply({A: Contributions(ROLLUP, everything.parts[1:])}, remaining_ms=REMAINING)
+        assert (applied.failed_from, applied.conflicts, applied.writes) == (None, 1, 2)
+        assert stored(store).state == folded(everything)
+
+    def test_a_batch_that_was_applied_while_it_ran_is_not_applied_again(self, store: ItemStore) -> None:
+        everything = log(REAL_SEQUENCE + n for n in range(3))
+        overtake = once(lambda: sink_over(store).apply({A: everything}, remaining_ms=REMAINING))
+        sink = sink_over(Interposed(store, before_put=overtake))
+        applied = sink.apply({A: everything}, remaining_ms=REMAINING)  # it read that the item is absent
+        assert (applied.failed_from, applied.conflicts) == (None, 1)
+        assert stored(store).state == folded(everything)
+
+    def test_an_item_read_as_absent_but_present_when_written_is_merged_with(self, store: ItemStore) -> None:
+        everything = log(REAL_SEQUENCE + n for n in range(3))
+        earlier = Contributions(ROLLUP, everything.parts[:2])
+        overtake = once(lambda: sink_over(store).apply({A: earlier}, remaining_ms=REMAINING))
+        sink = sink_over(Interposed(store, before_put=overtake))
+        assert sink.apply({A: everything}, remaining_ms=REMAINING).conflicts == 1
+        assert stored(store).state == folded(everything)
+
+    def test_an_item_that_ttl_removed_starts_afresh(self, engine: Engine) -> None:
+        sink = sink_over(engine.store)
+        sink.apply({A: parts(1, 2)}, remaining_ms=REMAINING)
+        engine.delete(A)
+        applied = sink.apply({A: parts(3)}, remaining_ms=REMAINING)
+        assert (applied.failed_from, applied.conflicts) == (None, 1)
+        assert (events(engine.store), stored(engine.store).fence) == (1, 3)
+
+    def test_a_lost_response_after_the_write_counts_once_when_redelivered(
+        self, store: ItemStore, concurrency: int
+    ) -> None:
+        batch = {A: parts(REAL_SEQUENCE, REAL_SEQUENCE + 1), B: parts(REAL_SEQUENCE + 1)}
+        sink = sink_over(Interposed(store, after_put=failing(A, times=1)), concurrency=concurrency)
+        applied = sink.apply(batch, remaining_ms=REMAINING)
+        assert applied.failed_from == REAL_SEQUENCE
+        assert "timed out" in applied.errors[0]
+        again = sink.apply(batch, remaining_ms=REMAINING)
+        assert (again.failed_from, again.already_applied, again.writes) == (None, 2, 0)
+        assert (events(store, A), events(store, B)) == (2, 1)
+
+    def test_a_write_that_did_not_happen_is_made_when_redelivered(self, store: ItemStore) -> None:
+        sink = sink_over(Interposed(store, before_put=failing(A, times=1)))
+        assert sink.apply({A: parts(5, 6)}, remaining_ms=REMAINING).failed_from == 5
+        assert store.get([A]) == {}
+        assert sink.apply({A: parts(5, 6)}, remaining_ms=REMAINING).failed_from is None
+        assert events(store) == 2
+
+    def test_throttled_reads_cost_conflicts_only(self, store: ItemStore, concurrency: int) -> None:
+        sink_over(store).apply({A: parts(1), B: parts(1)}, remaining_ms=REMAINING)
+
+        def throttle() -> None:
+            raise RetryableError("throttled")
+
+        sink = sink_over(Interposed(store, before_get=throttle), concurrency=concurrency)
+        applied = sink.apply({A: parts(1, 2), B: parts(1)}, remaining_ms=REMAINING)
+        assert (applied.failed_from, applied.conflicts) == (None, 2)
+        assert (events(store, A), events(store, B)) == (2, 1)
+
+    def test_more_keys_than_one_read_takes_are_read_in_several(
+        self, store: ItemStore, concurrency: int
+    ) -> None:
+        keys = [ItemKey(f"device_metrics.1|1m|d{n}", "001699999200000|shardId-0") for n in range(250)]
+        first = sink_over(store, concurrency=concurrency)
+        assert first.apply(dict.fromkeys(keys[:120], parts(1)), remaining_ms=REMAINING).reads == 2
+        applied = sink_over(store, concurrency=concurrency).apply(
+            dict.fromkeys(keys, parts(1, 2)), remaining_ms=REMAINING
+        )
+        assert (applied.reads, applied.writes, applied.conflicts) == (3, 250, 0)
+        assert {item.state[0] for item in store.get(keys[80:160]).values()} == {2}
+
+    def test_a_warm_batch_reads_nothing_that_it_wrote(self, store: ItemStore) -> None:
+        sink = sink_over(store)
+        sink.apply({A: parts(1)}, remaining_ms=REMAINING)
+        assert sink.apply({A: parts(2)}, remaining_ms=REMAINING).reads == 0
+        assert sink.apply({A: parts(3), B: parts(3)}, remaining_ms=REMAINING).reads == 1
+        assert (events(store, A), events(store, B)) == (3, 1)
+
+    def test_with_no_time_left_nothing_is_written_and_the_lowest_is_named(
+        self, store: ItemStore, concurrency: int
+    ) -> None:
+        sink = sink_over(store, concurrency=concurrency)
+        batch = {A: parts(12, 13), B: parts(11, 14), C: parts(15)}
+        applied = sink.apply(batch, remaining_ms=RemainingTime(1_999))
+        assert (applied.failed_from, applied.writes, applied.reads) == (11, 0, 1)
+        assert store.get([A, B, C]) == {}
+        assert sink.apply(batch, remaining_ms=REMAINING).failed_from is None
+        assert [events(store, key) for key in (A, B, C)] == [2, 2, 1]
+
+    def test_when_time_runs_out_midway_what_was_written_stays_and_the_rest_is_named(
+        self, store: ItemStore
+    ) -> None:
+        batch = {A: parts(11, 14), B: parts(12), C: parts(10)}
+        applied = sink_over(store).apply(
+            batch, remaining_ms=RemainingTime(asked=2)
+        )  # the read, and one write
+        assert (applied.failed_from, applied.writes) == (10, 1)
+        assert store.get([A, B, C]).keys() == {A}
+        sink_over(store).apply(batch, remaining_ms=REMAINING)
+        assert [events(store, key) for key in (A, B, C)] == [2, 1, 1]
+
+    @pytest.mark.parametrize(("broken", "lowest"), [((A, B, C), 3), ((A, C), 4), ((C,), 10), ((), None)])
+    def test_the_lowest_sequence_number_that_is_not_durable_everywhere_is_named(
+        self, store: ItemStore, concurrency: int, broken: tuple[ItemKey, ...], lowest: int | None
+    ) -> None:
+        sink = sink_over(Interposed(store, before_put=failing(*broken)), concurrency=concurrency)
+        batch = {A: parts(4, 5), B: parts(3, 11), C: parts(10)}
+        applied = sink.apply(batch, remaining_ms=REMAINING)
+        assert applied.failed_from == lowest
+        assert len(applied.errors) == len(broken)
+
+    def test_of_an_item_written_before_only_what_is_beyond_its_fence_can_fail(self, store: ItemStore) -> None:
+        sink_over(store).apply({A: parts(4, 5)}, remaining_ms=REMAINING)
+        sink = sink_over(Interposed(store, before_put=failing(A)))
+        assert sink.apply({A: parts(4, 5, 6)}, remaining_ms=REMAINING).failed_from == 6
+
+    def test_a_fence_that_moves_for_ever_ends_in_redelivery(self, store: ItemStore) -> None:
+        fence = [0]
+
+        def move(key: ItemKey) -> None:
+            fence[0] += 1
+            current = store.get([key]).get(key)
+            item = StoredItem(fence[0], LAYOUT.text, folded(parts(fence[0])), 0)
+            store.put(key, item, expected_fence=current.fence if current else None)
+
+        sink = sink_over(Interposed(store, before_put=move), write_attempts=4)
+        applied = sink.apply({A: parts(100, 101)}, remaining_ms=REMAINING)
+        assert (applied.failed_from, applied.conflicts, fence[0]) == (100, 4, 4)
+        assert "moved 4 times" in applied.errors[0]
+
+    def test_an_item_of_another_layout_stops_the_function(self, store: ItemStore, concurrency: int) -> None:
+        sink_over(store).apply({A: parts(1)}, remaining_ms=REMAINING)
+        changed = rollup_of(StateLayout((FieldLayout.of("value", 6, ("sum",)),)))
+        with pytest.raises(ConfigError, match=r"generation = 2"):
+            sink_over(store, concurrency=concurrency).apply(
+                {A: Contributions(changed, [(2, [1, 1])])}, remaining_ms=REMAINING
+            )
+        assert events(store) == 1
+
+    def test_an_item_expires_keep_after_its_last_write(self, store: ItemStore) -> None:
+        sink_over(store).apply({A: parts(1)}, remaining_ms=REMAINING)
+        assert stored(store).expires_s == (NOW_MS + KEEP_MS) // 1000
+
+    def test_a_memory_smaller_than_the_batch_changes_nothing(
+        self, store: ItemStore, concurrency: int
+    ) -> None:
+        sink = sink_over(store, concurrency=concurrency, cached_items=2)
+        keys = [ItemKey(f"device_metrics.1|1m|d{n}", "001699999200000|shardId-0") for n in range(7)]
+        for last in (2, 3, 4):
+            sink.apply(dict.fromkeys(keys, parts(1, last)), remaining_ms=REMAINING)
+        assert {item.state[0] for item in store.get(keys).values()} == {4}
+        assert len(sink._known) == 2

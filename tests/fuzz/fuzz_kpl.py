@@ -1,0 +1,29 @@
+"""Fuzz the decoder of aggregated records: ``python tests/fuzz/fuzz_kpl.py -max_total_time=60``."""
+
+from collections.abc import Iterator
+
+import atheris  # type: ignore[import-not-found]  # in a virtual environment of its own: see `make fuzz`
+
+with atheris.instrument_imports(include=["streamgage"]):
+    from promises import check_kpl
+    from targets import fuzz
+
+    from streamgage.kpl import DIGEST_BYTES, MAGIC, AggregateBuilder
+    from streamgage.records import UserRecord
+
+WORDS = (MAGIC, b"\x0a\x01a", b"\x1a\x04\x08\x00\x1a\x00", b"\x12\x011", b"\x80\x80\x04", b"\x22\x03\x0a\x01k")
+
+
+def seeds() -> Iterator[bytes]:
+    """Yield what the real encoder writes: the whole record, and its message, which the target signs."""
+    for count in (1, 2, 5):
+        builder = AggregateBuilder({"pid": "x-17", "n": "1"} if count > 1 else None)
+        for number in range(count):
+            hash_key = number if number % 2 else None
+            builder.add(UserRecord(f"key-{number % 3}", b"d" * (number * 70), hash_key))
+        yield builder.build()
+        yield builder.build()[len(MAGIC) : -DIGEST_BYTES]
+
+
+if __name__ == "__main__":
+    fuzz(check_kpl, seeds(), WORDS)

@@ -1,0 +1,145 @@
+"""Numbers, durations, windows and keys: what the exactness of everything else rests on."""
+
+import math
+import struct
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+from fractions import Fraction
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from strategies import pipeline
+from streamgage.decimals import divide, scale_number, unscale
+from streamgage.durations import format_duration, parse_duration
+from streamgage.errors import PoisonRecord
+from streamgage.items import lane_of_key, lane_of_shard, partition_of, window_prefix, window_start_ms
+from streamgage.windows import MAX_EVENT_TIME_MS, TumblingWindows
+
+CALM = settings(max_examples=300, deadline=None)
+MANY = settings(max_examples=1500, deadline=None)
+SCALES = st.integers(0, 18)
+WIDE = Context(prec=500, rounding=ROUND_HALF_EVEN)
+# Every double there is; sensors' values; and neighbours of exact halves at some scale, above and below.
+ANY_BITS = st.integers(0, 2**64 - 1).map(lambda bits: float(struct.unpack(">d", struct.pack(">Q", bits))[0]))
+HALVES = st.builds(
+    lambda whole, places, step: nudged(float(f"{whole}.{'0' * places}5"), step),
+    st.integers(-(10**6), 10**6),
+    st.integers(0, 12),
+    st.integers(-2, 2),
+)
+FLOATS = ANY_BITS | HALVES | st.floats(-1e9, 1e9) | st.floats(allow_nan=False, allow_infinity=False)
+
+
+def nudged(value: float, step: int) -> float:
+    return math.nextafter(value, math.inf if step > 0 else -math.inf) if step else value
+
+
+@MANY
+@given(value=FLOATS, scale=SCALES)
+@example(value=0.5, scale=0)
+@example(value=2.5, scale=0)
+@example(value=0.0000000005, scale=9)
+@example(value=-0.0, scale=9)
+@example(value=float(2**44) + 0.5, scale=0)
+@example(value=1e28, scale=9)
+@example(value=9.999999999999999e28, scale=9)
+@example(value=1e29, scale=9)
+@example(value=5e-324, scale=18)
+@example(value=1.7976931348623157e308, scale=18)
+def test_a_float_is_scaled_as_its_shortest_decimal_rounded_half_to_even(value: float, scale: int) -> None:
+    if not math.isfinite(value):
+        with pytest.raises(PoisonRecord, match="bad_value"):
+            scale_number(value, scale)
+        return
+    exact = int(Decimal(repr(value)).quantize(Decimal(1).scaleb(-scale), context=WIDE).scaleb(scale, WIDE))
+    if abs(exact) >= 10**38:
+        with pytest.raises(PoisonRecord, match="more than 38 digits"):
+            scale_number(value, scale)
+    else:
+        scaled = scale_number(value, scale)
+        assert (scaled, type(scaled)) == (exact, int)
+
+
+@CALM
+@given(value=st.integers(-(10**40), 10**40) | st.integers(-(2**63), 2**63), scale=SCALES)
+def test_an_integer_is_scaled_exactly_or_refused(value: int, scale: int) -> None:
+    if abs(value * 10**scale) < 10**38:
+        assert scale_number(value, scale) == value * 10**scale
+    else:
+        with pytest.raises(PoisonRecord, match="more than 38 digits"):
+            scale_number(value, scale)
+
+
+@CALM
+@given(scaled=st.integers(-(10**120), 10**120), scale=SCALES)
+def test_unscale_is_exact(scaled: int, scale: int) -> None:
+    assert Fraction(unscale(scaled, scale)) == Fraction(scaled, 10**scale)
+
+
+@CALM
+@given(
+    numerator=st.integers(-(10**90), 10**90) | st.integers(-50, 50),
+    denominator=st.integers(1, 10**60) | st.integers(-8, -1) | st.integers(1, 8),
+    places=st.integers(0, 39),
+)
+def test_divide_rounds_half_to_even(numerator: int, denominator: int, places: int) -> None:
+    exact = Fraction(numerator, denominator)
+    assert Fraction(divide(numerator, denominator, places)) == Fraction(round(exact * 10**places), 10**places)
+
+
+@CALM
+@given(duration_ms=st.integers(0, 10**15) | st.integers(0, 400).map(lambda n: n * 900_000))
+def test_a_duration_survives_its_text(duration_ms: int) -> None:
+    if duration_ms < 10**12 or duration_ms % 86_400_000 == 0:  # at most twelve digits are read
+        assert parse_duration(format_duration(duration_ms)) == duration_ms
+
+
+@CALM
+@given(size_ms=st.integers(1, 10**10), event_time_ms=st.integers(0, MAX_EVENT_TIME_MS - 1))
+def test_each_instant_is_in_exactly_one_aligned_window(size_ms: int, event_time_ms: int) -> None:
+    window = TumblingWindows(size_ms).assign(event_time_ms)
+    assert window.start_ms <= event_time_ms < window.end_ms
+    assert window.start_ms % size_ms == 0
+    assert window.end_ms - window.start_ms == size_ms
+
+
+@CALM
+@given(one=st.integers(0, MAX_EVENT_TIME_MS - 1), two=st.integers(0, MAX_EVENT_TIME_MS - 1))
+def test_window_starts_sort_as_text_as_they_do_as_numbers(one: int, two: int) -> None:
+    assert (window_prefix(one) < window_prefix(two)) == (one < two)
+    assert window_start_ms(window_prefix(one) + "|shardId-000000000000") == one
+
+
+TRICKY = st.text(st.sampled_from(["|", "%", "7", "C", "2", "5", "a", ":", "ü"]), max_size=6) | st.text(
+    max_size=6
+)
+ROLLUP = pipeline().rollups["device_metrics"]
+
+
+@MANY
+@given(one=st.tuples(TRICKY, TRICKY), two=st.tuples(TRICKY, TRICKY))
+@example(one=("|", ""), two=("%7C", ""))
+@example(one=("%", ""), two=("%25", ""))
+@example(one=("a", "b"), two=("a|b", ""))
+@example(one=("a|", "b"), two=("a", "|b"))
+def test_two_keys_never_share_a_partition(one: tuple[str, str], two: tuple[str, str]) -> None:
+    windows = ROLLUP.windows
+    assert (partition_of(ROLLUP, windows[0], one) == partition_of(ROLLUP, windows[0], two)) == (one == two)
+    assert partition_of(ROLLUP, windows[0], one) != partition_of(ROLLUP, windows[1], one)
+
+
+@MANY
+@given(one=TRICKY | TRICKY.map(lambda key: key * 100), two=TRICKY | TRICKY.map(lambda key: key * 100))
+def test_two_partition_keys_never_share_a_lane(one: str, two: str) -> None:
+    assert (lane_of_key("shardId-0", one) == lane_of_key("shardId-0", two)) == (one == two)
+    assert lane_of_key("shardId-0", one) != lane_of_key("shardId-1", one)
+    assert len(f"{0:015d}|{lane_of_key('shardId-000000000000', one)}".encode()) <= 1024
+    assert lane_of_shard("shardId-0", one) == "shardId-0"
+
+
+def test_a_short_key_that_looks_like_the_digest_of_a_long_one_has_a_lane_of_its_own() -> None:
+    long = "x" * 600
+    digest = lane_of_key("s", long).partition("|")[2]
+    assert lane_of_key("s", digest) != lane_of_key("s", long)
+    assert lane_of_key("s", digest.removeprefix("%")) != lane_of_key("s", long)

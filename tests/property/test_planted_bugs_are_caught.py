@@ -1,0 +1,258 @@
+"""A suite that never failed proves nothing: each bug planted here is one that others have shipped."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, Verbosity, given, settings
+
+import processors.aggregate
+import processors.sink
+import streamgage.fold
+from fakes import Crash, InMemoryItemStore, InMemoryQuarantine, World
+from processors.aggregate import Aggregate
+from processors.sink import AggregateSink, Applied, FenceMovedError
+from schedules import Attack, judge
+from strategies import SCHEDULES, Entry, Step, logs, pipeline
+from streamgage.errors import RetryableError
+from streamgage.fold import Contributions, Lane, Poison
+from streamgage.items import ItemKey, StoredItem, lane_of_shard
+
+LIMIT = 2_000  # examples; over six seeds each bug was caught within 210, the property has 500
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+class TextFence(int):
+    """A fence that compares as its text does."""
+
+    def __lt__(self, other: int) -> bool:
+        return str(int(self)) < str(int(other))
+
+
+class NoFence(int):
+    """A fence that everything is beyond."""
+
+    def __lt__(self, other: int) -> bool:
+        return True
+
+
+def no_condition(patch: pytest.MonkeyPatch) -> None:
+    def put(self: InMemoryItemStore, key: ItemKey, item: StoredItem, expected_fence: int | None) -> None:
+        del expected_fence
+        plain_put(self, key, item, self.item(key).fence if key in self.rows else None)
+
+    plain_put = InMemoryItemStore._put
+    patch.setattr(InMemoryItemStore, "_put", put)
+
+
+def fences_are(kind: type[int]) -> Plant:
+    def plant(patch: pytest.MonkeyPatch) -> None:
+        item = InMemoryItemStore.item
+        patch.setattr(
+            processors.sink,
+            "StoredItem",
+            lambda fence, *rest: StoredItem(kind(fence), *rest),
+        )
+
+        def read(self: InMemoryItemStore, key: ItemKey) -> StoredItem:
+            found = item(self, key)
+            return replace(found, fence=kind(found.fence))
+
+        patch.setattr(InMemoryItemStore, "item", read)
+
+    return plant
+
+
+def fence_as_dynamodb_number(patch: pytest.MonkeyPatch) -> None:
+    """38 digits are kept of 56."""
+    patch.setattr(
+        processors.sink,
+        "StoredItem",
+        lambda fence, *rest: StoredItem(int(str(fence)[:38].ljust(len(str(fence)), "0")), *rest),
+    )
+
+
+def whole_delta_skipped(patch: pytest.MonkeyPatch) -> None:
+    apply_item = AggregateSink._apply_item
+
+    def mutant(self: AggregateSink, key: ItemKey, contributions: Contributions, remaining_ms: Any) -> Applied:
+        known = self._known.get(key)
+        if known is not None and any(part[0] <= known.fence for part in contributions.parts):
+            return Applied(already_applied=1)
+        return apply_item(self, key, contributions, remaining_ms)
+
+    patch.setattr(AggregateSink, "_apply_item", mutant)
+
+
+def all_old_ignored(patch: pytest.MonkeyPatch) -> None:
+    def put(self: InMemoryItemStore, key: ItemKey, item: StoredItem, *, expected_fence: int | None) -> None:
+        try:
+            plain_put(self, key, item, expected_fence=expected_fence)
+        except FenceMovedError as moved:
+            plain_put(self, key, item, expected_fence=moved.current.fence if moved.current else None)
+
+    plain_put = InMemoryItemStore.put
+    patch.setattr(InMemoryItemStore, "put", put)
+
+
+def highest_failure_named(patch: pytest.MonkeyPatch) -> None:
+    apply, apply_item = AggregateSink.apply, AggregateSink._apply_item
+    failures: list[int] = []
+
+    def noting(self: AggregateSink, key: ItemKey, contributions: Contributions, remaining_ms: Any) -> Applied:
+        outcome = apply_item(self, key, contributions, remaining_ms)
+        failures.extend(() if outcome.failed_from is None else (outcome.failed_from,))
+        return outcome
+
+    def mutant(self: AggregateSink, items: Any, *, remaining_ms: Any) -> Applied:
+        failures.clear()
+        applied = apply(self, items, remaining_ms=remaining_ms)
+        applied.failed_from = max(failures, default=None)
+        return applied
+
+    patch.setattr(AggregateSink, "_apply_item", noting)
+    patch.setattr(AggregateSink, "apply", mutant)
+
+
+def _quarantine_last(patch: pytest.MonkeyPatch, *, skipped_on_failure: bool) -> None:
+    handle = Aggregate.handle
+
+    def mutant(self: Aggregate, event: Any, *, remaining_ms: Any) -> Any:
+        quarantine, held = self._quarantine, InMemoryQuarantine()
+        self._quarantine = held
+        try:
+            answer = handle(self, event, remaining_ms=remaining_ms)
+        finally:
+            self._quarantine = quarantine
+        if not (skipped_on_failure and answer["batchItemFailures"]):
+            try:
+                quarantine.send(held.kept)
+            except RetryableError as error:
+                raise Crash from error  # the invocation fails, and Lambda delivers the whole batch again
+        return answer
+
+    patch.setattr(Aggregate, "handle", mutant)
+
+
+def quarantine_after_the_sink_and_only_if_it_succeeded(patch: pytest.MonkeyPatch) -> None:
+    _quarantine_last(patch, skipped_on_failure=True)
+
+
+def quarantine_failure_swallowed(patch: pytest.MonkeyPatch) -> None:
+    def send(self: InMemoryQuarantine, poison: Sequence[Poison]) -> None:
+        try:
+            plain_send(self, poison)
+        except RetryableError:
+            return
+
+    plain_send = InMemoryQuarantine.send
+    patch.setattr(InMemoryQuarantine, "send", send)
+
+
+def repeated_records_kept(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(
+        streamgage.fold, "_in_order", lambda records: sorted(records, key=lambda each: each.sequence_number)
+    )
+
+
+def lost_response_is_success(patch: pytest.MonkeyPatch) -> None:
+    """A timed-out write is taken for one that happened."""
+
+    def put(self: InMemoryItemStore, key: ItemKey, item: StoredItem, *, expected_fence: int | None) -> None:
+        try:
+            plain_put(self, key, item, expected_fence=expected_fence)
+        except RetryableError:
+            return
+
+    plain_put = InMemoryItemStore.put
+    patch.setattr(InMemoryItemStore, "put", put)
+
+
+def duplicates_dropped_by_batch(patch: pytest.MonkeyPatch) -> None:
+    """Others remember a hash of the batch, and add up whatever is not that batch."""
+    no_condition(patch)
+    fences_are(NoFence)(patch)
+    seen: dict[int, set[tuple[int, ...]]] = defaultdict(set)
+    apply = AggregateSink.apply
+
+    def mutant(self: AggregateSink, items: Any, *, remaining_ms: Any) -> Applied:
+        batch = tuple(sorted({part[0] for each in items.values() for part in each.parts}))
+        done = seen[id(self._store)]
+        if batch in done:
+            return Applied()
+        applied = apply(self, items, remaining_ms=remaining_ms)
+        done.add(batch)
+        return applied
+
+    patch.setattr(AggregateSink, "apply", mutant)
+
+
+def planted(name: str, plant: Plant) -> Any:
+    return pytest.param(plant, id=name)
+
+
+BUGS: list[Any] = [
+    no_condition,
+    planted("no_fence_compare", fences_are(NoFence)),
+    planted("fence_compared_as_text", fences_are(TextFence)),
+    fence_as_dynamodb_number,
+    whole_delta_skipped,
+    all_old_ignored,
+    highest_failure_named,
+    quarantine_after_the_sink_and_only_if_it_succeeded,
+    quarantine_failure_swallowed,
+    repeated_records_kept,
+    lost_response_is_success,
+    duplicates_dropped_by_batch,
+]
+
+
+def attack_until_wrong(examples: list[int], *, lane: Lane | None = None) -> None:
+    """Run the property until it fails. With *lane*, Lambda delivers each partition key on its own."""
+
+    @settings(
+        max_examples=LIMIT,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        verbosity=Verbosity.quiet,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(log=logs(), steps=SCHEDULES)
+    def attack(log: list[Entry], steps: list[Step]) -> None:
+        examples.append(len(log))
+        lanes = defaultdict(list)
+        for entry in log:
+            lanes[entry.record.partition_key if lane else ""].append(entry)
+        world = World(pipeline(), lane=lane or lane_of_shard)
+        Attack(world, list(lanes.values())).run(steps)
+        judge(world, log)
+
+    attack()
+
+
+@pytest.mark.parametrize("plant", BUGS)
+def test_the_property_catches(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
+) -> None:
+    plant(monkeypatch)
+    examples: list[int] = []
+    with pytest.raises(AssertionError):
+        attack_until_wrong(examples)
+    record_property("examples until caught", len(examples))
+
+
+def lane_of_bucket(shard_id: str, partition_key: str) -> str:
+    return f"{shard_id}|{len(partition_key) % 2}"
+
+
+@pytest.mark.parametrize("lane", [lane_of_shard, lane_of_bucket])
+def test_the_property_catches_lanes_that_are_shared_by_partition_keys(
+    lane: Lane, record_property: Callable[[str, object], None]
+) -> None:
+    examples: list[int] = []
+    with pytest.raises(AssertionError):
+        attack_until_wrong(examples, lane=lane)
+    record_property("examples until caught", len(examples))

@@ -1,0 +1,156 @@
+from typing import Any
+
+import pytest
+
+from fakes import World, invoke
+from strategies import (
+    ARRIVAL_MS,
+    DAY_MS,
+    DEFINITION,
+    MINUTE_MS,
+    POISON_KINESIS_RECORDS,
+    POISON_USER_RECORDS,
+    ROOT,
+    aggregated,
+    click,
+    pipeline,
+    reading,
+)
+from streamgage.errors import POISON_CODES
+from streamgage.fold import Folded, Folder
+from streamgage.limits import DYNAMODB_PARTITION_KEY_BYTES
+from streamgage.pipeline_toml import Folder as Files
+from streamgage.pipeline_toml import parse_pipeline
+from streamgage.records import StreamRecord, UserRecord
+
+SCHEMA = pipeline().sources["reading"].schema
+
+
+def record(data: bytes, sequence_number: int = 10**55) -> StreamRecord:
+    return StreamRecord("shardId-000000000000", sequence_number, "p", data, ARRIVAL_MS)
+
+
+def fold(*datas: bytes) -> Folded:
+    return Folder(pipeline()).fold([record(data, 10**55 + at) for at, data in enumerate(datas)])
+
+
+def encoded(lag_ms: int = 0, **changes: Any) -> bytes:
+    return SCHEMA.encode({**reading("d1", "temp", ARRIVAL_MS + lag_ms, 1.0), **changes})
+
+
+@pytest.mark.parametrize(
+    "case", POISON_USER_RECORDS, ids=lambda case: f"{case[0]}-{case[1](ARRIVAL_MS)[:12]!r}"
+)
+def test_a_poison_user_record_is_quarantined_and_the_rest_of_its_record_is_applied(case: Any) -> None:
+    code, make = case
+    data = make(ARRIVAL_MS)
+    users = [UserRecord("a", encoded()), UserRecord("b", data), UserRecord("c", encoded())]
+    folded = fold(aggregated(users))
+    (poison,) = folded.poison
+    assert (poison.code, poison.sub_sequence_number, poison.partition_key, poison.data) == (
+        code,
+        1,
+        "b",
+        data,
+    )
+    assert poison.code in POISON_CODES
+    assert (poison.sequence_number, poison.arrival_ms, folded.user_records) == (10**55, ARRIVAL_MS, 3)
+    assert {part[1][0] for each in folded.items.values() for part in each.parts} == {2}
+
+
+@pytest.mark.parametrize("data", POISON_KINESIS_RECORDS, ids=["MD5", "key index", "length"])
+def test_a_poison_kinesis_record_is_quarantined_whole_and_the_next_is_applied(data: bytes) -> None:
+    folded = fold(data, encoded())
+    (poison,) = folded.poison
+    assert (poison.code, poison.sub_sequence_number, poison.data) == ("bad_kpl_framing", None, data)
+    assert poison.partition_key == "p"
+    assert (len(folded.items), folded.kinesis_records, folded.user_records) == (3, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("lag_ms", "code"),
+    [
+        (5 * MINUTE_MS, None),
+        (5 * MINUTE_MS + 1, "future"),
+        (-7 * DAY_MS, None),
+        (-7 * DAY_MS - 1, "late"),
+        (-ARRIVAL_MS - 1, "bad_time"),
+    ],
+)
+def test_late_and_future_are_judged_against_arrival_to_the_millisecond(lag_ms: int, code: str | None) -> None:
+    folded = fold(encoded(lag_ms))
+    assert [each.code for each in folded.poison] == ([code] if code else [])
+    assert bool(folded.items) == (code is None)
+
+
+def test_without_max_lateness_any_age_counts() -> None:
+    data = pipeline().sources["click"].schema.encode(click("v", "/", 0, 5))
+    assert len(fold(data).items) == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "fits"),
+    [
+        (9.99999999999999e28, True),
+        (1e29, False),
+        (-1e29, False),
+        (1e308, False),
+        (1e-300, True),
+        (-0.0, True),
+    ],
+)
+def test_what_38_digits_hold_counts_and_nothing_more(value: float, fits: bool) -> None:  # noqa: FBT001 - a table
+    folded = fold(encoded(value=value))
+    assert [each.code for each in folded.poison] == ([] if fits else ["bad_value"])
+
+
+def test_a_json_user_record_counts_as_the_same_event_in_avro_does() -> None:
+    text = b'{"source": "reading", "device_id": "d1", "metric": "temp", "ts": %d, "value": 1}' % ARRIVAL_MS
+    assert fold(text).items == fold(encoded()).items
+
+
+def test_json_reasons_say_what_is_wrong() -> None:
+    cases = [
+        (b'{"source": "raeding"}', "\"source\" is 'raeding'; it must be one of: reading, click"),
+        (b"{}", '"source" is None'),
+        (b'{"source": "reading"}', "device_id"),
+        (b'{"source": "reading", "value": NaN}', "NaN is not a finite number"),
+    ]
+    for data, reason in cases:
+        (poison,) = fold(data).poison
+        assert reason in poison.reason
+
+
+def test_a_poison_event_is_counted_in_none_of_its_rollups() -> None:
+    folded = fold(pipeline().sources["click"].schema.encode(click("v" * 2100, "/", 5, 1)))
+    assert ([each.code for each in folded.poison], folded.items) == (
+        ["bad_key"],
+        {},
+    )  # the page's key would fit
+
+
+def test_a_key_that_fits_only_beside_a_shorter_window_label_is_poison_not_a_crash() -> None:
+    definition = DEFINITION.replace('windows = ["1m", "90s", "1h"]', 'windows = ["1m", "12h"]')
+    folder = Folder(parse_pipeline(definition, Files(ROOT)))
+    room = DYNAMODB_PARTITION_KEY_BYTES - len("device_metrics.1|1m||temp")
+    for size, codes in ((room - 1, []), (room, ["bad_key"]), (room + 1, ["bad_key"])):
+        folded = folder.fold([record(encoded(device_id="x" * size))])
+        assert [each.code for each in folded.poison] == codes
+        assert all(len(key.pk.encode()) <= DYNAMODB_PARTITION_KEY_BYTES for key in folded.items)
+
+
+def test_a_flood_of_poison_waits_instead_of_being_quarantined() -> None:
+    world = World(pipeline())
+    flood = [record(b"junk", number) for number in range(1000)]
+    assert invoke(world.sandbox(), [*flood, record(encoded(), 1000)]) == 0
+    assert world.quarantine.kept == []
+    assert world.store.rows == {}
+    assert "1000 of 1001 user records are poison" in world.reports[0].error
+    assert invoke(world.sandbox(), flood[:999]) is None
+    assert len(world.quarantine.kept) == 999
+
+
+def test_an_empty_event_is_a_success() -> None:
+    assert World(pipeline()).sandbox().handle({"Records": []}, remaining_ms=lambda: 0) == {
+        "batchItemFailures": []
+    }
