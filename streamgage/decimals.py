@@ -26,7 +26,7 @@ def scale_number(value: float, scale: int) -> int:
     else:
         product = value * 10.0**scale
         if -_FAST_LIMIT < product < _FAST_LIMIT:
-            scaled = round(product)
+            scaled = int(product + 0.5) if product > 0 else int(product - 0.5)
             if not -0.49 < product - scaled < 0.49:
                 scaled = _scale_exactly(value, scale)
         elif product - product != 0.0:  # NaN or infinity, of the value or of the product

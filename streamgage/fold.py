@@ -5,7 +5,7 @@ Nothing here depends on how the batch was cut: each verdict and each contributio
 
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from operator import attrgetter
@@ -14,13 +14,18 @@ from typing import Any
 from streamgage.avro import HEADER_BYTES, MARKER, AvroReader, Event
 from streamgage.decimals import scale_number
 from streamgage.errors import PoisonRecord
-from streamgage.items import ItemKey, lane_of_shard, partition_of, window_prefix
+from streamgage.items import ItemKey, lane_of_shard, partition_prefix, partition_suffix, window_prefix
 from streamgage.kpl import decode_aggregate, is_aggregated
 from streamgage.measures import Monoid, State, compile_layout
 from streamgage.pipeline import Pipeline, Rollup, Source
 from streamgage.records import StreamRecord
 from streamgage.repeats import Mark, decode_mark
 from streamgage.windows import MAX_EVENT_TIME_MS, TumblingWindows
+
+_REMEMBERED_KEYS = 100_000
+
+Groups = dict[tuple[int, str], State]
+"""States by (window start in ms, what the pk ends with)."""
 
 Lane = Callable[[str, str], str]
 """``lane(shard_id, partition_key)``: the sequence of records, delivered in order, that a record belongs to."""
@@ -141,7 +146,7 @@ class Folder:
             return
         folded.user_records += len(datas)
         lane = "|" + self._lane(record.shard_id, record.partition_key)
-        groups: dict[_RollupPlan, dict[tuple[Any, ...], State]] = {}
+        groups: dict[_RollupPlan, Groups] = {}
         for sub_sequence_number, data in enumerate(datas):
             try:
                 plan, event = self._decode(data)
@@ -188,14 +193,14 @@ class _SourcePlan:
     def __init__(self, source: Source, rollups: tuple[Rollup, ...]) -> None:
         self.source = source
         self.reader: AvroReader = source.reader
-        self._rollups = tuple(_RollupPlan(rollup, source) for rollup in rollups)
+        self._rollups = tuple(_RollupPlan(rollup) for rollup in rollups)
 
     def add(
         self,
         event: Event,
         record: StreamRecord,
         sub_sequence_number: int,
-        groups: dict["_RollupPlan", dict[tuple[Any, ...], State]],
+        groups: dict["_RollupPlan", Groups],
     ) -> None:
         """Fold *event* into each rollup's group, or into none of them.
 
@@ -204,10 +209,12 @@ class _SourcePlan:
         """
         event_time_ms = event[self.source.event_time]
         self._check_time(event_time_ms, record.arrival_ms)
-        prepared = [(plan, plan.key_of(event), plan.values_of(event)) for plan in self._rollups]
-        for plan, key, values in prepared:
-            states = groups.setdefault(plan, {})
-            group = (event_time_ms // plan.base_ms, *key)
+        prepared = [(plan, plan.suffix_of(event), plan.values_of(event)) for plan in self._rollups]
+        for plan, suffix, values in prepared:
+            states = groups.get(plan)
+            if states is None:
+                states = groups[plan] = {}
+            group = (event_time_ms - event_time_ms % plan.base_ms, suffix)
             state = states.get(group)
             if state is None:
                 state = states[group] = plan.monoid.identity()
@@ -234,19 +241,23 @@ class _SourcePlan:
 class _RollupPlan:
     """How one rollup groups: events into its smallest windows, larger windows from those that nest in them."""
 
-    def __init__(self, rollup: Rollup, source: Source) -> None:
+    def __init__(self, rollup: Rollup) -> None:
         self.rollup = rollup
         self.monoid: Monoid = compile_layout(rollup.layout)
-        self.base_ms = _common_divisor(rollup.windows)
-        self._longest_label = max(rollup.windows, key=lambda each: len(each.label))
+        self.base_ms = math.gcd(*(each.size_ms for each in rollup.windows))
+        self._levels = [(windows, partition_prefix(rollup, windows)) for windows in rollup.windows]
         self._measured = tuple((each.field, each.scale) for each in rollup.layout.fields)
-        self._source = source
+        self._suffixes: dict[tuple[Any, ...], str] = {}
 
-    def key_of(self, event: Event) -> tuple[Any, ...]:
-        """Return the rollup's key of *event*. Raises: PoisonRecord ``bad_key``."""
-        key = tuple(event[name] for name in self.rollup.key)
-        partition_of(self.rollup, self._longest_label, key)  # then the key fits with each of the others
-        return key
+    def suffix_of(self, event: Event) -> str:
+        """Return what the pk of *event* ends with. Raises: PoisonRecord ``bad_key``."""
+        key = tuple([event[name] for name in self.rollup.key])
+        suffix = self._suffixes.get(key)
+        if suffix is None:
+            if len(self._suffixes) >= _REMEMBERED_KEYS:
+                self._suffixes.clear()
+            suffix = self._suffixes[key] = partition_suffix(self.rollup, key)
+        return suffix
 
     def values_of(self, event: Event) -> list[int | None]:
         """Return the scaled values of the measured fields. Raises: PoisonRecord ``bad_value``."""
@@ -256,29 +267,30 @@ class _RollupPlan:
         ]
 
     def contribute(
-        self,
-        groups: dict[tuple[Any, ...], State],
-        sequence_number: int,
-        lane: str,
-        items: dict[ItemKey, Contributions],
+        self, groups: Groups, sequence_number: int, lane: str, items: dict[ItemKey, Contributions]
     ) -> None:
         """Add each group's state, as the contribution of one Kinesis record, to its item of each window size."""
-        for windows in self.rollup.windows:
-            for (pk, sk), state in self._windowed(groups, windows, lane).items():
-                key = ItemKey(pk, sk)
+        smaller_ms, states = self.base_ms, groups
+        for windows, prefix in self._levels:
+            if windows.size_ms % smaller_ms:  # they do not nest: begin again from the groups
+                smaller_ms, states = self.base_ms, groups
+            if windows.size_ms != smaller_ms:
+                smaller_ms, states = windows.size_ms, self._merged(states, windows)
+            for (start_ms, suffix), state in states.items():
+                key = ItemKey(prefix + suffix, window_prefix(start_ms) + lane)
                 contributions = items.get(key)
                 if contributions is None:
                     contributions = items[key] = Contributions(self.rollup, [])
                 contributions.parts.append((sequence_number, state))
 
-    def _windowed(
-        self, groups: dict[tuple[Any, ...], State], windows: TumblingWindows, lane: str
-    ) -> dict[tuple[str, str], State]:
-        states: dict[tuple[str, str], State] = {}
-        for (number, *key), state in groups.items():
-            pk = partition_of(self.rollup, windows, key)
-            start_ms = windows.assign(number * self.base_ms).start_ms
-            merged = states.setdefault((pk, window_prefix(start_ms) + lane), self.monoid.identity())
+    def _merged(self, smaller: Groups, windows: TumblingWindows) -> Groups:
+        """Return the states of *windows*, each the merge of the *smaller* ones that nest in it."""
+        states: Groups = {}
+        for (start_ms, suffix), state in smaller.items():
+            group = (start_ms - start_ms % windows.size_ms, suffix)
+            merged = states.get(group)
+            if merged is None:
+                merged = states[group] = self.monoid.identity()
             self.monoid.merge(merged, state)
         return states
 
@@ -289,10 +301,6 @@ def _in_order(records: Sequence[StreamRecord]) -> Sequence[StreamRecord]:
         return records
     unique = {(each.shard_id, each.sequence_number): each for each in records}
     return sorted(unique.values(), key=attrgetter("sequence_number"))
-
-
-def _common_divisor(windows: Iterable[TumblingWindows]) -> int:
-    return math.gcd(*(each.size_ms for each in windows))
 
 
 def _poison(

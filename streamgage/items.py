@@ -47,14 +47,24 @@ class StoredItem:
 
 
 def partition_of(rollup: Rollup, windows: TumblingWindows, key: Iterable[object]) -> str:
-    """Return the pk of *key* (values in the order of ``rollup.key``).
+    """Return the pk of *key* (values in the order of ``rollup.key``). Raises: PoisonRecord ``bad_key``."""
+    return partition_prefix(rollup, windows) + partition_suffix(rollup, key)
+
+
+def partition_prefix(rollup: Rollup, windows: TumblingWindows) -> str:
+    """Return what each pk of *rollup* for *windows* begins with."""
+    return f"{rollup.name}.{rollup.generation}|{windows.label}|"
+
+
+def partition_suffix(rollup: Rollup, key: Iterable[object]) -> str:
+    """Return what each pk of *key* ends with.
 
     Raises:
-        PoisonRecord: ``bad_key``, longer than DynamoDB takes or not valid Unicode.
+        PoisonRecord: ``bad_key``, longer than DynamoDB takes with the longest prefix, or not valid Unicode.
     """
-    pk = "|".join((f"{rollup.name}.{rollup.generation}", windows.label, *map(_escape, key)))
+    suffix = "|".join(map(_escape, key))
     try:
-        size = len(pk.encode())
+        size = len(suffix.encode()) + max(len(partition_prefix(rollup, each)) for each in rollup.windows)
     except UnicodeEncodeError as error:
         raise PoisonRecord("bad_key", f"a key of {rollup.name} is not valid Unicode: {error}") from error
     if size > DYNAMODB_PARTITION_KEY_BYTES:
@@ -62,7 +72,7 @@ def partition_of(rollup: Rollup, windows: TumblingWindows, key: Iterable[object]
             "bad_key",
             f"a key of {rollup.name} takes {size} bytes; at most {DYNAMODB_PARTITION_KEY_BYTES} fit",
         )
-    return pk
+    return suffix
 
 
 def window_prefix(start_ms: int) -> str:
