@@ -8,10 +8,16 @@ from typing import Any, Protocol
 
 from streamgage.errors import RetryableError
 from streamgage.fold import Poison
-from streamgage.limits import KINESIS_PARTITION_KEY_CHARS, SQS_BATCH_BYTES, SQS_BATCH_ENTRIES
+from streamgage.limits import (
+    KINESIS_PARTITION_KEY_CHARS,
+    KINESIS_RECORD_BYTES,
+    SQS_BATCH_BYTES,
+    SQS_BATCH_ENTRIES,
+)
 
 # A payload travels as base64 in JSON: three bytes take four, and the rest of a message fits into what remains.
 _PART_BYTES = 144 * 1024
+_PAYLOAD_BYTES = 10 * KINESIS_RECORD_BYTES  # of a stream that opted into larger records
 _ATTEMPTS = 4
 
 
@@ -96,10 +102,30 @@ def encode_poison(poison: Poison) -> Iterator[str]:
 
 
 def decode_poison(messages: Iterable[Mapping[str, Any]]) -> bytes:
-    """Return the payload that the messages of one poison record (all its parts, in any order) carry."""
-    ordered = sorted(messages, key=lambda each: each.get("part", 0))
-    data = b"".join(b64decode(each["data"]) for each in ordered)
-    return zlib.decompress(data) if ordered[0].get("compression") == "zlib" else data
+    """Return the payload that the messages of one poison record (each of its parts once, in any order) carry.
+
+    Raises:
+        ValueError: they are not that: a part is missing or comes twice, or what they carry is not a payload.
+    """
+    try:
+        ordered = sorted(messages, key=lambda each: each.get("part", 0))
+        numbers = [each.get("part", 0) for each in ordered]
+        parts = ordered[0].get("parts", 1)
+        data = b"".join(b64decode(each["data"], validate=True) for each in ordered)
+        payload = _inflated(data) if ordered[0].get("compression") == "zlib" else data
+    except (KeyError, IndexError, TypeError, ValueError, zlib.error) as error:
+        raise ValueError(f"not the messages of one poison record: {type(error).__name__}: {error}") from error
+    if len(numbers) != parts or numbers != list(range(len(numbers))):
+        raise ValueError(f"not the messages of one poison record: parts {numbers} of {parts}")
+    return payload
+
+
+def _inflated(data: bytes) -> bytes:
+    inflater = zlib.decompressobj()
+    payload = inflater.decompress(data, _PAYLOAD_BYTES)
+    if not inflater.eof:
+        raise ValueError(f"cut short, or larger than a Kinesis record of {_PAYLOAD_BYTES:,} bytes")
+    return payload
 
 
 def message_batches(messages: Iterable[str]) -> Iterator[list[str]]:

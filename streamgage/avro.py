@@ -52,7 +52,6 @@ _SCHEMA_ERRORS = (
 _ENCODE_ERRORS = (
     ValidationError,
     RecursionError,  # JSON about a thousand deep parses, and is then too deep to be shown in a message
-
     TypeError,
     ValueError,
     AttributeError,
@@ -89,12 +88,12 @@ class AvroSchema:
             plain = _without_logical_types(raw)
             parsed = parse_schema(plain)
             crc = fingerprint(to_parsing_canonical_form(raw), "CRC-64-AVRO")
+            if not isinstance(raw, dict) or raw.get("type") != "record":
+                raise ValueError("an event's schema must be a record")
+            _fewest_bytes(parsed, {})
+            fields = {each["name"]: each["type"] for each in plain["fields"]}
         except _SCHEMA_ERRORS as error:
             raise ValueError(f"not a valid Avro schema: {_schema_problem(error)}") from error
-        if not isinstance(raw, dict) or raw.get("type") != "record":
-            raise ValueError("an event's schema must be an Avro record")
-        _fewest_bytes(parsed, {})
-        fields = {each["name"]: each["type"] for each in plain["fields"]}
         return cls(parsed["name"], fields, parsed, MARKER + bytes.fromhex(crc)[:8])
 
     def encode(self, event: Event) -> bytes:
@@ -166,29 +165,35 @@ def _fewest_bytes(schema: Any, named: dict[str, int | None]) -> int:
     if isinstance(schema, str):
         known = named.get(schema, _PRIMITIVE_BYTES.get(schema, 1))
         if known is None:
-            raise ValueError(f"record {schema} contains itself; an event has a bounded depth")
+            raise ValueError(f"record {schema} contains itself; the depth of an event must be bounded")
         return known
     kind = schema["type"]
-    if kind in ("record", "error"):
-        named[schema["name"]] = None
-        total = 0
-        for each in schema["fields"]:
-            if not isinstance(each["name"], str):
-                raise ValueError(f"{each['name']!r} is not the name of a field")
-            total += _fewest_bytes(each["type"], named)
-        named[schema["name"]] = total
-        return total
-    if kind == "fixed":
-        size = schema["size"]
-        if type(size) is not int or size < 0:
-            raise ValueError(f"fixed {schema['name']} has the size {size!r}, not a number of bytes")
-        named[schema["name"]] = size
+    if kind in ("record", "error", "fixed"):
+        name = schema["name"]
+        named[name] = None
+        named[name] = size = _size_of(schema) if kind == "fixed" else _sum_of_fields(schema, named)
         return size
     if kind == "array" and _fewest_bytes(schema["items"], named) == 0:
         raise ValueError("an array has items that take no bytes: a record of a few bytes could hold billions")
-    if kind == "map":  # each entry has a key, of a byte at least
+    if kind == "map":  # an entry has a key, of a byte at least
         _fewest_bytes(schema["values"], named)
     return _PRIMITIVE_BYTES.get(kind, 1)
+
+
+def _sum_of_fields(record: Any, named: dict[str, int | None]) -> int:
+    total = 0
+    for each in record["fields"]:
+        if type(each["name"]) is not str:
+            raise ValueError(f"{each['name']!r} is not the name of a field")
+        total += _fewest_bytes(each["type"], named)
+    return total
+
+
+def _size_of(fixed: Any) -> int:
+    size = fixed["size"]
+    if type(size) is not int or size < 0:
+        raise ValueError(f"fixed {fixed['name']} has the size {size!r}, not a number of bytes")
+    return size
 
 
 def _schema_problem(error: Exception) -> str:

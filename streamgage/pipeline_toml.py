@@ -176,11 +176,11 @@ def _windows(table: "_Table") -> tuple[TumblingWindows, ...]:
     sizes: list[int] = []
     for number, text in enumerate(table.texts("windows")):
         size_ms = table.parsed_duration(f"windows[{number}]", text)
-        if size_ms is not None and size_ms < _MIN_WINDOW_MS:
+        if size_ms is not None and 0 < size_ms < _MIN_WINDOW_MS:
             table.problem(f"windows[{number}]", f"{text!r} is shorter than a second")
         elif size_ms in sizes:
             table.problem(f"windows[{number}]", f"{text!r} is named twice")
-        elif size_ms is not None:
+        elif size_ms:
             sizes.append(size_ms)
     return tuple(TumblingWindows(size_ms) for size_ms in sorted(sizes))
 
@@ -322,7 +322,7 @@ class _Table:
             self.problem(key, f"the schema has no field {name!r}{_nearest(name, fields)}")
             return name
         found = branches(fields[name])
-        if found - types - ({"null"} if nullable else set()):
+        if found - types - ({"null"} if nullable else set()) or (not nullable and len(found) > 1):
             self.problem(
                 key, f"{name!r} is {_list(sorted(found), ' or ')}; {role} is {_list(sorted(types), ' or ')}"
             )

@@ -335,6 +335,7 @@ class Step:
 
 _SELDOM = st.sampled_from([0, 0, 1, 2, 4])
 _FAULTS = st.sampled_from(FAULTS)
+_LOST = st.sampled_from([each for each in FAULTS if each.startswith("lost")])
 _CALM = st.just(dict[int, Fault]())
 _AT = st.sampled_from([0, 0, 1, 1, 2, 3, 5, 8])
 STEPS = st.builds(
@@ -345,15 +346,22 @@ STEPS = st.builds(
     length=st.sampled_from([0, 1, 2, 3, 5, 8]),
     zombie=st.sampled_from([False, False, True]),
     stutter=st.sampled_from([False, False, False, True]),
-    overtaken_at=_weighted((3, st.none()), (1, st.integers(0, 4))),
+    overtaken_at=_weighted((2, st.none()), (1, st.integers(0, 4))),
     overtaken_back=_SELDOM,
     asked=_weighted((4, st.none()), (1, st.integers(1, 12))),
-    write_faults=_weighted((2, _CALM), (3, st.dictionaries(_AT, _FAULTS, min_size=1, max_size=4))),
+    write_faults=_weighted(
+        (2, _CALM),
+        (2, st.dictionaries(_AT, _FAULTS, min_size=1, max_size=2)),
+        (
+            3,
+            st.dictionaries(st.integers(0, 9), _LOST, min_size=2, max_size=4),
+        ),  # some items lag behind others
+    ),
     read_faults=_weighted((7, _CALM), (1, st.dictionaries(st.just(0), _FAULTS, min_size=1))),
     quarantine_faults=_weighted(
-        (5, _CALM),
+        (7, _CALM),
         (3, st.just(dict[int, Fault]({0: "lost before"}))),
         (1, st.dictionaries(st.just(0), _FAULTS, min_size=1)),
     ),
 )
-SCHEDULES = st.lists(STEPS, min_size=3, max_size=12)
+SCHEDULES = st.lists(STEPS, min_size=6, max_size=14)

@@ -91,6 +91,7 @@ def test_divide_rounds_half_to_even(numerator: int, denominator: int, places: in
 @CALM
 @given(duration_ms=st.integers(0, 10**15) | st.integers(0, 400).map(lambda n: n * 900_000))
 def test_a_duration_survives_its_text(duration_ms: int) -> None:
+    assert format_duration(0) == "0ms"
     if duration_ms < 10**12 or duration_ms % 86_400_000 == 0:  # at most twelve digits are read
         assert parse_duration(format_duration(duration_ms)) == duration_ms
 

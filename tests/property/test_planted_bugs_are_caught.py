@@ -20,7 +20,7 @@ from streamgage.errors import RetryableError
 from streamgage.fold import Contributions, Lane, Poison
 from streamgage.items import ItemKey, StoredItem, lane_of_shard
 
-LIMIT = 2_000  # examples; over six seeds each bug was caught within 210, the property has 500
+LIMIT = 2_000  # examples; over ten seeds each bug was caught within 280, and the property has 500
 Plant = Callable[[pytest.MonkeyPatch], None]
 
 
@@ -234,14 +234,12 @@ def attack_until_wrong(examples: list[int], *, lane: Lane | None = None) -> None
 
 
 @pytest.mark.parametrize("plant", BUGS)
-def test_the_property_catches(
-    plant: Plant, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
-) -> None:
+def test_the_property_catches(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     plant(monkeypatch)
     examples: list[int] = []
     with pytest.raises(AssertionError):
         attack_until_wrong(examples)
-    record_property("examples until caught", len(examples))
+    assert len(examples) < LIMIT
 
 
 def lane_of_bucket(shard_id: str, partition_key: str) -> str:
@@ -249,10 +247,8 @@ def lane_of_bucket(shard_id: str, partition_key: str) -> str:
 
 
 @pytest.mark.parametrize("lane", [lane_of_shard, lane_of_bucket])
-def test_the_property_catches_lanes_that_are_shared_by_partition_keys(
-    lane: Lane, record_property: Callable[[str, object], None]
-) -> None:
+def test_the_property_catches_lanes_that_are_shared_by_partition_keys(lane: Lane) -> None:
     examples: list[int] = []
     with pytest.raises(AssertionError):
         attack_until_wrong(examples, lane=lane)
-    record_property("examples until caught", len(examples))
+    assert len(examples) < LIMIT
