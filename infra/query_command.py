@@ -7,7 +7,9 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from infra.local.freshness import freshness
 from infra.local.home import Home
+from processors.progress import read_progress
 from processors.query import DynamoPartialStore, Question, ask
 from processors.render import Cell, cells, columns, number_text, to_csv, to_json
 from streamgage.durations import parse_duration
@@ -69,14 +71,16 @@ def run(arguments: argparse.Namespace) -> int:
         aws_access_key_id="local",
         aws_secret_access_key="local",  # noqa: S106 - the emulator checks none
     )
-    applied_ms = home.status().get("drained_to_ms") or 0
-    rows = ask(DynamoPartialStore(client, info.table), question, applied_ms=applied_ms)
+    store = DynamoPartialStore(client, info.table)
+    fresh = freshness(read_progress(store), home.status())
+    rows = ask(store, question, applied_ms=fresh.applied_ms)
     if arguments.format == "csv":
         print("\n".join(to_csv(question, rows)))
     elif arguments.format == "json":
         print(to_json(question, rows))
     else:
         print_table(question, [cells(question, row) for row in rows])
+    print(fresh.describe(now_ms), file=sys.stderr)
     return 0
 
 

@@ -205,3 +205,8 @@ def _add_target_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--stream", metavar="NAME", help="of the Kinesis stream")
     group.add_argument("--endpoint-url", metavar="URL", help="of Kinesis, where it is not AWS's own")
     group.add_argument("--region", metavar="NAME", help="of AWS")
+    group.add_argument(
+        "--one-key-per-record",
+        action="store_true",
+        help="give each Kinesis record one partition key; needed where the mapping's ParallelizationFactor is above 1",
+    )

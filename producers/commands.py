@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -163,6 +164,8 @@ def _sink_opener(args: argparse.Namespace, world: World) -> Callable[[], Abstrac
         environ=world.environ,
         folder=world.folder,
     )
+    if args.one_key_per_record:
+        target = replace(target, one_key_per_record=True)
 
     def open_sink() -> AbstractContextManager[Sink]:
         print(f"sending to {target}", file=world.err)

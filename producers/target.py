@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +19,16 @@ _LOCAL_KEY = "streamgage"  # the local stack takes any credentials; a fresh mach
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One stream. ``endpoint_url`` and ``region`` are boto3's own where None; ``local`` is a stack on this machine."""
+    """One stream. ``endpoint_url`` and ``region`` are boto3's own where None; ``local`` is a stack on this machine.
+
+    ``one_key_per_record``: its mapping has a ParallelizationFactor > 1, so each Kinesis record carries one key.
+    """
 
     stream: str
     endpoint_url: str | None = None
     region: str | None = None
     local: bool = False
+    one_key_per_record: bool = False
 
     def __str__(self) -> str:
         return f"stream {self.stream} " + (f"at {self.endpoint_url}" if self.endpoint_url else "on AWS")
@@ -49,7 +53,7 @@ def find_target(
     path = _stack_file(environ, folder)
     stack = _read_stack(path) if path else None
     if endpoint_url is None and stack is not None and stream in (None, stack.stream):
-        return Target(stack.stream, stack.endpoint_url, region or stack.region, local=True)
+        return replace(stack, region=region or stack.region)
     if stream is not None:
         return Target(stream, endpoint_url, region)
     if endpoint_url is not None:
@@ -61,12 +65,18 @@ def find_target(
 
 def open_producer(target: Target) -> "Producer":
     """Return a producer for *target*. Raises: ConfigError, also where nothing answers."""
+    from producers.batcher import BatcherConfig  # noqa: PLC0415 - the same
+    from producers.client import ProducerConfig  # noqa: PLC0415 - the same
     from producers.kinesis import connect  # noqa: PLC0415 - boto3 takes a second: --help has no use for it
 
     credentials = (_LOCAL_KEY, _LOCAL_KEY) if target.local else None
     try:
         return connect(
-            target.stream, endpoint_url=target.endpoint_url, region=target.region, credentials=credentials
+            target.stream,
+            endpoint_url=target.endpoint_url,
+            region=target.region,
+            credentials=credentials,
+            config=ProducerConfig(batching=BatcherConfig(one_key_per_record=target.one_key_per_record)),
         )
     except RetryableError as error:
         hint = ". Is the stack running? See `streamgage status`" if target.local else ""
@@ -96,4 +106,4 @@ def _read_stack(path: Path) -> Target:
         ) from error
     if not all(isinstance(each, str) for each in values[:2]):
         raise ConfigError(f"{path}: stream and endpoints.kinesis must be texts")
-    return Target(*values, local=True)
+    return Target(*values, local=True, one_key_per_record=bool(raw.get("one_key_per_record")))

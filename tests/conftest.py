@@ -79,6 +79,39 @@ def ministack() -> Iterator[ClientFactory]:
             child.wait()
 
 
+@pytest.fixture(scope="session")
+def dynamodb_local() -> Iterator[ClientFactory]:
+    """DynamoDB Local, AWS's own engine, in memory on a free loopback port. Skips where there is no Java or Maven."""
+    import boto3
+    from botocore.config import Config
+
+    from infra.local import dynamodb_local
+
+    reason = dynamodb_local.unavailable()
+    if reason is not None:
+        pytest.skip(reason)
+    port = _free_port()
+    url = f"http://127.0.0.1:{port}"
+    child = subprocess.Popen(
+        dynamodb_local.command(dynamodb_local.install(), port=port, data=None),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not dynamodb_local.answers(url):
+            if child.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"DynamoDB Local did not start; its exit code is {child.returncode}")
+            time.sleep(0.05)  # polls a real process, with a deadline
+        config = Config(max_pool_connections=32)
+        yield cache(lambda service: boto3.client(service, endpoint_url=url, config=config, **CREDENTIALS))
+    finally:
+        child.kill()
+        child.wait()
+
+
 def create_table(client: Any, name: str) -> None:
     """Create an aggregate table, as the template does."""
     client.create_table(

@@ -1,7 +1,6 @@
 """``streamgage up``, ``down`` and ``status``: the local stack as a person handles it."""
 
 import argparse
-import json
 import os
 import signal
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.local.home import Home, is_alive, read_json
+from infra.local.tables import Engine
 from streamgage.errors import ConfigError
 
 _UP = """examples:
@@ -19,9 +19,12 @@ _UP = """examples:
   streamgage up --detach                         in the background; `streamgage down` stops it
   streamgage up --port 0 --kinesis-port 0        on any free ports
   streamgage up --param ShardCount=4 --param BatchingWindow=1
+  streamgage up --kinesis-faults 7:throttle=0.1,lost=0.05
+  streamgage up --dynamodb local                 tables in DynamoDB Local, AWS's own engine (needs Java 17 and Maven)
 
 The stream, the tables and how far each shard was read are kept in .streamgage (or $STREAMGAGE_HOME): the next `up` goes
-on from there. `rm -r .streamgage` while it is down starts afresh."""
+on from there. `rm -r .streamgage` while it is down starts afresh. DynamoDB Local syncs every write to the disk; with a
+home in memory (STREAMGAGE_HOME=/dev/shm/streamgage) it is many times faster, and survives all but a restart."""
 _DOWN = """examples:
   streamgage down"""
 _STATUS = """examples:
@@ -32,6 +35,7 @@ _DRAIN = """examples:
 _DEMO = """examples:
   streamgage demo
   streamgage demo --readings 20000 --devices 50 --clicks 5000 --seed 7
+  streamgage demo --dynamodb local
 
 It uses ports and a folder (.streamgage/demo) of its own, and leaves no process behind."""
 _UP_WAIT_S = 90
@@ -50,6 +54,12 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--param", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the template"
     )
+    _add_dynamodb(parser)
+    parser.add_argument(
+        "--kinesis-faults",
+        metavar="SEED:KIND=RATE,…",
+        help="let Kinesis fail on purpose: throttle, internal, lost (stored, and no answer), error, delay=RATE@MS",
+    )
     parser.add_argument("--detach", action="store_true", help="return when it is up, and let it run")
     _add(commands, "down", "stop the pipeline on this machine; its data is kept", _DOWN, down)
     parser = _add(commands, "status", "show what the pipeline on this machine is doing", _STATUS, status)
@@ -64,6 +74,16 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--clicks", type=int, default=50_000)
     parser.add_argument("--seed", type=int, default=2026)
     parser.add_argument("--pipeline", metavar="PATH", default="pipeline.toml")
+    _add_dynamodb(parser)
+
+
+def _add_dynamodb(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--dynamodb",
+        choices=[each.value for each in Engine],
+        default=Engine.MINISTACK.value,
+        help="the engine of the tables: MiniStack, or AWS's own DynamoDB Local; default: ministack",
+    )
 
 
 def _add(
@@ -88,6 +108,10 @@ def up(arguments: argparse.Namespace) -> int:
     """Start the stack; stay with it until told to stop."""
     home = Home.of(os.environ)
     if arguments.detach:
+        if Engine(arguments.dynamodb) is Engine.LOCAL:  # what is fetched, once, may take longer than a start
+            from infra.local import dynamodb_local  # noqa: PLC0415 - beside its only use
+
+            dynamodb_local.install(say=lambda text: print(f"streamgage: {text}", file=sys.stderr))
         return _detach(home)
     from infra.local.stack import TEMPLATE, Stack, StackOptions, say_on_stderr  # noqa: PLC0415 - loads boto3
 
@@ -100,6 +124,8 @@ def up(arguments: argparse.Namespace) -> int:
             aws_port=arguments.port,
             kinesis_port=arguments.kinesis_port,
             parameters=_parameters(arguments.param),
+            dynamodb=Engine(arguments.dynamodb),
+            kinesis_faults=arguments.kinesis_faults,
         ),
         say=say_on_stderr,
     )
@@ -107,7 +133,8 @@ def up(arguments: argparse.Namespace) -> int:
     stop.starting = False
     say_on_stderr(
         f"up: Kinesis {stack.info.endpoints['kinesis']} stream {stack.info.stream}, "
-        f"AWS {stack.info.endpoints['aws']} table {stack.info.table}. Ctrl-C stops it"
+        f"AWS {stack.info.endpoints['aws']}, DynamoDB {stack.info.endpoints['dynamodb']} table {stack.info.table}. "
+        "Ctrl-C stops it"
     )
     try:
         stack.watch(lambda: stop.received)
@@ -180,43 +207,10 @@ def down(_: argparse.Namespace) -> int:
 
 
 def status(arguments: argparse.Namespace) -> int:
-    """Show the processes, the shards and how far behind they are."""
-    home = Home.of(os.environ)
-    info, now = home.info(), home.status()
-    if arguments.format == "json":
-        print(json.dumps({"stack": read_json(home.info_file), "mapping": now}, indent=1))
-        return 0
-    from rich.console import Console  # noqa: PLC0415 - only tables need it
-    from rich.table import Table  # noqa: PLC0415 - only tables need it
+    """Show what the stack is doing."""
+    from infra.local.status_command import run  # noqa: PLC0415 - beside its only use
 
-    console = Console()
-    console.print(
-        f"stream [bold]{info.stream}[/]  Kinesis {info.endpoints['kinesis']}  AWS {info.endpoints['aws']}"
-    )
-    console.print("processes: " + ", ".join(f"{name} {pid}" for name, pid in info.pids.items()))
-    table = Table(title="shards")
-    for name in ("shard", "checkpoint", "records read", "in work", "behind"):
-        table.add_column(name, justify="left" if name in ("shard", "checkpoint") else "right")
-    for shard_id, shard in sorted(now.get("shards", {}).items()):
-        behind = (
-            "finished"
-            if shard["finished"]
-            else "up to date"
-            if shard["caught_up"]
-            else f"{shard['behind_ms']} ms"
-        )
-        table.add_row(
-            shard_id, shard["checkpoint"] or "-", f"{shard['records_read']:,}", f"{shard['undone']:,}", behind
-        )
-    console.print(table)
-    counters = now.get("counters", {})
-    console.print(
-        "since the mapping started: "
-        + ", ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in counters.items())
-    )
-    if now.get("last_error"):
-        console.print(f"last error: {now['last_error']['message']}")
-    return 0
+    return run(arguments)
 
 
 def drain(arguments: argparse.Namespace) -> int:

@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import random
 import shutil
 import statistics
 import sys
@@ -22,12 +21,13 @@ from rich.table import Table
 
 from infra.local.drain import wait_drained
 from infra.local.home import Home, StackInfo
-from infra.local.stack import Stack, StackOptions, local_client
+from infra.local.stack import LOCAL_CREDENTIALS, Stack, StackOptions, local_client
+from infra.local.tables import Engine
 from processors.dynamodb import stored_item
+from processors.progress import SHARDS_PK
 from processors.query import Question, Row, ask
 from processors.render import cells, columns, number_text
-from producers.client import Producer, ProducerConfig
-from producers.kinesis import BotoKinesis, SystemClock
+from producers.kinesis import connect
 from producers.simulators.fleet import FleetConfig, fleet_events
 from producers.simulators.totals import FieldTotals, Tally, Totals
 from producers.simulators.visitors import VisitorsConfig, visitor_events
@@ -37,7 +37,7 @@ from streamgage.pipeline import Pipeline, Rollup
 from streamgage.pipeline_toml import load_pipeline
 from streamgage.windows import MAX_EVENT_TIME_MS
 
-_DRAIN_S = 300
+_DRAIN_S = 1_200  # DynamoDB Local syncs every write: 50 to 100 a second on a laptop
 _HOUR_MS = 3_600_000
 
 
@@ -79,11 +79,18 @@ def run(arguments: argparse.Namespace) -> int:
     console.rule("streamgage demo")
     began_s = time.monotonic()
     with _running(
-        StackOptions(home, pipeline_file, aws_port=0, kinesis_port=0, parameters={"BatchingWindow": "2"})
+        StackOptions(
+            home,
+            pipeline_file,
+            aws_port=0,
+            kinesis_port=0,
+            parameters={"BatchingWindow": "2"},
+            dynamodb=Engine(arguments.dynamodb),
+        )
     ) as info:
         console.print(
             f"up after {time.monotonic() - began_s:.1f} s: Kinesis on {info.endpoints['kinesis']}, Lambda sandboxes, "
-            f"DynamoDB on {info.endpoints['aws']}"
+            f"DynamoDB on {info.endpoints['dynamodb']}"
         )
         sent = _send(console, info, pipeline, options)
         drained_s = _drain(console, home, sent)
@@ -148,11 +155,11 @@ def _send(console: Console, info: StackInfo, pipeline: Pipeline, options: DemoOp
         (("click", event) for event in visitor_events(visitors)),
     )
     tally, total = Tally(pipeline), options.readings + options.clicks
-    producer = Producer(
-        BotoKinesis(local_client("kinesis", info.endpoints["kinesis"]), info.stream),
-        clock=SystemClock(),
-        rng=random.Random(options.seed),  # noqa: S311 - jitter
-        config=ProducerConfig(),
+    producer = connect(
+        info.stream,
+        endpoint_url=info.endpoints["kinesis"],
+        region=info.region,
+        credentials=LOCAL_CREDENTIALS,
     )
     began_s = time.monotonic()
     with _progress(console) as progress, producer:
@@ -194,16 +201,18 @@ Items = dict[str, list[tuple[str, StoredItem]]]
 
 
 def read_all_items(info: StackInfo) -> Items:
-    """Return every item of the table by pk: the comparison must see also what should not be there."""
+    """Return every aggregate of the table by pk: the comparison must see also what should not be there."""
     items: Items = defaultdict(list)
     pages = (
-        local_client("dynamodb", info.endpoints["aws"])
+        local_client("dynamodb", info.endpoints["dynamodb"])
         .get_paginator("scan")
         .paginate(TableName=info.table, ConsistentRead=True)
     )
     for page in pages:
         for item in page["Items"]:
-            items[item["pk"]["S"]].append((item["sk"]["S"], stored_item(item)))
+            pk = item["pk"]["S"]
+            if pk.partition("|")[0] != SHARDS_PK:
+                items[pk].append((item["sk"]["S"], stored_item(item)))
     for each in items.values():
         each.sort(key=lambda pair: pair[0])
     return items

@@ -12,7 +12,11 @@ from streamgage.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class StackInfo:
-    """A running stack, as ``stack.json`` describes it to every command. ``pids`` are by role."""
+    """A running stack, as ``stack.json`` describes it to every command. ``pids`` are by role.
+
+    ``one_key_per_record``: Lambda keeps order per partition key only (ParallelizationFactor > 1), so producers give each
+    Kinesis record one key.
+    """
 
     endpoints: dict[str, str]
     region: str
@@ -22,6 +26,7 @@ class StackInfo:
     quarantine_url: str
     failed_batches_bucket: str
     pipeline: str
+    one_key_per_record: bool = False
     pids: dict[str, int] = field(default_factory=dict)
 
 
@@ -36,6 +41,8 @@ class Home:
         self.mapping_config_file = self.root / "mapping.json"
         self.aws_data = self.root / "data" / "aws"
         self.kinesis_data = self.root / "data" / "kinesis"
+        self.dynamodb_data = self.root / "data" / "dynamodb-local"
+        self.dynamodb_file = self.root / "data" / "dynamodb.json"
         self.logs = self.root / "logs"
         self.task_dir = self.root / "bundle"
         self.runtime_dir = self.root / "runtime"

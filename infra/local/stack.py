@@ -4,6 +4,7 @@ Processes, all on loopback and each in a session of its own::
 
     supervisor (`streamgage up`)
     ├── aws        the emulator: DynamoDB, SQS, S3, CloudFormation
+    ├── dynamodb   DynamoDB Local, where it was asked for
     ├── kinesis    our Kinesis data plane
     └── mapping    Lambda's event source mapping
         └── sandboxes of the real Lambda runtime client, running the bundle
@@ -26,9 +27,11 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from infra.aws.bundle import build_bundle
+from infra.local import dynamodb_local
 from infra.local.children import Child, kill_group, wait_until
 from infra.local.dists import build_runtime_dir
 from infra.local.home import Home, StackInfo, is_alive, read_json, write_json
+from infra.local.tables import Engine, create_table, keep_engine
 from infra.local.template import (
     REGION,
     STACK_NAME,
@@ -38,11 +41,13 @@ from infra.local.template import (
     resolve,
     stream_arn,
     stream_name,
+    table_name,
 )
 from streamgage.errors import ConfigError
 
 LOOPBACK = "127.0.0.1"
 TEMPLATE = Path(__file__).parent.parent / "aws" / "template.yaml"
+LOCAL_CREDENTIALS = ("local", "local")  # access key and secret; nobody here checks them
 _START_S = 30
 _CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_DEFAULT_REGION": REGION}
 _EMULATED = "dynamodb,sqs,sns,s3,cloudformation,iam,sts,ssm,monitoring,events,kms"
@@ -60,6 +65,8 @@ class StackOptions:
     aws_port: int = 4566
     kinesis_port: int = 4567
     parameters: Mapping[str, str] | None = None
+    dynamodb: Engine = Engine.MINISTACK
+    kinesis_faults: str | None = None
 
 
 class Stack:
@@ -93,28 +100,42 @@ class Stack:
 
     def _start(self) -> None:
         home, options = self._home, self._options
+        own_dynamodb = options.dynamodb is Engine.LOCAL
+        keep_engine(home, options.dynamodb)
+        if own_dynamodb:
+            dynamodb_local.install(say=self._say)
         self._say("building the bundle")
         build_bundle(home.task_dir, options.pipeline)
         build_runtime_dir(home.runtime_dir)
-        template = divide(options.template)
+        template = divide(options.template, keep_tables=own_dynamodb)
         self._ports = {
             "aws": _port(options.aws_port, "--port"),
             "kinesis": _port(options.kinesis_port, "--kinesis-port"),
         }
+        self._ports["dynamodb"] = _port(0, "") if own_dynamodb else self._ports["aws"]
         self._say(f"starting AWS on port {self._ports['aws']}, Kinesis on port {self._ports['kinesis']}")
         self._start_aws()
         self._start_kinesis()
-        self._await_http("aws", "/_ministack/health")
-        self._await_http("kinesis", "/health")
+        if own_dynamodb:
+            self._start_dynamodb()
+            self._await("dynamodb", dynamodb_local.answers)
+        self._await("aws", lambda url: _is_healthy(url + "/_ministack/health"))
+        self._await("kinesis", lambda url: _is_healthy(url + "/health"))
         self._say("creating what the template describes")
         outputs = _create_resources(self._client("cloudformation"), template, options.parameters or {})
         for logical_id, properties in template.streams.items():
             self._create_stream(stream_name(logical_id), resolve(properties, outputs))
+        for logical_id, properties in template.tables.items():
+            create_table(
+                self._client("dynamodb", "dynamodb"),
+                table_name(logical_id),
+                _numbers(resolve(properties, outputs)),
+            )
         self._write_mapping_config(template, outputs)
         self._start_mapping()
         (stream_id,) = template.streams
         self._info = StackInfo(
-            endpoints={role: self._endpoint(role) for role in ("aws", "kinesis")},
+            endpoints={role: self._endpoint(role) for role in ("aws", "kinesis", "dynamodb")},
             region=REGION,
             stream=stream_name(stream_id),
             stream_arn=stream_arn(stream_id),
@@ -122,6 +143,7 @@ class Stack:
             quarantine_url=outputs["QuarantineUrl"],
             failed_batches_bucket=outputs["FailedBatchesBucket"],
             pipeline=str(options.pipeline.resolve()),
+            one_key_per_record=self._check_lanes(template, outputs),
         )
         self._write_info()
 
@@ -132,9 +154,13 @@ class Stack:
             ConfigError: the emulator died; its tables died with it.
         """
         while not until():
-            for name, start in (("kinesis", self._start_kinesis), ("mapping", self._start_mapping)):
-                child = self._children[name]
-                if child.has_ended():
+            for name, start in (
+                ("dynamodb", self._start_dynamodb),
+                ("kinesis", self._start_kinesis),
+                ("mapping", self._start_mapping),
+            ):
+                child = self._children.get(name)
+                if child is not None and child.has_ended():
                     self._say(f"{name} ended with status {child.process.returncode}; starting it again")
                     child.kill()
                     start()
@@ -147,7 +173,7 @@ class Stack:
 
     def stop(self) -> None:
         """Stop everything, in order; stream, tables and checkpoints are kept."""
-        for name in ("mapping", "kinesis", "aws"):
+        for name in ("mapping", "kinesis", "dynamodb", "aws"):
             child = self._children.pop(name, None)
             if child is not None:
                 self._say(f"stopping {name}")
@@ -175,6 +201,22 @@ class Stack:
             },
         )
 
+    def _start_dynamodb(self) -> None:
+        cache = {key: os.environ[key] for key in ("XDG_CACHE_HOME",) if key in os.environ}
+        self._children["dynamodb"] = Child.start(
+            "dynamodb",
+            [
+                "-m",
+                "infra.local.dynamodb_local",
+                "--port",
+                str(self._ports["dynamodb"]),
+                "--data",
+                str(self._home.dynamodb_data),
+            ],
+            log=self._home.logs / "dynamodb.log",
+            environment=cache,
+        )
+
     def _start_kinesis(self) -> None:
         self._children["kinesis"] = Child.start(
             "kinesis",
@@ -185,6 +227,7 @@ class Stack:
                 str(self._ports["kinesis"]),
                 "--data",
                 str(self._home.kinesis_data),
+                *(["--faults", self._options.kinesis_faults] if self._options.kinesis_faults else []),
             ],
             log=self._home.logs / "kinesis.log",
             environment={},
@@ -204,19 +247,15 @@ class Stack:
     def _client(self, service: str, role: str = "aws") -> Any:
         return local_client(service, self._endpoint(role))
 
-    def _await_http(self, role: str, path: str) -> None:
-        child, url = self._children[role], self._endpoint(role) + path
+    def _await(self, role: str, is_up: Callable[[str], bool]) -> None:
+        child, url = self._children[role], self._endpoint(role)
 
         def answers() -> bool:
             if child.has_ended():
                 raise ConfigError(
                     f"{role} did not start; the end of its log:\n{_tail(self._home.logs / (role + '.log'))}"
                 )
-            try:
-                with urllib.request.urlopen(url, timeout=1) as answer:  # noqa: S310 - our own loopback address
-                    return bool(answer.status == 200)
-            except (urllib.error.URLError, OSError):
-                return False
+            return is_up(url)
 
         wait_until(answers, seconds=_START_S, what=f"{role} on {url}")
 
@@ -229,6 +268,19 @@ class Stack:
         hours = int(properties.get("RetentionPeriodHours", 24))
         if hours > 24:
             client.increase_stream_retention_period(StreamName=name, RetentionPeriodHours=hours)
+
+    def _check_lanes(self, template: LocalTemplate, outputs: Mapping[str, str]) -> bool:
+        """Return whether lanes are partition keys. Raises: ConfigError where the mapping's factor would lose events."""
+        (mapping,) = template.mappings.values()
+        (function,) = template.functions.values()
+        factor = int(resolve(mapping, outputs).get("ParallelizationFactor", 1))
+        lanes = resolve(function, outputs)["Environment"]["Variables"].get("STREAMGAGE_LANES", "shard")
+        if factor > 1 and lanes != "partition_key":
+            raise ConfigError(
+                f"ParallelizationFactor is {factor}, and the function's STREAMGAGE_LANES is {lanes!r}: Lambda keeps order "
+                "per partition key only, so lanes by shard would lose events. Set STREAMGAGE_LANES to partition_key"
+            )
+        return factor > 1
 
     def _write_mapping_config(self, template: LocalTemplate, outputs: Mapping[str, str]) -> None:
         (mapping,) = template.mappings.values()
@@ -252,6 +304,8 @@ class Stack:
                     "log_file": str(home.logs / "function.log"),
                     "env": {
                         "AWS_ENDPOINT_URL": self._endpoint("aws"),
+                        "AWS_ENDPOINT_URL_DYNAMODB": self._endpoint("dynamodb"),
+                        "AWS_ENDPOINT_URL_KINESIS": self._endpoint("kinesis"),
                         **{key: str(value) for key, value in function["Environment"]["Variables"].items()},
                     },
                 },
@@ -302,7 +356,22 @@ def _is_ours(pid: int) -> bool:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
-    return any(name in command for name in (b"ministack", b"infra.local.kinesis", b"infra.local.mapping"))
+    ours = (
+        "ministack",
+        "infra.local.kinesis",
+        "infra.local.mapping",
+        "infra.local.dynamodb_local",
+        dynamodb_local.MARK,
+    )
+    return any(name.encode() in command for name in ours)
+
+
+def _is_healthy(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=1) as answer:  # noqa: S310 - our own loopback address
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
 
 
 def _create_resources(client: Any, template: LocalTemplate, parameters: Mapping[str, str]) -> dict[str, str]:

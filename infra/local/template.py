@@ -19,19 +19,22 @@ STACK_NAME = "streamgage"
 _STREAM = "AWS::Kinesis::Stream"
 _FUNCTION = "AWS::Lambda::Function"
 _MAPPING = "AWS::Lambda::EventSourceMapping"
+_TABLE = "AWS::DynamoDB::Table"
 
 
 @dataclass(frozen=True, slots=True)
 class LocalTemplate:
     """The template, divided. Values of ``kept`` resources may hold ``{"Fn::Output": name}`` marks: see resolve.
 
-    ``cloudformation`` is the template that the emulator's CloudFormation creates.
+    ``cloudformation`` is the template that the emulator's CloudFormation creates. ``tables`` are those that it is not
+    to create, because another engine holds them.
     """
 
     cloudformation: dict[str, Any]
     streams: dict[str, dict[str, Any]]
     functions: dict[str, dict[str, Any]]
     mappings: dict[str, dict[str, Any]]
+    tables: dict[str, dict[str, Any]]
 
 
 def stream_name(logical_id: str) -> str:
@@ -49,30 +52,50 @@ def function_name(logical_id: str) -> str:
     return f"{STACK_NAME}-{logical_id}"
 
 
-def divide(path: Path) -> LocalTemplate:
-    """Translate and divide the SAM template at *path*. Raises: ConfigError where the translator refuses it."""
+def table_name(logical_id: str) -> str:
+    """Return the name of the table that the template calls *logical_id*, where we create it."""
+    return f"{STACK_NAME}-{logical_id}"
+
+
+def divide(path: Path, *, keep_tables: bool = False) -> LocalTemplate:
+    """Translate and divide the SAM template at *path*; its tables too, where *keep_tables*.
+
+    Raises:
+        ConfigError: the translator refuses it.
+    """
     resources, rest = _translate(path)
     kept: dict[str, dict[str, dict[str, Any]]] = {_STREAM: {}, _FUNCTION: {}, _MAPPING: {}}
+    if keep_tables:
+        kept[_TABLE] = {}
     for logical_id in [name for name, each in resources.items() if each["Type"] in kept]:
         resource = resources.pop(logical_id)
         kept[resource["Type"]][logical_id] = resource["Properties"]
-    names = {name: (stream_name(name), stream_arn(name)) for name in kept[_STREAM]} | {
-        name: (function_name(name), f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{function_name(name)}")
-        for name in kept[_FUNCTION]
-    }
+    names = (
+        {name: (stream_name(name), stream_arn(name)) for name in kept[_STREAM]}
+        | {
+            name: (function_name(name), f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{function_name(name)}")
+            for name in kept[_FUNCTION]
+        }
+        | {
+            name: (table_name(name), f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table_name(name)}")
+            for name in kept.get(_TABLE, {})
+        }
+    )
     outputs: dict[str, Any] = {}
-    kept = {
+    marked = {
         kind: {name: _mark(_without_ours(each, names), outputs) for name, each in group.items()}
         for kind, group in kept.items()
     }
-    cloudformation = {
+    cloudformation: dict[str, Any] = {
         **{key: rest[key] for key in ("Parameters", "Conditions") if key in rest},
         "AWSTemplateFormatVersion": "2010-09-09",
         "Resources": _without_ours(resources, names),
         "Outputs": {name: {"Value": value} for name, value in outputs.items()}
         | _without_ours(rest.get("Outputs", {}), names),
     }
-    return LocalTemplate(cloudformation, kept[_STREAM], kept[_FUNCTION], kept[_MAPPING])
+    return LocalTemplate(
+        cloudformation, marked[_STREAM], marked[_FUNCTION], marked[_MAPPING], marked.get(_TABLE, {})
+    )
 
 
 def resolve(value: Any, outputs: Mapping[str, str]) -> Any:

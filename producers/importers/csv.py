@@ -9,6 +9,10 @@ from producers.importers.lines import MAX_LINE_BYTES, Line
 from producers.importers.rows import AnyRow, BadRow, BlankLine, Row
 from streamgage.errors import ConfigError
 
+MAX_ROW_LINES = 10_000  # a row that takes more, in quotes, is one whose quote was never meant
+_REREAD_BYTES = 4 * MAX_LINE_BYTES
+_REREAD_RATIO = 8
+
 
 @dataclass(frozen=True, slots=True)
 class CsvTable:
@@ -27,6 +31,10 @@ class _Records:
 
     A record that cannot be read is blamed on its first line; the lines after it are read again on their own. So a
     stray quote costs one line, and not all up to the next quote.
+
+    Reading again is bounded: to _REREAD_BYTES, and _REREAD_RATIO times what was read for good. In a file where each
+    line opens a quote anew (``a","``) the work would otherwise grow with the square of its size; there, rows that take
+    several lines are given up once the bound is reached.
     """
 
     def __init__(self, lines: Iterator[Line], delimiter: str) -> None:
@@ -34,6 +42,7 @@ class _Records:
         self._again: deque[Line] = deque()
         self._taken: list[Line] = []
         self._taken_bytes = 0
+        self._reread_left_bytes = _REREAD_BYTES
         self._reader = csv.reader(self, delimiter=delimiter, strict=True)
 
     def __iter__(self) -> "_Records":
@@ -46,8 +55,11 @@ class _Records:
         self._taken_bytes += len(line.raw)
         if line.problem is not None:
             raise _Unusable(line.problem)
-        if self._taken_bytes > MAX_LINE_BYTES and len(self._taken) > 1:
-            raise _Unusable(f"the row runs on, in quotes, for more than {MAX_LINE_BYTES:,} bytes")
+        limit_bytes = min(MAX_LINE_BYTES, self._reread_left_bytes)
+        if self._taken_bytes > limit_bytes and len(self._taken) > 1:
+            raise _Unusable(f"the row runs on, in quotes, for more than {limit_bytes:,} bytes")
+        if len(self._taken) > MAX_ROW_LINES:
+            raise _Unusable(f"the row runs on, in quotes, for more than {MAX_ROW_LINES:,} lines")
         return line.text
 
     def record(self) -> tuple[list[Line], list[str] | str]:
@@ -58,14 +70,21 @@ class _Records:
         """
         self._taken, self._taken_bytes = [], 0
         try:
-            return self._taken, next(self._reader)
+            cells = next(self._reader)
         except (_Unusable, csv.Error) as error:
             first, *rest = self._taken
             self._again.extendleft(reversed(rest))
+            self._settle(len(first.raw), self._taken_bytes - len(first.raw))
             reason = str(error)
             if reason == "unexpected end of data":
                 reason = "a quoted field is not closed"
             return [first], reason
+        self._settle(self._taken_bytes, 0)
+        return self._taken, cells
+
+    def _settle(self, done_bytes: int, reread_bytes: int) -> None:
+        left_bytes = self._reread_left_bytes + _REREAD_RATIO * done_bytes - reread_bytes
+        self._reread_left_bytes = max(0, min(_REREAD_BYTES, left_bytes))
 
 
 def read_csv(lines: Iterable[Line], name: str, *, delimiter: str = ",") -> CsvTable:

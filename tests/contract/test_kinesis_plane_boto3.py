@@ -173,3 +173,43 @@ def test_a_retry_after_a_lost_answer_stores_the_record_twice_as_on_aws() -> None
     assert set(datas) == {b"%d" % i for i in range(10)}
     client.close()
     server.stop()
+
+
+def test_a_producer_that_asks_whose_account_it_is_gets_the_one_in_the_arns() -> None:
+    server = serve()
+    sts = boto3.client(
+        "sts",
+        endpoint_url=server.url,
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",  # noqa: S106 - no one checks it
+    )
+    kinesis = client_of(server.url)
+    kinesis.create_stream(StreamName="s", ShardCount=1)
+    account = sts.get_caller_identity()["Account"]
+    arn = f"arn:aws:kinesis:us-east-1:{account}:stream/s"
+    assert kinesis.describe_stream_summary(StreamARN=arn)["StreamDescriptionSummary"]["StreamARN"] == arn
+    with pytest.raises(sts.exceptions.ClientError, match="InvalidAction"):
+        sts.get_session_token()
+    sts.close()
+    kinesis.close()
+    server.stop()
+
+
+def test_a_stream_on_demand_says_that_keys_place_its_records_and_none_takes_auto(client: Any) -> None:
+    on_demand = {"StreamMode": "ON_DEMAND"}
+    client.create_stream(
+        StreamName="s", StreamModeDetails=on_demand, RecordDistributionStrategy="USER_PARTITION_KEY"
+    )
+    client.create_stream(StreamName="provisioned", ShardCount=1)
+    summary = client.describe_stream_summary
+    assert (
+        summary(StreamName="s")["StreamDescriptionSummary"]["RecordDistributionStrategy"]
+        == "USER_PARTITION_KEY"
+    )
+    assert "RecordDistributionStrategy" not in summary(StreamName="provisioned")["StreamDescriptionSummary"]
+    with pytest.raises(client.exceptions.InvalidArgumentException, match="AUTO"):
+        client.create_stream(
+            StreamName="auto", StreamModeDetails=on_demand, RecordDistributionStrategy="AUTO"
+        )
+    assert client.list_streams()["StreamNames"] == ["provisioned", "s"]

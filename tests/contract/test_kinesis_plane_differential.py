@@ -1,6 +1,6 @@
 """The same requests to our data plane, to kinesalite and to kinesis-local: what they get right must agree.
 
-Slow target: set KINESIS_EMULATORS to a directory where ``npm install kinesalite kinesis-local`` was run.
+``make differential`` installs both and runs it: KINESIS_EMULATORS names the directory with their node_modules.
 What they are known to get wrong (EMULATORS.md, section 2) is left out of the comparison, not of ours.
 """
 

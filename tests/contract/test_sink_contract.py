@@ -88,11 +88,25 @@ def over_ministack(ministack: ClientFactory) -> Engine:
 
 
 @pytest.fixture
+def over_dynamodb_local(dynamodb_local: ClientFactory) -> Engine:
+    return table_of(dynamodb_local)[0]
+
+
+@pytest.fixture
 def lean_over_ministack(ministack: ClientFactory) -> Iterator[Engine]:
-    """The client that the function uses by default."""
-    boto3_engine, table = table_of(ministack)
+    yield from lean_engine(ministack)
+
+
+@pytest.fixture
+def lean_over_dynamodb_local(dynamodb_local: ClientFactory) -> Iterator[Engine]:
+    yield from lean_engine(dynamodb_local)
+
+
+def lean_engine(client_of: ClientFactory) -> Iterator[Engine]:
+    """Yield the client that the function uses by default, over an engine."""
+    boto3_engine, table = table_of(client_of)
     environment = {
-        "AWS_ENDPOINT_URL": ministack("dynamodb").meta.endpoint_url,
+        "AWS_ENDPOINT_URL": client_of("dynamodb").meta.endpoint_url,
         "AWS_REGION": REGION,
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
@@ -121,6 +135,8 @@ ENGINES = [
     "lean_over_fake",
     pytest.param("over_ministack", marks=pytest.mark.local),
     pytest.param("lean_over_ministack", marks=pytest.mark.local),
+    pytest.param("over_dynamodb_local", marks=pytest.mark.local),
+    pytest.param("lean_over_dynamodb_local", marks=pytest.mark.local),
 ]
 
 

@@ -10,6 +10,7 @@ stack's Kinesis. From the inside out::
     api, data, control   actions of the AWS API, from plain values to plain values
     limits, faults       per-shard token buckets; seeded faults
     wire, cbor           bodies: JSON for boto3 and the native KPL, CBOR for the Java SDK
+    sts                  whose account it is, for the KPL before 1.1
     http1, server, tls   connections
 
 ``python -m infra.local.kinesis --port 4567 --data DIR`` runs it. In process, for a simulation::

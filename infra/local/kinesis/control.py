@@ -18,6 +18,7 @@ _MIN_RETENTION_HOURS = 24
 _MAX_RETENTION_HOURS = 8760
 _DESCRIBE_LIMIT = 100
 _STREAM_LIMIT = 100
+_BY_KEY = "USER_PARTITION_KEY"
 
 
 class ControlPlane:
@@ -35,6 +36,7 @@ class ControlPlane:
             raise KinesisError("ValidationException", "ShardCount must not be given for an ON_DEMAND stream.")
         if not on_demand and shard_count is None:
             raise KinesisError("ValidationException", "ShardCount must be given for a PROVISIONED stream.")
+        _check_distribution(fields)
         self._model.create(
             fields.text("StreamName", pattern=NAME),
             shard_count=shard_count or ON_DEMAND_SHARDS,
@@ -64,13 +66,14 @@ class ControlPlane:
     def describe_stream_summary(self, fields: Fields) -> dict[str, Any]:
         """Describe a stream without its shards."""
         stream = fields.stream(self._model)
-        return {
-            "StreamDescriptionSummary": {
-                **self._summary(stream),
-                "OpenShardCount": len(stream.map.open) if stream.status != "CREATING" else 0,
-                "ConsumerCount": 0,
-            }
+        answer = {
+            **self._summary(stream),
+            "OpenShardCount": len(stream.map.open) if stream.status != "CREATING" else 0,
+            "ConsumerCount": 0,
         }
+        if stream.state.on_demand:  # "only present for streams that use the on-demand capacity mode"
+            answer["RecordDistributionStrategy"] = _BY_KEY
+        return {"StreamDescriptionSummary": answer}
 
     def describe_limits(self, fields: Fields) -> dict[str, Any]:  # noqa: ARG002 - every action takes its fields
         """Describe the account's limits and what is used of them."""
@@ -217,6 +220,14 @@ class ControlPlane:
                 f"Shard {shard_id} in stream {stream.state.name} under account {self._account} is closed already."
             )
         return index
+
+
+def _check_distribution(fields: Fields) -> None:
+    """Refuse AUTO, where Kinesis itself chooses the shard: what it would choose is not documented."""
+    if fields.get("RecordDistributionStrategy") is None:
+        return
+    if fields.choice("RecordDistributionStrategy", (_BY_KEY, "AUTO")) == "AUTO":
+        raise invalid(f"RecordDistributionStrategy AUTO is not in this data plane; it has {_BY_KEY}.")
 
 
 def _mode(fields: Fields) -> str:

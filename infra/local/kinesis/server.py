@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from infra.local.kinesis import wire
+from infra.local.kinesis import sts, wire
 from infra.local.kinesis.api import KinesisApi
 from infra.local.kinesis.errors import ConnectionLost, KinesisError
 from infra.local.kinesis.faults import CALM, Faults
@@ -104,6 +104,9 @@ class KinesisServer:
         if request.method == "GET":
             return self._health(request.path)
         content_type = request.headers.get("content-type", "").partition(";")[0].strip()
+        if content_type == sts.FORM:
+            status, body = sts.answer_form(request.body, account=self._api.model.settings.account)
+            return response_head(status, sts.XML, len(body)), body
         if content_type != wire.CBOR:
             content_type = wire.JSON
         try:

@@ -1,0 +1,276 @@
+"""DynamoDB Local as a process and as the engine of the whole stack: SIGKILL by pid, and nothing is lost."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError, ConnectionError, HTTPClientError  # noqa: A004 - botocore's name
+
+from conftest import CREDENTIALS, create_table
+from infra.local import dynamodb_local
+from infra.local.home import is_alive
+from infra.local.stack import local_client
+from machine import ROOT, Machine, differences, victims
+from streamgage.errors import ConfigError
+
+pytestmark = pytest.mark.local
+TABLE = "aggregates"
+WRITERS = 4
+START_S = 30
+
+
+class Process:
+    """One DynamoDB Local on a port and folder of its own, to be killed and started again."""
+
+    def __init__(self, data: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            self.port: int = server.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._data = data
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._child = subprocess.Popen(
+            dynamodb_local.command(dynamodb_local.install(), port=self.port, data=self._data),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        wait(lambda: dynamodb_local.answers(self.url), "an answer")
+
+    def kill(self) -> None:
+        if self._child is not None:
+            os.kill(self._child.pid, signal.SIGKILL)
+            self._child.wait()
+            self._child = None
+
+    def client(self) -> Any:
+        config = Config(retries={"total_max_attempts": 1}, connect_timeout=1, read_timeout=5)
+        return boto3.client("dynamodb", endpoint_url=self.url, config=config, **CREDENTIALS)
+
+
+@pytest.fixture(scope="module")
+def engine() -> None:
+    """Skip where DynamoDB Local cannot run."""
+    reason = dynamodb_local.unavailable()
+    if reason is not None:
+        pytest.skip(reason)
+
+
+@pytest.fixture
+def process(engine: None, tmp_path: Path) -> Iterator[Process]:
+    process = Process(tmp_path / "data")
+    (tmp_path / "data").mkdir()
+    process.start()
+    yield process
+    process.kill()
+
+
+def wait(condition: Callable[[], bool], what: str, *, seconds: float = START_S) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
+        time.sleep(0.02)  # polls a real process, with a deadline
+
+
+def advance(client: Any, key: str, fence: int) -> bool:
+    """Move the fence of *key* on by one; tell whether that was acknowledged. False: the process died meanwhile."""
+    condition = "fence = :before" if fence else "attribute_not_exists(pk)"
+    values = {"ExpressionAttributeValues": {":before": {"S": str(fence)}}} if fence else {}
+    try:
+        client.put_item(
+            TableName=TABLE,
+            Item={"pk": {"S": key}, "sk": {"S": "lane"}, "fence": {"S": str(fence + 1)}},
+            ConditionExpression=condition,
+            **values,
+        )
+    except (ConnectionError, HTTPClientError):
+        return False
+    return True
+
+
+def wait_for_writes(acknowledged: dict[str, int], least: int) -> None:
+    wait(lambda: sum(acknowledged.values()) >= least, f"{least} acknowledged writes")
+
+
+def wait_for_another(machine: Machine, pid: int) -> None:
+    wait(lambda: machine.home.info().pids["dynamodb"] != pid, f"another process than {pid}")
+
+
+def stored_fence(client: Any, key: str) -> int:
+    answer = client.get_item(
+        TableName=TABLE, Key={"pk": {"S": key}, "sk": {"S": "lane"}}, ConsistentRead=True
+    )
+    return int(answer["Item"]["fence"]["S"]) if "Item" in answer else 0
+
+
+def test_every_acknowledged_conditional_write_survives_sigkill(process: Process) -> None:
+    create_table(process.client(), TABLE)
+    random, acknowledged = Random(7), dict.fromkeys((f"writer-{n}" for n in range(WRITERS)), 0)
+    for _ in range(3):
+        before, wanted = sum(acknowledged.values()), random.randint(40, 120)
+        died = threading.Event()
+
+        def write(key: str, died: threading.Event = died) -> None:
+            client = process.client()
+            while not died.is_set() and advance(client, key, acknowledged[key]):
+                acknowledged[key] += 1
+            died.set()
+
+        with ThreadPoolExecutor(WRITERS) as pool:
+            writing = [pool.submit(write, key) for key in acknowledged]
+            wait_for_writes(acknowledged, before + wanted)
+            process.kill()
+            for each in writing:
+                each.result()
+        process.start()
+        client = process.client()
+        for key, fence in acknowledged.items():
+            stored = stored_fence(client, key)
+            assert stored in (fence, fence + 1), key  # the write that was under way may have been made
+            acknowledged[key] = stored
+    assert sum(acknowledged.values()) >= 120
+    with pytest.raises(ClientError, match="ConditionalCheckFailedException"):
+        advance(process.client(), "writer-0", acknowledged["writer-0"] - 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
+def test_it_listens_on_the_loopback_address_and_on_no_other(process: Process) -> None:
+    socket.create_connection(("127.0.0.1", process.port), timeout=5).close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.2", process.port), timeout=5)
+
+
+def test_the_stack_survives_kills_of_its_database_under_load(engine: None, tmp_path: Path) -> None:
+    """SIGKILL by pid, three times, while 24,000 events flow; then `down` and `up` find the tables again."""
+    machine, totals, killed = Machine(tmp_path), tmp_path / "totals.json", []
+    machine.up("--dynamodb", "local", "--param", "BatchingWindow=0", "--param", "BatchSize=4")
+    try:
+        sender = subprocess.Popen(
+            [
+                sys.executable, "-m", "infra.cli", "simulate", "fleet", "--devices", "5", "--events", "24000", "--metrics",
+                "2", "--period", "1s", "--seed", "5", "--totals", str(totals), "--rate", "2000",
+                "--pipeline", str(ROOT / "pipeline.toml"),
+            ],
+            cwd=tmp_path, env=machine.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        for _ in range(3):
+            (pid,) = victims(machine, "dynamodb")
+            os.kill(pid, signal.SIGKILL)
+            killed.append(pid)
+            wait_for_another(machine, pid)
+        assert sender.poll() is None  # it was under load
+        said, _ = sender.communicate(timeout=120)
+        assert sender.returncode == 0, said
+        machine.run("drain", "--seconds", "200")
+        assert differences(machine, totals) == []
+        log = (machine.home.logs / "function.log").read_text()
+        assert "batch applied in part" in log  # the function saw it die
+        before = machine.pids()
+        machine.run("down")
+        assert not [pid for pid in [*killed, *before] if is_alive(pid)]
+        machine.up("--dynamodb", "local")
+        assert differences(machine, totals) == []
+        left = machine.pids()
+    finally:
+        machine.stop()
+    assert not [pid for pid in left if is_alive(pid)]
+
+
+def test_the_table_is_as_the_template_says_and_stays_in_its_engine(engine: None, tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.up("--dynamodb", "local")
+    try:
+        info = machine.home.info()
+        assert info.endpoints["dynamodb"] != info.endpoints["aws"]
+        here, there = (local_client("dynamodb", info.endpoints[role]) for role in ("dynamodb", "aws"))
+        table = here.describe_table(TableName=info.table)["Table"]
+        assert [(each["AttributeName"], each["KeyType"]) for each in table["KeySchema"]] == [
+            ("pk", "HASH"),
+            ("sk", "RANGE"),
+        ]
+        ttl = here.describe_time_to_live(TableName=info.table)["TimeToLiveDescription"]
+        assert ttl == {"TimeToLiveStatus": "ENABLED", "AttributeName": "expires"}
+        assert there.list_tables()["TableNames"] == []
+        event = '{"device_id": "d", "metric": "m", "ts": 1700000000000, "value": 2.5}\n'
+        machine.run(
+            "send", "ndjson", "-", "--source", "reading", "--pipeline", str(ROOT / "pipeline.toml"), stdin=event
+        )  # fmt: skip
+        machine.run("drain")
+        (row,) = machine.query("device_metrics", "device_id=d", "metric=m", "--window", "1d")
+        assert (row["events"], float(row["value.sum"])) == (1, 2.5)
+        machine.run("down")
+        other = machine.run(
+            "up", "--detach", "--port", "0", "--kinesis-port", "0", "--pipeline", str(ROOT / "pipeline.toml"), check=False
+        )  # fmt: skip
+        assert other.returncode == 2
+        assert "--dynamodb local" in other.stderr
+    finally:
+        machine.stop()
+
+
+class TestFetching:
+    """With executables of our own on the PATH, and a cache of our own."""
+
+    @pytest.fixture(autouse=True)
+    def path(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        (tmp_path / "bin").mkdir()
+        monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        return tmp_path / "bin"
+
+    def program(self, folder: Path, name: str, script: str) -> None:
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+
+    def test_a_machine_without_java_says_so(self) -> None:
+        assert "no `java` on the PATH" in str(dynamodb_local.unavailable())
+
+    @pytest.mark.parametrize("version", ["11.0.2", "1.8.0_292"])
+    def test_an_old_java_is_named(self, path: Path, version: str) -> None:
+        self.program(path, "java", f"echo 'openjdk version \"{version}\"' >&2")
+        assert "Java 17 or newer" in str(dynamodb_local.unavailable())
+        assert version in str(dynamodb_local.unavailable())
+
+    def test_a_machine_without_maven_says_so_unless_it_was_fetched_before(self, path: Path) -> None:
+        self.program(path, "java", "echo 'openjdk version \"17.0.15\" 2025-04-15' >&2")
+        assert "no `mvn` on the PATH" in str(dynamodb_local.unavailable())
+        lib = dynamodb_local.folder(os.environ) / "lib"
+        lib.mkdir(parents=True)
+        (lib / f"DynamoDBLocal-{dynamodb_local.VERSION}.jar").touch()
+        assert dynamodb_local.unavailable() is None
+
+    def test_maven_is_asked_twice_and_its_own_words_are_shown(self, path: Path) -> None:
+        self.program(path, "java", "echo 'openjdk version \"17.0.15\" 2025-04-15' >&2")
+        self.program(
+            path, "mvn", f"echo asked >> {path}/asked; echo 'ERROR Could not transfer artifact'; exit 1"
+        )
+        with pytest.raises(ConfigError, match=r"(?s)tried 2 times.*Could not transfer artifact"):
+            dynamodb_local.install()
+        assert (path / "asked").read_text() == "asked\nasked\n"
+        assert list(path.parent.glob("cache/streamgage/dynamodb-local/*")) == []
+
+    def test_a_fault_of_the_network_that_passes_is_survived(self, path: Path) -> None:
+        self.program(path, "java", "echo 'openjdk version \"17.0.15\" 2025-04-15' >&2")
+        jar = f"DynamoDBLocal-{dynamodb_local.VERSION}.jar"
+        self.program(
+            path,
+            "mvn",
+            f"[ -e {path}/asked ] || {{ : > {path}/asked; exit 1; }}\n"
+            'for each; do case $each in -DoutputDirectory=*) out="${each#*=}";; esac; done\n'
+            f'/bin/mkdir -p "$out" && : > "$out/{jar}"',
+        )
+        installed = dynamodb_local.install()
+        assert sorted(each.name for each in installed.iterdir()) == ["lib", "server.xml"]
+        assert dynamodb_local.install() == installed

@@ -1,0 +1,187 @@
+"""Real faults on the real stack: SIGKILL by pid, resharding, lost answers, parallel lanes; every total is exact."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.local.home import is_alive
+from infra.local.stack import local_client
+from machine import ROOT, Machine, differences, victims
+
+pytestmark = pytest.mark.local
+
+FAULTS = "11:throttle=0.05,internal=0.02,lost=0.05,error=0.02"
+
+
+@contextmanager
+def running(folder: Path, *options: str) -> Iterator[Machine]:
+    """A stack with *options*; in the end none of its processes is left."""
+    machine, pids = Machine(folder), list[int]()
+    machine.up(*options)
+    try:
+        yield machine
+        pids = machine.pids()
+    finally:
+        machine.stop()
+    assert not [pid for pid in pids if is_alive(pid)]
+
+
+def simulate(
+    machine: Machine, totals: Path, *, events: int, rate: int, seed: int = 5
+) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [
+            sys.executable, "-m", "infra.cli", "simulate", "fleet", "--devices", "50", "--events", str(events), "--metrics",
+            "2", "--period", "1s", "--seed", str(seed), "--start", "2026-01-01", "--totals", str(totals), "--rate", str(rate),
+            "--pipeline", str(ROOT / "pipeline.toml"),
+        ],
+        cwd=machine.folder, env=machine.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def finish(machine: Machine, sender: "subprocess.Popen[str]", totals: Path) -> list[str]:
+    """Wait for the sender and for what it sent; return the differences."""
+    said, _ = sender.communicate(timeout=120)
+    assert sender.returncode == 0, said
+    machine.run("drain", "--seconds", "200")
+    return differences(machine, totals)
+
+
+def kill(machine: Machine, role: str) -> None:
+    for pid in victims(machine, role):
+        os.kill(pid, signal.SIGKILL)
+
+
+def reshard(machine: Machine, act: Callable[[Any, str, list[Any]], None]) -> None:
+    """Let *act* reshard the stream; the data plane may just have been killed, so it is tried until it answers."""
+    info = machine.home.info()
+    client = local_client("kinesis", info.endpoints["kinesis"])
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            shards = client.list_shards(StreamName=info.stream)["Shards"]
+            act(
+                client,
+                info.stream,
+                [each for each in shards if "EndingSequenceNumber" not in each["SequenceNumberRange"]],
+            )
+        except client.exceptions.ClientError:
+            raise
+        except Exception:
+            if time.monotonic() > deadline:
+                raise
+        else:
+            return
+
+
+def split_first(client: Any, stream: str, shards: list[Any]) -> None:
+    low, high = (int(shards[0]["HashKeyRange"][name]) for name in ("StartingHashKey", "EndingHashKey"))
+    client.split_shard(
+        StreamName=stream, ShardToSplit=shards[0]["ShardId"], NewStartingHashKey=str((low + high) // 2)
+    )
+
+
+def merge_last_two(client: Any, stream: str, shards: list[Any]) -> None:
+    ordered = sorted(shards, key=lambda each: int(each["HashKeyRange"]["StartingHashKey"]))
+    client.merge_shards(
+        StreamName=stream, ShardToMerge=ordered[-2]["ShardId"], AdjacentShardToMerge=ordered[-1]["ShardId"]
+    )
+
+
+def test_kills_of_every_part_a_split_and_a_merge_under_load_lose_and_double_nothing(tmp_path: Path) -> None:
+    totals = tmp_path / "totals.json"
+    with running(
+        tmp_path, "--param", "BatchingWindow=0", "--param", "BatchSize=20", "--kinesis-faults", FAULTS
+    ) as machine:
+        sender = simulate(machine, totals, events=60_000, rate=6_000)
+        kill(machine, "sandbox")
+        kill(machine, "kinesis")
+        reshard(machine, split_first)
+        kill(machine, "mapping")
+        kill(machine, "kinesis")
+        reshard(machine, merge_last_two)
+        kill(machine, "sandbox")
+        assert sender.poll() is None, "the faults did not fall into the load"
+        assert finish(machine, sender, totals) == []
+        said = machine.run("status").stdout
+        assert "finished" in said
+        assert "repeats of producers dropped" in said, "no answer was lost: the faults proved nothing"
+
+
+@pytest.mark.parametrize("factor", [4])
+def test_parallel_lanes_by_partition_key_are_exact(tmp_path: Path, factor: int) -> None:
+    totals = tmp_path / "totals.json"
+    with running(
+        tmp_path, "--param", f"ParallelizationFactor={factor}", "--param", "BatchingWindow=0", "--param", "BatchSize=20",
+        "--kinesis-faults", FAULTS,
+    ) as machine:  # fmt: skip
+        assert machine.home.info().one_key_per_record
+        sender = simulate(machine, totals, events=10_000, rate=5_000)
+        kill(machine, "sandbox")
+        assert finish(machine, sender, totals) == []
+
+
+def test_lanes_by_shard_with_parallel_batches_are_refused(tmp_path: Path) -> None:
+    template = (ROOT / "infra/aws/template.yaml").read_text()
+    broken = tmp_path / "template.yaml"
+    broken.write_text(template.replace("!If [Parallel, partition_key, shard]", "shard"))
+    done = Machine(tmp_path).run(
+        "up", "--port", "0", "--kinesis-port", "0", "--pipeline", str(ROOT / "pipeline.toml"),
+        "--template", str(broken), "--param", "ParallelizationFactor=2", check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "lanes by shard would lose events" in done.stderr
+
+
+@pytest.mark.slow
+def test_bursts_of_ten_thousand_events_are_all_aggregated_within_thirty_seconds_ten_times_in_a_row(
+    tmp_path: Path,
+) -> None:
+    """The bar of the LEDA workshop: a burst within a minute, under failures, nothing lost or doubled, within 30 s."""
+    with running(tmp_path, "--param", "BatchingWindow=1", "--kinesis-faults", FAULTS) as machine:
+        for burst in range(10):
+            totals = tmp_path / f"totals-{burst}.json"
+            sender = simulate(machine, totals, events=10_000, rate=2_500, seed=burst)
+            kill(machine, "sandbox" if burst % 2 else "mapping")
+            said, _ = sender.communicate(timeout=60)
+            assert sender.returncode == 0, said
+            began = time.monotonic()
+            machine.run("drain", "--seconds", "30")
+            print(f"burst {burst}: all aggregated {time.monotonic() - began:.1f} s after the last was sent")
+        for page in totals_of_all(tmp_path):
+            assert differences(machine, page) == []
+
+
+def totals_of_all(folder: Path) -> list[Path]:
+    """Return one file of totals for all bursts: they count into the same windows."""
+    from decimal import Decimal
+
+    from producers.simulators.totals import read_totals, write_totals
+
+    merged = read_totals(folder / "totals-0.json")
+    for number in range(1, 10):
+        for rollup, rows in read_totals(folder / f"totals-{number}.json").items():
+            for row, each in rows.items():
+                known = merged[rollup].setdefault(row, each)
+                if known is each:
+                    continue
+                known.events += each.events
+                for name, found in each.fields.items():
+                    into = known.fields[name]
+                    into.count, into.sum = into.count + found.count, Decimal(into.sum + found.sum)
+                    into.min = min(filter(None.__ne__, (into.min, found.min)), default=None)
+                    into.max = max(filter(None.__ne__, (into.max, found.max)), default=None)
+                    if found.first_ms < into.first_ms:
+                        into.first, into.first_ms = found.first, found.first_ms
+                    if found.last_ms >= into.last_ms:
+                        into.last, into.last_ms = found.last, found.last_ms
+    write_totals(merged, folder / "totals-all.json")
+    return [folder / "totals-all.json"]
