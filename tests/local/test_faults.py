@@ -12,9 +12,12 @@ from typing import Any
 
 import pytest
 
+from infra.local.demo import compare, read_all_items
 from infra.local.home import is_alive
 from infra.local.stack import local_client
 from machine import ROOT, Machine, differences, victims
+from producers.simulators.totals import Totals, read_totals
+from streamgage.pipeline_toml import load_pipeline
 
 pytestmark = pytest.mark.local
 
@@ -35,12 +38,12 @@ def running(folder: Path, *options: str) -> Iterator[Machine]:
 
 
 def simulate(
-    machine: Machine, totals: Path, *, events: int, rate: int, seed: int = 5
+    machine: Machine, totals: Path, *, events: int, rate: int, day: int = 1
 ) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [
             sys.executable, "-m", "infra.cli", "simulate", "fleet", "--devices", "50", "--events", str(events), "--metrics",
-            "2", "--period", "1s", "--seed", str(seed), "--start", "2026-01-01", "--totals", str(totals), "--rate", str(rate),
+            "2", "--period", "1s", "--seed", "5", "--start", f"2026-01-{day:02d}", "--totals", str(totals), "--rate", str(rate),
             "--pipeline", str(ROOT / "pipeline.toml"),
         ],
         cwd=machine.folder, env=machine.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -149,39 +152,27 @@ def test_bursts_of_ten_thousand_events_are_all_aggregated_within_thirty_seconds_
     with running(tmp_path, "--param", "BatchingWindow=1", "--kinesis-faults", FAULTS) as machine:
         for burst in range(10):
             totals = tmp_path / f"totals-{burst}.json"
-            sender = simulate(machine, totals, events=10_000, rate=2_500, seed=burst)
+            sender = simulate(machine, totals, events=10_000, rate=2_500, day=burst + 1)
             kill(machine, "sandbox" if burst % 2 else "mapping")
             said, _ = sender.communicate(timeout=60)
             assert sender.returncode == 0, said
             began = time.monotonic()
             machine.run("drain", "--seconds", "30")
             print(f"burst {burst}: all aggregated {time.monotonic() - began:.1f} s after the last was sent")
-        for page in totals_of_all(tmp_path):
-            assert differences(machine, page) == []
+        assert (
+            compare(
+                load_pipeline(ROOT / "pipeline.toml"), read_all_items(machine.home.info()), union(tmp_path)
+            )
+            == []
+        )
 
 
-def totals_of_all(folder: Path) -> list[Path]:
-    """Return one file of totals for all bursts: they count into the same windows."""
-    from decimal import Decimal
-
-    from producers.simulators.totals import read_totals, write_totals
-
-    merged = read_totals(folder / "totals-0.json")
-    for number in range(1, 10):
-        for rollup, rows in read_totals(folder / f"totals-{number}.json").items():
-            for row, each in rows.items():
-                known = merged[rollup].setdefault(row, each)
-                if known is each:
-                    continue
-                known.events += each.events
-                for name, found in each.fields.items():
-                    into = known.fields[name]
-                    into.count, into.sum = into.count + found.count, Decimal(into.sum + found.sum)
-                    into.min = min(filter(None.__ne__, (into.min, found.min)), default=None)
-                    into.max = max(filter(None.__ne__, (into.max, found.max)), default=None)
-                    if found.first_ms < into.first_ms:
-                        into.first, into.first_ms = found.first, found.first_ms
-                    if found.last_ms >= into.last_ms:
-                        into.last, into.last_ms = found.last, found.last_ms
-    write_totals(merged, folder / "totals-all.json")
-    return [folder / "totals-all.json"]
+def union(folder: Path) -> Totals:
+    """Return the totals of all bursts, which are of different days."""
+    merged: Totals = {}
+    for page in folder.glob("totals-*.json"):
+        for rollup, rows in read_totals(page).items():
+            known = merged.setdefault(rollup, {})
+            assert not known.keys() & rows.keys()
+            known.update(rows)
+    return merged
