@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check lock clean
+.PHONY: help demo test check soak lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets.
@@ -20,8 +20,11 @@ $(READY): requirements/dev.lock pyproject.toml
 demo: $(READY) ## Run the whole pipeline on this machine and compare every total.
 	$(BIN)/streamgage demo
 
-test: $(READY) ## Format, lint, types, contracts between packages, and every test.
-	$(BIN)/python -m pytest
+test: check ## All checks, and every test but the slow ones.
+	$(BIN)/python -m pytest -m "not slow"
+
+soak: $(READY) ## Ten minutes of load with kills and resharding (STREAMGAGE_SOAK_S=600).
+	$(BIN)/python -m pytest -m slow -s tests/local
 
 check: $(READY) ## Formatting, lint, types and import contracts, without the tests.
 	$(BIN)/ruff format --check .

@@ -1,102 +1,27 @@
 """Real faults on the real stack: SIGKILL by pid, resharding, lost answers, parallel lanes; every total is exact."""
 
-import os
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from infra.local.demo import compare, read_all_items
-from infra.local.home import is_alive
-from infra.local.stack import local_client
-from machine import ROOT, Machine, differences, victims
+from machine import (
+    FAULTS,
+    ROOT,
+    Machine,
+    finish,
+    kill,
+    merge_last_two,
+    reshard,
+    running,
+    simulate,
+    split_first,
+)
 from producers.simulators.totals import Totals, read_totals
 from streamgage.pipeline_toml import load_pipeline
 
 pytestmark = pytest.mark.local
-
-FAULTS = "11:throttle=0.05,internal=0.02,lost=0.05,error=0.02"
-
-
-@contextmanager
-def running(folder: Path, *options: str) -> Iterator[Machine]:
-    """A stack with *options*; in the end none of its processes is left."""
-    machine, pids = Machine(folder), list[int]()
-    machine.up(*options)
-    try:
-        yield machine
-        pids = machine.pids()
-    finally:
-        machine.stop()
-    assert not [pid for pid in pids if is_alive(pid)]
-
-
-def simulate(
-    machine: Machine, totals: Path, *, events: int, rate: int, day: int = 1
-) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [
-            sys.executable, "-m", "infra.cli", "simulate", "fleet", "--devices", "50", "--events", str(events), "--metrics",
-            "2", "--period", "1s", "--seed", "5", "--start", f"2026-01-{day:02d}", "--totals", str(totals), "--rate", str(rate),
-            "--pipeline", str(ROOT / "pipeline.toml"),
-        ],
-        cwd=machine.folder, env=machine.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-
-
-def finish(machine: Machine, sender: "subprocess.Popen[str]", totals: Path) -> list[str]:
-    """Wait for the sender and for what it sent; return the differences."""
-    said, _ = sender.communicate(timeout=120)
-    assert sender.returncode == 0, said
-    machine.run("drain", "--seconds", "200")
-    return differences(machine, totals)
-
-
-def kill(machine: Machine, role: str) -> None:
-    for pid in victims(machine, role):
-        os.kill(pid, signal.SIGKILL)
-
-
-def reshard(machine: Machine, act: Callable[[Any, str, list[Any]], None]) -> None:
-    """Let *act* reshard the stream; the data plane may just have been killed, so it is tried until it answers."""
-    info = machine.home.info()
-    client = local_client("kinesis", info.endpoints["kinesis"])
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            shards = client.list_shards(StreamName=info.stream)["Shards"]
-            act(
-                client,
-                info.stream,
-                [each for each in shards if "EndingSequenceNumber" not in each["SequenceNumberRange"]],
-            )
-        except client.exceptions.ClientError:
-            raise
-        except Exception:
-            if time.monotonic() > deadline:
-                raise
-        else:
-            return
-
-
-def split_first(client: Any, stream: str, shards: list[Any]) -> None:
-    low, high = (int(shards[0]["HashKeyRange"][name]) for name in ("StartingHashKey", "EndingHashKey"))
-    client.split_shard(
-        StreamName=stream, ShardToSplit=shards[0]["ShardId"], NewStartingHashKey=str((low + high) // 2)
-    )
-
-
-def merge_last_two(client: Any, stream: str, shards: list[Any]) -> None:
-    ordered = sorted(shards, key=lambda each: int(each["HashKeyRange"]["StartingHashKey"]))
-    client.merge_shards(
-        StreamName=stream, ShardToMerge=ordered[-2]["ShardId"], AdjacentShardToMerge=ordered[-1]["ShardId"]
-    )
 
 
 def test_kills_of_every_part_a_split_and_a_merge_under_load_lose_and_double_nothing(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
-from test_faults import FAULTS, finish, kill, merge_last_two, reshard, running, simulate, split_first
+
+from machine import FAULTS, finish, kill, merge_last_two, reshard, running, simulate, split_first
 
 pytestmark = [pytest.mark.local, pytest.mark.slow]
 
