@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check soak lock clean
+.PHONY: help demo test check soak fuzz differential interop simulate lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets.
@@ -31,6 +31,30 @@ check: $(READY) ## Formatting, lint, types and import contracts, without the tes
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+FUZZ_S ?= 60
+FUZZ_VENV := .streamgage/fuzzvenv
+FUZZ_TARGETS := kpl avro schema fold json toml import
+
+$(FUZZ_VENV)/.ready:
+	$(PYTHON) -m venv $(FUZZ_VENV)
+	$(FUZZ_VENV)/bin/python -m pip install --quiet --disable-pip-version-check fastavro==1.13.1 atheris==3.0.0
+	@touch $@
+
+fuzz: $(FUZZ_VENV)/.ready ## Fuzz every parser, FUZZ_S seconds each; findings stay in .streamgage/fuzz.
+	@for each in $(FUZZ_TARGETS); do $(FUZZ_VENV)/bin/python tests/fuzz/fuzz_$$each.py -runs=10000000 -max_total_time=$(FUZZ_S) -print_final_stats=1 || exit 1; done
+
+EMULATORS := $(HOME)/.cache/streamgage/kinesis-emulators
+differential: $(READY) ## Ask kinesalite and kinesis-local the same as our Kinesis (needs npm).
+	npm install --prefix $(EMULATORS) --no-audit --no-fund --loglevel=error kinesalite@3.3.3 kinesis-local@0.6.2
+	KINESIS_EMULATORS=$(EMULATORS) $(BIN)/python -m pytest tests/contract/test_kinesis_plane_differential.py
+
+interop: $(READY) ## Run AWS's own producer, SDK and deaggregator against our Kinesis (needs Java 17, Maven).
+	$(BIN)/python -m pytest tests/interop
+
+SEEDS ?= 20000
+simulate: $(READY) ## Attack the pipeline in a deterministic simulation, SEEDS schedules.
+	$(BIN)/python -m infra.simulation --seeds $(SEEDS)
 
 lock: $(READY) ## Resolve requirements/dev.lock again from pyproject.toml.
 	$(BIN)/python -m pip install --quiet uv

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from infra.local.freshness import freshness
 from infra.local.home import Home
-from processors.progress import read_progress
-from processors.query import DynamoPartialStore, Question, ask
+from processors.query import DynamoPartialStore, Question, ask, read_progress
 from processors.render import Cell, cells, columns, number_text, to_csv, to_json
 from streamgage.durations import parse_duration
 from streamgage.errors import ConfigError

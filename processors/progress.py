@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from processors.query import PartialStore
 from processors.sink import AggregateSink
 from streamgage.items import ItemKey, StoredItem
 from streamgage.measures import State
@@ -142,23 +141,3 @@ class ProgressReader:
         if shard_id not in self._parents:
             self._parents[shard_id] = self._lineage.parents_of(shard_id)
         return self._parents[shard_id]
-
-
-@dataclass(frozen=True, slots=True)
-class ShardProgress:
-    """What a shard's progress item says. ``applied_ms`` is the arrival time of the last record that is applied."""
-
-    shard_id: str
-    sequence_number: int
-    applied_ms: int
-    repeated: int
-    forgotten: int
-
-
-def read_progress(store: PartialStore) -> list[ShardProgress]:
-    """Return the progress of every shard, open or closed: one Query. With lanes by partition key there is none."""
-    found = []
-    for shard_id, item in store.range(SHARDS_PK, "shardId-", "shardId-~"):
-        log = LaneLog.of_state(item.state)
-        found.append(ShardProgress(shard_id, item.fence, log.applied_ms, log.dropped, log.forgotten))
-    return found

@@ -7,10 +7,12 @@ from itertools import groupby
 from typing import Any, Protocol
 
 from processors.dynamodb import stored_item
+from processors.progress import SHARDS_PK
 from streamgage.errors import ConfigError
 from streamgage.items import StoredItem, partition_of, window_prefix, window_start_ms
 from streamgage.measures import compile_layout, read_measures
 from streamgage.pipeline import Pipeline, Rollup
+from streamgage.repeats import LaneLog
 from streamgage.windows import TumblingWindows, Window
 
 
@@ -119,3 +121,23 @@ def ask(store: PartialStore, question: Question, *, applied_ms: int) -> Iterator
         window = windows.assign(start_ms)
         values = read_measures(state, rollup.layout, rollup.measures)
         yield Row(window, state[0], values, window.end_ms > applied_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class ShardProgress:
+    """What a shard's progress item says. ``applied_ms`` is the arrival time of the last record that is applied."""
+
+    shard_id: str
+    sequence_number: int
+    applied_ms: int
+    repeated: int
+    forgotten: int
+
+
+def read_progress(store: PartialStore) -> list[ShardProgress]:
+    """Return the progress of every shard, open or closed: one Query. With lanes by partition key there is none."""
+    found = []
+    for shard_id, item in store.range(SHARDS_PK, "shardId-", "shardId-~"):
+        log = LaneLog.of_state(item.state)
+        found.append(ShardProgress(shard_id, item.fence, log.applied_ms, log.dropped, log.forgotten))
+    return found

@@ -27,6 +27,7 @@ from streamgage.windows import TumblingWindows
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _MAX_SCALE = 18
 _MIN_WINDOW_MS = 1_000
+_MAX_DOTS = 200  # on a line
 _MISSING = object()
 
 
@@ -80,8 +81,9 @@ def load_pipeline(path: Path) -> Pipeline:
 def parse_pipeline(text: str, files: Files) -> Pipeline:
     """Return the definition that *text* (TOML) describes. Raises: ConfigError with every problem."""
     try:
+        _refuse_endless_keys(text)
         raw = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: an integer of more than 4,300 digits
         raise ConfigError(f"not valid TOML: {error}") from error
     problems: list[str] = []
     root = _Table(raw, "", problems)
@@ -135,7 +137,8 @@ def _source(table: "_Table", files: Files) -> Source | None:
             )
         elif type(scale) is not int or not 0 <= scale <= _MAX_SCALE:
             table.problem(
-                f"scale.{numeric}", f"{scale!r} is not a number of decimal places from 0 to {_MAX_SCALE}"
+                f"scale.{numeric}",
+                f"{_shown(scale)} is not a number of decimal places from 0 to {_MAX_SCALE}",
             )
         else:
             scales[numeric] = scale
@@ -163,7 +166,7 @@ def _rollup(table: "_Table", sources: Mapping[str, Source], broken: set[str]) ->
     keep_ms = table.duration("keep", required=True)
     generation = table.take("generation", 1)
     if type(generation) is not int or not 1 <= generation <= 999_999:
-        table.problem("generation", f"{generation!r} is not a whole number from 1 to 999999")
+        table.problem("generation", f"{_shown(generation)} is not a whole number from 1 to 999999")
     measures = _measures(table, fields)
     table.no_other_keys()
     if len(table.problems) > before or source is None or keep_ms is None:
@@ -191,7 +194,7 @@ def _measures(table: "_Table", fields: Mapping[str, Any]) -> dict[str, tuple[str
         path = f"measures.{name}"
         table.field(path, name, fields, NUMBER_TYPES, "a measure", nullable=True)
         if not isinstance(wanted, list) or not wanted or not all(isinstance(each, str) for each in wanted):
-            table.problem(path, f"{wanted!r} is not a list of measures, such as {_list(MEASURES[:2])}")
+            table.problem(path, f"{_shown(wanted)} is not a list of measures, such as {_list(MEASURES[:2])}")
             continue
         for each in wanted:
             if each not in MEASURES:
@@ -242,7 +245,9 @@ class _Table:
             return value if isinstance(value, str) else ""
         value = self.text("name")
         if value and not _NAME.fullmatch(value):
-            self.problem("name", f"{value!r} is not a name: lower-case letters, digits and _, at most 63")
+            self.problem(
+                "name", f"{_shown(value)} is not a name: lower-case letters, digits and _, at most 63"
+            )
         return value
 
     def text(self, key: str) -> str:
@@ -250,7 +255,7 @@ class _Table:
         if value is _MISSING:
             self.problem(key, "missing; a text is needed")
         elif not isinstance(value, str) or not value:
-            self.problem(key, f"{value!r} is not a text")
+            self.problem(key, f"{_shown(value)} is not a text")
         else:
             return value
         return ""
@@ -260,7 +265,7 @@ class _Table:
         if value is _MISSING:
             self.problem(key, "missing; a list of texts is needed")
         elif not isinstance(value, list) or not value or not all(isinstance(each, str) for each in value):
-            self.problem(key, f"{value!r} is not a list of texts")
+            self.problem(key, f"{_shown(value)} is not a list of texts")
         else:
             return value
         return []
@@ -269,7 +274,7 @@ class _Table:
         value = self.take(key, {})
         if isinstance(value, dict):
             return value
-        self.problem(key, f"{value!r} is not a table")
+        self.problem(key, f"{_shown(value)} is not a table")
         return {}
 
     def duration(self, key: str, *, required: bool = False) -> int | None:
@@ -286,11 +291,11 @@ class _Table:
         except (ValueError, TypeError):
             self.problem(
                 key,
-                f'{value!r} is not a duration: a whole number and a unit, such as "30s", "5m", "1h", "7d"',
+                f'{_shown(value)} is not a duration: a whole number and a unit, such as "30s", "5m", "1h", "7d"',
             )
             return None
         if duration_ms == 0:
-            self.problem(key, f"{value!r} is nothing at all")
+            self.problem(key, f"{_shown(value)} is nothing at all")
         return duration_ms
 
     def schema(self, key: str, path: str, files: Files) -> AvroSchema | None:
@@ -331,6 +336,21 @@ class _Table:
     def no_other_keys(self) -> None:
         for key in sorted(self._raw.keys() - self._seen):
             self.problem(key, f"unknown key{_nearest(key, self._seen)}")
+
+
+def _refuse_endless_keys(text: str) -> None:
+    # tomllib's work and memory grow with the square of a dotted key's parts: one of 16 kB costs 260 MB.
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.count(".") > _MAX_DOTS:
+            raise ValueError(f"line {number} has more than {_MAX_DOTS} dots")
+
+
+def _shown(value: object) -> str:
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # more digits than Python shows (of hex), or dotted keys without end
+        return "the value"
+    return text if len(text) <= 200 else text[:199] + "…"
 
 
 def _list(names: Iterable[str], joiner: str = ", ") -> str:

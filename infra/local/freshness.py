@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from processors.progress import ShardProgress
+from processors.query import ShardProgress
 
 
 @dataclass(frozen=True, slots=True)

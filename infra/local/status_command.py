@@ -32,8 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _progress(info: StackInfo) -> list[Any]:
     from infra.local.stack import local_client  # noqa: PLC0415 - boto3 takes a tenth of a second: --help has no use for it
-    from processors.progress import read_progress  # noqa: PLC0415 - the same
-    from processors.query import DynamoPartialStore  # noqa: PLC0415 - the same
+    from processors.query import DynamoPartialStore, read_progress  # noqa: PLC0415 - the same
 
     return list(
         read_progress(DynamoPartialStore(local_client("dynamodb", info.endpoints["dynamodb"]), info.table))

@@ -1,17 +1,29 @@
 """Fuzz the decoder of aggregated records: ``python tests/fuzz/fuzz_kpl.py -max_total_time=60``."""
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
-import atheris  # type: ignore[import-not-found]  # in a virtual environment of its own: see `make fuzz`
+import atheris  # in a virtual environment of its own: see `make fuzz`
+
+sys.path[:0] = [
+    str(folder) for folder in Path(__file__).parents[1:3]
+]  # run as a script: tests, and the repository
 
 with atheris.instrument_imports(include=["streamgage"]):
-    from promises import check_kpl
-    from targets import fuzz
-
+    from fuzz.promises import check_kpl
+    from fuzz.targets import fuzz
     from streamgage.kpl import DIGEST_BYTES, MAGIC, AggregateBuilder
     from streamgage.records import UserRecord
 
-WORDS = (MAGIC, b"\x0a\x01a", b"\x1a\x04\x08\x00\x1a\x00", b"\x12\x011", b"\x80\x80\x04", b"\x22\x03\x0a\x01k")
+WORDS = (
+    MAGIC,
+    b"\x0a\x01a",
+    b"\x1a\x04\x08\x00\x1a\x00",
+    b"\x12\x011",
+    b"\x80\x80\x04",
+    b"\x22\x03\x0a\x01k",
+)
 
 
 def seeds() -> Iterator[bytes]:

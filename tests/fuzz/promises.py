@@ -308,10 +308,13 @@ def check_quarantine(text: bytes) -> None:
 @cache
 def _mappings() -> tuple[EventMapping, ...]:
     shipped, every = pipelines()
-    free = {"columns": None, "maps": {}, "constants": {}}
     return (
-        plan_mapping(shipped.sources["reading"], parse_time=time_parser(), **free),  # type: ignore[arg-type]  # all three fit
-        plan_mapping(every.sources["everything"], parse_time=time_parser("s"), **free),  # type: ignore[arg-type]
+        plan_mapping(
+            shipped.sources["reading"], columns=None, maps={}, constants={}, parse_time=time_parser()
+        ),
+        plan_mapping(
+            every.sources["everything"], columns=None, maps={}, constants={}, parse_time=time_parser("s")
+        ),
         plan_mapping(
             shipped.sources["click"],
             columns=COLUMNS,
@@ -362,7 +365,9 @@ def check_import(data: bytes) -> None:
 
 def _check_row(row: Row, mapping: EventMapping, clicks: bool, at: int) -> None:  # noqa: FBT001 - of two kinds
     shipped, every = pipelines()
-    source = shipped.sources["click"] if clicks else (shipped, every, shipped, shipped)[at].sources.get("reading")
+    source = (
+        shipped.sources["click"] if clicks else (shipped, every, shipped, shipped)[at].sources.get("reading")
+    )
     source = source or every.sources["everything"]
     try:
         record = source.user_record(mapping.event(row.values))
