@@ -1,0 +1,45 @@
+"""A simulation that never failed proves nothing: each bug of ``planted`` has to be caught, within so many seeds."""
+
+from collections.abc import Callable
+
+import pytest
+from simulation.planted import BUGS
+
+from infra.simulation.runner import explain, simulate
+
+LIMIT = 2_000  # seeds; docs/simulation.md lists how many each took
+FAR = 100_000  # another share of the seeds: the long run looks whether the first ones were lucky
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_the_simulation_catches(
+    name: str, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
+) -> None:
+    BUGS[name](monkeypatch)
+    totals = simulate(range(LIMIT))
+    assert totals.failures
+    record_property("seeds until caught", totals.schedules + 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first_seed", range(FAR, 3 * FAR, FAR // 2))
+@pytest.mark.parametrize("name", BUGS)
+def test_the_simulation_catches_from_any_seed_on(
+    name: str,
+    first_seed: int,
+    monkeypatch: pytest.MonkeyPatch,
+    record_property: Callable[[str, object], None],
+) -> None:
+    BUGS[name](monkeypatch)
+    totals = simulate(range(first_seed, first_seed + LIMIT))
+    assert totals.failures
+    record_property("seeds until caught", totals.schedules + 1)
+
+
+def test_a_failure_is_explained_by_a_small_world(monkeypatch: pytest.MonkeyPatch) -> None:
+    BUGS["retries_without_a_mark"](monkeypatch)
+    told = explain(simulate(range(LIMIT)).failures[0][0])
+    faults = told.split("faults: ")[1].split("\n")[0].split(", ")
+    assert len(faults) <= 3
+    assert any(fault.startswith("put_") for fault in faults)
+    assert "a copy of" in told
