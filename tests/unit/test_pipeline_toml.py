@@ -255,7 +255,9 @@ def test_problems_of_a_file_begin_with_its_path_and_older_schemas_stand_beside_i
 
 
 def test_a_key_of_two_types_is_refused_for_two_values_could_share_it() -> None:
-    schema = SCHEMA.replace('"name": "device_id", "type": "string"', '"name": "device_id", "type": ["string", "int"]')
+    schema = SCHEMA.replace(
+        '"name": "device_id", "type": "string"', '"name": "device_id", "type": ["string", "int"]'
+    )
     assert schema != SCHEMA
     found = problems(GOOD, Texts(reading=schema))
     assert any("'device_id' is int or string" in each for each in found)
