@@ -17,6 +17,9 @@ n                     the lane goes on
 not invoked           the same batch again                                  as before
 ====================  ====================================================  =========================
 
+A lane waits until its discards are delivered: were it to go on and the process to die, the discarded records would be
+delivered again behind later ones, whose fences would drop them.
+
 "Splitting batches doesn't consume the retry quota." AWS was recorded to do so with partial failures as well: batch
 size 3, three retries, the last record of a batch bad: that record was delivered once in its batch and four times
 alone; its dead letter says 4 invocations.
@@ -96,7 +99,13 @@ class _Lane:
     in_flight: _Batch | None = None
     not_before_ms: int = 0
     throttles: int = 0
+    discarding: int = 0
     undone: int = 0
+
+    @property
+    def waits(self) -> bool:
+        """Whether something has to be settled or delivered before anything else."""
+        return self.in_flight is not None or self.discarding > 0
 
     def take(self, count: int) -> tuple[_Item, ...]:
         items = tuple(self.queue.popleft() for _ in range(count))
@@ -183,10 +192,10 @@ class ShardMapping:
         """Return what is to be carried out now. Each thing is returned once."""
         work: list[Work] = []
         for number, lane in enumerate(self._lanes):
-            if lane.in_flight is not None or now_ms < lane.not_before_ms:
+            if lane.waits or now_ms < lane.not_before_ms:
                 continue
             self._expire(number, now_ms)
-            batch = self._next_batch(lane, now_ms)
+            batch = None if lane.waits else self._next_batch(lane, now_ms)
             if batch is not None:
                 invocation_id = next(self._ids)
                 lane.in_flight = replace(batch, last_invocation_id=invocation_id)
@@ -228,6 +237,7 @@ class ShardMapping:
     def discarded(self, discard_id: int) -> None:
         """Take note that a discard has reached its destination; only now its records count as done."""
         number, batch = self._discards.pop(discard_id)
+        self._lanes[number].discarding -= 1
         self._mark_done(number, batch.items)
 
     def next_wake_ms(self) -> int | None:
@@ -236,7 +246,7 @@ class ShardMapping:
             return 0
         wakes = []
         for lane in self._lanes:
-            if lane.in_flight is not None:
+            if lane.waits:
                 continue
             if lane.retries or (lane.queue and self._is_full(lane)):
                 wakes.append(lane.not_before_ms)
@@ -321,6 +331,7 @@ class ShardMapping:
     def _discard(self, number: int, batch: _Batch, condition: Condition) -> None:
         discard_id = next(self._ids)
         self._discards[discard_id] = (number, batch)
+        self._lanes[number].discarding += 1
         self._discards_due.append(
             Discard(
                 discard_id,

@@ -27,11 +27,10 @@ class Watch:
         self,
         *,
         invoked: Callable[[Sequence[StreamRecord]], None],
-        discarded: Callable[[Sequence[StreamRecord]], None],
         delivered: Callable[[Sequence[StreamRecord]], None],
         kept: Callable[[Mapping[str, ShardProgress]], None],
     ) -> None:
-        self.invoked, self.discarded, self.delivered, self.kept = invoked, discarded, delivered, kept
+        self.invoked, self.delivered, self.kept = invoked, delivered, kept
 
 
 class Driver:
@@ -101,7 +100,6 @@ class Driver:
                 self._invoke(work)
             else:
                 self._trace.note("discard", work.records, work.condition)
-                self._watch.discarded(work.records)
                 self._branches["discard: " + work.condition] += 1
                 self._scheduler.after(1, partial(self._deliver, self.process, work))
         self._read_soon()
@@ -155,6 +153,7 @@ class Driver:
         if self._dice.strikes("destination_failed"):
             self._scheduler.after(_AGAIN_MS, partial(self._deliver, process, work))
             return
+        self._trace.note("delivered to the on-failure destination", work.records)
         self._watch.delivered(work.records)
         self.mapping.discarded(work.discard_id)
         self._keep_soon()

@@ -52,6 +52,7 @@ FAULTS: Mapping[str, float] = {
     "lineage_failed": 0.4,  # the function's ListShards fails
 }
 _OFF = 0.5
+TAIL_MS = 20_000  # faults go on for so long after the last event
 
 
 @dataclass(frozen=True, slots=True)

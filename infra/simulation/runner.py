@@ -114,7 +114,7 @@ def explain(seed: int, *, change: Callable[[Plan], Plan] = lambda plan: plan, mo
     plan = shrink(change(draw_plan(seed)), lambda each: bool(_failure(each)[0]))
     failure, lines = _failure(plan)
     faults = ", ".join(f"{name} {rate}" for name, rate in plan.rates.items() if rate) or "none"
-    events = plan.events - len(plan.left_out)
+    events = len(set(range(plan.events)) - plan.left_out)
     return "\n".join(
         [
             f"seed {seed}: {failure or 'holds'}",

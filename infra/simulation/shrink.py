@@ -31,20 +31,21 @@ def shrink(plan: Plan, fails: Fails, *, tries: int = _TRIES) -> Plan:
 
 
 def _candidates(plan: Plan) -> Iterator[Callable[[Plan], Plan]]:
-    """Yield ways to make a plan smaller; each is applied to what is left by then."""
+    """Yield ways to make a plan smaller, the large ones first; each is applied to what is left by then."""
+    yield from _without_events(plan, plan.events // 2)
+    yield from _without_events(plan, plan.events // 4)
     for fault, rate in plan.rates.items():
         if rate:
             yield lambda each, fault=fault: replace(each, rates={**each.rates, fault: 0.0})  # type: ignore[misc]
-    if plan.producers > 1:
-        yield lambda each: replace(each, producers=1)
-    if plan.shards > 1:
-        yield lambda each: replace(each, shards=1)
-    share = plan.events // 2
-    while share:
-        for start in range(0, plan.events, share):
-            gone = frozenset(range(start, start + share))
-            yield lambda each, gone=gone: replace(each, left_out=each.left_out | gone)  # type: ignore[misc]
-        share //= 2
+    yield lambda each: replace(each, producers=1)
+    yield lambda each: replace(each, shards=1)
+    yield from _without_events(plan, 1)
+
+
+def _without_events(plan: Plan, share: int) -> Iterator[Callable[[Plan], Plan]]:
+    for start in range(0, plan.events, max(share, 1)):
+        gone = frozenset(range(start, min(start + max(share, 1), plan.events)))
+        yield lambda each, gone=gone: replace(each, left_out=each.left_out | gone)  # type: ignore[misc]
 
 
 def _size(plan: Plan) -> tuple[int, int, int]:

@@ -8,7 +8,7 @@ from functools import partial
 from infra.local.kinesis.errors import KinesisError
 from infra.simulation.definition import Sent, draw_broken_frame, draw_event, draw_poison
 from infra.simulation.mapping import Driver
-from infra.simulation.plan import Dice, Plan
+from infra.simulation.plan import TAIL_MS, Dice, Plan
 from infra.simulation.schedule import Scheduler
 from infra.simulation.stream import NAME, ProducerClient, Stream
 from infra.simulation.tally import Tally
@@ -23,7 +23,6 @@ from streamgage.shards import Shard
 
 _STRANGERS = 0.15  # of the events
 _RESHARDS, _RESTARTS = 3, 4  # attempts of each kind
-_TAIL_MS = 20_000
 
 
 class _NotingPort:
@@ -143,10 +142,10 @@ class Traffic:
             ("remerge", partial(stream.merge, halves=True)),
         ):
             for _ in range(_RESHARDS):
-                at_ms = rng.randint(0, plan.span_ms + _TAIL_MS // 4)
+                at_ms = rng.randint(0, plan.span_ms + TAIL_MS // 4)
                 scheduler.after(at_ms, partial(self._reshard, fault, act))
         for _ in range(_RESTARTS):
-            scheduler.after(rng.randint(0, plan.span_ms + _TAIL_MS), partial(self._restart, driver))
+            scheduler.after(rng.randint(0, plan.span_ms + TAIL_MS), partial(self._restart, driver))
 
     def _put(self, number: int, seed: int) -> None:
         """Put the *number*-th event. Its dice are its own: it is the same in a world with fewer faults."""

@@ -10,7 +10,7 @@ from infra.simulation.definition import pipeline
 from infra.simulation.function import Calls, Function
 from infra.simulation.mapping import Driver, Watch
 from infra.simulation.oracle import Oracle
-from infra.simulation.plan import Dice, Plan
+from infra.simulation.plan import TAIL_MS, Dice, Plan
 from infra.simulation.schedule import Scheduler, SimulationError
 from infra.simulation.stream import NAME, Stream
 from infra.simulation.table import KeptPoison, Table
@@ -27,7 +27,6 @@ from streamgage.records import StreamRecord
 from streamgage.repeats import Mark
 
 _START_MS = 1_700_000_000_000
-_TAIL_MS = 20_000  # faults go on for so long after the last event
 _MOST_STEPS = 30_000  # after the last fault
 
 
@@ -55,7 +54,7 @@ class _NotedProgress(ProgressReader):
         progress = super().open(records)
         rows, branches = self._world.table.rows, self._world.branches
         fences = {key: int(rows[key].fence) for key in map(progress.key_of, records) if key in rows}
-        if not fences and self._world.dice.calm is False:
+        if not fences:
             self._note_inherited(records[0])
         judge = progress.is_repeat
 
@@ -95,11 +94,9 @@ class World:
         self.tally = Tally(parallel=plan.parallel)
         self.oracle = Oracle(self.tally, self.branches)
         self.scheduler = Scheduler(start_ms=_START_MS, rng=rng, trace=self.trace)
-        self._skews = [
-            self.dice.of("skew").randint(-120_000, 120_000) if self.dice.strikes("skew") else 0 for _ in "12"
-        ]
+        self._kinesis_skew_ms, self._lambda_skew_ms = self._draw_skew_ms(), self._draw_skew_ms()
         self.stream = Stream(
-            self.scheduler, self.dice, shards=plan.shards, skew_ms=self._skews[0], stored=self._stored
+            self.scheduler, self.dice, shards=plan.shards, skew_ms=self._kinesis_skew_ms, stored=self._stored
         )
         self._calls = Calls(self.scheduler, self.dice)
         self.table = Table(self._calls, written=self.oracle.written, branches=self.branches, trace=self.trace)
@@ -115,7 +112,6 @@ class World:
         )
         watch = Watch(
             invoked=self.oracle.invoked,
-            discarded=self.oracle.discarded,
             delivered=self.oracle.delivered,
             kept=self.oracle.kept,
         )
@@ -140,7 +136,7 @@ class World:
         Raises:
             SimulationError: a promise was broken.
         """
-        self.scheduler.run(until_ms=_START_MS + self.plan.span_ms + _TAIL_MS)
+        self.scheduler.run(until_ms=_START_MS + self.plan.span_ms + TAIL_MS)
         self.dice.calm = True
         self.scheduler.drain(most_steps=_MOST_STEPS)
         self._check_idle()
@@ -199,8 +195,11 @@ class World:
             report=self._report,
         )
 
+    def _draw_skew_ms(self) -> int:
+        return self.dice.of("skew").randint(-120_000, 120_000) if self.dice.strikes("skew") else 0
+
     def _lambda_now_ms(self) -> int:
-        return self.scheduler.now_ms + self._skews[1]
+        return self.scheduler.now_ms + self._lambda_skew_ms
 
     def _report(self, report: BatchReport) -> None:
         self.branches["repeats dropped"] += report.repeated_records

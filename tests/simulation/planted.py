@@ -13,7 +13,7 @@ import infra.simulation.world
 import processors.sink
 import streamgage.fold
 from infra.local.esm import ShardProgress, StreamMapping
-from infra.local.esm_shard import ShardMapping
+from infra.local.esm_shard import ShardMapping, _Lane
 from infra.simulation.function import Crash
 from infra.simulation.oracle import Oracle
 from infra.simulation.runner import simulate
@@ -388,6 +388,11 @@ def remembered_before_written(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(AggregateSink, "_apply_item", pop_nothing)
 
 
+def lane_goes_on_beside_a_discard(patch: pytest.MonkeyPatch) -> None:
+    """A lane does not wait until its discards are in the on-failure destination."""
+    patch.setattr(_Lane, "waits", property(lambda self: self.in_flight is not None))
+
+
 def bisect_forgets_the_right_half(patch: pytest.MonkeyPatch) -> None:
     """A failed batch is halved, and only its left half comes again."""
     fail = ShardMapping._fail
@@ -432,6 +437,7 @@ BUGS: Mapping[str, Plant] = {
         child_before_parent,
         child_when_parent_is_read,
         bisect_forgets_the_right_half,
+        lane_goes_on_beside_a_discard,
         retries_without_a_mark,
         marks_repeat_after_eight,
         progress_before_sink,
