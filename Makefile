@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check soak fuzz differential interop simulate lock clean
+.PHONY: help demo test check soak fuzz differential interop simulate planted lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show the targets.
@@ -55,6 +55,9 @@ interop: $(READY) ## Run AWS's own producer, SDK and deaggregator against our Ki
 SEEDS ?= 20000
 simulate: $(READY) ## Attack the pipeline in a deterministic simulation, SEEDS schedules.
 	$(BIN)/python -m infra.simulation --seeds $(SEEDS)
+
+planted: $(READY) ## Plant each known bug, and count the seeds until the simulation catches it.
+	PYTHONPATH=.:tests $(BIN)/python tests/simulation/planted.py
 
 lock: $(READY) ## Resolve requirements/dev.lock again from pyproject.toml.
 	$(BIN)/python -m pip install --quiet uv

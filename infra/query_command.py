@@ -61,15 +61,9 @@ def run(arguments: argparse.Namespace) -> int:
         from_ms=parse_instant(arguments.from_, now_ms=now_ms, default_ms=0),
         to_ms=parse_instant(arguments.to, now_ms=now_ms, default_ms=MAX_EVENT_TIME_MS),
     )
-    import boto3  # noqa: PLC0415 - a tenth of a second that a mistyped question need not wait for
+    from infra.local.stack import local_client  # noqa: PLC0415 - boto3: a mistyped question need not wait for it
 
-    client = boto3.client(
-        "dynamodb",
-        endpoint_url=info.endpoints["dynamodb"],
-        region_name=info.region,
-        aws_access_key_id="local",
-        aws_secret_access_key="local",  # noqa: S106 - the emulator checks none
-    )
+    client = local_client("dynamodb", info.endpoints["dynamodb"])
     store = DynamoPartialStore(client, info.table)
     fresh = freshness(read_progress(store), home.status())
     rows = ask(store, question, applied_ms=fresh.applied_ms)

@@ -10,7 +10,6 @@ Processes, all on loopback and each in a session of its own::
         └── sandboxes of the real Lambda runtime client, running the bundle
 """
 
-import json
 import os
 import socket
 import sys
@@ -24,17 +23,16 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ClientError
 
 from infra.aws.bundle import build_bundle
 from infra.local import dynamodb_local
 from infra.local.children import Child, kill_group, wait_until
+from infra.local.cloudformation import create_resources
 from infra.local.dists import build_runtime_dir
 from infra.local.home import Home, StackInfo, is_alive, read_json, write_json
 from infra.local.tables import Engine, create_table, keep_engine
 from infra.local.template import (
     REGION,
-    STACK_NAME,
     LocalTemplate,
     divide,
     function_name,
@@ -122,7 +120,7 @@ class Stack:
         self._await("aws", lambda url: _is_healthy(url + "/_ministack/health"))
         self._await("kinesis", lambda url: _is_healthy(url + "/health"))
         self._say("creating what the template describes")
-        outputs = _create_resources(self._client("cloudformation"), template, options.parameters or {})
+        outputs = create_resources(self._client("cloudformation"), template, options.parameters or {})
         for logical_id, properties in template.streams.items():
             self._create_stream(stream_name(logical_id), resolve(properties, outputs))
         for logical_id, properties in template.tables.items():
@@ -372,47 +370,6 @@ def _is_healthy(url: str) -> bool:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False
-
-
-def _create_resources(client: Any, template: LocalTemplate, parameters: Mapping[str, str]) -> dict[str, str]:
-    """Create or update the stack in the emulator's CloudFormation; return its outputs."""
-    known = template.cloudformation.get("Parameters", {})
-    wrong = [
-        f"the template has no parameter {name!r}; it has: {', '.join(known)}"
-        for name in parameters
-        if name not in known
-    ]
-    if wrong:
-        raise ConfigError(*wrong)
-    arguments = {
-        "StackName": STACK_NAME,
-        "TemplateBody": json.dumps(template.cloudformation),
-        "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
-        "Capabilities": ["CAPABILITY_IAM"],
-    }
-    try:
-        client.create_stack(**arguments)
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "AlreadyExistsException":
-            raise ConfigError(f"CloudFormation refuses the template: {error}") from error
-        try:
-            client.update_stack(**arguments)
-        except ClientError as refused:
-            if "No updates" not in str(refused):
-                raise ConfigError(f"CloudFormation refuses the template: {refused}") from refused
-
-    stack: dict[str, Any] = {}
-
-    def settled() -> bool:
-        stack.update(client.describe_stacks(StackName=STACK_NAME)["Stacks"][0])
-        return not stack["StackStatus"].endswith("IN_PROGRESS")
-
-    wait_until(settled, seconds=_START_S, what="CloudFormation")
-    if stack["StackStatus"] not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
-        raise ConfigError(
-            f"CloudFormation: {stack['StackStatus']}: {stack.get('StackStatusReason', 'no reason given')}"
-        )
-    return {each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs", [])}
 
 
 def _numbers(value: Any) -> Any:
