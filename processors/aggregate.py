@@ -31,6 +31,7 @@ class BatchReport:
     last_sequence_number: int
     kinesis_records: int
     user_records: int
+    redelivered_records: int
     repeated_records: int
     poison: Counter[str]
     applied: Applied
@@ -79,7 +80,9 @@ class Aggregate:
     ) -> None:
         """Quarantine, then aggregates, then progress: each only counts on what is durable before it."""
         progress = self._progress.open(records)
-        outcome.folded = folded = self._folder.fold(records, progress.is_repeat)
+        fresh = [record for record in records if not progress.is_done(record)]
+        outcome.redelivered_records = len(records) - len(fresh)
+        outcome.folded = folded = self._folder.fold(fresh, progress.is_repeat)
         _check_flood(folded)
         self._quarantine.send(folded.poison)
         outcome.applied = self._sink.apply(folded.items, remaining_ms=remaining_ms)
@@ -94,6 +97,7 @@ class Aggregate:
             last_sequence_number=records[-1].sequence_number,
             kinesis_records=len(records),
             user_records=folded.user_records,
+            redelivered_records=outcome.redelivered_records,
             repeated_records=folded.repeated_records,
             poison=Counter(each.code for each in folded.poison),
             applied=outcome.applied,
@@ -111,6 +115,7 @@ class _Outcome:
     folded: Folded = field(default_factory=Folded)
     applied: Applied = field(default_factory=Applied)
     progress: Applied = field(default_factory=Applied)
+    redelivered_records: int = 0
 
     @property
     def failed_from(self) -> int | None:

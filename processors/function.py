@@ -126,6 +126,7 @@ class Reporter:
             "last_sequence_number": str(report.last_sequence_number),
             "kinesis_records": report.kinesis_records,
             "user_records": report.user_records,
+            "redelivered_records": report.redelivered_records,
             "repeated_records": report.repeated_records,
             "poison": dict(report.poison),
             "items": applied.items,

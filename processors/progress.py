@@ -55,12 +55,11 @@ class LaneEntries:
 
 
 class BatchProgress:
-    """The lanes of one batch. ``is_repeat`` is asked of each record with a readable frame, in order."""
+    """The lanes of one batch. ``is_repeat`` is asked, in order, of each record that was not dealt with before."""
 
     def __init__(self, lane: Callable[[str, str], str]) -> None:
         self._lane = lane
         self._logs: dict[ItemKey, tuple[int, LaneLog]] = {}
-        self._repeats: dict[ItemKey, frozenset[int]] = {}
         self._entries: dict[ItemKey, LaneEntries] = {}
 
     def key_of(self, record: StreamRecord) -> ItemKey:
@@ -72,16 +71,18 @@ class BatchProgress:
         log = inherited if item is None else LaneLog.of_state(item.state)
         self._entries[key] = LaneEntries(inherited.to_state())
         self._logs[key] = (-1 if item is None else item.fence, LaneLog.of_state(log.to_state()))
-        self._repeats[key] = frozenset(log.repeats)
+
+    def is_done(self, record: StreamRecord) -> bool:
+        """Tell whether *record* was dealt with before: all up to its lane's fence is durable, or was given up."""
+        fence, _ = self._logs[self.key_of(record)]
+        return record.sequence_number <= fence
 
     def is_repeat(self, record: StreamRecord, mark: Mark | None) -> bool:
         """Tell whether *record* was stored before, under another sequence number; take note of it either way."""
         key = self.key_of(record)
-        fence, log = self._logs[key]
+        _, log = self._logs[key]
         entry = Entry(record.sequence_number, record.arrival_ms, mark)
         self._entries[key].parts.append((record.sequence_number, entry))
-        if record.sequence_number <= fence:
-            return record.sequence_number in self._repeats[key]
         repeat = log.saw(mark)
         log.append(entry)
         return repeat

@@ -2,12 +2,12 @@
 
 Each aggregated record carries its producer's mark, *(producer, counter)*, in a KPL tag, which other consumers ignore. Per
 lane, a fenced item keeps which counters were seen, as ranges: a producer counts without gaps within a group, so there is
-mostly one. A record beyond the fence whose mark was seen is a repeat. A record up to the fence, redelivered, was judged
-before: it is a repeat if it stands in the item's list of repeats. So each verdict is a function of the lane's log before
-the record, whatever Lambda does to a batch, and whether the item was written before or after a crash.
+mostly one. A record beyond the fence whose mark was seen is a repeat. A record up to the fence was dealt with before, for
+the item is written only when everything up to its fence is durable: redelivered, it is passed over. So each verdict is a
+function of the lane's log before the record, whatever Lambda does to a batch.
 
-The bound: PRODUCERS marks of producers, RANGES ranges of counters each, REPEATS repeats a lane; what goes beyond is
-forgotten, oldest first, and counted. Forgetting may let a repeat count; it never drops an event that was not seen.
+The bound: PRODUCERS groups of producers, RANGES ranges of counters each; what goes beyond is forgotten, oldest first, and
+counted. Forgetting may let a repeat count; it never drops an event that was not seen.
 """
 
 from bisect import bisect_right
@@ -22,7 +22,6 @@ LAYOUT = "progress@1"
 
 PRODUCERS = 1_000
 RANGES = 32
-REPEATS = 256
 _ID_CHARS = 64
 _COUNTER_DIGITS = 15
 
@@ -59,36 +58,34 @@ def decode_mark(tags: Mapping[str, str]) -> Mark | None:
 class LaneLog:
     """What is known of a lane up to a point of its log. ``producers`` is in the order in which they were last seen.
 
-    ``applied_ms`` is the latest arrival time up to that point. ``repeats`` holds sequence numbers. ``dropped`` and
-    ``forgotten`` count repeats, and what the bound made us forget.
+    ``applied_ms`` is the latest arrival time up to that point. ``dropped`` and ``forgotten`` count repeats, and what the
+    bound made us forget.
     """
 
     applied_ms: int
     producers: dict[str, list[list[int]]]
-    repeats: list[int]
     dropped: int
     forgotten: int
 
     @classmethod
     def empty(cls) -> "LaneLog":
         """Return what is known before the first record."""
-        return cls(0, {}, [], 0, 0)
+        return cls(0, {}, 0, 0)
 
     @classmethod
     def of_state(cls, state: State) -> "LaneLog":
         """Return the log that *state* holds, sharing nothing with it."""
-        applied_ms, producers, repeats, dropped, forgotten = state
+        applied_ms, producers, dropped, forgotten = state
         return cls(
             applied_ms,
             {name: [list(each) for each in ranges] for name, ranges in producers.items()},
-            list(repeats),
             dropped,
             forgotten,
         )
 
     def to_state(self) -> State:
         """Return the log as what an item stores."""
-        return [self.applied_ms, self.producers, self.repeats, self.dropped, self.forgotten]
+        return [self.applied_ms, self.producers, self.dropped, self.forgotten]
 
     def saw(self, mark: Mark | None) -> bool:
         """Tell whether a record with *mark* came before."""
@@ -100,11 +97,7 @@ class LaneLog:
         self.applied_ms = max(self.applied_ms, entry.arrival_ms)
         if entry.mark is None:
             return
-        if self.saw(entry.mark):
-            self.dropped += 1
-            self.repeats.append(entry.sequence_number)
-            self.forgotten += len(self.repeats) > REPEATS
-            del self.repeats[:-REPEATS]
+        self.dropped += self.saw(entry.mark)
         self._see(entry.mark)
 
     def inherit(self, parent: "LaneLog") -> None:

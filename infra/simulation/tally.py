@@ -52,10 +52,10 @@ class LogRecord:
     def optional(self) -> bool:
         """Whether it may be counted, and need not be.
 
-        A discarded record may be: before it was given up, or by a delivery that came later. So may each copy of a
-        discarded original, for the lane's progress need not know of it.
+        A discarded record may be: before it was given up, or by an invocation that Lambda gave up on. So may each copy
+        of a discarded original, for the lane's progress need not know of it. A copy of any other never is.
         """
-        return self.discarded or (self.original is not None and self.original.discarded)
+        return self.discarded if self.original is None else self.original.discarded
 
     @property
     def counts(self) -> bool:

@@ -56,16 +56,20 @@ class _NotedProgress(ProgressReader):
         fences = {key: int(rows[key].fence) for key in map(progress.key_of, records) if key in rows}
         if not fences:
             self._note_inherited(records[0])
-        judge = progress.is_repeat
+        judge, done = progress.is_repeat, progress.is_done
 
         def is_repeat(record: StreamRecord, mark: Mark | None) -> bool:
             repeat = judge(record, mark)
-            if repeat:
-                known = record.sequence_number <= fences.get(progress.key_of(record), -1)
-                branches["repeat known from the list" if known else "repeat seen beyond the fence"] += 1
+            branches["repeat seen beyond the fence"] += repeat
             return repeat
 
+        def is_done(record: StreamRecord) -> bool:
+            before = done(record)
+            branches["dealt with before, passed over"] += before
+            return before
+
         progress.is_repeat = is_repeat  # type: ignore[method-assign]  # an observer of this one batch
+        progress.is_done = is_done  # type: ignore[method-assign]  # the same
         return progress
 
     def _note_inherited(self, record: StreamRecord) -> None:

@@ -312,13 +312,29 @@ def grandparents_forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ProgressReader, "_inherited", mutant)
 
 
-def repeats_judged_once(patch: pytest.MonkeyPatch) -> None:
-    """A repeat that is delivered again is no repeat any more."""
+def one_more_passed_over(patch: pytest.MonkeyPatch) -> None:
+    """The first record after a lane's fence is taken for one that was dealt with."""
+    is_done = BatchProgress.is_done
+
+    def mutant(self: BatchProgress, record: StreamRecord) -> bool:
+        key = self.key_of(record)
+        fence, log = self._logs[key]
+        first = fence >= 0 and not is_done(self, record) and not self._entries[key].parts
+        if first:
+            self._logs[key] = record.sequence_number, log
+        return is_done(self, record)
+
+    patch.setattr(BatchProgress, "is_done", mutant)
+
+
+def copies_counted_where_passed_over(patch: pytest.MonkeyPatch) -> None:
+    """What was dealt with before is judged again by what was seen, but for copies: they are counted."""
+    patch.setattr(BatchProgress, "is_done", lambda _self, _record: False)
     is_repeat = BatchProgress.is_repeat
 
     def mutant(self: BatchProgress, record: StreamRecord, mark: Mark | None) -> bool:
-        repeat = is_repeat(self, record, mark)
-        return repeat and record.sequence_number > self._logs[self.key_of(record)][0]
+        fence, _ = self._logs[self.key_of(record)]
+        return is_repeat(self, record, mark) and record.sequence_number > fence
 
     patch.setattr(BatchProgress, "is_repeat", mutant)
 
@@ -443,7 +459,8 @@ BUGS: Mapping[str, Plant] = {
         progress_before_sink,
         progress_before_sink_without_first_seen,
         progress_from_memory,
-        repeats_judged_once,
+        one_more_passed_over,
+        copies_counted_where_passed_over,
         nothing_inherited,
         one_parent_inherited,
         grandparents_forgotten,

@@ -146,7 +146,7 @@ def test_what_is_forgotten_of_producers_may_count_again_and_nothing_is_lost(
     monkeypatch: pytest.MonkeyPatch, simulation: Simulation
 ) -> None:
     """The bound of streamgage.repeats, as small as it gets: then every copy is allowed to count."""
-    for bound in ("PRODUCERS", "RANGES", "REPEATS"):
+    for bound in ("PRODUCERS", "RANGES"):
         monkeypatch.setattr(streamgage.repeats, bound, 1)
     monkeypatch.setattr(
         LogRecord, "optional", property(lambda self: self.discarded or self.original is not None)

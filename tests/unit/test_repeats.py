@@ -17,7 +17,7 @@ from streamgage.items import lane_of_key
 from streamgage.kpl import AggregateBuilder
 from streamgage.pipeline import Pipeline
 from streamgage.records import StreamRecord, UserRecord
-from streamgage.repeats import PRODUCERS, RANGES, REPEATS, Entry, LaneLog, Mark, decode_mark, encode_mark
+from streamgage.repeats import PRODUCERS, RANGES, Entry, LaneLog, Mark, decode_mark, encode_mark
 
 ARRIVAL_MS = 1_700_000_000_000
 
@@ -72,10 +72,7 @@ def test_beyond_the_bound_the_oldest_is_forgotten_and_counted_and_no_unseen_even
         log.append(Entry(number, ARRIVAL_MS, Mark(f"q{number}", 1)))
     assert len(log.producers) == PRODUCERS
     assert "p" not in log.producers
-    for _ in range(REPEATS + 3):
-        log.append(Entry(7, ARRIVAL_MS, Mark("q9", 1)))
-    assert len(log.repeats) == REPEATS
-    assert log.forgotten == 5 + 1 + 3
+    assert log.forgotten == 5 + 1
 
 
 @pytest.fixture
