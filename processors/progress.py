@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from processors.sink import AggregateSink
+from streamgage.contributions import Part
 from streamgage.items import ItemKey, StoredItem
 from streamgage.measures import State
 from streamgage.records import StreamRecord
@@ -35,17 +36,22 @@ def lane_key(shard_id: str, lane: str) -> ItemKey:
 
 @dataclass(slots=True)
 class LaneEntries:
-    """What a batch adds to the progress of one lane: contributions, as the sink applies them."""
+    """What a batch adds to the progress of one lane: its records in order, a contribution as the sink applies it."""
 
     inherited: State
-    parts: list[tuple[int, Entry]] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
     layout: str = LAYOUT
     keep_ms: int = _KEEP_MS
 
-    def merge(self, known: State | None, fresh: Sequence[tuple[int, Entry]]) -> State:
-        """Return what is known, or where nothing is what was inherited, with the *fresh* entries noted in order."""
+    def after(self, fence: int | None) -> Part | None:
+        """Return the entries beyond *fence*, or None where there are none."""
+        fresh = [each for each in self.entries if fence is None or fence < each.sequence_number]
+        return Part(fresh[0].sequence_number, fresh[-1].sequence_number, fresh) if fresh else None
+
+    def merge(self, known: State | None, part: Part) -> State:
+        """Return what is known, or where nothing is what was inherited, with the entries of *part* noted in order."""
         log = LaneLog.of_state(self.inherited if known is None else known)
-        for _, entry in fresh:
+        for entry in part.state:
             log.append(entry)
         return log.to_state()
 
@@ -82,7 +88,7 @@ class BatchProgress:
         key = self.key_of(record)
         _, log = self._logs[key]
         entry = Entry(record.sequence_number, record.arrival_ms, mark)
-        self._entries[key].parts.append((record.sequence_number, entry))
+        self._entries[key].entries.append(entry)
         repeat = log.saw(mark)
         log.append(entry)
         return repeat
@@ -90,10 +96,10 @@ class BatchProgress:
     def entries(self, *, before: int | None) -> dict[ItemKey, LaneEntries]:
         """Return what to note of each lane: its records before sequence number *before*, which are all durable."""
         found: dict[ItemKey, LaneEntries] = {}
-        for key, entries in self._entries.items():
-            parts = [part for part in entries.parts if before is None or part[0] < before]
-            if parts:
-                found[key] = LaneEntries(entries.inherited, parts)
+        for key, lane in self._entries.items():
+            durable = [each for each in lane.entries if before is None or each.sequence_number < before]
+            if durable:
+                found[key] = LaneEntries(lane.inherited, durable)
         return found
 
 

@@ -1,7 +1,7 @@
 """The fenced sink: each contribution counts once in its item, whatever Lambda does to the batch.
 
-Invariant of every item: *state = fold of every contribution in its lane with sequence number ≤ fence*. A batch adds only
-what lies beyond the fence, and writes on the condition that the fence is still the one it read. One plain conditional
+Invariant of every item: *state = fold of every contribution in its lane with sequence number ≤ fence*. A batch adds what
+of it lies beyond the fence, and writes on the condition that the fence is still the one it read. One plain conditional
 write a (key, window, batch); no transaction, no token, no hash of the batch. See docs/delivery-semantics.md.
 """
 
@@ -9,8 +9,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
+from streamgage.contributions import Part
 from streamgage.errors import ConfigError, RetryableError, StreamgageError
 from streamgage.items import ItemKey, StoredItem
 from streamgage.limits import DYNAMODB_BATCH_GET_KEYS
@@ -31,11 +32,7 @@ class FenceMovedError(StreamgageError):
 
 
 class Contribution(Protocol):
-    """What a batch adds to one item: parts by sequence number, in order, and how they join what stands there."""
-
-    @property
-    def parts(self) -> list[tuple[int, Any]]:
-        """The parts, each under the sequence number of the Kinesis record that it comes from."""
+    """What a batch adds to one item, and how it joins what stands there. Asked from any thread."""
 
     @property
     def layout(self) -> str:
@@ -45,8 +42,14 @@ class Contribution(Protocol):
     def keep_ms(self) -> int:
         """How long the item is kept after this write."""
 
-    def merge(self, known: State | None, fresh: Sequence[tuple[int, Any]]) -> State:
-        """Return the state of *known* (None: nothing was written yet) and the *fresh* parts; *known* stays as it was."""
+    def after(self, fence: int | None) -> Part | None:
+        """Return what lies beyond *fence* (None: the item is new), or None where nothing does.
+
+        Whatever *fence* is: it may lie inside the batch, where a part of it was applied before.
+        """
+
+    def merge(self, known: State | None, part: Part) -> State:
+        """Return the state of *known* (None: nothing was written yet) and *part*; both stay as they were."""
 
     def mend(self) -> str:
         """Say what a person does where an item of another layout stands."""
@@ -169,53 +172,46 @@ class AggregateSink:
             self._known[key] = found.get(key)
 
     def _apply_item(
-        self, key: ItemKey, contributions: Contribution, remaining_ms: Callable[[], int]
+        self, key: ItemKey, contribution: Contribution, remaining_ms: Callable[[], int]
     ) -> Applied:
         outcome = Applied()
-        known, fresh = self._known.get(key), contributions.parts
+        known = self._known.get(key)
+        part = contribution.after(None if known is None else known.fence)
         for _ in range(self._limits.write_attempts):
-            fresh = (
-                contributions.parts
-                if known is None
-                else [part for part in contributions.parts if part[0] > known.fence]
-            )
-            if not fresh:
+            if part is None:
                 outcome.already_applied += outcome.writes == 0
                 self._remember(key, known)
                 return outcome
             if remaining_ms() < self._limits.margin_ms:
-                return _failed(outcome, fresh, "no time left in this invocation")
-            item = self._merged(key, known, fresh, contributions)
+                return _failed(outcome, part, "no time left in this invocation")
+            item = self._merged(key, known, part, contribution)
             try:
                 outcome.writes += 1
                 self._store.put(key, item, expected_fence=None if known is None else known.fence)
             except FenceMovedError as moved:
                 outcome.conflicts += 1
                 known = moved.current
+                missed, part = part, contribution.after(None if known is None else known.fence)
             except RetryableError as error:
                 self._known.pop(key, None)
-                return _failed(outcome, fresh, str(error))
+                return _failed(outcome, part, str(error))
             else:
                 self._remember(key, item)
                 return outcome
         self._known.pop(key, None)
-        return _failed(outcome, fresh, f"its fence moved {self._limits.write_attempts} times")
+        return _failed(outcome, missed, f"its fence moved {self._limits.write_attempts} times")
 
     def _merged(
-        self,
-        key: ItemKey,
-        known: StoredItem | None,
-        fresh: list[tuple[int, Any]],
-        contributions: Contribution,
+        self, key: ItemKey, known: StoredItem | None, part: Part, contribution: Contribution
     ) -> StoredItem:
-        if known is not None and known.layout != contributions.layout:
+        if known is not None and known.layout != contribution.layout:
             raise ConfigError(
-                f"{key.pk} {key.sk} was written with {known.layout!r}, which is now {contributions.layout!r}. "
-                + contributions.mend()
+                f"{key.pk} {key.sk} was written with {known.layout!r}, which is now {contribution.layout!r}. "
+                + contribution.mend()
             )
-        state = contributions.merge(None if known is None else known.state, fresh)
+        state = contribution.merge(None if known is None else known.state, part)
         return StoredItem(
-            fresh[-1][0], contributions.layout, state, self._now_s() + contributions.keep_ms // 1000
+            part.fence, contribution.layout, state, self._now_s() + contribution.keep_ms // 1000
         )
 
     def _remember(self, key: ItemKey, item: StoredItem | None) -> None:
@@ -223,8 +219,8 @@ class AggregateSink:
         self._known.move_to_end(key)
 
 
-def _failed(outcome: Applied, parts: list[tuple[int, Any]], error: str) -> Applied:
-    outcome.failed_from = parts[0][0]
+def _failed(outcome: Applied, part: Part, error: str) -> Applied:
+    outcome.failed_from = part.first
     outcome.errors.append(error)
     return outcome
 

@@ -4,13 +4,20 @@ Source: https://docs.aws.amazon.com/lambda/latest/dg/with-kinesis.html (checked 
 """
 
 import binascii
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from streamgage.records import StreamRecord
 
 
-def encode_event(records: Sequence[StreamRecord], *, stream_arn: str) -> dict[str, Any]:
+def encode_data(data: bytes) -> str:
+    """Return a Kinesis record's data as the event has it: base64."""
+    return binascii.b2a_base64(data, newline=False).decode("ascii")
+
+
+def encode_event(
+    records: Sequence[StreamRecord], *, stream_arn: str, encode_data: Callable[[bytes], str] = encode_data
+) -> dict[str, Any]:
     """Return the event that Lambda would pass for *records* of the stream *stream_arn*."""
     region = stream_arn.split(":")[3]
     return {
@@ -20,7 +27,7 @@ def encode_event(records: Sequence[StreamRecord], *, stream_arn: str) -> dict[st
                     "kinesisSchemaVersion": "1.0",
                     "partitionKey": record.partition_key,
                     "sequenceNumber": str(record.sequence_number),
-                    "data": binascii.b2a_base64(record.data, newline=False).decode("ascii"),
+                    "data": encode_data(record.data),
                     "approximateArrivalTimestamp": record.arrival_ms / 1000,
                 },
                 "eventSource": "aws:kinesis",

@@ -25,7 +25,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import md5
-from typing import Never
+from typing import Never, Protocol
 
 from streamgage.errors import PoisonRecord
 from streamgage.limits import KINESIS_HASH_KEYS
@@ -87,10 +87,7 @@ def decode_aggregate(data: bytes) -> Aggregate:  # noqa: C901, PLR0912, PLR0915 
     """
     if not is_aggregated(data):
         _poison(0, f"not an aggregated record: {len(data)} bytes that begin with {data[:4].hex(' ')}")
-    end = len(data) - DIGEST_BYTES
-    digest = md5(memoryview(data)[len(MAGIC) : end], usedforsecurity=False).digest()
-    if digest != data[end:]:
-        _poison(end, f"MD5 is {data[end:].hex()}, of the message it is {digest.hex()}")
+    end = _checked_end(data)
     datas: list[bytes] = []
     indexes: list[int] = []
     partition_keys: list[str] = []
@@ -158,6 +155,105 @@ def decode_aggregate(data: bytes) -> Aggregate:  # noqa: C901, PLR0912, PLR0915 
     _check_indexes("partition key", indexes, len(partition_keys))
     _check_indexes("explicit hash key", hash_key_indexes.values(), len(hash_keys))
     return Aggregate(datas, indexes, partition_keys, hash_key_indexes, hash_keys, tags)
+
+
+class UserRecordReader(Protocol):
+    """What ``walk_aggregate`` hands an aggregate's user records to, in their order."""
+
+    @property
+    def max_index(self) -> int:
+        """The largest partition key index of what ``take`` read of this aggregate; -1 where it read nothing."""
+
+    def take(self, data: bytes, position: int, stop: int) -> int:
+        """Read as many `Record` fields from *position* on as it likes, each well formed, and with no tags.
+
+        Returns:
+            Where it stopped: *stop*, or the first byte that it leaves.
+        """
+
+    def visit(self, data: bytes, partition_key_index: int) -> None:
+        """Read one user record that ``take`` left."""
+
+
+def walk_aggregate(data: bytes, reader: UserRecordReader) -> tuple[list[bytes], dict[str, str]]:
+    """Hand the user records of *data*, for which is_aggregated holds, to *reader*; return partition keys and tags.
+
+    The partition keys are valid UTF-8, and stay bytes: who reads rows needs a few of thousands, or none.
+
+    It refuses what ``decode_aggregate`` refuses, for the same reason.
+
+    Raises:
+        PoisonRecord: ``bad_kpl_framing``, perhaps after some user records were handed over.
+    """
+    end = _checked_end(data)
+    partition_keys: list[bytes] = []
+    indexes: list[int] = []
+    hash_key_indexes: list[int] = []
+    hash_keys: list[int] = []
+    tags: dict[str, str] = {}
+    position, is_first = len(MAGIC), True
+    while position < end:
+        tag = data[position]
+        if tag == _RECORD:
+            # What is taken has no tags. Nothing of it was looked at here: so first what is taken, then the rest.
+            reached = reader.take(data, position, end)
+            if reached == position:
+                position, reached = _length_delimited(data, position + 1, end)
+                payload, index, hash_key_index = _decode_record(
+                    data, position, reached, tags=tags if is_first else None
+                )
+                if hash_key_index >= 0:
+                    hash_key_indexes.append(hash_key_index)
+                indexes.append(index)
+                reader.visit(payload, index)
+            position, is_first = reached, False
+        elif tag == _PARTITION_KEY:
+            position = _walk_partition_keys(data, position, end, partition_keys)
+        elif tag == _EXPLICIT_HASH_KEY:
+            position, stop = _length_delimited(data, position + 1, end)
+            hash_keys.append(_hash_key(data, position, stop))
+            position = stop
+        else:
+            position = _skip(data, position, end, known=3)
+    if reader.max_index >= 0:
+        indexes.append(reader.max_index)
+    _check_indexes("partition key", indexes, len(partition_keys))
+    _check_indexes("explicit hash key", hash_key_indexes, len(hash_keys))
+    return partition_keys, tags
+
+
+def _walk_partition_keys(data: bytes, position: int, end: int, keys: list[bytes]) -> int:
+    """Add to *keys* those that stand one after the other at *position*; return where the last one ends."""
+    first, known = position, len(keys)
+    while position < end and data[position] == _PARTITION_KEY:
+        stop = position + 2 + data[position + 1]
+        if data[position + 1] > 0x7F or stop > end:  # a long one, or a broken one
+            break
+        keys.append(data[position + 2 : stop])
+        position = stop
+    try:
+        b"\n".join(
+            keys[known:]
+        ).decode()  # all at once: a character cut short is not made whole by a line feed
+    except UnicodeDecodeError:
+        while first < position:
+            stop = first + 2 + data[first + 1]
+            _text(data, first + 2, stop)
+            first = stop
+    if position == first:
+        start, position = _length_delimited(data, position + 1, end)
+        _text(data, start, position)
+        keys.append(data[start:position])
+    return position
+
+
+def _checked_end(data: bytes) -> int:
+    """Return where the message in *data* ends. Raises: PoisonRecord, where its MD5 is another."""
+    end = len(data) - DIGEST_BYTES
+    digest = md5(memoryview(data)[len(MAGIC) : end], usedforsecurity=False).digest()
+    if digest != data[end:]:
+        _poison(end, f"MD5 is {data[end:].hex()}, of the message it is {digest.hex()}")
+    return end
 
 
 def _decode_record(

@@ -1,14 +1,15 @@
 """Measures: what is kept of a field's values in a window.
 
-Each measure reads a few *components*; each component is a commutative monoid (an identity, a way to add one value, a
+Each measure reads a few *components*; each component is a commutative monoid (an identity, the fold of a column, a
 merge), so states merge in any grouping. The state of an aggregate is one flat list: the number of events, then the
 components of each measured field.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
+from operator import itemgetter, mul
 from typing import Any, Literal, get_args
 
 from streamgage.decimals import divide, unscale
@@ -22,14 +23,15 @@ State = list[Any]
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """One monoid, as statements over ``a`` (the state), ``b`` (another state) and the slot ``{i}``.
+    """One monoid, as an expression over a column and a statement over ``a`` (the state), ``b`` (another), slot ``{i}``.
 
-    ``add`` sees one value ``x`` (a scaled integer) of the event at ``ts``, ``seq``, ``sub``; events are added in the
-    order of their sequence numbers. The statements are compiled once a layout: this is the hot path.
+    ``fold`` sees the values ``x`` of a group that has any (scaled integers, in the order of the log), their event times
+    ``t``, and ``place``, which tells where the n-th of them stands in the log. Both are compiled once a layout: this is
+    the hot path, and each expression goes over its column in C.
     """
 
     identity: int | None
-    add: str
+    fold: str
     merge: str
 
 
@@ -38,14 +40,15 @@ _LESS = "if b[{i}] is not None and (a[{i}] is None or b[{i}] < a[{i}]): a[{i}] =
 _MORE = "if b[{i}] is not None and (a[{i}] is None or b[{i}] > a[{i}]): a[{i}] = b[{i}]"
 # first and last are [event time, sequence number, sub-sequence number, value]: lists compare in that order.
 COMPONENTS = {
-    "n": Component(0, "a[{i}] += 1", _SUM),
-    "sum": Component(0, "a[{i}] += x", _SUM),
-    "sumsq": Component(0, "a[{i}] += x * x", _SUM),
-    "min": Component(None, "if a[{i}] is None or x < a[{i}]: a[{i}] = x", _LESS),
-    "max": Component(None, "if a[{i}] is None or x > a[{i}]: a[{i}] = x", _MORE),
-    "first": Component(None, "if a[{i}] is None or ts < a[{i}][0]: a[{i}] = [ts, seq, sub, x]", _LESS),
-    "last": Component(None, "if a[{i}] is None or ts >= a[{i}][0]: a[{i}] = [ts, seq, sub, x]", _MORE),
+    "n": Component(0, "len(x)", _SUM),
+    "sum": Component(0, "sum(x)", _SUM),
+    "sumsq": Component(0, "sum(map(mul, x, x))", _SUM),
+    "min": Component(None, "min(x)", _LESS),
+    "max": Component(None, "max(x)", _MORE),
+    "first": Component(None, "first(t, x, place)", _LESS),
+    "last": Component(None, "last(t, x, place)", _MORE),
 }
+_TIMED = {"first", "last"}
 _NEEDS: dict[str, tuple[str, ...]] = {
     "count": ("n",),
     "sum": ("sum",),
@@ -96,7 +99,26 @@ class StateLayout:
         return cls(tuple(fields))
 
 
-AddEvent = Callable[[State, list[int | None], int, int, int], None]
+Place = Callable[[int], tuple[int, int]]
+"""Where an event stands in the log: from its ordinal to (sequence number, sub-sequence number)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldColumns:
+    """The events of a batch, as the folds of one rollup read them: the n-th entries are the n-th event's.
+
+    ``values`` holds a column of scaled integers for each field of the layout; None in it is an event without a value,
+    and ``gaps`` says which columns have any. ``times`` holds event times. ``place`` tells where an event stands in the
+    log: a later ordinal, a later place.
+    """
+
+    values: tuple[Sequence[int | None], ...]
+    gaps: tuple[bool, ...]
+    times: Sequence[int]
+    place: Place
+
+
+FoldEvents = Callable[[FieldColumns, Sequence[int]], State]
 Merge = Callable[[State, State], None]
 
 
@@ -104,12 +126,12 @@ Merge = Callable[[State, State], None]
 class Monoid:
     """The compiled operations of a layout.
 
-    ``add(state, values, ts, seq, sub)`` folds one event in: *values* holds a scaled integer, or None where the event
-    has no value, for each field of the layout. ``merge(state, other)`` folds *other* in and leaves it as it was.
+    ``fold(columns, ordinals)`` returns the state of the events at *ordinals*, at least one and ascending.
+    ``merge(state, other)`` folds *other* in and leaves it as it was.
     """
 
     identity: Callable[[], State]
-    add: AddEvent
+    fold: FoldEvents
     merge: Merge
 
 
@@ -117,19 +139,52 @@ class Monoid:
 def compile_layout(layout: StateLayout) -> Monoid:
     """Return the operations of *layout*, compiled from the table of components."""
     identity: State = [0]
-    add, merge = ["a[0] += 1"], ["a[0] += b[0]"]
+    merge = ["a[0] += b[0]"]
+    fold = ["a = [len(ordinals)]", "pick = picker(ordinals)"]
     for number, field in enumerate(layout.fields):
-        add += [f"x = values[{number}]", "if x is not None:"]
+        timed = not _TIMED.isdisjoint(field.components)
+        fold += [f"x, here = pick(columns.values[{number}]), ordinals", f"if columns.gaps[{number}]:"]
+        fold += ["    here = [o for o, each in zip(here, x) if each is not None]"]
+        fold += ["    x = [each for each in x if each is not None]", "if x:"]
+        if timed:
+            fold += [
+                f"    t = picker(here)(columns.times) if columns.gaps[{number}] else pick(columns.times)"
+            ]
+            fold += ["    place = lambda n: columns.place(here[n])"]
+        parts = ", ".join(COMPONENTS[name].fold for name in field.components)
+        nothing = ", ".join(repr(COMPONENTS[name].identity) for name in field.components)
+        fold += [f"    a += ({parts},)", "else:", f"    a += ({nothing},)"]
         for name in field.components:
             component, slot = COMPONENTS[name], len(identity)
             identity.append(component.identity)
-            add.append("    " + component.add.format(i=slot))
             merge.append(component.merge.format(i=slot))
-    source = "\n    ".join(["def add(a, values, ts, seq, sub):", *add]) + "\n"
+    source = "\n    ".join(["def fold(columns, ordinals):", *fold, "return a"]) + "\n"
     source += "\n    ".join(["def merge(a, b):", *merge]) + "\n"
-    names: dict[str, Any] = {}
+    names: dict[str, Any] = {"picker": _picker, "mul": mul, "first": _first, "last": _last}
     exec(compile(source, "<measures>", "exec"), names)  # noqa: S102 - compiles only the table above
-    return Monoid(identity.copy, names["add"], names["merge"])
+    return Monoid(identity.copy, names["fold"], names["merge"])
+
+
+def _picker(ordinals: Sequence[int]) -> Callable[[Sequence[Any]], Sequence[Any]]:
+    """Return what picks the entries at *ordinals* from a column."""
+    if len(ordinals) > 1:
+        return itemgetter(*ordinals)
+    (ordinal,) = ordinals
+    return lambda column: (column[ordinal],)
+
+
+def _first(times: Sequence[int], values: Sequence[int], place: Place) -> list[int]:
+    """Return the earliest event, of the same instant the one that comes first in the log."""
+    time = min(times)
+    at = times.index(time)
+    return [time, *place(at), values[at]]
+
+
+def _last(times: Sequence[int], values: Sequence[int], place: Place) -> list[int]:
+    """Return the latest event, of the same instant the one that comes last in the log."""
+    time = max(times)
+    at = len(times) - 1 - times[::-1].index(time)
+    return [time, *place(at), values[at]]
 
 
 def read_measures(

@@ -1,12 +1,12 @@
 """The pipeline definition: what is sent, and what analysts get. ``pipeline.toml`` is its one source."""
 
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from streamgage.avro import AvroReader, AvroSchema, Event
+from streamgage.block_builder import BlockCodec
 from streamgage.durations import parse_duration
 from streamgage.limits import KINESIS_PARTITION_KEY_CHARS
 from streamgage.measures import FieldLayout, StateLayout
@@ -26,7 +26,7 @@ class Source:
     """One kind of event: its schemas, and which of its fields say when and by whom.
 
     ``max_future_ms`` and ``max_lateness_ms`` bound event time against arrival time; None is no bound. ``scales`` holds
-    the decimal places of each numeric field.
+    the decimal places of each numeric field. ``blocks``: our producers send its events in blocks, many a user record.
     """
 
     name: str
@@ -37,6 +37,19 @@ class Source:
     max_future_ms: int | None
     max_lateness_ms: int | None
     scales: dict[str, int]
+    blocks: bool = False
+
+    @cached_property
+    def _floats(self) -> tuple[str, ...]:
+        """The measurable fields that can hold a float."""
+        return tuple(
+            name for name in self.scales if branches(self.schema.fields[name]) - {"null"} - INTEGER_TYPES
+        )
+
+    @cached_property
+    def blocks_codec(self) -> BlockCodec:
+        """The encoder of this source's blocks."""
+        return BlockCodec(self.schema)
 
     @cached_property
     def reader(self) -> AvroReader:
@@ -44,26 +57,39 @@ class Source:
         return AvroReader(self.schema, self.writers)
 
     def user_record(self, event: Event) -> UserRecord:
-        """Return *event* as it is sent: Avro, under its partition key.
+        """Return *event* as it is sent by itself: Avro, under its partition key.
 
         Raises:
             ValueError: it would be quarantined on arrival: it does not fit the schema, or a value is not finite.
         """
-        data = self.schema.encode(event)
-        for name in self.scales:
+        data = self.schema.encode(event, fits=self.blocks_codec.fits(event))
+        return UserRecord(self.key_of(event), data)
+
+    def key_of(self, event: Event) -> str:
+        """Return the partition key of *event*, whose types are checked by whoever encodes it.
+
+        Raises:
+            ValueError: it would be quarantined on arrival: a value is not finite, its time or its key out of range.
+        """
+        for name in self._floats:
             value = event.get(name)
-            if isinstance(value, float) and not math.isfinite(value):
+            if isinstance(value, float) and value - value != 0:
                 raise ValueError(f"{name} is {value!r}, which is not a finite number")
-        if not 0 <= event[self.event_time] < MAX_EVENT_TIME_MS:
-            raise ValueError(
-                f"{self.event_time} is {event[self.event_time]}, not ms since 1970 before the year 10000"
-            )
-        key = str(event[self.partition_key])
+        try:
+            event_time_ms, key = event[self.event_time], event[self.partition_key]
+            if type(key) is not str:
+                key = str(key)
+            in_range = 0 <= event_time_ms < MAX_EVENT_TIME_MS
+        except (KeyError, TypeError) as error:
+            self.schema.encode(event)  # says which field, where that is what is wrong
+            raise ValueError(f"no event time or partition key: {error!r}") from error
+        if not in_range:
+            raise ValueError(f"{self.event_time} is {event_time_ms}, not ms since 1970 before the year 10000")
         if not 0 < len(key) <= KINESIS_PARTITION_KEY_CHARS:
             raise ValueError(
                 f"{self.partition_key} is {len(key)} characters; a partition key has 1 to {KINESIS_PARTITION_KEY_CHARS}"
             )
-        return UserRecord(key, data)
+        return key
 
 
 @dataclass(frozen=True)
@@ -93,10 +119,14 @@ class Rollup:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """The whole definition, valid: names are unique, fields exist and have fitting types."""
+    """The whole definition, valid: names are unique, fields exist and have fitting types.
+
+    ``deploy`` holds parameters of the template by name, as text; the template judges the names.
+    """
 
     sources: dict[str, Source]
     rollups: dict[str, Rollup]
+    deploy: dict[str, str] = field(default_factory=dict)
 
     def rollups_of(self, source: str) -> Iterator[Rollup]:
         """Yield the rollups that read *source*."""

@@ -1,13 +1,12 @@
 """Read ``pipeline.toml``: every problem is reported at once, with its path, its value and what would be right."""
 
-import difflib
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from streamgage.avro import AvroSchema
+from streamgage.build_index import INDEX_NAME, BuildIndex
 from streamgage.durations import parse_duration
 from streamgage.errors import ConfigError
 from streamgage.measures import MEASURES
@@ -25,6 +24,8 @@ from streamgage.pipeline import (
 from streamgage.windows import TumblingWindows
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_PARAMETER = re.compile(r"[A-Za-z0-9]{1,255}")  # the template's: CloudFormation's rule
+_PARAMETER_DIGITS = 18
 _MAX_SCALE = 18
 _MIN_WINDOW_MS = 1_000
 _MAX_DOTS = 200  # on a line
@@ -73,16 +74,27 @@ def load_pipeline(path: Path) -> Pipeline:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text ({error})") from error
     try:
-        return parse_pipeline(text, Folder(path.parent))
+        return parse_pipeline(text, Folder(path.parent), _index_in(path.parent))
     except ConfigError as error:
         raise ConfigError(*(f"{path}: {problem}" for problem in error.problems)) from error
 
 
-def parse_pipeline(text: str, files: Files) -> Pipeline:
-    """Return the definition that *text* (TOML) describes. Raises: ConfigError with every problem."""
+def _index_in(folder: Path) -> BuildIndex:
+    try:
+        return BuildIndex.of_text((folder / INDEX_NAME).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):  # a bundle has one, a checkout has none
+        return BuildIndex()
+
+
+def parse_pipeline(text: str, files: Files, index: BuildIndex | None = None) -> Pipeline:
+    """Return the definition that *text* (TOML) describes. Raises: ConfigError with every problem.
+
+    *index* holds what was parsed before.
+    """
+    index = index or BuildIndex()
     try:
         _refuse_endless_keys(text)
-        raw = tomllib.loads(text)
+        raw = index.toml(text)
     except (ValueError, RecursionError) as error:  # ValueError: an integer of more than 4,300 digits
         raise ConfigError(f"not valid TOML: {error}") from error
     problems: list[str] = []
@@ -90,7 +102,7 @@ def parse_pipeline(text: str, files: Files) -> Pipeline:
     sources: dict[str, Source] = {}
     broken: set[str] = set()  # sources with problems of their own: rollups of them are not judged twice
     for table in root.tables("sources"):
-        source = _source(table, files)
+        source = _source(table, files, index)
         name = table.name()
         if name in sources or name in broken:
             table.problem("name", f"{name!r} is used twice; names of sources are unique")
@@ -106,20 +118,38 @@ def parse_pipeline(text: str, files: Files) -> Pipeline:
             table.problem("name", f"{table.name()!r} is used twice; names of rollups are unique")
         elif rollup is not None:
             rollups[rollup.name] = rollup
+    deploy = _deploy(root)
     root.no_other_keys()
     if problems:
         raise ConfigError(*problems)
-    return Pipeline(sources, rollups)
+    return Pipeline(sources, rollups, deploy)
 
 
-def _source(table: "_Table", files: Files) -> Source | None:
+def _deploy(root: "_Table") -> dict[str, str]:
+    """Return the parameters of the template, as CloudFormation takes them: text."""
+    values: dict[str, str] = {}
+    for name, value in root.mapping("deploy").items():
+        if not _PARAMETER.fullmatch(name):
+            root.problem(f"deploy.{_shown(name)}", "not the name of a parameter: letters and digits")
+        elif type(value) is bool:
+            values[name] = str(value).lower()
+        elif type(value) is int and abs(value) < 10**_PARAMETER_DIGITS:
+            values[name] = str(value)
+        elif isinstance(value, str):
+            values[name] = value
+        else:
+            root.problem(f"deploy.{name}", f"{_shown(value)} is not a text, a whole number, true or false")
+    return values
+
+
+def _source(table: "_Table", files: Files, index: BuildIndex) -> Source | None:
     before = len(table.problems)
     name, path = table.name(), table.text("schema")
-    schema = table.schema("schema", path, files) if path else None
+    schema = table.schema("schema", path, files, index) if path else None
     writers = tuple(
         each
         for version in (files.versions(path) if schema else ())
-        if (each := table.schema("schema", version, files))
+        if (each := table.schema("schema", version, files, index))
     )
     fields: Mapping[str, Any] = schema.fields if schema else {}
     partition_key = table.field(
@@ -142,10 +172,15 @@ def _source(table: "_Table", files: Files) -> Source | None:
             )
         else:
             scales[numeric] = scale
+    blocks = table.take("blocks", False)
+    if type(blocks) is not bool:
+        table.problem("blocks", f"{_shown(blocks)} is neither true nor false")
     table.no_other_keys()
     if len(table.problems) > before or schema is None:
         return None
-    return Source(name, schema, writers, partition_key, event_time, max_future_ms, max_lateness_ms, scales)
+    return Source(
+        name, schema, writers, partition_key, event_time, max_future_ms, max_lateness_ms, scales, blocks
+    )
 
 
 def _rollup(table: "_Table", sources: Mapping[str, Source], broken: set[str]) -> Rollup | None:
@@ -298,9 +333,9 @@ class _Table:
             self.problem(key, f"{_shown(value)} is nothing at all")
         return duration_ms
 
-    def schema(self, key: str, path: str, files: Files) -> AvroSchema | None:
+    def schema(self, key: str, path: str, files: Files, index: BuildIndex) -> AvroSchema | None:
         try:
-            return AvroSchema.parse(files.read(path))
+            return index.schema(files.read(path))
         except OSError as error:
             self.problem(
                 key,
@@ -358,5 +393,7 @@ def _list(names: Iterable[str], joiner: str = ", ") -> str:
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
+    import difflib  # noqa: PLC0415 - only a definition with problems needs it
+
     close = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; known are {_list(sorted(known))}"

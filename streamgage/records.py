@@ -1,18 +1,20 @@
 """Records: what a producer puts, and what Kinesis gives back."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class UserRecord:
-    """One event as a producer puts it: bytes and the key that chooses its shard.
+    """One event as a producer puts it, or a block of them: bytes and the key that chooses its shard.
 
-    ``explicit_hash_key`` (0 to 2**128 - 1), where given, chooses the shard in place of the partition key.
+    ``explicit_hash_key`` (0 to 2**128 - 1), where given, chooses the shard in place of the partition key. ``events`` is
+    how many it holds, as whoever made it knows: more than one only in a block.
     """
 
     partition_key: str
     data: bytes
     explicit_hash_key: int | None = None
+    events: int = field(default=1, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,13 @@ from processors.aggregate import Aggregate, BatchReport
 from processors.progress import ProgressReader
 from processors.query import PartialStore, Question, Row, ask
 from processors.sink import AggregateSink, FenceMovedError, ItemStore, SinkLimits
+from streamgage.contributions import Contributions, Places, RollupEvents
 from streamgage.errors import RetryableError
 from streamgage.fold import Folder, Lane, Poison
 from streamgage.items import ItemKey, StoredItem, decode_state, encode_state, lane_of_shard
 from streamgage.kinesis_event import encode_event
-from streamgage.pipeline import Pipeline
+from streamgage.measures import FieldColumns
+from streamgage.pipeline import Pipeline, Rollup
 from streamgage.records import StreamRecord
 
 STREAM_ARN = "arn:aws:kinesis:eu-central-1:000000000000:stream/telemetry"
@@ -185,6 +187,23 @@ def sink_over(
     """Return a sink with an empty memory of its own: another sandbox."""
     limits = SinkLimits(concurrency=concurrency, write_attempts=write_attempts, cached_items=cached_items)
     return AggregateSink(store, now_s=lambda: NOW_MS // 1000, limits=limits)
+
+
+ItemRecord = tuple[int, tuple[int, ...]]
+"""A Kinesis record as far as one item goes: its sequence number, and scaled values, which are their own event times."""
+
+
+def contributions_of(rollup: Rollup, records: Sequence[ItemRecord]) -> Contributions:
+    """Return what a batch of *records* adds to an item of *rollup*, which measures one field."""
+    places, values = Places(), list[int]()
+    for sequence_number, each in records:
+        record = StreamRecord("shardId-000000000000", sequence_number, "k", b"", NOW_MS)
+        places.begin(len(values), 0, record, 0)
+        values += each
+    columns = FieldColumns(values=(values,), gaps=(False,), times=values, place=places.place)
+    events = RollupEvents(rollup, columns, places)
+    ordinals = range(len(values))
+    return Contributions(records[-1][0], events.fold(ordinals), [ordinals], events)
 
 
 def ask_store(

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from fractions import Fraction
 from typing import Any
+from zlib import crc32
 
 from fakes import Crash, RemainingTime, World, invoke
 from processors.aggregate import Aggregate
@@ -88,6 +89,14 @@ class Attack:
     def _arm(self) -> None:
         for faulty in (self.world.store.writes, self.world.store.reads, self.world.quarantine.sends):
             faulty.arm()
+
+
+def shared_out(log: Iterable[Entry], shares: int) -> list[list[Entry]]:
+    """Return *log* as Lambda hands it out by partition key, to so many invocations at once: each key to one of them."""
+    lanes: defaultdict[int, list[Entry]] = defaultdict(list)
+    for entry in log:
+        lanes[crc32(entry.record.partition_key.encode()) % shares].append(entry)
+    return list(lanes.values())
 
 
 def judge(world: World, log: Sequence[Entry]) -> None:

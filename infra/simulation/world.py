@@ -149,7 +149,7 @@ class World:
             self.branches["producer: stored on another shard than predicted"] += (
                 sender.producer.stats.entries_misrouted
             )
-            self.branches["producer: gave up"] += sender.producer.stats.records_undelivered
+            self.branches["producer: gave up"] += sender.producer.stats.events_undelivered
         self.branches["stored twice"] += sum(
             each.original is not None for each in self.tally.by_place.values()
         )

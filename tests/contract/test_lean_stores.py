@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import CREDENTIALS, ClientFactory
-from fakes import PLENTY_MS, RemainingTime, sink_over
+from fakes import PLENTY_MS, RemainingTime, contributions_of, sink_over
 from lean_server import (
     HANG_UP,
     SILENCE,
@@ -34,9 +34,9 @@ from processors.lean_sqs import TARGET, LeanSqsQuarantine
 from processors.quarantine import SqsQuarantine, decode_poison
 from processors.sink import FenceMovedError
 from streamgage.errors import RetryableError
-from streamgage.fold import Contributions, Poison
+from streamgage.fold import Poison
 from streamgage.items import ItemKey, StoredItem
-from streamgage.measures import FieldLayout, StateLayout, compile_layout
+from streamgage.measures import FieldLayout, StateLayout
 from streamgage.pipeline import Rollup
 from streamgage.windows import TumblingWindows
 
@@ -205,13 +205,11 @@ def test_the_sink_counts_a_write_whose_answer_was_lost_once(
         measures={"value": ("count", "sum")},
         layout=layout,
     )
-    monoid, sink = compile_layout(layout), sink_over(store)
+    sink = sink_over(store)
     for fence in (1, 2, 3):
-        state = monoid.identity()
-        monoid.add(state, [10**fence], 0, fence, 0)
         sink.apply({}, remaining_ms=RemainingTime(PLENTY_MS))
         service.script.extend([fault] if fence > 1 else [])
-        batch = {A: Contributions(rollup, [(fence, state)])}
+        batch = {A: contributions_of(rollup, [(fence, (10**fence,))])}
         applied = sink.apply(batch, remaining_ms=RemainingTime(PLENTY_MS))
         assert (applied.failed_from, applied.conflicts) == (None, int(fence > 1))
     stored = store.get([A])[A]

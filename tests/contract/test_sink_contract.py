@@ -13,7 +13,15 @@ from random import Random
 import pytest
 
 from conftest import REGION, ClientFactory, create_table
-from fakes import NOW_MS, PLENTY_MS, InMemoryItemStore, RemainingTime, sink_over
+from fakes import (
+    NOW_MS,
+    PLENTY_MS,
+    InMemoryItemStore,
+    ItemRecord,
+    RemainingTime,
+    contributions_of,
+    sink_over,
+)
 from lean_server import FakeDynamo, client_of, serving
 from processors import lean_dynamodb
 from processors.awsjson.client import AwsJsonClient
@@ -21,16 +29,15 @@ from processors.awsjson.credentials import credential_source
 from processors.dynamodb import DynamoItemStore
 from processors.sink import FenceMovedError, ItemStore
 from strategies import REAL_SEQUENCE
+from streamgage.contributions import Contributions
 from streamgage.errors import ConfigError, RetryableError
-from streamgage.fold import Contributions
 from streamgage.items import ItemKey, StoredItem
-from streamgage.measures import FieldLayout, StateLayout, compile_layout
+from streamgage.measures import FieldLayout, StateLayout
 from streamgage.pipeline import Rollup
 from streamgage.windows import TumblingWindows
 
 MEASURES = ("count", "sum", "min", "max", "first", "last")
 LAYOUT = StateLayout((FieldLayout.of("value", 9, MEASURES),))
-MONOID = compile_layout(LAYOUT)
 KEEP_MS = 90 * 86_400_000
 
 
@@ -157,21 +164,17 @@ def concurrency(request: pytest.FixtureRequest) -> int:
     return number
 
 
-def part(sequence_number: int, *values: int) -> tuple[int, list[object]]:
-    """Return the contribution of one Kinesis record: *values* are scaled, and their own event times."""
-    state = MONOID.identity()
-    for sub, value in enumerate(values or (1,)):
-        MONOID.add(state, [value], value, sequence_number, sub)
-    return sequence_number, state
+def contributions(records: Sequence[ItemRecord], rollup: Rollup = ROLLUP) -> Contributions:
+    return contributions_of(rollup, records)
 
 
 def parts(*sequence_numbers: int) -> Contributions:
-    return Contributions(ROLLUP, [part(each) for each in sequence_numbers])
+    return contributions([(each, (1,)) for each in sequence_numbers])
 
 
-def log(sequence_numbers: Iterable[int]) -> Contributions:
-    """Return contributions whose values tell them apart: the n-th adds 2**n."""
-    return Contributions(ROLLUP, [part(each, 1 << at) for at, each in enumerate(sequence_numbers)])
+def log(sequence_numbers: Iterable[int]) -> list[ItemRecord]:
+    """Return records whose values tell them apart: the n-th adds 2**n."""
+    return [(each, (1 << at,)) for at, each in enumerate(sequence_numbers)]
 
 
 def stored(store: ItemStore, key: ItemKey = A) -> StoredItem:
@@ -183,11 +186,8 @@ def events(store: ItemStore, key: ItemKey = A) -> int:
     return count
 
 
-def folded(contributions: Contributions) -> list[object]:
-    state = MONOID.identity()
-    for _, each in contributions.parts:
-        MONOID.merge(state, each)
-    return state
+def folded(records: Sequence[ItemRecord]) -> list[object]:
+    return contributions(records).state
 
 
 class Interposed:
@@ -241,7 +241,9 @@ REMAINING = RemainingTime(PLENTY_MS)
 class TestItemStoreContract:
     """Every ItemStore keeps these promises."""
 
-    ITEM = StoredItem(REAL_SEQUENCE, LAYOUT.text, part(REAL_SEQUENCE, 10**37, -(10**37))[1], 1_700_000_000)
+    ITEM = StoredItem(
+        REAL_SEQUENCE, LAYOUT.text, folded([(REAL_SEQUENCE, (10**37, -(10**37)))]), 1_700_000_000
+    )
 
     def test_what_was_written_comes_back_to_the_last_digit(self, store: ItemStore) -> None:
         key = ItemKey("rollup.1|1m|größe|%7C 🌊", "001699999200000|shardId-0")
@@ -285,10 +287,26 @@ class TestAggregateSinkContract:
         everything = log(REAL_SEQUENCE + 10**18 * n for n in range(6))
         for start, stop in [(0, 3), (0, 3), (1, 4), (0, 2), (2, 6), (0, 6)]:
             for sink in (sink_over(store, concurrency=concurrency), sink_over(store)):
-                batch = Contributions(ROLLUP, everything.parts[start:stop])
+                batch = contributions(everything[start:stop])
                 assert sink.apply({A: batch, B: batch}, remaining_ms=REMAINING).failed_from is None
         assert stored(store).state == stored(store, B).state == folded(everything)
-        assert stored(store).fence == everything.parts[-1][0]
+        assert stored(store).fence == everything[-1][0]
+
+    def test_a_fence_inside_the_batch_lets_only_the_records_behind_it_through(
+        self, store: ItemStore, concurrency: int
+    ) -> None:
+        everything = log(REAL_SEQUENCE + 3 * n for n in range(5))
+        for fence in range(-1, 14):
+            key = ItemKey(f"device_metrics.1|1m|d|{fence}", A.sk)
+            item = StoredItem(REAL_SEQUENCE + fence, LAYOUT.text, [0, 0, 0, None, None, None, None], 0)
+            store.put(key, item, expected_fence=None)
+            behind = [each for each in everything if each[0] > item.fence]
+            applied = sink_over(store, concurrency=concurrency).apply(
+                {key: contributions(everything)}, remaining_ms=REMAINING
+            )
+            assert (applied.writes, applied.already_applied) == ((1, 0) if behind else (0, 1))
+            expected = (everything[-1][0], folded(behind)) if behind else (item.fence, item.state)
+            assert (stored(store, key).fence, stored(store, key).state) == expected
 
     @pytest.mark.parametrize(
         ("lower", "higher"),
@@ -322,9 +340,9 @@ class TestAggregateSinkContract:
 
         def deliver(seed: int) -> None:
             random, sink, start = Random(seed), sink_over(store), 0
-            while start < len(everything.parts):
+            while start < len(everything):
                 stop = start + random.randint(1, 6)
-                batch = Contributions(ROLLUP, everything.parts[max(0, start - 2) : stop])
+                batch = contributions(everything[max(0, start - 2) : stop])
                 if sink.apply({A: batch, B: batch}, remaining_ms=REMAINING).failed_from is None:
                     start = stop
 
@@ -335,26 +353,30 @@ class TestAggregateSinkContract:
     def test_a_stale_memory_costs_a_conflict_not_an_event(self, store: ItemStore, concurrency: int) -> None:
         stale, other = sink_over(store, concurrency=concurrency), sink_over(store)
         everything = log(REAL_SEQUENCE + n for n in range(4))
-        stale.apply({A: Contributions(ROLLUP, everything.parts[:1])}, remaining_ms=REMAINING)
-        other.apply({A: Contributions(ROLLUP, everything.parts[:3])}, remaining_ms=REMAINING)
-        applied = stale.apply({A: Contributions(ROLLUP, everything.parts[1:])}, remaining_ms=REMAINING)
+        stale.apply({A: contributions(everything[:1])}, remaining_ms=REMAINING)
+        other.apply({A: contributions(everything[:3])}, remaining_ms=REMAINING)
+        applied = stale.apply({A: contributions(everything[1:])}, remaining_ms=REMAINING)
         assert (applied.failed_from, applied.conflicts, applied.writes) == (None, 1, 2)
         assert stored(store).state == folded(everything)
 
     def test_a_batch_that_was_applied_while_it_ran_is_not_applied_again(self, store: ItemStore) -> None:
         everything = log(REAL_SEQUENCE + n for n in range(3))
-        overtake = once(lambda: sink_over(store).apply({A: everything}, remaining_ms=REMAINING))
+        overtake = once(
+            lambda: sink_over(store).apply({A: contributions(everything)}, remaining_ms=REMAINING)
+        )
         sink = sink_over(Interposed(store, before_put=overtake))
-        applied = sink.apply({A: everything}, remaining_ms=REMAINING)  # it read that the item is absent
+        applied = sink.apply(
+            {A: contributions(everything)}, remaining_ms=REMAINING
+        )  # it read that the item is absent
         assert (applied.failed_from, applied.conflicts) == (None, 1)
         assert stored(store).state == folded(everything)
 
     def test_an_item_read_as_absent_but_present_when_written_is_merged_with(self, store: ItemStore) -> None:
         everything = log(REAL_SEQUENCE + n for n in range(3))
-        earlier = Contributions(ROLLUP, everything.parts[:2])
+        earlier = contributions(everything[:2])
         overtake = once(lambda: sink_over(store).apply({A: earlier}, remaining_ms=REMAINING))
         sink = sink_over(Interposed(store, before_put=overtake))
-        assert sink.apply({A: everything}, remaining_ms=REMAINING).conflicts == 1
+        assert sink.apply({A: contributions(everything)}, remaining_ms=REMAINING).conflicts == 1
         assert stored(store).state == folded(everything)
 
     def test_an_item_that_ttl_removed_starts_afresh(self, engine: Engine) -> None:
@@ -458,7 +480,7 @@ class TestAggregateSinkContract:
         def move(key: ItemKey) -> None:
             fence[0] += 1
             current = store.get([key]).get(key)
-            item = StoredItem(fence[0], LAYOUT.text, folded(parts(fence[0])), 0)
+            item = StoredItem(fence[0], LAYOUT.text, parts(fence[0]).state, 0)
             store.put(key, item, expected_fence=current.fence if current else None)
 
         sink = sink_over(Interposed(store, before_put=move), write_attempts=4)
@@ -471,7 +493,7 @@ class TestAggregateSinkContract:
         changed = rollup_of(StateLayout((FieldLayout.of("value", 6, ("sum",)),)))
         with pytest.raises(ConfigError, match=r"generation = 2"):
             sink_over(store, concurrency=concurrency).apply(
-                {A: Contributions(changed, [(2, [1, 1])])}, remaining_ms=REMAINING
+                {A: contributions([(2, (1,))], changed)}, remaining_ms=REMAINING
             )
         assert events(store) == 1
 

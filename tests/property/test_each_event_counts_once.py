@@ -1,12 +1,10 @@
 """The property that the project stands on, over generated logs and schedules."""
 
-from collections import defaultdict
-
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fakes import World
-from schedules import Attack, judge
+from schedules import Attack, judge, shared_out
 from strategies import SCHEDULES, Entry, Step, logs, pipeline
 from streamgage.items import lane_of_key
 
@@ -26,13 +24,12 @@ def test_however_lambda_cuts_crashes_and_redelivers_each_event_counts_once(
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=SLOW_TO_DRAW)
-@given(log=LOG, steps=SCHEDULES)
-def test_it_holds_with_parallel_lanes_by_partition_key(log: list[Entry], steps: list[Step]) -> None:
-    lanes = defaultdict(list)
-    for entry in log:
-        lanes[entry.record.partition_key].append(entry)
+@given(log=LOG, steps=SCHEDULES, shares=st.sampled_from([1, 2, 9]))
+def test_it_holds_with_parallel_lanes_by_partition_key(
+    log: list[Entry], steps: list[Step], shares: int
+) -> None:
     world = World(pipeline(), lane=lane_of_key)
-    Attack(world, list(lanes.values())).run(steps)
+    Attack(world, shared_out(log, shares)).run(steps)
     judge(world, log)
 
 

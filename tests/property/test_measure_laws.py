@@ -5,12 +5,22 @@ from copy import deepcopy
 from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamgage.items import decode_state, encode_state
-from streamgage.measures import MEASURES, FieldLayout, State, StateLayout, compile_layout, read_measures
+from streamgage.measures import (
+    MEASURES,
+    FieldColumns,
+    FieldLayout,
+    Place,
+    State,
+    StateLayout,
+    compile_layout,
+    read_measures,
+)
 
 CALM = settings(max_examples=200, deadline=None)
 LAYOUT = StateLayout((FieldLayout.of("a", 9, MEASURES), FieldLayout.of("b", 0, ("sum", "last"))))
@@ -22,10 +32,38 @@ EVENTS: st.SearchStrategy[Events] = st.lists(
 )
 
 
+def columns_of(events: Events, place: Place) -> FieldColumns:
+    values = tuple([event[0][at] for event in events] for at in (0, 1))
+    return FieldColumns(values, tuple(None in each for each in values), [ts for _, ts in events], place)
+
+
 def fold(events: Events, first_sequence: int) -> State:
-    state = MONOID.identity()
-    for number, (values, ts) in enumerate(events):
-        MONOID.add(state, list(values), ts, first_sequence + number // 2, number % 2)
+    if not events:
+        return MONOID.identity()
+    columns = columns_of(events, lambda number: (first_sequence + number // 2, number % 2))
+    return MONOID.fold(columns, range(len(events)))
+
+
+def fold_naively(events: Events, first_sequence: int) -> State:
+    """Fold by the definition of each component, an event after the other."""
+    state: State = [len(events)]
+    for at, components in ((0, LAYOUT.fields[0].components), (1, LAYOUT.fields[1].components)):
+        placed = [
+            [ts, first_sequence + number // 2, number % 2, values[at]]
+            for number, (values, ts) in enumerate(events)
+            if values[at] is not None
+        ]
+        numbers: list[Any] = [each[3] for each in placed]
+        found = {
+            "n": len(numbers),
+            "sum": sum(numbers),
+            "sumsq": sum(number**2 for number in numbers),
+            "min": min(numbers, default=None),
+            "max": max(numbers, default=None),
+            "first": min(placed, default=None),
+            "last": max(placed, default=None),
+        }
+        state += [found[name] for name in components]
     return state
 
 
@@ -56,13 +94,33 @@ def test_the_identity_changes_nothing_and_merge_leaves_its_right_side_alone(even
 
 
 @CALM
+@given(events=EVENTS.filter(len))
+def test_a_fold_of_columns_is_what_its_components_mean(events: Events) -> None:
+    assert fold(events, 10**55) == fold_naively(events, 10**55)
+
+
+@CALM
+@given(events=EVENTS.filter(len), data=st.data())
+def test_folding_some_of_the_events_of_a_batch_is_folding_them_alone(
+    events: Events, data: st.DataObject
+) -> None:
+    chosen = sorted(data.draw(st.sets(st.integers(0, len(events) - 1), min_size=1)))
+    some = columns_of(events, lambda number: (7, number))
+    alone = columns_of([events[ordinal] for ordinal in chosen], lambda number: (7, chosen[number]))
+    assert MONOID.fold(some, chosen) == MONOID.fold(alone, range(len(chosen)))
+
+
+@CALM
 @given(one=EVENTS, two=EVENTS)
-def test_adding_all_events_equals_merging_two_halves(one: Events, two: Events) -> None:
-    whole = MONOID.identity()
-    for start, events in ((100, one), (200, two)):
-        for number, (values, ts) in enumerate(events):
-            MONOID.add(whole, list(values), ts, start + number // 2, number % 2)
-    assert whole == merge(fold(one, 100), fold(two, 200))
+def test_folding_all_events_equals_merging_two_halves(one: Events, two: Events) -> None:
+    place = [(100 + n // 2, n % 2) for n in range(len(one))] + [
+        (200 + n // 2, n % 2) for n in range(len(two))
+    ]
+    whole = one + two
+    state = (
+        MONOID.fold(columns_of(whole, place.__getitem__), range(len(whole))) if whole else MONOID.identity()
+    )
+    assert state == merge(fold(one, 100), fold(two, 200))
 
 
 @CALM
@@ -77,9 +135,8 @@ def test_a_state_survives_its_text(events: Events) -> None:
 def test_measures_read_as_the_statistics_module_computes_them(values: list[int], scale: int) -> None:
     layout = StateLayout((FieldLayout.of("x", scale, MEASURES),))
     monoid = compile_layout(layout)
-    state = monoid.identity()
-    for number, value in enumerate(values):
-        monoid.add(state, [value], 5, number, 0)
+    columns = FieldColumns((values,), (False,), [5] * len(values), lambda number: (number, 0))
+    state = monoid.fold(columns, range(len(values))) if values else monoid.identity()
     read = read_measures(state, layout, {"x": MEASURES})["x"]
     exact = [Fraction(value, 10**scale) for value in values]
     n = len(exact)

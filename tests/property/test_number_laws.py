@@ -2,15 +2,17 @@
 
 import math
 import struct
+from collections.abc import Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from fractions import Fraction
+from random import Random
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from strategies import pipeline
-from streamgage.decimals import divide, scale_number, unscale
+from streamgage.decimals import Scaled, Scaler, divide, scale_column, scale_decimals, scale_number, unscale
 from streamgage.durations import format_duration, parse_duration
 from streamgage.errors import PoisonRecord
 from streamgage.items import lane_of_key, lane_of_shard, partition_of, window_prefix, window_start_ms
@@ -69,6 +71,71 @@ def test_an_integer_is_scaled_exactly_or_refused(value: int, scale: int) -> None
     else:
         with pytest.raises(PoisonRecord, match="more than 38 digits"):
             scale_number(value, scale)
+
+
+COLUMNS = st.lists(FLOATS, max_size=20) | st.lists(
+    st.none()
+    | FLOATS
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.sampled_from([0.1, 0.1, 2.5, 7, 7.0, 2.0**60, 2**60]),
+    max_size=20,
+)
+
+
+def one_by_one(values: Sequence[float | None], scale: int) -> tuple[list[int | None], list[int]]:
+    numbers: list[int | None] = []
+    refused = []
+    for at, value in enumerate(values):
+        try:
+            numbers.append(None if value is None else scale_number(value, scale))
+        except PoisonRecord:
+            numbers.append(None)
+            refused.append(at)
+    return numbers, refused
+
+
+def seen(scaled: Scaled) -> tuple[list[int | None], list[int]]:
+    assert scaled.gaps == (None in scaled.numbers)
+    assert {type(each) for each in scaled.numbers} <= {int, type(None)}
+    return list(scaled.numbers), list(scaled.refused)
+
+
+@MANY
+@given(values=COLUMNS | st.lists(st.integers(-(10**39), 10**39)), scale=SCALES)
+def test_a_column_is_scaled_as_each_of_its_values(values: list[float | None], scale: int) -> None:
+    assert seen(scale_column(values, scale)) == one_by_one(values, scale)
+
+
+@MANY
+@given(columns=st.lists(COLUMNS, max_size=4), scale=SCALES)
+def test_what_a_scaler_remembers_changes_no_result(columns: list[list[float | None]], scale: int) -> None:
+    scaler = Scaler(scale)
+    for values in columns:
+        assert seen(scaler.scale(values)) == one_by_one(values, scale)
+
+
+def test_a_scaler_is_bounded_and_rests_where_no_value_comes_again() -> None:
+    scaler, random = Scaler(9), Random(1)
+    for batch in range(40):
+        values = [random.uniform(-1000, 1000) for _ in range(6_000)]
+        assert seen(scaler.scale(values)) == one_by_one(values, 9)
+        assert len(scaler) == 6_000 * (1 + batch // 32)
+    for _ in range(8):
+        scaler.scale([random.uniform(-1000, 1000) for _ in range(4_000)])
+    assert len(scaler) <= 20_000
+
+
+@MANY
+@given(
+    numbers=st.lists(st.none() | st.integers(-(10**15) + 1, 10**15 - 1), max_size=20),
+    places=st.integers(0, 22),
+    scale=SCALES,
+)
+def test_decimals_are_scaled_as_the_doubles_that_they_stand_for(
+    numbers: list[int | None], places: int, scale: int
+) -> None:
+    doubles = [None if each is None else each / 10**places for each in numbers]
+    assert seen(scale_decimals(numbers, places, scale)) == one_by_one(doubles, scale)
 
 
 @CALM

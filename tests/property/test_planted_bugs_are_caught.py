@@ -10,15 +10,17 @@ from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 
 import processors.aggregate
 import processors.sink
+import streamgage.column_fold
 import streamgage.fold
 from fakes import Crash, InMemoryItemStore, InMemoryQuarantine, World
 from processors.aggregate import Aggregate
 from processors.sink import AggregateSink, Applied, FenceMovedError
-from schedules import Attack, judge
+from schedules import Attack, judge, shared_out
 from strategies import SCHEDULES, Entry, Step, logs, pipeline
+from streamgage.contributions import Contributions, Part, Places
 from streamgage.errors import RetryableError
-from streamgage.fold import Contributions, Lane, Poison
-from streamgage.items import ItemKey, StoredItem, lane_of_shard
+from streamgage.fold import Lane, Poison
+from streamgage.items import ItemKey, StoredItem, lane_of_key, lane_of_shard
 
 LIMIT = 2_000  # examples; over ten seeds each bug was caught within 280, and the property has 500
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -78,12 +80,45 @@ def whole_delta_skipped(patch: pytest.MonkeyPatch) -> None:
     apply_item = AggregateSink._apply_item
 
     def mutant(self: AggregateSink, key: ItemKey, contributions: Contributions, remaining_ms: Any) -> Applied:
-        known = self._known.get(key)
-        if known is not None and any(part[0] <= known.fence for part in contributions.parts):
+        known, whole = self._known.get(key), contributions.after(None)
+        if known is not None and whole is not None and whole.first <= known.fence:
             return Applied(already_applied=1)
         return apply_item(self, key, contributions, remaining_ms)
 
     patch.setattr(AggregateSink, "_apply_item", mutant)
+
+
+def _parts_are(patch: pytest.MonkeyPatch, change: Callable[[Part, Part], Part]) -> None:
+    after = Contributions.after
+
+    def mutant(self: Contributions, fence: int | None) -> Part | None:
+        whole, part = after(self, None), after(self, fence)
+        return None if whole is None or part is None else change(whole, part)
+
+    patch.setattr(Contributions, "after", mutant)
+
+
+def fence_is_the_first_contributions(patch: pytest.MonkeyPatch) -> None:
+    _parts_are(patch, lambda _, part: replace(part, fence=part.first))
+
+
+def fence_inside_a_batch_forgotten(patch: pytest.MonkeyPatch) -> None:
+    _parts_are(patch, lambda whole, _: whole)
+
+
+def record_at_the_fence_folded_again(patch: pytest.MonkeyPatch) -> None:
+    beyond = Places.beyond
+    patch.setattr(Places, "beyond", lambda self, fence: beyond(self, int(fence) - 1))
+
+
+def place_counts_from_the_record(patch: pytest.MonkeyPatch) -> None:
+    """An event's sub-sequence number is counted among the good ones of its record."""
+    patch.setattr(Places, "goes_on", lambda self, _start, _sub, record: self.records[-1:] == [record])
+
+
+def lanes_of_a_batch_mixed(patch: pytest.MonkeyPatch) -> None:
+    """All events of a batch go to the lane of its first."""
+    patch.setattr(streamgage.column_fold.SourceBatch, "_lane_column", lambda _self: None)
 
 
 def all_old_ignored(patch: pytest.MonkeyPatch) -> None:
@@ -178,7 +213,8 @@ def duplicates_dropped_by_batch(patch: pytest.MonkeyPatch) -> None:
     apply = AggregateSink.apply
 
     def mutant(self: AggregateSink, items: Any, *, remaining_ms: Any) -> Applied:
-        batch = tuple(sorted({part[0] for each in items.values() for part in each.parts}))
+        parts = [part for each in items.values() if (part := each.after(None))]
+        batch = tuple(sorted({number for part in parts for number in (part.first, part.fence)}))
         done = seen[id(self._store)]
         if batch in done:
             return Applied()
@@ -199,6 +235,10 @@ BUGS: list[Any] = [
     planted("fence_compared_as_text", fences_are(TextFence)),
     fence_as_dynamodb_number,
     whole_delta_skipped,
+    fence_is_the_first_contributions,
+    fence_inside_a_batch_forgotten,
+    record_at_the_fence_folded_again,
+    place_counts_from_the_record,
     all_old_ignored,
     highest_failure_named,
     quarantine_after_the_sink_and_only_if_it_succeeded,
@@ -209,8 +249,8 @@ BUGS: list[Any] = [
 ]
 
 
-def attack_until_wrong(examples: list[int], *, lane: Lane | None = None) -> None:
-    """Run the property until it fails. With *lane*, Lambda delivers each partition key on its own."""
+def attack_until_wrong(examples: list[int], *, lane: Lane | None = None, shares: int = 9) -> None:
+    """Run the property until it fails. With *lane*, Lambda shares the partition keys out to so many invocations."""
 
     @settings(
         max_examples=LIMIT,
@@ -223,11 +263,8 @@ def attack_until_wrong(examples: list[int], *, lane: Lane | None = None) -> None
     @given(log=logs(), steps=SCHEDULES)
     def attack(log: list[Entry], steps: list[Step]) -> None:
         examples.append(len(log))
-        lanes = defaultdict(list)
-        for entry in log:
-            lanes[entry.record.partition_key if lane else ""].append(entry)
         world = World(pipeline(), lane=lane or lane_of_shard)
-        Attack(world, list(lanes.values())).run(steps)
+        Attack(world, shared_out(log, shares if lane else 1)).run(steps)
         judge(world, log)
 
     attack()
@@ -251,4 +288,12 @@ def test_the_property_catches_lanes_that_are_shared_by_partition_keys(lane: Lane
     examples: list[int] = []
     with pytest.raises(AssertionError):
         attack_until_wrong(examples, lane=lane)
+    assert len(examples) < LIMIT
+
+
+def test_the_property_catches_lanes_that_are_mixed_within_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    lanes_of_a_batch_mixed(monkeypatch)
+    examples: list[int] = []
+    with pytest.raises(AssertionError):
+        attack_until_wrong(examples, lane=lane_of_key, shares=2)
     assert len(examples) < LIMIT

@@ -11,7 +11,6 @@ import pytest
 
 import infra.simulation.world
 import processors.sink
-import streamgage.fold
 from infra.local.esm import ShardProgress, StreamMapping
 from infra.local.esm_shard import ShardMapping, _Lane
 from infra.simulation.function import Crash
@@ -22,9 +21,12 @@ from processors.aggregate import Aggregate
 from processors.progress import BatchProgress, ProgressReader
 from processors.sink import AggregateSink, Applied, FenceMovedError
 from producers.identity import Identity
+from streamgage.column_fold import SourceFold
+from streamgage.contributions import Contributions, Part, Places
 from streamgage.errors import RetryableError
 from streamgage.fold import Folder, Poison
 from streamgage.items import ItemKey, StoredItem
+from streamgage.record_reader import RecordReader
 from streamgage.records import StreamRecord
 from streamgage.repeats import LaneLog, Mark, encode_mark
 
@@ -86,12 +88,43 @@ def whole_delta_skipped(patch: pytest.MonkeyPatch) -> None:
     apply_item = AggregateSink._apply_item
 
     def mutant(self: AggregateSink, key: ItemKey, contributions: Any, remaining_ms: Any) -> Applied:
-        known = self._known.get(key)
-        if known is not None and any(part[0] <= known.fence for part in contributions.parts):
+        known, whole = self._known.get(key), contributions.after(None)
+        if known is not None and whole is not None and whole.first <= known.fence:
             return Applied(already_applied=1)
         return apply_item(self, key, contributions, remaining_ms)
 
     patch.setattr(AggregateSink, "_apply_item", mutant)
+
+
+def fence_is_the_first_contributions(patch: pytest.MonkeyPatch) -> None:
+    """An item's fence is where its contributions begin, not where the batch ends."""
+    _parts_are(patch, lambda _, part: replace(part, fence=part.first))
+
+
+def fence_inside_a_batch_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """An item that a part of the batch was applied to gets all of it."""
+    _parts_are(patch, lambda whole, _: whole)
+
+
+def record_at_the_fence_folded_again(patch: pytest.MonkeyPatch) -> None:
+    """Beyond a fence inside the batch is what is not before it."""
+    beyond = Places.beyond
+    patch.setattr(Places, "beyond", lambda self, fence: beyond(self, int(fence) - 1))
+
+
+def repeat_leaves_its_events(patch: pytest.MonkeyPatch) -> None:
+    """What was read of a record stays when the record turns out to be a repeat, or broken."""
+    patch.setattr(RecordReader, "forget", lambda _self, _record: None)
+
+
+def _parts_are(patch: pytest.MonkeyPatch, change: Callable[[Part, Part], Part]) -> None:
+    after = Contributions.after
+
+    def mutant(self: Contributions, fence: int | None) -> Part | None:
+        whole, part = after(self, None), after(self, fence)
+        return None if whole is None or part is None else change(whole, part)
+
+    patch.setattr(Contributions, "after", mutant)
 
 
 def batch_wide_lateness(patch: pytest.MonkeyPatch) -> None:
@@ -103,11 +136,15 @@ def batch_wide_lateness(patch: pytest.MonkeyPatch) -> None:
         newest_ms[0] = max(each.arrival_ms for each in records)
         return fold(self, records, *rest)
 
-    check_time = streamgage.fold._SourcePlan._check_time
+    is_timely, verdict = SourceFold.is_timely, SourceFold.verdict
+
+    def timely(self: SourceFold, first_ms: int, last_ms: int, **_: int) -> bool:
+        newest = newest_ms[0]
+        return is_timely(self, first_ms, last_ms, first_arrival_ms=newest, last_arrival_ms=newest)
+
     patch.setattr(Folder, "fold", mutant)
-    patch.setattr(
-        streamgage.fold._SourcePlan, "_check_time", lambda self, ts, _: check_time(self, ts, newest_ms[0])
-    )
+    patch.setattr(SourceFold, "is_timely", timely)
+    patch.setattr(SourceFold, "verdict", lambda self, event, _: verdict(self, event, newest_ms[0]))
 
 
 def quarantine_after_sink(patch: pytest.MonkeyPatch) -> None:
@@ -159,7 +196,8 @@ def duplicates_dropped_by_batch_hash(patch: pytest.MonkeyPatch) -> None:
     apply = AggregateSink.apply
 
     def mutant(self: AggregateSink, items: Any, *, remaining_ms: Any) -> Applied:
-        batch = tuple(sorted((key, part[0]) for key, each in items.items() for part in each.parts))
+        parts = [(key, part) for key, each in items.items() if (part := each.after(None))]
+        batch = tuple(sorted((key, part.first, part.fence) for key, part in parts))
         done = seen[id(self._store)]
         if batch in done:
             return Applied()
@@ -319,7 +357,7 @@ def one_more_passed_over(patch: pytest.MonkeyPatch) -> None:
     def mutant(self: BatchProgress, record: StreamRecord) -> bool:
         key = self.key_of(record)
         fence, log = self._logs[key]
-        first = fence >= 0 and not is_done(self, record) and not self._entries[key].parts
+        first = fence >= 0 and not is_done(self, record) and not self._entries[key].entries
         if first:
             self._logs[key] = record.sequence_number, log
         return is_done(self, record)
@@ -439,6 +477,10 @@ BUGS: Mapping[str, Plant] = {
         fence_compared_as_text,
         fence_as_dynamodb_number,
         whole_delta_skipped,
+        fence_is_the_first_contributions,
+        fence_inside_a_batch_forgotten,
+        record_at_the_fence_folded_again,
+        repeat_leaves_its_events,
         all_old_ignored,
         lost_answer_is_success,
         remembered_before_written,

@@ -1,3 +1,4 @@
+import zlib
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from strategies import (
     pipeline,
     reading,
 )
+from streamgage.block_builder import DEFLATED, PREFIX_BYTES, RAW, BlockCodec
 from streamgage.errors import POISON_CODES
 from streamgage.fold import Folded, Folder
 from streamgage.limits import DYNAMODB_PARTITION_KEY_BYTES
@@ -55,7 +57,7 @@ def test_a_poison_user_record_is_quarantined_and_the_rest_of_its_record_is_appli
     )
     assert poison.code in POISON_CODES
     assert (poison.sequence_number, poison.arrival_ms, folded.user_records) == (10**55, ARRIVAL_MS, 3)
-    assert {part[1][0] for each in folded.items.values() for part in each.parts} == {2}
+    assert {each.state[0] for each in folded.items.values()} == {2}
 
 
 @pytest.mark.parametrize("data", POISON_KINESIS_RECORDS, ids=["MD5", "key index", "length"])
@@ -154,3 +156,78 @@ def test_an_empty_event_is_a_success() -> None:
     assert World(pipeline()).sandbox().handle({"Records": []}, remaining_ms=lambda: 0) == {
         "batchItemFailures": []
     }
+
+
+def block(*events: dict[str, Any]) -> bytes:
+    return BlockCodec(SCHEMA).encode(events)
+
+
+def test_a_block_counts_as_its_events_by_themselves_do() -> None:
+    events = [reading("d1", "temp", ARRIVAL_MS + n * 20_000, n / 7) for n in range(9)]
+    rows = [UserRecord("k", SCHEMA.encode(each)) for each in events]
+    cut = [UserRecord("k", block(*events[:4])), rows[4], UserRecord("k", block(*events[5:]))]
+    whole = fold(aggregated(rows))
+    for data in (block(*events), aggregated(cut), aggregated([*rows[:4], *cut[1:]])):
+        folded = fold(data)
+        assert (folded.items, folded.user_records, folded.poison) == (whole.items, 9, [])
+
+
+def test_a_poison_event_in_a_block_is_quarantined_as_its_row_and_the_rest_counts() -> None:
+    good = reading("d1", "temp", ARRIVAL_MS, 1.0)
+    bad = {**good, "value": 1e29}, {**good, "ts": -1}, {**good, "device_id": "x" * 2100}
+    users = [
+        UserRecord("a", encoded()),
+        UserRecord("b", block(good, bad[0], good)),
+        UserRecord("c", b"junk"),
+        UserRecord("d", block(bad[1], good, bad[2])),
+        UserRecord("e", encoded()),
+    ]
+    folded = fold(aggregated(users))
+    assert [
+        (each.sub_sequence_number, each.code, each.partition_key, each.data) for each in folded.poison
+    ] == [
+        (2, "bad_value", "b", SCHEMA.encode(bad[0])),
+        (4, "unknown_format", "c", b"junk"),
+        (5, "bad_time", "d", SCHEMA.encode(bad[1])),
+        (7, "bad_key", "d", SCHEMA.encode(bad[2])),
+    ]
+    assert folded.user_records == 9
+    assert {each.state[0] for each in folded.items.values()} == {5}
+
+
+def test_an_undecodable_block_is_one_poison_user_record() -> None:
+    data = block(*[reading("d1", "temp", ARRIVAL_MS, 1.0)] * 3)
+    for broken, code in (
+        (data[:-1], "undecodable"),
+        (data[:10], "undecodable"),
+        (data[:2] + b"12345678" + data[10:], "unknown_schema"),
+    ):
+        folded = fold(aggregated([UserRecord("a", broken), UserRecord("b", encoded())]))
+        (poison,) = folded.poison
+        assert (poison.code, poison.sub_sequence_number, poison.data) == (code, 0, broken)
+        assert folded.user_records == 2
+        assert {each.state[0] for each in folded.items.values()} == {1}
+
+
+def test_a_block_whose_poison_cannot_be_shown_is_quarantined_whole() -> None:
+    schema = pipeline().sources["click"].schema
+    data = BlockCodec(schema).encode(
+        [click("v" * size, "/", ARRIVAL_MS, size) for size in (1, 2100, 3)]  # a key of 2100 is too long
+    )
+    form, body = raw_block(data)
+    assert b"view" in body
+    broken = form + body.replace(b"view", b"vi\xffw")  # a column that no rollup reads
+    folded = fold(aggregated([UserRecord("a", broken), UserRecord("b", encoded())]))
+    (poison,) = folded.poison
+    assert (poison.code, poison.sub_sequence_number, poison.data) == ("undecodable", 0, broken)
+    assert folded.user_records == 2
+    assert {key.pk.partition(".")[0] for key in folded.items} == {"device_metrics"}
+
+
+def raw_block(data: bytes) -> tuple[bytes, bytes]:
+    """Return the head of a block of fewer than 128 events as if it were not deflated, and its body."""
+    assert data[PREFIX_BYTES] in (RAW, DEFLATED)
+    body = data[PREFIX_BYTES + 2 :]
+    if data[PREFIX_BYTES] == DEFLATED:
+        body = zlib.decompress(body, -zlib.MAX_WBITS)
+    return data[:PREFIX_BYTES] + bytes((RAW, data[PREFIX_BYTES + 1])), body
