@@ -5,7 +5,11 @@ No I/O and no clock: the caller says what time it is, and carries what comes out
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
+from producers.gather import BlockGatherer, Gathered, GroupKey
+from streamgage.avro import Event
+from streamgage.block_builder import MAX_EVENTS
 from streamgage.errors import ConfigError, StreamgageError
 from streamgage.kpl import MAGIC, AggregateBuilder
 from streamgage.limits import (
@@ -16,9 +20,11 @@ from streamgage.limits import (
     PUT_RECORDS_BYTES,
     PUT_RECORDS_ENTRIES,
 )
+from streamgage.pipeline import Source
 from streamgage.records import UserRecord
 from streamgage.shards import ShardMap, hash_key_of
 
+_BLOCK_ROOM_BYTES = 4_096  # of a Kinesis record: for what goes around a block, its keys, tags and headers
 _ROUTES = 65_536  # partition keys whose shard is remembered; looking one up saves an MD5
 _NEVER_MS = 2**63
 
@@ -41,6 +47,9 @@ class BatcherConfig:
             folded whole.
         request_bytes: a PutRecords request grows up to this. A shard takes 1 MiB/s: more at once is throttled.
         linger_ms: a user record waits at most this long for company.
+        block_bytes: a block of events grows up to this, before it is compressed (to a sixth or so). One that does not
+            compress still fits into a Kinesis record.
+        block_events: a block grows up to so many events. It is folded, and quarantined if it is damaged, whole.
         one_key_per_record: every Kinesis record holds user records of one partition key, which is also its own.
             Required by a mapping with ParallelizationFactor > 1; costs more records.
     """
@@ -48,6 +57,8 @@ class BatcherConfig:
     aggregate_bytes: int = 50_000
     request_bytes: int = MIB
     linger_ms: int = 100
+    block_bytes: int = 500_000
+    block_events: int = 10_000
     one_key_per_record: bool = False
 
     def __post_init__(self) -> None:
@@ -58,6 +69,8 @@ class BatcherConfig:
                 ("aggregate_bytes", self.aggregate_bytes, 1, KINESIS_RECORD_BYTES),
                 ("request_bytes", self.request_bytes, 1, PUT_RECORDS_BYTES),
                 ("linger_ms", self.linger_ms, 0, 3_600_000),
+                ("block_bytes", self.block_bytes, 1, KINESIS_RECORD_BYTES - _BLOCK_ROOM_BYTES),
+                ("block_events", self.block_events, 1, MAX_EVENTS),
             )
             if not low <= value <= high
         ]
@@ -70,7 +83,7 @@ class PutEntry:
     """One Kinesis record to put: its bytes stay as they are however often it is sent.
 
     ``shard_id`` is where its user records were predicted to go. ``numbers`` says when each of ``records`` was put,
-    counting every put of the batcher. ``opened_ms`` is when the first was.
+    counting every put of the batcher; a block counts as its first event. ``opened_ms`` is when the first was.
     """
 
     shard_id: str
@@ -82,9 +95,11 @@ class PutEntry:
     numbers: tuple[int, ...]
     opened_ms: int
 
+    @property
+    def events(self) -> int:
+        """How many events it holds."""
+        return sum(each.events for each in self.records)
 
-GroupKey = str | tuple[str, str]
-"""What an open Kinesis record gathers: a shard's user records, or those of one partition key in a shard."""
 
 TagsFor = Callable[[GroupKey], Mapping[str, str]]
 """Gives the KPL tags of a group's next aggregated record."""
@@ -104,7 +119,7 @@ class _Group:
 
 
 class Batcher:
-    """Groups user records by predicted shard and fills Kinesis records with them.
+    """Groups user records by predicted shard and fills Kinesis records with them; and events, where they go in blocks.
 
     The Kinesis record has the partition key of its first user record, and its explicit hash key if it has one: so it
     goes to the shard predicted for all of them.
@@ -129,6 +144,7 @@ class Batcher:
         self._routes: dict[str, str] = {}
         self._open: dict[GroupKey, _Group] = {}  # in the order they were opened
         self._open_bytes = 0
+        self._blocks = BlockGatherer(block_bytes=config.block_bytes, block_events=config.block_events)
         self._ready: list[PutEntry] = []
         self._ready_bytes = 0
         self._due_ms = _NEVER_MS
@@ -137,7 +153,7 @@ class Batcher:
     @property
     def buffered_bytes(self) -> int:
         """The bytes of all that was put and not yet taken."""
-        return self._open_bytes + self._ready_bytes
+        return self._open_bytes + self._blocks.buffered_bytes + self._ready_bytes
 
     def put(self, record: UserRecord, now_ms: int) -> None:
         """Take a user record.
@@ -169,6 +185,23 @@ class Batcher:
         self._count += 1
         self._due_ms = min(self._due_ms, now_ms + self._config.linger_ms)
 
+    def put_event(self, source: Source, event: Event, now_ms: int) -> None:
+        """Take an event into the open block of its source and shard.
+
+        Raises:
+            ValueError: as ``Source.user_record`` does. Nothing has changed.
+            UnsendableRecord: as ``put`` does. Nothing has changed.
+        """
+        partition_key = source.key_of(event)
+        shard_id = self._routes.get(partition_key) or self._route(UserRecord(partition_key, b""))
+        group = (shard_id, partition_key) if self._config.one_key_per_record else shard_id
+        full = self._blocks.add(source, event, group, self._count, now_ms)
+        self._count += 1
+        if self._due_ms == _NEVER_MS:  # what was opened before is due before
+            self._due_ms = now_ms + self._config.linger_ms
+        for block in full:
+            self._put_block(block)
+
     def due(self, now_ms: int) -> bool:
         """Tell whether it is time to ``take``: a request is full, or a user record has lingered long enough."""
         return self._due_ms <= now_ms
@@ -184,20 +217,26 @@ class Batcher:
             if group.opened_ms > opened_until_ms:
                 break
             self._seal(key)
+        for gathered in self._blocks.take(opened_until_ms):
+            self._put_block(gathered)
         return self._hand_over()
 
     def take_all(self) -> list[PutEntry]:
         """Return everything as entries, however short of full."""
-        for key in list(self._open):
-            self._seal(key)
+        self._seal_all()
         return self._hand_over()
 
     def set_shards(self, shards: ShardMap) -> None:
         """Predict with *shards* from now on. What is open is closed as it is, for its bytes may carry a tag."""
-        for key in list(self._open):
-            self._seal(key)
+        self._seal_all()
         self.shards = shards
         self._routes.clear()
+
+    def _seal_all(self) -> None:
+        for key in list(self._open):
+            self._seal(key)
+        for gathered in self._blocks.take_all():
+            self._put_block(gathered)
 
     def _route(self, record: UserRecord) -> str:
         """Check the keys of *record* and return the shard they lead to."""
@@ -246,17 +285,34 @@ class Batcher:
         builder = group.builder
         first = builder.records[0]
         data = first.data if builder.count == 1 and self._may_go_plain(first) else builder.build()
+        self._open_bytes -= builder.size_bytes
+        self._make_ready(
+            group.shard_id, builder.records, data, numbers=group.numbers, opened_ms=group.opened_ms
+        )
+
+    def _put_block(self, block: Gathered) -> None:
+        """Make a Kinesis record of a block: always an aggregate, for only that carries tags and more than a key."""
+        builder = AggregateBuilder(self._tags_for(block.group) if self._tags_for else None)
+        builder.add(block.record)
+        shard_id = block.group if isinstance(block.group, str) else block.group[0]
+        self._make_ready(
+            shard_id, builder.records, builder.build(), numbers=[block.number], opened_ms=block.opened_ms
+        )
+
+    def _make_ready(
+        self, shard_id: str, records: list[UserRecord], data: bytes, *, numbers: list[int], opened_ms: int
+    ) -> None:
+        first = records[0]
         entry = PutEntry(
-            shard_id=group.shard_id,
+            shard_id=shard_id,
             partition_key=first.partition_key,
             explicit_hash_key=first.explicit_hash_key,
             data=data,
             size_bytes=len(data) + len(first.partition_key.encode()),
-            records=tuple(builder.records),
-            numbers=tuple(group.numbers),
-            opened_ms=group.opened_ms,
+            records=tuple(records),
+            numbers=tuple(numbers),
+            opened_ms=opened_ms,
         )
-        self._open_bytes -= builder.size_bytes
         self._ready.append(entry)
         self._ready_bytes += entry.size_bytes
         if self._ready_bytes >= self._config.request_bytes or len(self._ready) >= PUT_RECORDS_ENTRIES:
@@ -264,6 +320,8 @@ class Batcher:
 
     def _hand_over(self) -> list[PutEntry]:
         entries, self._ready, self._ready_bytes = self._ready, [], 0
-        oldest = next(iter(self._open.values()), None)
-        self._due_ms = _NEVER_MS if oldest is None else oldest.opened_ms + self._config.linger_ms
+        opened_ms = [each.opened_ms for each in islice(self._open.values(), 1)]
+        if self._blocks.oldest_ms is not None:
+            opened_ms.append(self._blocks.oldest_ms)
+        self._due_ms = min(opened_ms) + self._config.linger_ms if opened_ms else _NEVER_MS
         return entries

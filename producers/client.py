@@ -12,8 +12,10 @@ from typing import Self
 from producers.batcher import Batcher, BatcherConfig, PutEntry, TagsFor
 from producers.outbox import Outbox, PutRequest, RetryConfig
 from producers.ports import Clock, KinesisPort, PutFailed, PutResult
+from streamgage.avro import Event
 from streamgage.errors import ConfigError, DeliveryError, RetryableError
 from streamgage.limits import MIB
+from streamgage.pipeline import Source
 from streamgage.records import UserRecord
 from streamgage.shards import ShardMap
 
@@ -53,9 +55,9 @@ class ProducerConfig:
 class ProducerStats:
     """What a producer has done so far; for progress bars."""
 
-    records_put: int = 0
-    records_stored: int = 0
-    records_undelivered: int = 0
+    events_put: int = 0
+    events_stored: int = 0
+    events_undelivered: int = 0
     entries_stored: int = 0
     bytes_stored: int = 0
     requests: int = 0
@@ -132,11 +134,17 @@ class Producer:
             DeliveryError: user records, perhaps this one, were given up. Those not named are stored or still here:
                 do not put them again.
         """
-        if self._closed:
-            raise ValueError("put() on a closed producer")
+        self._check_open()
         now_ms = self._clock.now_ms()
         self._batcher.put(record, now_ms)
-        self.stats.records_put += 1
+        self._taken(now_ms, record.events)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ValueError("put() on a closed producer")
+
+    def _taken(self, now_ms: int, events: int = 1) -> None:
+        self.stats.events_put += events
         if self._batcher.due(now_ms):
             self._send_due(now_ms)
         while self.buffered_bytes > self._config.max_buffered_bytes:
@@ -145,6 +153,21 @@ class Producer:
             self._send_or_wait()
         if self._undelivered:
             self._raise_undelivered()
+
+    def send(self, source: Source, event: Event) -> None:
+        """Take *event* of *source*: into a block where the pipeline says so, else as a user record of its own.
+
+        Raises:
+            ValueError: it would be quarantined on arrival; it was not taken.
+            UnsendableRecord, DeliveryError: as ``put`` does.
+        """
+        if not source.blocks:
+            self.put(source.user_record(event))
+            return
+        self._check_open()
+        now_ms = self._clock.now_ms()
+        self._batcher.put_event(source, event, now_ms)
+        self._taken(now_ms)
 
     def poll(self) -> None:
         """Send what is due, without waiting for the rest. Raises DeliveryError as ``put`` does."""
@@ -237,7 +260,7 @@ class Producer:
         self._count(request.entries, results)
         for entry, failure in self._outbox.settle(request, results, now_ms=self._clock.now_ms()):
             self._undelivered.append(entry)
-            self.stats.records_undelivered += len(entry.records)
+            self.stats.events_undelivered += entry.events
             self._last_failure = f"{failure.code}: {failure.message} (shard {entry.shard_id})"
 
     def _count(self, entries: Iterable[PutEntry], results: Iterable[PutResult]) -> None:
@@ -248,7 +271,7 @@ class Producer:
                 stats.entries_throttled += result.code in _THROTTLED_CODES
                 continue
             stats.entries_stored += 1
-            stats.records_stored += len(entry.records)
+            stats.events_stored += entry.events
             stats.bytes_stored += entry.size_bytes
             if result.shard_id != entry.shard_id:
                 stats.entries_misrouted += 1
@@ -290,7 +313,7 @@ class Producer:
         numbered = [pair for entry in entries for pair in zip(entry.numbers, entry.records, strict=True)]
         numbered.sort(key=itemgetter(0))
         raise DeliveryError(
-            f"{len(numbered)} user records in {len(entries)} Kinesis records were not delivered; the last failed with "
+            f"{sum(record.events for _, record in numbered)} events in {len(entries)} Kinesis records were not delivered; the last failed with "
             f"{self._last_failure}",
             [record for _, record in numbered],
         )

@@ -5,12 +5,17 @@ from pathlib import Path
 from typing import Protocol
 
 from producers.rejects import NdjsonFile, encode_undelivered
+from streamgage.avro import Event
 from streamgage.errors import DeliveryError
+from streamgage.pipeline import Source
 from streamgage.records import UserRecord
 
 
 class Sink(Protocol):
-    """What takes user records: a Producer. Both calls raise DeliveryError with what was given up."""
+    """What takes events and user records: a Producer. Each call raises DeliveryError with what was given up."""
+
+    def send(self, source: Source, event: Event) -> None:
+        """Take *event* as ``put`` takes a user record. Raises: also ValueError, it does not fit; it was not taken."""
 
     def put(self, record: UserRecord) -> None:
         """Take *record*, and send it sooner or later. Raises: UnsendableRecord, it was not taken."""
@@ -20,7 +25,11 @@ class Sink(Protocol):
 
 
 class NullSink:
-    """Takes everything and sends nothing: a dry run."""
+    """Takes everything that would be taken, and sends nothing: a dry run."""
+
+    def send(self, source: Source, event: Event) -> None:
+        """Refuse what a stream would be spared, and forget the rest."""
+        source.user_record(event)
 
     def put(self, record: UserRecord) -> None:
         """Forget *record*."""
@@ -33,20 +42,32 @@ class Delivery:
     """A sink in front of a sink. Once something was given up, whatever comes goes to a file with it, unsent.
 
     So the file holds all that the stream lacks, and sending it completes the job. ``failure`` is the first error; *warn*
-    is told of it when it happens, since standard input may go on for days.
+    is told of it when it happens, since standard input may go on for days. ``taken`` and ``undelivered`` count events.
     """
 
     def __init__(self, sink: Sink, undelivered: Path, *, warn: Callable[[str], None]) -> None:
         self.failure: DeliveryError | None = None
         self.file = NdjsonFile(undelivered)
         self.taken = 0
+        self.undelivered = 0
         self._sink = sink
         self._warn = warn
 
     @property
     def delivered(self) -> int:
-        """How many user records were stored, once everything is flushed."""
-        return self.taken - self.file.count
+        """How many events were stored, once everything is flushed."""
+        return self.taken - self.undelivered
+
+    def send(self, source: Source, event: Event) -> None:
+        """Take *event*. Raises: ValueError, UnsendableRecord, and ConfigError if the file cannot be written."""
+        if self.failure is not None:
+            self._keep([source.user_record(event)])
+        else:
+            try:
+                self._sink.send(source, event)
+            except DeliveryError as error:
+                self._give_up(error)
+        self.taken += 1
 
     def put(self, record: UserRecord) -> None:
         """Take *record*. Raises: UnsendableRecord, and ConfigError if the file cannot be written."""
@@ -57,7 +78,7 @@ class Delivery:
                 self._sink.put(record)
             except DeliveryError as error:
                 self._give_up(error)
-        self.taken += 1
+        self.taken += record.events
 
     def flush(self) -> None:
         """Return when every record taken is stored or in the file."""
@@ -79,3 +100,4 @@ class Delivery:
     def _keep(self, records: Iterable[UserRecord]) -> None:
         for record in records:
             self.file.write(encode_undelivered(record))
+            self.undelivered += record.events

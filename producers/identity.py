@@ -3,7 +3,7 @@
 import random
 from collections.abc import Mapping
 
-from producers.batcher import GroupKey
+from producers.gather import GroupKey
 from streamgage.repeats import Mark, encode_mark
 
 _GROUPS = 100_000

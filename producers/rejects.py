@@ -69,6 +69,8 @@ def encode_undelivered(record: UserRecord) -> dict[str, Any]:
     entry: dict[str, Any] = {"partition_key": record.partition_key}
     if record.explicit_hash_key is not None:
         entry["explicit_hash_key"] = str(record.explicit_hash_key)
+    if record.events != 1:
+        entry["events"] = record.events
     entry["data"] = base64.b64encode(record.data).decode()
     return entry
 
@@ -79,7 +81,7 @@ def decode_undelivered(text: str) -> UserRecord:
     try:
         data = base64.b64decode(entry["data"], validate=True)
         hash_key = int(entry["explicit_hash_key"]) if "explicit_hash_key" in entry else None
-        partition_key = entry["partition_key"]
+        partition_key, events = entry["partition_key"], entry.get("events", 1)
     except (KeyError, TypeError, binascii.Error) as error:
         raise ValueError(
             f"not a line of an undelivered file (partition_key, data in base64): {error}"
@@ -88,7 +90,9 @@ def decode_undelivered(text: str) -> UserRecord:
         raise ValueError("partition_key is not a text")  # noqa: TRY004 - one kind of error for a bad line
     if hash_key is not None and not 0 <= hash_key < KINESIS_HASH_KEYS:
         raise ValueError(f"explicit_hash_key {hash_key} is not from 0 to 2**128 - 1")
-    return UserRecord(partition_key, data, hash_key)
+    if type(events) is not int or events < 1:
+        raise ValueError(f"events is {events!r}, not a number from 1 on")
+    return UserRecord(partition_key, data, hash_key, events)
 
 
 def read_undelivered(lines: Iterable[Line]) -> Iterator[tuple[Line, UserRecord | str]]:

@@ -15,6 +15,7 @@ from producers.importers.rows import AnyRow, BadRow, BlankLine, Row
 from producers.progress import Progress
 from producers.rejects import NdjsonFile, encode_reject, read_undelivered
 from producers.retime import Clock, Replay, Retimer, Shift
+from streamgage.avro import Event
 from streamgage.errors import ConfigError
 from streamgage.pipeline import Source
 from streamgage.records import UserRecord
@@ -135,13 +136,8 @@ class _Sending:
             self._reject(row, row.reason)
             return
         try:
-            record = _user_record(row, self._job.source, self._mapping, self._retimer)
-        except ValueError as error:
-            self._reject(row, str(error))
-            return
-        try:
-            self._delivery.put(record)
-        except UnsendableRecord as error:
+            self._delivery.send(self._job.source, _event(row, self._job.source, self._mapping, self._retimer))
+        except ValueError as error:  # UnsendableRecord is one
             self._reject(row, str(error))
 
     def _reject(self, row: Row | BadRow, reason: str) -> None:
@@ -208,7 +204,7 @@ def finish(delivery: Delivery, out: TextIO) -> int:
     if delivery.failure is None:
         return EXIT_OK
     print(
-        f"not delivered: {delivery.file.count:,}, kept in {delivery.file.path} ({delivery.failure})\n"
+        f"not delivered: {delivery.undelivered:,}, kept in {delivery.file.path} ({delivery.failure})\n"
         f"send them when the stream is back: streamgage send undelivered {delivery.file.path}",
         file=out,
     )
@@ -223,10 +219,10 @@ def _put(delivery: Delivery, record: UserRecord) -> str | None:
     return None
 
 
-def _user_record(row: Row, source: Source, mapping: EventMapping, retimer: Retimer) -> UserRecord:
+def _event(row: Row, source: Source, mapping: EventMapping, retimer: Retimer) -> Event:
     event = mapping.event(row.values)
     event[source.event_time] = retimer.stamp(event[source.event_time])
-    return source.user_record(event)
+    return event
 
 
 def _last_event_ms(job: SendJob, table: Table) -> int:
@@ -239,7 +235,7 @@ def _last_event_ms(job: SendJob, table: Table) -> int:
             continue
         try:
             event_ms: int = table.mapping.event(row.values)[job.source.event_time]
-            _user_record(row, job.source, table.mapping, keep)
+            job.source.user_record(_event(row, job.source, table.mapping, keep))
         except ValueError:
             continue
         if last_ms is None or event_ms > last_ms:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TextIO
 
+from producers.batcher import UnsendableRecord
 from producers.delivery import Delivery, NullSink, Sink
 from producers.progress import Progress
 from producers.retime import Clock, Pace
@@ -105,13 +106,14 @@ class _ToStream:
 
     def send(self, event: Event) -> None:
         try:
-            record = self._source.user_record(event)
+            self._delivery.send(self._source, event)
+        except UnsendableRecord:
+            raise
         except ValueError as error:
             raise ConfigError(
                 f"source {self._source.name!r} does not take simulated events: {error}. "
                 "Simulators send the sources `reading` and `click` that streamgage ships"
             ) from error
-        self._delivery.put(record)
 
 
 class _ToFile:

@@ -165,7 +165,7 @@ def _send(console: Console, info: StackInfo, pipeline: Pipeline, options: DemoOp
     with _progress(console) as progress, producer:
         task = progress.add_task("sending", total=total)
         for number, (source, event) in enumerate(events, start=1):
-            producer.put(pipeline.sources[source].user_record(event))
+            producer.send(pipeline.sources[source], event)
             tally.add(source, event)
             if number % 1_000 == 0:
                 progress.update(task, completed=number)

@@ -47,7 +47,7 @@ def test_what_is_put_is_in_the_stream_on_the_shards_predicted(client: Any) -> No
             producer.put(record)
     assert sorted(read_all(client), key=lambda record: record.data) == records
     assert producer.stats.entries_misrouted == 0
-    assert producer.stats.records_stored == 3000
+    assert producer.stats.events_stored == 3000
 
 
 @pytest.mark.usefixtures("client")

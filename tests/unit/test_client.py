@@ -145,7 +145,7 @@ def test_everything_put_is_stored_once_where_it_was_predicted(concurrency: int, 
             sender.put(record)
     assert by_data(kinesis.records()) == records
     stats = sender.stats
-    assert (stats.records_put, stats.records_stored, stats.entries_misrouted) == (2000, 2000, 0)
+    assert (stats.events_put, stats.events_stored, stats.entries_misrouted) == (2000, 2000, 0)
     assert stats.requests == len(kinesis.requests)
     assert stats.entries_stored == sum(map(len, kinesis.log.values()))
     assert stats.bytes_stored == sum(entry.size_bytes for log in kinesis.log.values() for entry in log)
@@ -213,7 +213,7 @@ def test_what_is_refused_for_good_is_handed_back_and_the_rest_is_delivered(concu
     undelivered = caught.value.undelivered
     assert list(undelivered) == by_data(undelivered)  # in the order they were put
     assert by_data([*undelivered, *kinesis.records()]) == records
-    assert sender.stats.records_undelivered == len(undelivered)
+    assert sender.stats.events_undelivered == len(undelivered)
     high = [entry for request in kinesis.requests for entry in request if entry.shard_id == "high"]
     assert len(high) == 4 * len(set(map(id, high)))
     kinesis.answer = lambda _: None
@@ -229,7 +229,7 @@ def test_undelivered_records_of_several_shards_come_back_in_the_order_they_were_
     sender = producer(kinesis, batching=BatcherConfig(), retries=RetryConfig(max_attempts=1))
     for record in records:
         sender.put(record)
-    with pytest.raises(DeliveryError, match="100 user records in 2 Kinesis records") as caught:
+    with pytest.raises(DeliveryError, match="100 events in 2 Kinesis records") as caught:
         sender.flush()
     assert list(caught.value.undelivered) == records
 
@@ -270,7 +270,7 @@ def test_an_answer_that_was_lost_is_asked_for_again_and_may_store_twice() -> Non
         sender.put(UserRecord(LOW, b"x"))
     assert kinesis.records() == [UserRecord(LOW, b"x")] * 2
     assert kinesis.log["low"][0] is kinesis.log["low"][1]
-    assert sender.stats.records_stored == 1
+    assert sender.stats.events_stored == 1
 
 
 def test_after_a_split_the_shards_are_listed_once_and_nothing_is_sent_twice() -> None:
@@ -287,7 +287,7 @@ def test_after_a_split_the_shards_are_listed_once_and_nothing_is_sent_twice() ->
     sender.close()
     assert by_data(kinesis.records()) == [*records, UserRecord(LOW, b"before")]
     assert kinesis.lists == 2
-    assert (sender.stats.refreshes, sender.stats.records_stored) == (1, 301)
+    assert (sender.stats.refreshes, sender.stats.events_stored) == (1, 301)
     assert 0 < sender.stats.entries_misrouted < 120
     assert all(entry.shard_id == shard_id for shard_id, log in kinesis.log.items() for entry in log[-3:])
 
@@ -355,7 +355,7 @@ def test_a_record_that_is_refused_leaves_the_others_alone() -> None:
             sender.put(UserRecord("", b"2"))
         sender.put(UserRecord(LOW, b"3"))
     assert [record.data for record in kinesis.records()] == [b"1", b"3"]
-    assert sender.stats.records_put == 2
+    assert sender.stats.events_put == 2
 
 
 def test_what_was_put_before_an_exception_in_the_block_is_sent() -> None:
@@ -487,9 +487,7 @@ def test_whatever_fails_each_record_is_stored_or_handed_back(seed: int, concurre
         undelivered += error.undelivered
     stored = {record.data for record in kinesis.records()}
     assert stored | {record.data for record in undelivered} == {record.data for record in records}
-    assert (
-        len(undelivered) == len({record.data for record in undelivered}) == sender.stats.records_undelivered
-    )
-    assert sender.stats.records_stored + sender.stats.records_undelivered == 400
+    assert len(undelivered) == len({record.data for record in undelivered}) == sender.stats.events_undelivered
+    assert sender.stats.events_stored + sender.stats.events_undelivered == 400
     if not lost_answers[0]:
-        assert len(kinesis.records()) == len(stored) == sender.stats.records_stored
+        assert len(kinesis.records()) == len(stored) == sender.stats.events_stored

@@ -21,7 +21,9 @@ from producers.cli import add_commands
 from producers.simulators.totals import read_totals
 from producers.target import Target, find_target
 from producers.world import World
+from streamgage.avro import Event
 from streamgage.errors import ConfigError, DeliveryError
+from streamgage.pipeline import Source
 from streamgage.pipeline_toml import load_pipeline
 from streamgage.records import UserRecord
 
@@ -43,6 +45,9 @@ class RecordingSink:
     interrupt_at: int | None = None
     max_bytes: int = 1_000_000
     buffer: list[UserRecord] = field(default_factory=list)
+
+    def send(self, source: Source, event: Event) -> None:
+        self.put(source.user_record(event))
 
     def put(self, record: UserRecord) -> None:
         if len(record.data) > self.max_bytes:
