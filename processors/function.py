@@ -1,16 +1,16 @@
-"""The composition root of the aggregate function: ``processors.function.handler`` is what Lambda calls."""
+"""The composition root of the aggregate function: ``processors.function.handler`` is what Lambda calls.
+
+What is imported here is imported by every cold start: docs/adr/0011, and a test holds the list of modules.
+"""
 
 import json
 import os
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
-
-from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.metrics import MetricUnit
 
 from processors import lean_dynamodb, lean_sqs, lineage
 from processors.aggregate import Aggregate, BatchReport
@@ -20,17 +20,20 @@ from processors.awsjson.credentials import CredentialSource, credential_source
 from processors.awsjson.endpoint import service_endpoint
 from processors.progress import ProgressReader, ShardLineage
 from processors.quarantine import Quarantine, SqsQuarantine
+from processors.report import Reporter
 from processors.settings import Settings
 from processors.sink import AggregateSink, ItemStore, SinkLimits
 from streamgage.fold import Folder
 from streamgage.items import lane_of_key, lane_of_shard
 from streamgage.pipeline_toml import load_pipeline
 
+ROOTS_FOLDER = "roots"  # in the bundle: infra/aws/bundle.py makes it
+
 _LANES = {"shard": lane_of_shard, "partition_key": lane_of_key}
 
 
-def build(settings: Settings) -> Aggregate:
-    """Return the function of *settings*, with real clients. One line and one flush of metrics a batch."""
+def build(settings: Settings, report: Callable[[BatchReport], None]) -> Aggregate:
+    """Return the function of *settings*, with real clients; *report* is told of each batch. No call is made yet."""
     store, quarantine, shards = _ADAPTERS[settings.client](settings)
     lane = _LANES[settings.lanes]
     sink = AggregateSink(
@@ -42,7 +45,7 @@ def build(settings: Settings) -> Aggregate:
         sink=sink,
         quarantine=quarantine,
         now_ms=lambda: time.time_ns() // 1_000_000,
-        report=Reporter(),
+        report=report,
     )
 
 
@@ -81,7 +84,15 @@ def _credentials() -> CredentialSource:
 
 @cache
 def _tls() -> ssl.SSLContext:
-    return tls_context(os.environ)  # one for all clients: loading the roots takes tens of ms
+    """Return one context for all clients, by the certificates of AWS_CA_BUNDLE, the bundle's own, or OpenSSL's.
+
+    OpenSSL reads a file of 130 roots as a whole, which takes 17 ms and more; of a folder, where each is a file named
+    by the hash of its subject, only the one that it needs.
+    """
+    folder = os.path.join(os.environ.get("LAMBDA_TASK_ROOT", ""), ROOTS_FOLDER)  # noqa: PTH118 - pathlib costs 2 ms
+    if not os.environ.get("AWS_CA_BUNDLE") and os.path.isdir(folder):  # noqa: PTH112 - the same
+        return ssl.create_default_context(capath=folder)
+    return tls_context(os.environ)
 
 
 def _boto3(settings: Settings) -> tuple[ItemStore, Quarantine, ShardLineage]:
@@ -108,59 +119,24 @@ def _boto3(settings: Settings) -> tuple[ItemStore, Quarantine, ShardLineage]:
 _ADAPTERS = {"lean": _lean, "boto3": _boto3}
 
 
-class Reporter:
-    """Say what happened to a batch: one structured log line, one flush of metrics (EMF)."""
-
-    def __init__(self) -> None:
-        self._logger = Logger(service="aggregate")
-        self._metrics = Metrics(namespace="streamgage", service="aggregate")
-        self._cpu_ns = time.process_time_ns()
-
-    def __call__(self, report: BatchReport) -> None:
-        """Report one batch."""
-        applied = report.applied
-        before_ns, self._cpu_ns = self._cpu_ns, time.process_time_ns()
-        line = {
-            "shard_id": report.shard_id,
-            "first_sequence_number": str(report.first_sequence_number),
-            "last_sequence_number": str(report.last_sequence_number),
-            "kinesis_records": report.kinesis_records,
-            "user_records": report.user_records,
-            "redelivered_records": report.redelivered_records,
-            "repeated_records": report.repeated_records,
-            "poison": dict(report.poison),
-            "items": applied.items,
-            "writes": applied.writes,
-            "progress_writes": report.progress.writes,
-            "conflicts": applied.conflicts,
-            "already_applied": applied.already_applied,
-            "behind_ms": report.behind_ms,
-            "cpu_ms": (self._cpu_ns - before_ns) // 1_000_000,
-            "failed_from": None if report.failed_from is None else str(report.failed_from),
-        }
-        if report.error:
-            self._logger.warning("batch applied in part", extra={**line, "error": report.error})
-        else:
-            self._logger.info("batch applied", extra=line)
-        for name, unit, value in (
-            ("UserRecords", MetricUnit.Count, report.user_records),
-            ("RepeatedRecords", MetricUnit.Count, report.repeated_records),
-            ("Poison", MetricUnit.Count, report.poison.total()),
-            ("Writes", MetricUnit.Count, applied.writes + report.progress.writes),
-            ("WriteConflicts", MetricUnit.Count, applied.conflicts),
-            ("PartialFailures", MetricUnit.Count, int(report.failed_from is not None)),
-            ("Behind", MetricUnit.Milliseconds, report.behind_ms),
-        ):
-            self._metrics.add_metric(name, unit, value)
-        self._metrics.flush_metrics()
-
-
 _aggregate: Aggregate | None = None
+_reporter = Reporter()
 
 
 def handler(event: Any, context: Any) -> dict[str, list[dict[str, str]]]:
-    """Handle one invocation. The function is built on the first one, so that importing this module does nothing."""
+    """Handle one invocation."""
+    _reporter.begin(context.aws_request_id)
+    return _built().handle(event, remaining_ms=context.get_remaining_time_in_millis)
+
+
+def _built() -> Aggregate:
     global _aggregate  # noqa: PLW0603 - one a sandbox is what Lambda's model is
     if _aggregate is None:
-        _aggregate = build(Settings.of(os.environ))
-    return _aggregate.handle(event, remaining_ms=context.get_remaining_time_in_millis)
+        _aggregate = build(Settings.of(os.environ), _reporter)
+    return _aggregate
+
+
+# In a sandbox the function is built while it is imported: it costs the same there, provisioned concurrency and SnapStart
+# do it ahead of time, and Lambda is seen to give init more CPU. Anywhere else importing this module does nothing.
+if "LAMBDA_TASK_ROOT" in os.environ:
+    _built()

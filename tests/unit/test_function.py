@@ -1,11 +1,13 @@
 """The function as Lambda calls it: boto3 over moto, and its own lean client over MiniStack."""
 
 import json
-import logging
+import ssl
+import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ import pytest
 import processors.function
 from conftest import REGION, ClientFactory, create_table
 from fakes import PLENTY_MS, STREAM_ARN, ask_store
+from infra.aws.bundle import ROOTS
 from processors.query import DynamoPartialStore
 from strategies import ARRIVAL_MS, REAL_SEQUENCE, ROOT, aggregated, reading
 from streamgage.errors import ConfigError
@@ -28,6 +31,7 @@ class Context:
     """A Lambda context, as far as the function asks it."""
 
     remaining_ms: int = PLENTY_MS
+    aws_request_id: str = "8f507cfc-0000-4000-8000-ac58fc914c95"
 
     def get_remaining_time_in_millis(self) -> int:
         return self.remaining_ms
@@ -92,9 +96,6 @@ def batch() -> list[StreamRecord]:
 
 
 def call(context: Context, capsys: pytest.CaptureFixture[str]) -> tuple[Any, list[dict[str, Any]]]:
-    for handler in logging.getLogger("aggregate").handlers:  # a logger outlives the test that first made it
-        assert isinstance(handler, logging.StreamHandler)
-        handler.stream = sys.stdout  # setStream would flush the one that is closed by now
     answer = processors.function.handler(encode_event(batch(), stream_arn=STREAM_ARN), context)
     return answer, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
@@ -110,24 +111,13 @@ def test_a_batch_is_applied_poison_quarantined_and_told_in_one_line_and_one_blob
     assert json.loads(message["Body"])["id"] == f"shardId-000000000000:{REAL_SEQUENCE}:2"
     assert line["first_sequence_number"] == str(REAL_SEQUENCE)
     assert (line["level"], line["user_records"], line["poison"]) == ("INFO", 5, {"unknown_format": 1})
-    assert (line["items"], line["writes"], "failed_from" in line) == (
-        3,
-        3,
-        False,
-    )  # Powertools leaves None out
+    assert (line["items"], line["writes"], "failed_from" in line) == (3, 3, False)
+    assert line["function_request_id"] == Context().aws_request_id
     (directive,) = blob["_aws"]["CloudWatchMetrics"]
     assert directive["Namespace"] == "streamgage"
-    names = {each["Name"] for each in directive["Metrics"]}
-    assert names == {
-        "UserRecords",
-        "Poison",
-        "Writes",
-        "WriteConflicts",
-        "PartialFailures",
-        "Behind",
-        "RepeatedRecords",
-    }
-    assert (blob["UserRecords"], blob["Poison"], blob["PartialFailures"]) == ([5.0], [1.0], [0.0])
+    assert {each["Name"] for each in directive["Metrics"]} == blob.keys() - {"_aws", "service"}
+    assert (blob["UserRecords"], blob["Poison"], blob["PoisonUnknownFormat"]) == (5, 1, 1)
+    assert (blob["RedeliveredRecords"], blob["PartialFailures"]) == (0, 0)
 
 
 def test_a_redelivered_batch_changes_nothing_in_a_warm_and_in_a_new_sandbox(
@@ -150,7 +140,7 @@ def test_without_time_the_first_sequence_number_is_named_and_told_as_a_warning(
     assert answer == {"batchItemFailures": [{"itemIdentifier": str(REAL_SEQUENCE)}]}
     assert (line["level"], line["error"]) == ("WARNING", "no time left in this invocation")
     assert line["failed_from"] == str(REAL_SEQUENCE)
-    assert blob["PartialFailures"] == [1.0]
+    assert blob["PartialFailures"] == 1
     assert function.rows() == []
 
 
@@ -160,3 +150,58 @@ def test_a_function_without_its_settings_says_which(
     monkeypatch.delenv("STREAMGAGE_TABLE")
     with pytest.raises(ConfigError, match="STREAMGAGE_TABLE is not set"):
         processors.function.handler({"Records": []}, Context())
+
+
+def test_importing_the_function_builds_it_in_a_sandbox_and_nowhere_else() -> None:
+    needed = {
+        "STREAMGAGE_STREAM": "telemetry",
+        "STREAMGAGE_TABLE": "aggregates",
+        "STREAMGAGE_QUARANTINE_URL": "http://127.0.0.1/q",
+        "STREAMGAGE_PIPELINE": str(ROOT / "pipeline.toml"),
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": REGION,
+    }
+    script = "import processors.function; print(processors.function._aggregate is not None)"
+    for environment, built in (
+        ({**needed, "LAMBDA_TASK_ROOT": "/var/task"}, "True"),
+        (needed, "False"),
+        ({}, "False"),
+    ):
+        child = subprocess.run(
+            [sys.executable, "-c", script],
+            env=environment,
+            cwd=ROOT,
+            capture_output=True,
+            check=True,
+            text=True,
+            timeout=60,
+        )
+        assert child.stdout.strip() == built
+
+
+@pytest.mark.parametrize(
+    ("has_folder", "has_file", "reads_a_file"),
+    [(True, False, False), (True, True, True), (False, True, True), (False, False, True)],
+)
+def test_certificates_are_verified_by_the_ones_asked_for_else_the_bundles_else_the_systems(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    has_folder: bool,
+    has_file: bool,
+    reads_a_file: bool,
+) -> None:
+    monkeypatch.setenv("LAMBDA_TASK_ROOT", str(tmp_path))
+    monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
+    if has_folder:
+        (tmp_path / processors.function.ROOTS_FOLDER).mkdir()
+    if has_file:
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(ROOTS))
+    else:
+        monkeypatch.setenv("SSL_CERT_FILE", str(ROOTS))  # in place of this machine's
+    processors.function._tls.cache_clear()
+    context = processors.function._tls()
+    processors.function._tls.cache_clear()
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert bool(context.get_ca_certs()) == reads_a_file

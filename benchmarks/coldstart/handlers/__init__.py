@@ -1,0 +1,1 @@
+"""Handlers that cold starts are compared with. Each file is copied into a bundle of its own."""
