@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check soak fuzz differential interop simulate planted lock clean
+.PHONY: help demo test check soak fuzz differential interop simulate planted lock clean bench
 .DEFAULT_GOAL := help
 
 help: ## Show the targets.
@@ -34,7 +34,7 @@ check: $(READY) ## Formatting, lint, types and import contracts, without the tes
 
 FUZZ_S ?= 60
 FUZZ_VENV := .streamgage/fuzzvenv
-FUZZ_TARGETS := kpl avro schema fold json toml import
+FUZZ_TARGETS := kpl avro rows blocks schema fold json toml import
 
 $(FUZZ_VENV)/.ready:
 	$(PYTHON) -m venv $(FUZZ_VENV)
@@ -52,6 +52,16 @@ differential: $(READY) ## Ask kinesalite and kinesis-local the same as our Kines
 interop: $(READY) ## Run AWS's own producer, SDK and deaggregator against our Kinesis (needs Java 17, Maven).
 	$(BIN)/python -m pytest tests/interop
 
+PEERS_VENV := .streamgage/peersvenv
+$(PEERS_VENV)/.ready: requirements/peers.lock
+	$(PYTHON) -m venv $(PEERS_VENV)
+	$(PEERS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/peers.lock
+	@touch $@
+
+bench: $(READY) $(PEERS_VENV)/.ready ## Measure everything beside its peers, and make docs/benchmarks.md (20 minutes).
+	$(BIN)/streamgage bench all
+	$(BIN)/streamgage bench report
+
 SEEDS ?= 20000
 simulate: $(READY) ## Attack the pipeline in a deterministic simulation, SEEDS schedules.
 	$(BIN)/python -m infra.simulation --seeds $(SEEDS)
@@ -62,6 +72,7 @@ planted: $(READY) ## Plant each known bug, and count the seeds until the simulat
 lock: $(READY) ## Resolve requirements/dev.lock again from pyproject.toml.
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --all-extras --upgrade --quiet pyproject.toml -o requirements/dev.lock
+	printf 'bytewax\nquixstreams\nasync-kinesis\n' | $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet - -o requirements/peers.lock
 
 clean: ## Remove the virtual environment and local state.
 	rm -rf $(VENV) .streamgage build dist *.egg-info

@@ -1,1 +1,1 @@
-"""Benchmarks: one file a question."""
+"""The benchmark suite: one module a question, each with ``QUESTION`` and ``run``. See docs/benchmarks.md."""

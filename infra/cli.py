@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib.metadata import entry_points
 
 from streamgage.errors import ConfigError, StreamgageError
 
@@ -23,6 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     import infra.check_command
     import infra.local.commands
+    import infra.plan_command
     import infra.query_command
     import producers.cli
 
@@ -37,6 +39,9 @@ def build_parser() -> argparse.ArgumentParser:
     producers.cli.add_commands(commands)
     infra.query_command.add_commands(commands)
     infra.check_command.add_commands(commands)
+    infra.plan_command.add_commands(commands)
+    for command in entry_points(group="streamgage.commands"):  # of rooms that this one must not import
+        command.load()(commands)
     return parser
 
 

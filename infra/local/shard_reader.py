@@ -102,7 +102,11 @@ class ShardLister(threading.Thread):
 
 
 class ShardReader(threading.Thread):
-    """Reads one shard in order, one GetRecords for each ``allow``; the records go to *events* as ``Read``."""
+    """Reads one shard in order, one GetRecords for each ``allow``; the records go to *events* as ``Read``.
+
+    Where nothing more was left to read, the next request waits *idle_ms*: a request costs the same for one record and for
+    thousands, and a shard allows five a second.
+    """
 
     def __init__(
         self,
@@ -135,7 +139,7 @@ class ShardReader(threading.Thread):
         self._permits.release()
 
     def run(self) -> None:
-        """Read whenever allowed, and slowly while there is nothing. A mistake is posted to *events*."""
+        """Read whenever allowed, and slowly while caught up. A mistake is posted to *events*."""
         try:
             self._run()
         except BaseException as error:
@@ -151,11 +155,14 @@ class ShardReader(threading.Thread):
                 if self._stopped.is_set():
                     return
                 read = attempt(self._read)
-            if not read.records and not read.ended:
+            caught_up = not read.behind_ms and not read.ended
+            if caught_up and not read.records:
                 self._stopped.wait(self._idle_s)
             self._events.put(read)
             if read.ended:
                 return
+            if caught_up and read.records:
+                self._stopped.wait(self._idle_s)
 
     def _read(self) -> Read:
         started_ms = round(time.time() * 1000)

@@ -32,7 +32,7 @@ def encode(content_type: str, answer: dict[str, Any] | None) -> bytes:
         return b""
     if content_type == CBOR:
         return cbor.dumps(answer)
-    return json.dumps(answer, default=_plain, separators=(",", ":")).encode()
+    return _encode_json(answer)
 
 
 def encode_error(content_type: str, error: KinesisError) -> bytes:
@@ -40,9 +40,24 @@ def encode_error(content_type: str, error: KinesisError) -> bytes:
     return encode(content_type, {"__type": error.code, "message": error.message})
 
 
-def _plain(value: object) -> object:
-    if isinstance(value, bytes):
-        return binascii.b2a_base64(value, newline=False).decode("ascii")
-    if isinstance(value, Instant):
-        return value.ms / 1000
-    raise TypeError(f"{type(value).__name__} has no JSON form here")
+def _encode_json(answer: dict[str, Any]) -> bytes:
+    """Return *answer* as JSON. Blobs, which are always a ``Data``, are put in as bytes.
+
+    As text, json would look through each for what to escape, four times as long as the rest takes. No other place looks
+    like the null in their stead: no answer has another null, and within a JSON string each quote has a backslash.
+    """
+    blobs: list[bytes] = []
+
+    def plain(value: object) -> object:
+        if isinstance(value, bytes):
+            blobs.append(value)
+            return None
+        if isinstance(value, Instant):
+            return value.ms / 1000
+        raise TypeError(f"{type(value).__name__} has no JSON form here")
+
+    first, *pieces = json.dumps(answer, default=plain, separators=(",", ":")).encode().split(b'"Data":null')
+    parts = [first]
+    for blob, piece in zip(blobs, pieces, strict=True):
+        parts += (b'"Data":"', binascii.b2a_base64(blob, newline=False), b'"', piece)
+    return b"".join(parts)

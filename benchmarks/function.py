@@ -1,0 +1,299 @@
+"""A whole batch through the aggregate function's handler, without a network; and what one write costs each client."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from benchmarks.events import (
+    STREAM_ARN,
+    Workload,
+    kinesis_records,
+    readings,
+    reference_pipeline,
+    variant_pipeline,
+)
+from benchmarks.harness import (
+    Headline,
+    Progress,
+    Result,
+    Series,
+    Table,
+    WrongAnswerError,
+    per_event_us,
+    take_turns,
+    timed,
+    timed_after,
+)
+from benchmarks.stub_server import stub_server
+from processors.aggregate import Aggregate, BatchReport
+from processors.awsjson.client import AwsJsonClient
+from processors.awsjson.credentials import credential_source
+from processors.dynamodb import DynamoItemStore
+from processors.lean_dynamodb import TARGET, LeanDynamoItemStore
+from processors.lean_statements import LeanStatementStore
+from processors.progress import SHARDS_PK, ProgressReader
+from processors.sink import AggregateSink, ItemStore, SinkLimits
+from processors.writes import Write, Written
+from streamgage.fold import Folder, Poison
+from streamgage.items import ItemKey, StoredItem, lane_of_shard
+from streamgage.kinesis_event import encode_event
+from streamgage.pipeline import Pipeline
+
+QUESTION = "What does a batch cost in the handler, and a write in each client?"
+HANDLER = "streamgage"
+LEAN = "lean client"
+STATEMENTS = "lean client, 25 statements a request"
+BOTO3 = "boto3"
+_LAYOUT = "value@9:n,sum,max"
+_ENVIRONMENT = {
+    "AWS_REGION": "eu-central-1",
+    "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+    "AWS_SECRET_ACCESS_KEY": "benchmark",
+    "AWS_SESSION_TOKEN": "x" * 400,  # as long as Lambda's
+}
+
+
+def run(*, quick: bool, seed: int, progress: Progress) -> Result:
+    """Measure the handler by batch size, keys and rollups; then the clients."""
+    whole = 1_500 if quick else 60_000
+    rounds = 1 if quick else 5
+    reference = reference_pipeline()
+    sizes = (300, 1_500) if quick else (1_000, 10_000, 60_000)
+    by_size = {
+        size: _Batch.of(reference, events=size, devices=max(whole // 60, 5), seed=seed) for size in sizes
+    }
+    devices = (5, 50) if quick else (10, 100, 1_000, 10_000)
+    by_keys = {each * 3: _Batch.of(reference, events=whole, devices=each, seed=seed) for each in devices}
+    by_rollups = {
+        count: _Batch.of(
+            variant_pipeline(windows=["1m", "1h"], measures=["count", "sum", "max"], rollups=count),
+            events=whole,
+            devices=max(whole // 60, 5),
+            seed=seed,
+        )
+        for count in (1, 2, 4)
+    }
+    tables = (
+        _table("by events in a batch", by_size, rounds=rounds, progress=progress),
+        _table("by keys in a batch", by_keys, rounds=rounds, progress=progress),
+        _table("by rollups", by_rollups, rounds=rounds, progress=progress),
+        _clients(20 if quick else 300, rounds=rounds, progress=progress),
+    )
+    lean, boto3 = tables[-1].median_of(LEAN), tables[-1].median_of(BOTO3)
+    return Result(
+        name="function",
+        question=QUESTION,
+        method=(
+            "Handler, readings in rows: from the JSON-decoded Lambda event to its answer (decode, fold, merge, encode the state, progress), with "
+            "a store that counts writes; every item is new. Clients: conditional PutItem of one item each, one after the "
+            "other, against a server on loopback that accepts everything; CPU of the client's process, without TLS."
+        ),
+        tables=tables,
+        configuration={"events": whole, "definition": "count, sum, max of one field, windows 1m and 1h"},
+        facts={
+            "writes by keys": {str(keys): batch.expected_items for keys, batch in by_keys.items()},
+        },
+        headlines=(
+            Headline(
+                what="CPU of a conditional write, against boto3",
+                ours=f"{lean:.0f} µs",
+                peer=f"{boto3:.0f} µs",
+                ratio=boto3 / lean,
+                target="≤ 150 µs",
+            ),
+        )
+        if lean and boto3
+        else (),
+        limits=(
+            "A warm sandbox merges into items that it wrote before: one merge an item more than here.",
+            "TLS costs some µs a request more, the same in both clients.",
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """One Lambda event, and what must come of it."""
+
+    pipeline: Pipeline
+    event: dict[str, Any]
+    events: int
+    expected_items: int
+
+    @classmethod
+    def of(cls, pipeline: Pipeline, *, events: int, devices: int, seed: int) -> "_Batch":
+        made = readings(events=events, devices=devices, seed=seed)
+        end_ms = max(each["ts"] for each in made)
+        user_records = map(pipeline.sources["reading"].user_record, made)
+        records = kinesis_records(user_records, end_ms=end_ms, seed=seed)
+        items = len(Workload(pipeline, made, records).totals()) * len(pipeline.rollups)
+        return cls(pipeline, encode_event(records, stream_arn=STREAM_ARN), events, items)
+
+
+@dataclass(slots=True)
+class CountingStore:
+    """An ItemStore without a network: it keeps what is written, and how often."""
+
+    items: dict[ItemKey, StoredItem] = field(default_factory=dict)
+    writes: int = 0
+
+    def get(self, keys: Sequence[ItemKey]) -> Mapping[ItemKey, StoredItem]:
+        """Return those of *keys* that exist."""
+        return {key: self.items[key] for key in keys if key in self.items}
+
+    def put(self, key: ItemKey, item: StoredItem, *, expected_fence: int | None) -> None:  # noqa: ARG002 - nobody else writes
+        """Write *item*."""
+        self.items[key] = item
+        self.writes += 1
+
+
+class _NoLineage:
+    def parents_of(self, shard_id: str) -> Sequence[str]:  # noqa: ARG002 - the port's
+        return ()
+
+
+class _NoQuarantine:
+    def send(self, poison: Sequence[Poison]) -> None:
+        if poison:
+            raise WrongAnswerError(
+                f"{len(poison)} poison records in a workload without any: {poison[0].reason}"
+            )
+
+
+_Function = tuple[Aggregate, CountingStore, list[BatchReport]]
+
+
+def _function(pipeline: Pipeline) -> _Function:
+    store, reports = CountingStore(), list[BatchReport]()
+    sink = AggregateSink(store, now_s=lambda: 1_767_225_600, limits=SinkLimits(concurrency=1))
+    function = Aggregate(
+        folder=Folder(pipeline),
+        progress=ProgressReader(sink, _NoLineage(), lane_of_shard),
+        sink=sink,
+        quarantine=_NoQuarantine(),
+        now_ms=lambda: 1_767_225_600_000,
+        report=reports.append,
+    )
+    return function, store, reports
+
+
+def _table(title: str, batches: Mapping[int, _Batch], *, rounds: int, progress: Progress) -> Table:
+    contestants = {
+        str(at): timed_after(partial(_function, batch.pipeline), partial(_handle, batch))
+        for at, batch in batches.items()
+    }
+    seconds = take_turns(
+        contestants,
+        rounds=rounds,
+        check=lambda label, answer: _check_batch(batches[int(label)], answer),
+        progress=lambda what: progress(f"{title}, {what}"),
+    )
+    series = tuple(
+        Series(HANDLER, "ours", per_event_us(seconds[str(at)], batch.events), at=at)
+        for at, batch in batches.items()
+    )
+    return Table(
+        title=f"A batch through the handler, {title}",
+        unit="µs of CPU an event",
+        series=series,
+        x=title.removeprefix("by "),
+        log_x=max(batches) > 10 * min(batches),
+    )
+
+
+def _handle(batch: _Batch, made: _Function) -> tuple[Any, CountingStore, BatchReport]:
+    function, store, reports = made
+    return function.handle(batch.event, remaining_ms=lambda: 60_000), store, reports[-1]
+
+
+def _check_batch(batch: _Batch, answer: tuple[Any, CountingStore, BatchReport]) -> None:
+    response, store, report = answer
+    items = sum(key.pk != SHARDS_PK for key in store.items)
+    if (
+        response != {"batchItemFailures": []}
+        or items != batch.expected_items
+        or report.user_records != batch.events
+    ):
+        raise WrongAnswerError(
+            f"the handler answered {response} for {report.user_records} of {batch.events} events, with {items} of "
+            f"{batch.expected_items} items"
+        )
+
+
+def _clients(writes: int, *, rounds: int, progress: Progress) -> Table:
+    """Return what a conditional write costs each client, against a server that accepts everything."""
+    with stub_server() as url:
+        environment = {**_ENVIRONMENT, "AWS_ENDPOINT_URL": url}
+        client = AwsJsonClient.of_environment(
+            "dynamodb", TARGET, environment=environment, credentials=credential_source(environment), tls=None
+        )
+        stores: dict[str, ItemStore] = {
+            LEAN: LeanDynamoItemStore(client, "aggregates"),
+            BOTO3: DynamoItemStore(_boto3_client(url), "aggregates"),
+        }
+        ways = {label: _writer(store, writes) for label, store in stores.items()}
+        ways[STATEMENTS] = _statement_writer(LeanStatementStore(client, "aggregates"), writes)
+        seconds = take_turns(
+            {label: timed(ways[label]) for label in (LEAN, STATEMENTS, BOTO3)},
+            rounds=rounds,
+            check=lambda label, answer: _check_writes(label, answer, writes),
+            progress=lambda what: progress(f"writes, {what}"),
+        )
+        client.close()
+    series = tuple(
+        Series(label, "peer" if label == BOTO3 else "ours", per_event_us(each, writes))
+        for label, each in seconds.items()
+    )
+    return Table(
+        title="One conditional write", unit="µs of CPU a write", series=series, baseline=LEAN, log_x=True
+    )
+
+
+def _boto3_client(url: str) -> Any:
+    import boto3  # noqa: PLC0415 - most of a second, and only this part needs it
+    from botocore.config import Config  # noqa: PLC0415 - the same
+
+    return boto3.client(
+        "dynamodb",
+        endpoint_url=url,
+        region_name=_ENVIRONMENT["AWS_REGION"],
+        aws_access_key_id=_ENVIRONMENT["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=_ENVIRONMENT["AWS_SECRET_ACCESS_KEY"],
+        aws_session_token=_ENVIRONMENT["AWS_SESSION_TOKEN"],
+        config=Config(connect_timeout=1, read_timeout=3, retries={"mode": "standard", "max_attempts": 3}),
+    )
+
+
+def _writer(store: ItemStore, writes: int) -> Callable[[], int]:
+    """Return the work of *writes* writes of items that do not exist yet, as large as the reference definition's."""
+    items = _items(writes)
+
+    def write() -> int:
+        for key, item in items:
+            store.put(key, item, expected_fence=None)
+        return len(items)
+
+    return write
+
+
+def _statement_writer(store: LeanStatementStore, writes: int) -> Callable[[], int]:
+    """Return the same work, 25 writes a request."""
+    items = _items(writes)
+
+    def write() -> int:
+        outcomes = store.put_many([Write(key, item, None) for key, item in items])
+        return sum(isinstance(each, Written) for each in outcomes)
+
+    return write
+
+
+def _items(count: int) -> list[tuple[ItemKey, StoredItem]]:
+    item = StoredItem(10**55 + 7, _LAYOUT, [60, 60, 1_234_567_890_123, 21_000_000_000], 1_775_001_600)
+    pk, sk = "device_metrics.1|1m|device-{:05d}|temperature", "001767225600000|shardId-000000000000"
+    return [(ItemKey(pk.format(number), sk), item) for number in range(count)]
+
+
+def _check_writes(label: str, written: int, writes: int) -> None:
+    if written != writes:
+        raise WrongAnswerError(f"{label} wrote {written} of {writes} items")

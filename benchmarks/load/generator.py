@@ -1,0 +1,219 @@
+"""A sender as a process of its own: ``python -m benchmarks.load.generator FOLDER``.
+
+FOLDER holds ``job.json``. The process makes its values, says ``ready``, reads when to begin, and sends each event when it
+is due, through the producer that applications use. It says ``sent``, then tallies what it sent, and leaves
+``totals.json``, ``sent.json`` and ``done.json``. It ends by itself: after its last event, or, under a load beyond what the
+stack takes, when it is ``give_up_s`` behind its schedule; what it sent until then still counts.
+"""
+
+import gc
+import json
+import random
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import boto3
+
+from benchmarks.load.routes import Routes
+from benchmarks.load.schedule import Events, SenderLoad
+from benchmarks.load.sent_log import SentEntry, write_log
+from infra.local.stack import LOCAL_CREDENTIALS
+from infra.local.template import REGION
+from producers.batcher import PutEntry
+from producers.client import Producer, ProducerConfig
+from producers.identity import Identity
+from producers.kinesis import BotoKinesis, SystemClock, client_config
+from producers.ports import KinesisPort, PutResult, PutStored
+from producers.simulators.totals import Tally, write_totals
+from streamgage.avro import Event
+from streamgage.pipeline import Source
+from streamgage.pipeline_toml import load_pipeline
+from streamgage.shards import Shard
+
+SOURCE = "reading"
+_TICK_S = 0.004  # how long it sleeps when nothing is due
+_CHUNK_EVENTS = 500  # how many are put, of a backlog, before the clock is read again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What a sender is told."""
+
+    load: SenderLoad
+    pipeline: str
+    endpoint: str
+    stream: str
+    give_up_s: float
+
+    def write(self, folder: Path) -> None:
+        """Leave it where the process looks."""
+        folder.mkdir(parents=True)
+        (folder / "job.json").write_text(json.dumps(asdict(self)), encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> "Job":
+        """Return what ``write`` left."""
+        raw = json.loads((folder / "job.json").read_text(encoding="utf-8"))
+        return cls(**{**raw, "load": SenderLoad(**raw["load"])})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What a sender did. ``late_ms`` is the longest that an event waited, after it was due, before it was put."""
+
+    start_ms: int
+    events: int
+    ended_ms: int
+    late_ms: float
+    cpu_s: float
+    gave_up: bool
+
+
+class LoggedKinesis:
+    """A KinesisPort that keeps note of what was stored. Several threads may put. *routes* say whose events a block holds."""
+
+    def __init__(self, port: KinesisPort, routes: Routes) -> None:
+        self._port, self._routes = port, routes
+        self.entries: list[SentEntry] = []
+
+    def list_shards(self) -> Sequence[Shard]:
+        """Return every shard that the stream lists."""
+        return self._port.list_shards()
+
+    def put_records(self, entries: Sequence[PutEntry]) -> Sequence[PutResult]:
+        """Put *entries* in one request, and note those that were stored."""
+        results = self._port.put_records(entries)
+        stored_ms = time.time_ns() / 1e6
+        for entry, result in zip(entries, results, strict=True):
+            if isinstance(result, PutStored):
+                numbers = self._routes.numbers(result.shard_id, entry)
+                place = (result.shard_id, result.sequence_number)
+                self.entries.append(SentEntry(*place, stored_ms, len(entry.data), numbers))
+        return results
+
+
+class Outlet(Protocol):
+    """What a sender sends through: a producer."""
+
+    def send(self, source: Source, event: Event) -> None:
+        """Take an event; wait while too much is buffered."""
+
+    def poll(self) -> None:
+        """Send what has lingered long enough."""
+
+    def flush(self) -> None:
+        """Return when everything is stored."""
+
+
+class Timer(Protocol):
+    """The wall clock, to fractions of a ms: event times are of it."""
+
+    def now_ms(self) -> float:
+        """Return ms since the epoch."""
+
+    def sleep_s(self, duration_s: float) -> None:
+        """Return after *duration_s*."""
+
+
+class WallTimer:
+    """This machine's."""
+
+    def now_ms(self) -> float:
+        """Return ms since the epoch."""
+        return time.time_ns() / 1e6
+
+    def sleep_s(self, duration_s: float) -> None:
+        """Return after *duration_s*."""
+        time.sleep(duration_s)
+
+
+def send(
+    job: Job,
+    events: Callable[[int, int], Iterable[Event]],
+    outlet: Outlet,
+    *,
+    source: Source,
+    start_ms: int,
+    timer: Timer,
+) -> Done:
+    """Send each event when it is due, never before, and return when all are stored.
+
+    An outlet that makes it wait delays what follows; what was due meanwhile goes out at once, late.
+    """
+    load, sent, late_ms, gave_up = job.load, 0, 0.0, False
+    began_cpu_s = time.process_time()
+    put = outlet.send
+    while sent < load.events and not gave_up:
+        elapsed_ms = timer.now_ms() - start_ms
+        due = min(load.events, int(elapsed_ms * load.rate_per_s / 1000) + 1) if elapsed_ms >= 0 else 0
+        if due <= sent:
+            outlet.poll()
+            timer.sleep_s(_TICK_S)
+            continue
+        late_ms = max(late_ms, elapsed_ms - sent * 1000 / load.rate_per_s)
+        stop = min(due, sent + _CHUNK_EVENTS)
+        for event in events(sent, stop):
+            put(source, event)
+        sent, gave_up = stop, late_ms > job.give_up_s * 1000
+    outlet.flush()
+    return Done(
+        start_ms=start_ms,
+        events=sent,
+        ended_ms=int(timer.now_ms()),
+        late_ms=late_ms,
+        cpu_s=time.process_time() - began_cpu_s,
+        gave_up=gave_up,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Send the load of a folder; return the exit status."""
+    (name,) = sys.argv[1:] if arguments is None else arguments
+    folder = Path(name)
+    job = Job.read(folder)
+    pipeline = load_pipeline(Path(job.pipeline))
+    events = Events(job.load)
+    kinesis = BotoKinesis(_client(job.endpoint), job.stream)
+    port = LoggedKinesis(kinesis, Routes(events.keys, kinesis.list_shards()))
+    dice = random.SystemRandom()
+    gc.collect()
+    gc.freeze()  # the pool of values is no garbage: looking through it would be the sender's pauses
+    print("ready", flush=True)
+    start_ms = int(sys.stdin.readline())
+    with Producer(port, clock=SystemClock(), rng=dice, tags_for=Identity(dice).tags_for) as producer:
+        done = send(
+            job,
+            lambda first, stop: events.between(first, stop, start_ms=start_ms),
+            producer,
+            source=pipeline.sources[SOURCE],
+            start_ms=start_ms,
+            timer=WallTimer(),
+        )
+    print("sent", flush=True)
+    tally = Tally(pipeline)
+    for event in events.between(0, done.events, start_ms=start_ms):
+        tally.add(SOURCE, event)
+    write_totals(tally.totals, folder / "totals.json")
+    write_log(folder / "sent.json", port.entries)
+    (folder / "done.json").write_text(json.dumps(asdict(done)), encoding="utf-8")
+    return 0
+
+
+def _client(endpoint: str) -> Any:
+    access_key, secret_key = LOCAL_CREDENTIALS
+    return boto3.client(
+        "kinesis",
+        endpoint_url=endpoint,
+        region_name=REGION,
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
+        config=client_config(ProducerConfig().concurrency),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What a pipeline costs on AWS: prices, a model of the bill, a planner."""

@@ -1,0 +1,37 @@
+"""Nothing of a running stack listens where another machine could reach it."""
+
+import socket
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from machine import running
+
+pytestmark = pytest.mark.local
+
+
+def listeners(pid: int) -> Iterator[tuple[str, int]]:
+    """Yield address and port of each TCP socket on which *pid* listens. Source: proc_pid_net(5)."""
+    inodes = {str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir()}
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+            _, local, _, state, *_, inode = line.split()[:10]
+            if state == "0A" and f"socket:[{inode}]" in inodes:
+                address, _, port = local.partition(":")
+                yield address_of(address), int(port, 16)
+
+
+def address_of(text: str) -> str:
+    words = struct.pack(f"={len(text) // 8}I", *(int(text[n : n + 8], 16) for n in range(0, len(text), 8)))
+    return socket.inet_ntop(socket.AF_INET if len(words) == 4 else socket.AF_INET6, words)
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="there is no /proc/net")
+def test_every_process_of_the_stack_listens_on_loopback_only(tmp_path: Path) -> None:
+    with running(tmp_path) as machine:
+        found = {pid: list(listeners(pid)) for pid in machine.pids()}
+        ports = {port for each in found.values() for _, port in each}
+        assert {int(url.rpartition(":")[2]) for url in machine.home.info().endpoints.values()} <= ports
+        assert {address for each in found.values() for address, _ in each} == {"127.0.0.1"}

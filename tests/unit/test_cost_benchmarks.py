@@ -1,0 +1,40 @@
+"""The cost benchmarks in small: they run, agree with each other, and meet the target where it is promised."""
+
+import pytest
+
+from benchmarks import cost, write_units
+from benchmarks.harness import Series, Table, WrongAnswerError
+
+
+def test_write_units_are_a_twentieth_of_one_a_record() -> None:
+    result = write_units.run(quick=True, seed=3, progress=lambda _: None)
+    (one, three) = result.headlines
+    assert one.ratio >= write_units.TARGET_RATIO
+    assert three.ratio == pytest.approx(one.ratio / 2, rel=0.05)  # 4 items a batch of 60 s in place of 2
+    levers = {each.label: each.median for each in result.tables[2].series}
+    assert levers["batches go to any of the sandboxes"] > 1.2 * levers["the same 30 s, one sandbox"]
+    assert result.facts["pivot"]["units_ratio"] == pytest.approx(1 / 3, rel=0.01)
+    item = result.facts["item"]
+    assert item["all"] == sum(item[name] for name in ("pk", "sk", "fence", "layout", "state", "expires"))
+    assert item["largest"] < 1024
+
+
+def test_a_sweep_that_grows_is_refused() -> None:
+    grows = Table(
+        "t", "u", tuple(Series("rows", "ours", (value,), at) for at, value in ((1, 10.0), (2, 11.0)))
+    )
+    with pytest.raises(WrongAnswerError, match="rows grows"):
+        write_units._check_monotone([grows])
+
+
+def test_a_million_events_cost_a_fraction_and_the_lines_add_up() -> None:
+    result = cost.run(quick=True, seed=3, progress=lambda _: None)
+    assert result.headlines[0].ratio > 10
+    for table, mode in zip(result.tables, cost.MODES, strict=True):
+        for series in table.series:
+            assert sum(result.facts[series.label][mode].values()) == pytest.approx(series.median)
+    peer = result.facts[result.tables[0].series[0].label]["provisioned"]
+    assert peer["DynamoDB: writes"] == pytest.approx(0.625)
+    assert peer["Kinesis: PUT payload units"] == pytest.approx(0.014)
+    # 5 ms of waiting an event at 512 MB: its loop has one write under way.
+    assert peer["Lambda: duration"] == pytest.approx(1e6 * 0.00503 * 0.5 * 0.0000133334, rel=0.02)
