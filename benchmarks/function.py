@@ -31,7 +31,7 @@ from processors.awsjson.client import AwsJsonClient
 from processors.awsjson.credentials import credential_source
 from processors.dynamodb import DynamoItemStore
 from processors.lean_dynamodb import TARGET, LeanDynamoItemStore
-from processors.lean_statements import LeanStatementStore
+from processors.one_by_one import OneByOne
 from processors.progress import SHARDS_PK, ProgressReader
 from processors.sink import AggregateSink, ItemStore, SinkLimits
 from processors.writes import Write, Written
@@ -166,7 +166,7 @@ _Function = tuple[Aggregate, CountingStore, list[BatchReport]]
 
 def _function(pipeline: Pipeline) -> _Function:
     store, reports = CountingStore(), list[BatchReport]()
-    sink = AggregateSink(store, now_s=lambda: 1_767_225_600, limits=SinkLimits(concurrency=1))
+    sink = AggregateSink(OneByOne(store), now_s=lambda: 1_767_225_600, limits=SinkLimits(concurrency=1))
     function = Aggregate(
         folder=Folder(pipeline),
         progress=ProgressReader(sink, _NoLineage(), lane_of_shard),
@@ -233,7 +233,7 @@ def _clients(writes: int, *, rounds: int, progress: Progress) -> Table:
             BOTO3: DynamoItemStore(_boto3_client(url), "aggregates"),
         }
         ways = {label: _writer(store, writes) for label, store in stores.items()}
-        ways[STATEMENTS] = _statement_writer(LeanStatementStore(client, "aggregates"), writes)
+        ways[STATEMENTS] = _statement_writer(LeanDynamoItemStore(client, "aggregates"), writes)
         seconds = take_turns(
             {label: timed(ways[label]) for label in (LEAN, STATEMENTS, BOTO3)},
             rounds=rounds,
@@ -277,7 +277,7 @@ def _writer(store: ItemStore, writes: int) -> Callable[[], int]:
     return write
 
 
-def _statement_writer(store: LeanStatementStore, writes: int) -> Callable[[], int]:
+def _statement_writer(store: LeanDynamoItemStore, writes: int) -> Callable[[], int]:
     """Return the same work, 25 writes a request."""
     items = _items(writes)
 

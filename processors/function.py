@@ -22,7 +22,7 @@ from processors.progress import ProgressReader, ShardLineage
 from processors.quarantine import Quarantine, SqsQuarantine
 from processors.report import Reporter
 from processors.settings import Settings
-from processors.sink import AggregateSink, ItemStore, SinkLimits
+from processors.sink import AggregateSink, ManyItemStore, SinkLimits
 from streamgage.fold import Folder
 from streamgage.items import lane_of_key, lane_of_shard
 from streamgage.pipeline_toml import load_pipeline
@@ -49,7 +49,7 @@ def build(settings: Settings, report: Callable[[BatchReport], None]) -> Aggregat
     )
 
 
-def _lean(settings: Settings) -> tuple[ItemStore, Quarantine, ShardLineage]:
+def _lean(settings: Settings) -> tuple[ManyItemStore, Quarantine, ShardLineage]:
     return (
         lean_dynamodb.LeanDynamoItemStore(_client("dynamodb", lean_dynamodb.TARGET), settings.table),
         lean_sqs.LeanSqsQuarantine(_client("sqs", lean_sqs.TARGET), settings.quarantine_url),
@@ -95,12 +95,13 @@ def _tls() -> ssl.SSLContext:
     return tls_context(os.environ)
 
 
-def _boto3(settings: Settings) -> tuple[ItemStore, Quarantine, ShardLineage]:
+def _boto3(settings: Settings) -> tuple[ManyItemStore, Quarantine, ShardLineage]:
     # Imported here only: boto3 is most of a cold start.
     import boto3  # noqa: PLC0415 - see above
     from botocore.config import Config  # noqa: PLC0415 - see above
 
     from processors.dynamodb import DynamoItemStore  # noqa: PLC0415 - see above
+    from processors.one_by_one import OneByOne  # noqa: PLC0415 - see above
 
     config = Config(
         connect_timeout=1,
@@ -110,7 +111,7 @@ def _boto3(settings: Settings) -> tuple[ItemStore, Quarantine, ShardLineage]:
     )
     kinesis = boto3.client("kinesis", config=config)
     return (
-        DynamoItemStore(boto3.client("dynamodb", config=config), settings.table),
+        OneByOne(DynamoItemStore(boto3.client("dynamodb", config=config), settings.table)),
         SqsQuarantine(boto3.client("sqs", config=config), settings.quarantine_url),
         lineage.KinesisLineage(lambda request: kinesis.list_shards(**request), settings.stream),
     )

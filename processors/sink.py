@@ -9,11 +9,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
+from processors.writes import Moved, Outcome, Unsure, Write
 from streamgage.contributions import Part
 from streamgage.errors import ConfigError, RetryableError, StreamgageError
-from streamgage.items import ItemKey, StoredItem
+from streamgage.items import ItemKey, StoredItem, lane_of
 from streamgage.limits import DYNAMODB_BATCH_GET_KEYS
 from streamgage.measures import State
 
@@ -74,6 +75,29 @@ class ItemStore(Protocol):
         """
 
 
+class ManyItemStore(Protocol):
+    """Where items are kept, and written ``batch`` at a time. Called from several threads at once."""
+
+    @property
+    def batch(self) -> int:
+        """How many writes it takes at once at best."""
+
+    def get(self, keys: Sequence[ItemKey]) -> Mapping[ItemKey, StoredItem]:
+        """As an ItemStore's."""
+
+    def put_many(self, writes: Sequence[Write]) -> Sequence[Outcome]:
+        """Write each of *writes* (each item once) on its own condition; return what became of each, in their order."""
+
+
+class _Pending(NamedTuple):
+    """What is to be added to one item, on top of what is known to stand there."""
+
+    key: ItemKey
+    contribution: Contribution
+    known: StoredItem | None
+    part: Part
+
+
 @dataclass(frozen=True, slots=True)
 class SinkLimits:
     """How much the sink does at once, and when it gives up.
@@ -108,7 +132,7 @@ class AggregateSink:
     """
 
     def __init__(
-        self, store: ItemStore, *, now_s: Callable[[], int], limits: SinkLimits | None = None
+        self, store: ManyItemStore, *, now_s: Callable[[], int], limits: SinkLimits | None = None
     ) -> None:
         self._store = store
         self._now_s = now_s
@@ -129,17 +153,16 @@ class AggregateSink:
             ConfigError: an item was written by another layout of the same rollup; a person has to decide.
         """
         applied = Applied(items=len(items))
-        chunks = _chunks([key for key in items if key not in self._known])
+        chunks = _chunks([key for key in items if key not in self._known], DYNAMODB_BATCH_GET_KEYS)
         applied.reads = len(chunks)
         self._each(lambda chunk: self._read(chunk, remaining_ms), chunks)
-        for outcome in self._each(lambda each: self._apply_item(*each, remaining_ms), items.items()):
+        chunked = _chunks(list(items.items()), self._store.batch)
+        for outcome in self._each(lambda chunk: self._apply_chunk(chunk, remaining_ms), chunked):
             applied.writes += outcome.writes
             applied.conflicts += outcome.conflicts
             applied.already_applied += outcome.already_applied
             if outcome.failed_from is not None:
-                applied.errors += outcome.errors
-                if applied.failed_from is None or outcome.failed_from < applied.failed_from:
-                    applied.failed_from = outcome.failed_from
+                _fail(applied, outcome.failed_from, outcome.errors)
         while len(self._known) > self._limits.cached_items:
             self._known.popitem(last=False)
         return applied
@@ -147,14 +170,22 @@ class AggregateSink:
     def refresh(self, keys: Sequence[ItemKey]) -> Mapping[ItemKey, StoredItem]:
         """Return those of *keys* that exist, as the table has them now, and remember them.
 
+        Where one is not as it was remembered, another sandbox has worked on its lane: what is remembered of that lane's
+        items is forgotten, for a write on top of it would only meet a fence that moved. So each of *keys* stands for a
+        lane, and has its name for its sort key.
+
         Raises:
             RetryableError: the table did not answer.
         """
         found: dict[ItemKey, StoredItem] = {}
-        for chunk in _chunks(keys):
+        for chunk in _chunks(keys, DYNAMODB_BATCH_GET_KEYS):
             found.update(self._store.get(chunk))
+        moved = {key.sk for key in keys if _fence(self._known.get(key)) != _fence(found.get(key))}
+        if moved:
+            for key in [key for key in self._known if lane_of(key.sk) in moved]:
+                del self._known[key]
         for key in keys:
-            self._known[key] = found.get(key)
+            self._remember(key, found.get(key))
         return found
 
     def _each(self, work: Callable[[In], Out], inputs: Iterable[In]) -> list[Out]:
@@ -171,39 +202,56 @@ class AggregateSink:
         for key in keys:
             self._known[key] = found.get(key)
 
-    def _apply_item(
-        self, key: ItemKey, contribution: Contribution, remaining_ms: Callable[[], int]
+    def _apply_chunk(
+        self, chunk: Sequence[tuple[ItemKey, Contribution]], remaining_ms: Callable[[], int]
     ) -> Applied:
         outcome = Applied()
-        known = self._known.get(key)
-        part = contribution.after(None if known is None else known.fence)
+        pending: list[_Pending] = []
+        for key, contribution in chunk:
+            if not self._add(pending, key, contribution, self._known.get(key)):
+                outcome.already_applied += 1
         for _ in range(self._limits.write_attempts):
-            if part is None:
-                outcome.already_applied += outcome.writes == 0
-                self._remember(key, known)
+            if not pending:
                 return outcome
             if remaining_ms() < self._limits.margin_ms:
-                return _failed(outcome, part, "no time left in this invocation")
-            item = self._merged(key, known, part, contribution)
-            try:
-                outcome.writes += 1
-                self._store.put(key, item, expected_fence=None if known is None else known.fence)
-            except FenceMovedError as moved:
-                outcome.conflicts += 1
-                known = moved.current
-                missed, part = part, contribution.after(None if known is None else known.fence)
-            except RetryableError as error:
-                self._known.pop(key, None)
-                return _failed(outcome, part, str(error))
-            else:
-                self._remember(key, item)
-                return outcome
-        self._known.pop(key, None)
-        return _failed(outcome, missed, f"its fence moved {self._limits.write_attempts} times")
+                return _fail_each(outcome, pending, "no time left in this invocation")
+            pending = self._write(pending, outcome)
+        for each in pending:
+            self._known.pop(each.key, None)
+        return _fail_each(outcome, pending, f"its fence moved {self._limits.write_attempts} times")
 
-    def _merged(
-        self, key: ItemKey, known: StoredItem | None, part: Part, contribution: Contribution
-    ) -> StoredItem:
+    def _add(
+        self, pending: list[_Pending], key: ItemKey, contribution: Contribution, known: StoredItem | None
+    ) -> bool:
+        """Add to *pending* what is beyond what is *known*; where nothing is, remember that, and return False."""
+        part = contribution.after(None if known is None else known.fence)
+        if part is None:
+            self._remember(key, known)
+            return False
+        pending.append(_Pending(key, contribution, known, part))
+        return True
+
+    def _write(self, pending: Sequence[_Pending], outcome: Applied) -> list[_Pending]:
+        """Write what is *pending*, and return what is to be written on top of fences that had moved."""
+        writes = [
+            Write(each.key, self._merged(each), None if each.known is None else each.known.fence)
+            for each in pending
+        ]
+        outcome.writes += len(writes)
+        again: list[_Pending] = []
+        for each, write, became in zip(pending, writes, self._store.put_many(writes), strict=True):
+            if isinstance(became, Moved):
+                outcome.conflicts += 1
+                self._add(again, each.key, each.contribution, became.current)
+            elif isinstance(became, Unsure):
+                self._known.pop(each.key, None)
+                _fail_each(outcome, [each], became.error)
+            else:
+                self._remember(each.key, write.item)
+        return again
+
+    def _merged(self, pending: _Pending) -> StoredItem:
+        key, contribution, known, part = pending
         if known is not None and known.layout != contribution.layout:
             raise ConfigError(
                 f"{key.pk} {key.sk} was written with {known.layout!r}, which is now {contribution.layout!r}. "
@@ -219,14 +267,21 @@ class AggregateSink:
         self._known.move_to_end(key)
 
 
-def _failed(outcome: Applied, part: Part, error: str) -> Applied:
-    outcome.failed_from = part.first
-    outcome.errors.append(error)
+def _fence(item: StoredItem | None) -> int | None:
+    return None if item is None else item.fence
+
+
+def _fail_each(outcome: Applied, pending: Iterable[_Pending], error: str) -> Applied:
+    for each in pending:
+        _fail(outcome, each.part.first, [error])
     return outcome
 
 
-def _chunks(keys: Sequence[ItemKey]) -> list[Sequence[ItemKey]]:
-    return [
-        keys[start : start + DYNAMODB_BATCH_GET_KEYS]
-        for start in range(0, len(keys), DYNAMODB_BATCH_GET_KEYS)
-    ]
+def _fail(outcome: Applied, first: int, errors: Sequence[str]) -> None:
+    outcome.errors += errors
+    if outcome.failed_from is None or first < outcome.failed_from:
+        outcome.failed_from = first
+
+
+def _chunks(each: Sequence[In], size: int) -> list[Sequence[In]]:
+    return [each[start : start + size] for start in range(0, len(each), size)]

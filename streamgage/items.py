@@ -85,6 +85,11 @@ def window_start_ms(sk: str) -> int:
     return int(sk[:_START_DIGITS])
 
 
+def lane_of(sk: str) -> str:
+    """Return the lane that the *sk* of an aggregate names."""
+    return sk[_START_DIGITS + 1 :]
+
+
 def lane_of_shard(shard_id: str, partition_key: str) -> str:  # noqa: ARG001 - one signature for both kinds of lane
     """Return the lane of a record where Lambda reads each shard in order (ParallelizationFactor 1)."""
     return shard_id

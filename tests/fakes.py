@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 from processors.aggregate import Aggregate, BatchReport
+from processors.one_by_one import OneByOne
 from processors.progress import ProgressReader
 from processors.query import PartialStore, Question, Row, ask
-from processors.sink import AggregateSink, FenceMovedError, ItemStore, SinkLimits
+from processors.sink import AggregateSink, FenceMovedError, ItemStore, ManyItemStore, SinkLimits
 from streamgage.contributions import Contributions, Places, RollupEvents
 from streamgage.errors import RetryableError
 from streamgage.fold import Folder, Lane, Poison
@@ -182,11 +183,17 @@ class World:
 
 
 def sink_over(
-    store: ItemStore, *, concurrency: int = 1, write_attempts: int = 20, cached_items: int = 50_000
+    store: ItemStore | ManyItemStore,
+    *,
+    concurrency: int = 1,
+    write_attempts: int = 20,
+    cached_items: int = 50_000,
+    batch: int = 1,
 ) -> AggregateSink:
-    """Return a sink with an empty memory of its own: another sandbox."""
+    """Return a sink with an empty memory of its own: another sandbox. *batch*: of a store that writes one at a time."""
+    many = cast("ManyItemStore", store) if hasattr(store, "put_many") else OneByOne(store, batch=batch)
     limits = SinkLimits(concurrency=concurrency, write_attempts=write_attempts, cached_items=cached_items)
-    return AggregateSink(store, now_s=lambda: NOW_MS // 1000, limits=limits)
+    return AggregateSink(many, now_s=lambda: NOW_MS // 1000, limits=limits)
 
 
 ItemRecord = tuple[int, tuple[int, ...]]

@@ -16,6 +16,7 @@ from infra.cost.model import on_demand_bytes, put_units
 from infra.local.esm_payload import ENVELOPE_BYTES, record_bytes
 from processors.aggregate import Aggregate, BatchReport
 from processors.dynamodb import DynamoItemStore
+from processors.one_by_one import OneByOne
 from processors.progress import ProgressReader
 from processors.sink import AggregateSink, SinkLimits
 from producers.batcher import Batcher, BatcherConfig, PutEntry
@@ -296,7 +297,7 @@ def _function(
     table: CountingTable, pipeline: Pipeline, reports: list[BatchReport], limits: SinkLimits
 ) -> Aggregate:
     store = DynamoItemStore(table, "aggregates")
-    sink = AggregateSink(store, now_s=lambda: START_MS // 1000, limits=limits)
+    sink = AggregateSink(OneByOne(store), now_s=lambda: START_MS // 1000, limits=limits)
     return Aggregate(
         folder=Folder(pipeline),
         progress=ProgressReader(sink, _NoParents(), lane_of_shard),

@@ -8,6 +8,7 @@ from infra.cost.counting import CountingTable
 from infra.cost.item_size import item_size_bytes
 from infra.cost.load import RollupLoad
 from processors.dynamodb import DynamoItemStore
+from processors.one_by_one import OneByOne
 from processors.sink import AggregateSink, SinkLimits
 from streamgage.avro import Event
 from streamgage.errors import ConfigError, StreamgageError
@@ -108,7 +109,7 @@ def _item_bytes(pipeline: Pipeline, data: bytes) -> dict[str, float]:
         raise ConfigError(f"a sample event was refused: {folded.poison[0].reason}")
     table = CountingTable()
     store = DynamoItemStore(table, "aggregates")
-    sink = AggregateSink(store, now_s=lambda: _NOW_MS // 1000, limits=SinkLimits(concurrency=1))
+    sink = AggregateSink(OneByOne(store), now_s=lambda: _NOW_MS // 1000, limits=SinkLimits(concurrency=1))
     sink.apply(folded.items, remaining_ms=lambda: 60_000)
     sizes: dict[str, float] = {}
     for (pk, _), item in table.rows.items():

@@ -19,6 +19,7 @@ from infra.simulation.trace import Trace
 from infra.simulation.traffic import Traffic
 from processors.aggregate import Aggregate, BatchReport
 from processors.lineage import KinesisLineage
+from processors.one_by_one import OneByOne
 from processors.progress import BatchProgress, ProgressReader
 from processors.sink import AggregateSink, SinkLimits
 from streamgage.fold import Folder, Lane
@@ -28,6 +29,8 @@ from streamgage.repeats import Mark
 
 _START_MS = 1_700_000_000_000
 _MOST_STEPS = 30_000  # after the last fault
+
+BATCH = 4  # writes that the sink makes at once; the world may end between any two
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +192,7 @@ class World:
             concurrency=1, cached_items=self.plan.cached_items, write_attempts=self.plan.write_attempts
         )
         lane = lane_of_key if self.plan.parallel else lane_of_shard
-        sink = AggregateSink(self.table, now_s=lambda: now_ms() // 1000, limits=limits)
+        sink = AggregateSink(OneByOne(self.table, batch=BATCH), now_s=lambda: now_ms() // 1000, limits=limits)
         return Aggregate(
             folder=Folder(pipeline(), lane),
             progress=_NotedProgress(self, sink, lane),

@@ -31,6 +31,7 @@ from processors.awsjson.credentials import credential_source
 from processors.dynamodb import DynamoItemStore
 from processors.lean_dynamodb import LeanDynamoItemStore
 from processors.lean_sqs import TARGET, LeanSqsQuarantine
+from processors.one_by_one import OneByOne
 from processors.quarantine import SqsQuarantine, decode_poison
 from processors.sink import FenceMovedError
 from streamgage.errors import RetryableError
@@ -205,7 +206,7 @@ def test_the_sink_counts_a_write_whose_answer_was_lost_once(
         measures={"value": ("count", "sum")},
         layout=layout,
     )
-    sink = sink_over(store)
+    sink = sink_over(OneByOne(store))
     for fence in (1, 2, 3):
         sink.apply({}, remaining_ms=RemainingTime(PLENTY_MS))
         service.script.extend([fault] if fence > 1 else [])

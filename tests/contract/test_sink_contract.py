@@ -27,7 +27,9 @@ from processors import lean_dynamodb
 from processors.awsjson.client import AwsJsonClient
 from processors.awsjson.credentials import credential_source
 from processors.dynamodb import DynamoItemStore
+from processors.one_by_one import OneByOne
 from processors.sink import FenceMovedError, ItemStore
+from processors.writes import Outcome, Unsure, Write
 from strategies import REAL_SEQUENCE
 from streamgage.contributions import Contributions
 from streamgage.errors import ConfigError, RetryableError
@@ -109,7 +111,7 @@ def lean_over_dynamodb_local(dynamodb_local: ClientFactory) -> Iterator[Engine]:
     yield from lean_engine(dynamodb_local)
 
 
-def lean_engine(client_of: ClientFactory) -> Iterator[Engine]:
+def lean_engine(client_of: ClientFactory, *, one_by_one: bool = False) -> Iterator[Engine]:
     """Yield the client that the function uses by default, over an engine."""
     boto3_engine, table = table_of(client_of)
     environment = {
@@ -125,25 +127,45 @@ def lean_engine(client_of: ClientFactory) -> Iterator[Engine]:
         credentials=credential_source(environment),
         tls=None,
     )
-    yield Engine(lean_dynamodb.LeanDynamoItemStore(client, table), boto3_engine.delete)
+    store = lean_dynamodb.LeanDynamoItemStore(client, table)
+    yield Engine(OneByOne(store) if one_by_one else store, boto3_engine.delete)
     client.close()
 
 
 @pytest.fixture
-def lean_over_fake() -> Iterator[Engine]:
+def in_memory_at_once() -> Engine:
+    store = InMemoryItemStore()
+    return Engine(OneByOne(store, batch=25), store.delete)
+
+
+@pytest.fixture
+def lean_one_by_one_over_ministack(ministack: ClientFactory) -> Iterator[Engine]:
+    yield from lean_engine(ministack, one_by_one=True)
+
+
+@pytest.fixture
+def lean_one_by_one_over_dynamodb_local(dynamodb_local: ClientFactory) -> Iterator[Engine]:
+    yield from lean_engine(dynamodb_local, one_by_one=True)
+
+
+@pytest.fixture
+def lean_one_by_one_over_fake() -> Iterator[Engine]:
     dynamo = FakeDynamo()
     with serving(dynamo) as service, closing(client_of(service)) as client:
-        yield Engine(lean_dynamodb.LeanDynamoItemStore(client, "aggregates"), dynamo.delete)
+        yield Engine(OneByOne(lean_dynamodb.LeanDynamoItemStore(client, "aggregates")), dynamo.delete)
 
 
 ENGINES = [
     "in_memory",
+    "in_memory_at_once",
     "over_moto",
-    "lean_over_fake",
+    "lean_one_by_one_over_fake",
     pytest.param("over_ministack", marks=pytest.mark.local),
     pytest.param("lean_over_ministack", marks=pytest.mark.local),
     pytest.param("over_dynamodb_local", marks=pytest.mark.local),
     pytest.param("lean_over_dynamodb_local", marks=pytest.mark.local),
+    pytest.param("lean_one_by_one_over_ministack", marks=pytest.mark.local),
+    pytest.param("lean_one_by_one_over_dynamodb_local", marks=pytest.mark.local),
 ]
 
 
@@ -207,6 +229,25 @@ class Interposed:
     def get(self, keys: Sequence[ItemKey]) -> Mapping[ItemKey, StoredItem]:
         self._before_get()
         return self._inner.get(keys)
+
+    @property
+    def batch(self) -> int:
+        return getattr(self._inner, "batch", 1)
+
+    def put_many(self, writes: Sequence[Write]) -> Sequence[Outcome]:
+        outcomes = {each.key: error for each in writes if (error := self._unsure(self._before_put, each.key))}
+        made = [each for each in writes if each.key not in outcomes]
+        inner = self._inner if hasattr(self._inner, "put_many") else OneByOne(self._inner)
+        for each, outcome in zip(made, inner.put_many(made), strict=True):
+            outcomes[each.key] = self._unsure(self._after_put, each.key) or outcome
+        return [outcomes[each.key] for each in writes]
+
+    def _unsure(self, hook: Callable[[ItemKey], None], key: ItemKey) -> Outcome | None:
+        try:
+            hook(key)
+        except RetryableError as error:
+            return Unsure(str(error))
+        return None
 
     def put(self, key: ItemKey, item: StoredItem, *, expected_fence: int | None) -> None:
         self._before_put(key)
@@ -450,14 +491,15 @@ class TestAggregateSinkContract:
     def test_when_time_runs_out_midway_what_was_written_stays_and_the_rest_is_named(
         self, store: ItemStore
     ) -> None:
-        batch = {A: parts(11, 14), B: parts(12), C: parts(10)}
-        applied = sink_over(store).apply(
-            batch, remaining_ms=RemainingTime(asked=2)
-        )  # the read, and one write
-        assert (applied.failed_from, applied.writes) == (10, 1)
-        assert store.get([A, B, C]).keys() == {A}
+        at_once = getattr(store, "batch", 1)
+        first = [ItemKey(f"device_metrics.1|1m|d{n}", A.sk) for n in range(at_once)]
+        batch = {**dict.fromkeys(first, parts(11, 14)), B: parts(12), C: parts(10)}
+        asked = RemainingTime(asked=2)  # the read, and one write of as many as the store takes at once
+        applied = sink_over(store).apply(batch, remaining_ms=asked)
+        assert (applied.failed_from, applied.writes) == (10, at_once)
+        assert store.get([*first, B, C]).keys() == set(first)
         sink_over(store).apply(batch, remaining_ms=REMAINING)
-        assert [events(store, key) for key in (A, B, C)] == [2, 1, 1]
+        assert [events(store, key) for key in (*first, B, C)] == [*[2] * at_once, 1, 1]
 
     @pytest.mark.parametrize(("broken", "lowest"), [((A, B, C), 3), ((A, C), 4), ((C,), 10), ((), None)])
     def test_the_lowest_sequence_number_that_is_not_durable_everywhere_is_named(

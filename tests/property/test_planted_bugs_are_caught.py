@@ -77,15 +77,17 @@ def fence_as_dynamodb_number(patch: pytest.MonkeyPatch) -> None:
 
 
 def whole_delta_skipped(patch: pytest.MonkeyPatch) -> None:
-    apply_item = AggregateSink._apply_item
+    add = AggregateSink._add
 
-    def mutant(self: AggregateSink, key: ItemKey, contributions: Contributions, remaining_ms: Any) -> Applied:
-        known, whole = self._known.get(key), contributions.after(None)
+    def mutant(
+        self: AggregateSink, pending: Any, key: ItemKey, contribution: Any, known: StoredItem | None
+    ) -> bool:
+        whole = contribution.after(None)
         if known is not None and whole is not None and whole.first <= known.fence:
-            return Applied(already_applied=1)
-        return apply_item(self, key, contributions, remaining_ms)
+            return False
+        return add(self, pending, key, contribution, known)
 
-    patch.setattr(AggregateSink, "_apply_item", mutant)
+    patch.setattr(AggregateSink, "_add", mutant)
 
 
 def _parts_are(patch: pytest.MonkeyPatch, change: Callable[[Part, Part], Part]) -> None:
@@ -133,22 +135,14 @@ def all_old_ignored(patch: pytest.MonkeyPatch) -> None:
 
 
 def highest_failure_named(patch: pytest.MonkeyPatch) -> None:
-    apply, apply_item = AggregateSink.apply, AggregateSink._apply_item
-    failures: list[int] = []
+    fail = processors.sink._fail
 
-    def noting(self: AggregateSink, key: ItemKey, contributions: Contributions, remaining_ms: Any) -> Applied:
-        outcome = apply_item(self, key, contributions, remaining_ms)
-        failures.extend(() if outcome.failed_from is None else (outcome.failed_from,))
-        return outcome
+    def mutant(outcome: Applied, first: int, errors: Sequence[str]) -> None:
+        highest = outcome.failed_from
+        fail(outcome, first, errors)
+        outcome.failed_from = first if highest is None else max(first, highest)
 
-    def mutant(self: AggregateSink, items: Any, *, remaining_ms: Any) -> Applied:
-        failures.clear()
-        applied = apply(self, items, remaining_ms=remaining_ms)
-        applied.failed_from = max(failures, default=None)
-        return applied
-
-    patch.setattr(AggregateSink, "_apply_item", noting)
-    patch.setattr(AggregateSink, "apply", mutant)
+    patch.setattr(processors.sink, "_fail", mutant)
 
 
 def _quarantine_last(patch: pytest.MonkeyPatch, *, skipped_on_failure: bool) -> None:

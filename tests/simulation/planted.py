@@ -85,15 +85,17 @@ def fence_as_dynamodb_number(patch: pytest.MonkeyPatch) -> None:
 
 def whole_delta_skipped(patch: pytest.MonkeyPatch) -> None:
     """A batch that was applied in part is taken for applied."""
-    apply_item = AggregateSink._apply_item
+    add = AggregateSink._add
 
-    def mutant(self: AggregateSink, key: ItemKey, contributions: Any, remaining_ms: Any) -> Applied:
-        known, whole = self._known.get(key), contributions.after(None)
+    def mutant(
+        self: AggregateSink, pending: Any, key: ItemKey, contribution: Any, known: StoredItem | None
+    ) -> bool:
+        whole = contribution.after(None)
         if known is not None and whole is not None and whole.first <= known.fence:
-            return Applied(already_applied=1)
-        return apply_item(self, key, contributions, remaining_ms)
+            return False
+        return add(self, pending, key, contribution, known)
 
-    patch.setattr(AggregateSink, "_apply_item", mutant)
+    patch.setattr(AggregateSink, "_add", mutant)
 
 
 def fence_is_the_first_contributions(patch: pytest.MonkeyPatch) -> None:
@@ -308,22 +310,14 @@ def marks_repeat_after_eight(patch: pytest.MonkeyPatch) -> None:
 
 def failed_from_is_the_highest(patch: pytest.MonkeyPatch) -> None:
     """The answer names the last failure, not the first."""
-    apply, apply_item = AggregateSink.apply, AggregateSink._apply_item
-    failures: list[int] = []
+    fail = processors.sink._fail
 
-    def noting(self: AggregateSink, key: ItemKey, contributions: Any, remaining_ms: Any) -> Applied:
-        outcome = apply_item(self, key, contributions, remaining_ms)
-        failures.extend(() if outcome.failed_from is None else (outcome.failed_from,))
-        return outcome
+    def mutant(outcome: Applied, first: int, errors: Sequence[str]) -> None:
+        highest = outcome.failed_from
+        fail(outcome, first, errors)
+        outcome.failed_from = first if highest is None else max(first, highest)
 
-    def mutant(self: AggregateSink, items: Any, *, remaining_ms: Any) -> Applied:
-        failures.clear()
-        applied = apply(self, items, remaining_ms=remaining_ms)
-        applied.failed_from = max(failures, default=None)
-        return applied
-
-    patch.setattr(AggregateSink, "_apply_item", noting)
-    patch.setattr(AggregateSink, "apply", mutant)
+    patch.setattr(processors.sink, "_fail", mutant)
 
 
 def nothing_inherited(patch: pytest.MonkeyPatch) -> None:
@@ -418,28 +412,17 @@ def all_old_ignored(patch: pytest.MonkeyPatch) -> None:
 
 def remembered_before_written(patch: pytest.MonkeyPatch) -> None:
     """A sandbox remembers an item before DynamoDB has it."""
-    merged = AggregateSink._merged
+    write = AggregateSink._write
 
-    def mutant(self: AggregateSink, key: ItemKey, *rest: Any) -> StoredItem:
-        item = merged(self, key, *rest)
-        self._known[key] = item
-        return item
+    def mutant(self: AggregateSink, pending: Sequence[Any], outcome: Applied) -> Any:
+        items = {each.key: self._merged(each) for each in pending}
+        again = write(self, pending, outcome)
+        for each in pending:
+            if each.key not in self._known:
+                self._known[each.key] = items[each.key]
+        return again
 
-    def pop_nothing(self: AggregateSink, key: ItemKey, contributions: Any, remaining_ms: Any) -> Applied:
-        outcome = apply_item(self, key, contributions, remaining_ms)
-        if outcome.failed_from is not None and key in memory:
-            self._known[key] = memory[key]
-        return outcome
-
-    memory: dict[ItemKey, StoredItem] = {}
-
-    def noting(self: AggregateSink, key: ItemKey, *rest: Any) -> StoredItem:
-        memory[key] = mutant(self, key, *rest)
-        return memory[key]
-
-    apply_item = AggregateSink._apply_item
-    patch.setattr(AggregateSink, "_merged", noting)
-    patch.setattr(AggregateSink, "_apply_item", pop_nothing)
+    patch.setattr(AggregateSink, "_write", mutant)
 
 
 def lane_goes_on_beside_a_discard(patch: pytest.MonkeyPatch) -> None:

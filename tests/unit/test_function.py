@@ -80,7 +80,8 @@ def lose_sandbox() -> None:
     """Forget the function, and close its connections: a lost sandbox leaves none behind."""
     aggregate: Any = processors.function._aggregate
     if aggregate is not None:
-        aggregate._sink._store._client.close()
+        store = aggregate._sink._store
+        getattr(store, "_store", store)._client.close()  # boto3's stands behind one that writes many
         aggregate._quarantine._client.close()
         processors.function._aggregate = None
 

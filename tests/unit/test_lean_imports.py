@@ -23,7 +23,7 @@ from streamgage.records import StreamRecord, UserRecord
 OURS = {
     "processors": {
         "aggregate", "awsjson", "awsjson.client", "awsjson.connections", "awsjson.credentials", "awsjson.endpoint",
-        "awsjson.http1", "awsjson.retry", "awsjson.signing", "function", "lean_dynamodb", "lean_sqs", "lineage",
+        "awsjson.http1", "awsjson.retry", "awsjson.signing", "function", "lean_dynamodb", "lean_sqs", "lineage", "writes",
         "progress", "quarantine", "report", "settings", "sink",
     },
     "streamgage": {
