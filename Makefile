@@ -26,11 +26,12 @@ test: check ## All checks, and every test but the slow ones.
 soak: $(READY) ## Ten minutes of load with kills and resharding (STREAMGAGE_SOAK_S=600).
 	$(BIN)/python -m pytest -m slow -s tests/local
 
-check: $(READY) ## Formatting, lint, types and import contracts, without the tests.
+check: $(READY) ## Formatting, lint, types and import contracts, the template; without the tests.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/streamgage lint
 
 FUZZ_S ?= 60
 FUZZ_VENV := .streamgage/fuzzvenv
@@ -72,6 +73,7 @@ planted: $(READY) ## Plant each known bug, and count the seeds until the simulat
 lock: $(READY) ## Resolve requirements/dev.lock again from pyproject.toml.
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --all-extras --upgrade --quiet pyproject.toml -o requirements/dev.lock
+	$(BIN)/uv pip compile --python-version 3.13 --python-platform aarch64-unknown-linux-gnu --generate-hashes --no-header --no-annotate --quiet --constraints requirements/dev.lock pyproject.toml -o requirements/function.lock
 	printf 'bytewax\nquixstreams\nasync-kinesis\n' | $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet - -o requirements/peers.lock
 
 clean: ## Remove the virtual environment and local state.

@@ -23,7 +23,10 @@ EPILOG = """the whole pipeline on this machine:
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     import infra.check_command
+    import infra.deploy_command
+    import infra.lint_command
     import infra.local.commands
+    import infra.package_command
     import infra.plan_command
     import infra.query_command
     import producers.cli
@@ -40,6 +43,9 @@ def build_parser() -> argparse.ArgumentParser:
     infra.query_command.add_commands(commands)
     infra.check_command.add_commands(commands)
     infra.plan_command.add_commands(commands)
+    infra.lint_command.add_commands(commands)
+    infra.package_command.add_commands(commands)
+    infra.deploy_command.add_commands(commands)
     for command in entry_points(group="streamgage.commands"):  # of rooms that this one must not import
         command.load()(commands)
     return parser

@@ -4,13 +4,16 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from infra.local.freshness import freshness
-from infra.local.home import Home
-from processors.query import DynamoPartialStore, Question, ask, read_progress
+from infra.local.freshness import Freshness, freshness
+from infra.local.home import Home, StackInfo
+from processors.query import DynamoPartialStore, PartialStore, Question, ask, read_progress
 from processors.render import Cell, cells, columns, number_text, to_csv, to_json
+from producers.target import add_stack_options, aws_stack
 from streamgage.durations import parse_duration
 from streamgage.errors import ConfigError
 from streamgage.pipeline_toml import load_pipeline
@@ -20,6 +23,7 @@ EXAMPLES = """examples:
   streamgage query device_metrics device_id=machine-1 metric=temperature --window 1d
   streamgage query page_views page=/index.html --window 1h --from 2015-05-17 --to 2015-05-18 --format csv
   streamgage query device_metrics device_id=d-7 metric=humidity --window 1m --from 30m --format json
+  streamgage query device_metrics device_id=d-7 metric=humidity --target aws --stack plant-7
 
 A window whose row says may_change was not over, or not wholly applied, when it was read."""
 
@@ -43,15 +47,19 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument("--to", metavar="TIME", help="windows that begin before it; the same forms")
     parser.add_argument("--format", choices=("table", "csv", "json"), default="table")
-    parser.add_argument("--pipeline", metavar="PATH", help="default: the one the stack was started with")
+    parser.add_argument(
+        "--pipeline",
+        metavar="PATH",
+        help="default: the one the local stack was started with; of AWS pipeline.toml, or $STREAMGAGE_PIPELINE",
+    )
+    add_stack_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Answer on standard output; 0 also where nothing was found."""
-    home = Home.of(os.environ)
-    info = home.info()
-    pipeline = load_pipeline(Path(arguments.pipeline or info.pipeline))
+    place = _find(arguments)
+    pipeline = load_pipeline(place.pipeline)
     now_ms = time.time_ns() // 1_000_000
     question = Question.parse(
         pipeline,
@@ -61,12 +69,11 @@ def run(arguments: argparse.Namespace) -> int:
         from_ms=parse_instant(arguments.from_, now_ms=now_ms, default_ms=0),
         to_ms=parse_instant(arguments.to, now_ms=now_ms, default_ms=MAX_EVENT_TIME_MS),
     )
-    from infra.local.stack import local_client  # noqa: PLC0415 - boto3: a mistyped question need not wait for it
+    store, fresh = place.open()
+    from producers.deployed import aws_errors  # noqa: PLC0415 - boto3, which open has loaded
 
-    client = local_client("dynamodb", info.endpoints["dynamodb"])
-    store = DynamoPartialStore(client, info.table)
-    fresh = freshness(read_progress(store), home.status())
-    rows = ask(store, question, applied_ms=fresh.applied_ms)
+    with aws_errors(f"table of {question.rollup.name}"):
+        rows = list(ask(store, question, applied_ms=fresh.applied_ms))
     if arguments.format == "csv":
         print("\n".join(to_csv(question, rows)))
     elif arguments.format == "json":
@@ -75,6 +82,40 @@ def run(arguments: argparse.Namespace) -> int:
         print_table(question, [cells(question, row) for row in rows])
     print(fresh.describe(now_ms), file=sys.stderr)
     return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where to ask. ``open`` connects: a mistyped question need not wait for it."""
+
+    pipeline: Path
+    open: Callable[[], tuple[PartialStore, Freshness]]
+
+
+def _find(arguments: argparse.Namespace) -> _Place:
+    name = aws_stack(arguments)
+    if name is not None:
+        path = arguments.pipeline or os.environ.get("STREAMGAGE_PIPELINE", "pipeline.toml")
+        return _Place(Path(path), lambda: _open_aws(name, arguments.region))
+    home = Home.of(os.environ)
+    info = home.info()
+    return _Place(Path(arguments.pipeline or info.pipeline), lambda: _open_local(home, info))
+
+
+def _open_local(home: Home, info: StackInfo) -> tuple[PartialStore, Freshness]:
+    from infra.local.stack import local_client  # noqa: PLC0415 - boto3: a mistyped question need not wait for it
+
+    store = DynamoPartialStore(local_client("dynamodb", info.endpoints["dynamodb"]), info.table)
+    return store, freshness(read_progress(store), home.status())
+
+
+def _open_aws(name: str, region: str | None) -> tuple[PartialStore, Freshness]:
+    from infra.aws.stack_status import read_freshness  # noqa: PLC0415 - boto3, as above
+    from producers.deployed import aws_client, find_stack  # noqa: PLC0415 - the same
+
+    stack = find_stack(name, region)
+    fresh, _ = read_freshness(stack)
+    return DynamoPartialStore(aws_client("dynamodb", stack.region), stack.output("TableName")), fresh
 
 
 def print_table(question: Question, rows: list[list[Cell]]) -> None:

@@ -20,7 +20,7 @@ from processors.awsjson.credentials import CredentialSource, credential_source
 from processors.awsjson.endpoint import service_endpoint
 from processors.progress import ProgressReader, ShardLineage
 from processors.quarantine import Quarantine, SqsQuarantine
-from processors.report import Reporter
+from processors.report import SERVICE, Reporter
 from processors.settings import Settings
 from processors.sink import AggregateSink, ManyItemStore, SinkLimits
 from streamgage.fold import Folder
@@ -121,7 +121,7 @@ _ADAPTERS = {"lean": _lean, "boto3": _boto3}
 
 
 _aggregate: Aggregate | None = None
-_reporter = Reporter()
+_reporter = Reporter(os.environ.get("AWS_LAMBDA_FUNCTION_NAME", SERVICE))
 
 
 def handler(event: Any, context: Any) -> dict[str, list[dict[str, str]]]:

@@ -17,7 +17,7 @@ from processors.aggregate import BatchReport
 from streamgage.errors import PoisonCode
 
 NAMESPACE = "streamgage"
-SERVICE = "aggregate"  # the one dimension
+SERVICE = "aggregate"  # where there is no function's name
 
 Metric = Literal[
     "ColdStart",  # 1 with a sandbox's first batch, else 0: the sum counts cold starts, the average is their share
@@ -58,16 +58,20 @@ def _to_stdout(text: str) -> None:
 
 
 class Reporter:
-    """Say what happened to each batch of one sandbox. *write* takes whole lines, both of a batch at once."""
+    """Say what happened to each batch of one sandbox. *write* takes whole lines, both of a batch at once.
+
+    *service*, the one dimension, is the function's name: two stacks of an account must not share an alarm.
+    """
 
     def __init__(
         self,
+        service: str = SERVICE,
         *,
         write: Callable[[str], object] = _to_stdout,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         cpu_ns: Callable[[], int] = time.process_time_ns,
     ) -> None:
-        self._write, self._now_ms, self._cpu_ns = write, now_ms, cpu_ns
+        self._service, self._write, self._now_ms, self._cpu_ns = service, write, now_ms, cpu_ns
         self._used_ns = cpu_ns()
         self._cold = True
         self._request_id = ""
@@ -84,13 +88,13 @@ class Reporter:
             "level": "WARNING" if report.error else "INFO",
             "message": "batch applied in part" if report.error else "batch applied",
             "timestamp": _iso(now_ms),
-            "service": SERVICE,
+            "service": self._service,
             "function_request_id": self._request_id,
             "cold_start": cold,
             **_facts(report),
             "cpu_ms": (self._used_ns - before_ns) // 1_000_000,
         }
-        self._write(f"{_json(line)}\n{_json(_blob(_metrics(report, cold=cold), now_ms))}\n")
+        self._write(f"{_json(line)}\n{_json(_blob(self._service, _metrics(report, cold=cold), now_ms))}\n")
 
 
 def _facts(report: BatchReport) -> dict[str, Any]:
@@ -133,7 +137,7 @@ def _metrics(report: BatchReport, *, cold: bool) -> Iterator[tuple[Metric, int]]
     yield "PartialFailures", int(report.failed_from is not None)
 
 
-def _blob(values: Iterable[tuple[Metric, int]], now_ms: int) -> dict[str, Any]:
+def _blob(service: str, values: Iterable[tuple[Metric, int]], now_ms: int) -> dict[str, Any]:
     """Return *values* as an EMF document.
 
     "The root node MUST contain all the target members defined by the references in the MetricDirective": the dimension
@@ -149,7 +153,7 @@ def _blob(values: Iterable[tuple[Metric, int]], now_ms: int) -> dict[str, Any]:
     }
     return {
         "_aws": {"Timestamp": now_ms, "CloudWatchMetrics": [directive]},
-        "service": SERVICE,
+        "service": service,
         **named,
     }
 

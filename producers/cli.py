@@ -6,6 +6,7 @@ from typing import Any
 
 from producers.commands import run_send, run_send_undelivered, run_simulate_fleet, run_simulate_visitors
 from producers.simulators.fleet import SENSORS
+from producers.target import add_stack_options
 from producers.world import World, real_world
 
 _SEND_EPILOG = """\
@@ -25,6 +26,7 @@ other length it needs --time-unit. Times are kept to the ms, rounded down.
 _CSV_EXAMPLE = """examples:
   streamgage send csv machine.csv --source reading --set device_id=machine-1 --set metric=temperature \\
       --map ts=timestamp --map value=value
+  streamgage send csv machine.csv --source reading --target aws --stack plant-7 --region eu-central-1
   streamgage send csv rooms.csv --source reading --map device_id=room --set metric=co2 --set tags.site=north --speed 60
 """
 _NDJSON_EXAMPLE = """examples:
@@ -49,6 +51,7 @@ simulated time ends now: events later than now would be quarantined. --totals wr
 _FLEET_EXAMPLE = """examples:
   streamgage simulate fleet --devices 500 --events 200000 --seed 1 --period 10s --totals totals.json
   streamgage simulate fleet --devices 3 --events 90 --rate 3/s
+  streamgage simulate fleet --devices 3 --events 90 --target aws --stack plant-7
   streamgage simulate fleet --devices 10 --events 1000 --start 2024-01-01 --out readings.ndjson
 """
 _VISITORS_EXAMPLE = """examples:
@@ -202,9 +205,9 @@ def _add_pipeline_option(parser: argparse.ArgumentParser) -> None:
 
 def _add_target_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("stream", "without any of these: the stack that runs here")
+    add_stack_options(group)
     group.add_argument("--stream", metavar="NAME", help="of the Kinesis stream")
     group.add_argument("--endpoint-url", metavar="URL", help="of Kinesis, where it is not AWS's own")
-    group.add_argument("--region", metavar="NAME", help="of AWS")
     group.add_argument(
         "--one-key-per-record",
         action="store_true",

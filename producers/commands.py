@@ -23,7 +23,7 @@ from producers.send import SendJob, Table, send_table, send_undelivered
 from producers.simulate import SimulateJob, simulate
 from producers.simulators.fleet import FleetConfig, fleet_events
 from producers.simulators.visitors import VisitorsConfig, visitor_events
-from producers.target import find_target
+from producers.target import aws_stack, find_aws_target, find_target
 from producers.world import World
 from streamgage.avro import Event
 from streamgage.durations import parse_duration
@@ -157,13 +157,22 @@ def _run_simulate(args: argparse.Namespace, source: str, events: Iterable[Event]
 
 
 def _sink_opener(args: argparse.Namespace, world: World) -> Callable[[], AbstractContextManager[Sink]]:
-    target = find_target(
-        stream=args.stream,
-        endpoint_url=args.endpoint_url,
-        region=args.region,
-        environ=world.environ,
-        folder=world.folder,
-    )
+    name = aws_stack(args)
+    if name is not None:
+        by_itself = [f"--{each}" for each in ("stream", "endpoint-url") if vars(args)[each.replace("-", "_")]]
+        if by_itself:
+            raise ConfigError(
+                f"{' and '.join(by_itself)} beside --target aws: the stack's own stream is meant, or another"
+            )
+        target = find_aws_target(name, region=args.region)
+    else:
+        target = find_target(
+            stream=args.stream,
+            endpoint_url=args.endpoint_url,
+            region=args.region,
+            environ=world.environ,
+            folder=world.folder,
+        )
     if args.one_key_per_record:
         target = replace(target, one_key_per_record=True)
 

@@ -1,5 +1,6 @@
-"""Where to send: the stack that runs in this folder, or a stream that was named."""
+"""Where to send: the stack that runs in this folder, a stack on AWS, or a stream that was named."""
 
+import argparse
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from streamgage.errors import ConfigError, RetryableError
 if TYPE_CHECKING:
     from producers.client import Producer
 
+DEFAULT_STACK = "streamgage"
 _HOME_VARIABLE = "STREAMGAGE_HOME"
 _FOLDER = ".streamgage"
 _STACK = "stack.json"
@@ -34,6 +36,41 @@ class Target:
         return f"stream {self.stream} " + (f"at {self.endpoint_url}" if self.endpoint_url else "on AWS")
 
 
+def add_stack_options(parser: Any) -> None:
+    """Add ``--target``, ``--stack`` and ``--region`` to a parser or a group of one."""
+    parser.add_argument(
+        "--target",
+        choices=("local", "aws"),
+        help="the stack that runs here, or one that `streamgage deploy` made",
+    )
+    parser.add_argument("--stack", metavar="NAME", help=f"of AWS, with --target aws ({DEFAULT_STACK})")
+    parser.add_argument("--region", metavar="NAME", help="of AWS; boto3's own without it, as credentials are")
+
+
+def aws_stack(arguments: argparse.Namespace) -> str | None:
+    """Return the name of the stack on AWS that was asked for, or None for the one that runs here. Raises: ConfigError."""
+    if arguments.target == "aws":
+        return arguments.stack or DEFAULT_STACK
+    if arguments.stack is not None:
+        raise ConfigError(f"--stack {arguments.stack} is of AWS: say --target aws --stack {arguments.stack}")
+    return None
+
+
+def find_aws_target(name: str, *, region: str | None) -> Target:
+    """Return the stream of the stack *name* on AWS.
+
+    Raises:
+        ConfigError: no credentials, no region, no such stack, or it is none of streamgage.
+        RetryableError: AWS does not answer.
+    """
+    from producers.deployed import find_stack  # noqa: PLC0415 - boto3 takes a tenth of a second: --help has no use for it
+
+    stack = find_stack(name, region)
+    return Target(
+        stack.output("StreamName"), region=stack.region, one_key_per_record=stack.one_key_per_record
+    )
+
+
 def find_target(
     *,
     stream: str | None,
@@ -42,7 +79,7 @@ def find_target(
     environ: Mapping[str, str],
     folder: Path,
 ) -> Target:
-    """Return the stream to send to.
+    """Return the stream to send to, where no stack on AWS was named.
 
     With no name, or the name of the running stack's own stream, it is that stack's. Any other name, or an endpoint, is
     not the stack's: boto3 finds what is not given here.
@@ -59,7 +96,8 @@ def find_target(
     if endpoint_url is not None:
         raise ConfigError(f"which stream at {endpoint_url}? Name it with --stream NAME")
     raise ConfigError(
-        "no stack is running here: start one with `streamgage up`, or name a stream with --stream NAME"
+        "no stack is running here: start one with `streamgage up`, send to one on AWS with --target aws --stack NAME, "
+        "or name a stream with --stream NAME"
     )
 
 

@@ -81,7 +81,9 @@ def encode(event: dict[str, Any], parsed: Any, name: str, fits: bool) -> bytes: 
     """Return *event* in Avro's binary encoding; *name* is the schema's. Raises: ValueError naming the field."""
     out = BytesIO()
     try:
-        if not fits and not validate(event, parsed, raise_errors=False):  # the writer alone would make 5 of 5.5
+        if not fits and not validate(
+            event, parsed, raise_errors=False
+        ):  # the writer alone would make 5 of 5.5
             validate(event, parsed)
         fastavro.schemaless_writer(out, parsed, event, strict_allow_default=True)
     except _ENCODE_ERRORS as error:

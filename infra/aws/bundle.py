@@ -1,8 +1,8 @@
 """What is in the bundle of the aggregate function; and the bundle unpacked, for this machine.
 
 One list of files (docs/adr/0017), for AWS and for here: our modules that the function imports, the pipeline definition with
-its schemas, what would else be made of them in every cold start (docs/adr/0011), libraries as ``trim`` leaves them,
-and bytecode. Only the compiled modules of libraries differ from one place to another.
+its schemas, what would else be made of them in every cold start (docs/adr/0011), libraries as ``trim`` and ``elf`` leave
+them, and bytecode. Only the compiled modules of libraries differ from one place to another.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ import botocore
 import processors
 import streamgage
 from infra.aws.bytecode import compiled, this_interpreter
+from infra.aws.elf import loadable
 from infra.aws.imports import Imports, imports_of, module_path
 from infra.aws.roots import hashed_roots
 from infra.aws.trim import kept
@@ -74,7 +75,7 @@ def bundle_files(pipeline: Path, libraries: Mapping[str, bytes]) -> dict[str, by
         schemas=[each.decode("utf-8") for each in schemas.values()], definition=definition.decode("utf-8")
     )
     roots = hashed_roots(ROOTS.read_text(encoding="utf-8"))
-    files = {name: libraries[name] for name in kept(libraries)}
+    files = {name: loadable(libraries[name]) for name in kept(libraries)}
     files |= {name: content.encode("ascii") for name, content in _in_folder(ROOTS_FOLDER, roots).items()}
     files |= {_DEFINITION: definition, INDEX_NAME: index.encode("utf-8"), **schemas}
     for module in our_imports().modules:

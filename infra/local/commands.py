@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import infra.status_command
 from infra.local.home import Home, is_alive, read_json
 from infra.local.tables import Engine
 from streamgage.errors import ConfigError
@@ -30,6 +31,13 @@ _DOWN = """examples:
 _STATUS = """examples:
   streamgage status
   streamgage status --format json"""
+_UPDATE = """examples:
+  streamgage update                              what this checkout holds now, with the definition that runs
+  streamgage update --pipeline next/pipeline.toml
+  streamgage update --back                       the version that ran before
+
+Stream, mapping and checkpoints are kept. Batches that begin run in the new version, those under way end in the old one. A
+version that cannot be initialised is refused. The next `up` builds from this checkout again."""
 _DRAIN = """examples:
   streamgage send ndjson events.ndjson --source click && streamgage drain && streamgage query page_views page=/"""
 _DEMO = """examples:
@@ -43,7 +51,7 @@ _DOWN_WAIT_S = 60
 
 
 def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add ``up``, ``down``, ``status``, ``drain`` and ``demo``."""
+    """Add ``up``, ``down``, ``status``, ``update``, ``drain`` and ``demo``."""
     parser = _add(commands, "up", "start the pipeline on this machine", _UP, up)
     parser.add_argument(
         "--pipeline", metavar="PATH", default=os.environ.get("STREAMGAGE_PIPELINE", "pipeline.toml")
@@ -51,6 +59,9 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--template", metavar="PATH", help="a SAM template; default: the one that deploys")
     parser.add_argument("--port", type=int, default=4566, help="of DynamoDB, SQS and the rest; default: 4566")
     parser.add_argument("--kinesis-port", type=int, default=4567, help="default: 4567")
+    parser.add_argument(
+        "--metrics-port", type=int, default=0, help="of metrics for Prometheus; default: any free one"
+    )
     parser.add_argument(
         "--param", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the template"
     )
@@ -63,7 +74,10 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--detach", action="store_true", help="return when it is up, and let it run")
     _add(commands, "down", "stop the pipeline on this machine; its data is kept", _DOWN, down)
     parser = _add(commands, "status", "show what the pipeline on this machine is doing", _STATUS, status)
-    parser.add_argument("--format", choices=("table", "json"), default="table")
+    infra.status_command.add_options(parser)
+    parser = _add(commands, "update", "run another version of the function, under load", _UPDATE, update)
+    parser.add_argument("--pipeline", metavar="PATH", help="default: the one the stack was started with")
+    parser.add_argument("--back", action="store_true", help="to the version that ran before")
     parser = _add(commands, "drain", "wait until everything that was sent is applied", _DRAIN, drain)
     parser.add_argument("--seconds", type=float, default=300, help="give up after so long; default: 300")
     parser = _add(
@@ -123,6 +137,7 @@ def up(arguments: argparse.Namespace) -> int:
             template=Path(arguments.template) if arguments.template else TEMPLATE,
             aws_port=arguments.port,
             kinesis_port=arguments.kinesis_port,
+            metrics_port=arguments.metrics_port,
             parameters=_parameters(arguments.param),
             dynamodb=Engine(arguments.dynamodb),
             kinesis_faults=arguments.kinesis_faults,
@@ -208,7 +223,14 @@ def down(_: argparse.Namespace) -> int:
 
 def status(arguments: argparse.Namespace) -> int:
     """Show what the stack is doing."""
-    from infra.local.status_command import run  # noqa: PLC0415 - beside its only use
+    from infra.status_command import run  # noqa: PLC0415 - beside its only use
+
+    return run(arguments)
+
+
+def update(arguments: argparse.Namespace) -> int:
+    """Run another version of the function."""
+    from infra.local.update_command import run  # noqa: PLC0415 - beside its only use
 
     return run(arguments)
 

@@ -13,6 +13,9 @@ from infra.local.esm_response import Answered, Failed, NotInvoked, Outcome
 from infra.local.runtime_api import Reply, RuntimeGone
 from infra.local.sandbox import FunctionConfig, Sandbox
 
+VERSION_VARIABLE = "AWS_LAMBDA_FUNCTION_VERSION"
+LATEST = "$LATEST"
+
 
 @dataclass(frozen=True, slots=True)
 class Invoked:
@@ -26,13 +29,14 @@ class Invoked:
 class FunctionPool:
     """Up to ``max_concurrency`` sandboxes of one function; a caller beyond that waits for one to be free.
 
-    Thread-safe. After ``close`` no child is left.
+    ``update`` shifts the function to another version, as an alias of Lambda's is shifted: what begins from then on runs
+    in the new version, what is under way ends in the old one. Thread-safe. After ``close`` no child is left.
     """
 
     def __init__(self, config: FunctionConfig) -> None:
         self._config = config
         self._idle: list[Sandbox] = []
-        self._all: set[Sandbox] = set()
+        self._all: dict[Sandbox, FunctionConfig] = {}
         self._lock = threading.Lock()
         self._closed = False
         self._places = threading.BoundedSemaphore(config.max_concurrency)
@@ -45,6 +49,54 @@ class FunctionPool:
         """Return the process ids of the sandboxes, idle or busy."""
         with self._lock:
             return sorted(sandbox.pid for sandbox in self._all)
+
+    @property
+    def version(self) -> str:
+        """The version that the next invocation runs."""
+        return version_of(self._config)
+
+    def draining(self) -> list[str]:
+        """Return the versions before this one that still have a sandbox."""
+        with self._lock:
+            return sorted({version_of(config) for config in self._all.values() if config != self._config})
+
+    def update(self, config: FunctionConfig) -> str | None:
+        """Shift the function to *config*; no invocation is lost, cut short or run twice by it.
+
+        A sandbox of the new version is started first, and takes the first invocation: a version that cannot be
+        initialised is refused, as publishing it with SnapStart fails on Lambda. While it starts there may be one
+        sandbox more than ``max_concurrency``. One caller at a time.
+
+        Returns:
+            None when the shift is made; why it is refused otherwise, and then nothing has changed.
+        """
+        if config == self._config:
+            return None
+        kept = ("name", "max_concurrency", "log_file")
+        changed = [name for name in kept if getattr(config, name) != getattr(self._config, name)]
+        if changed:
+            return f"an update does not change {', '.join(changed)}"
+        try:
+            sandbox = self._spawner.submit(self._start, config).result()
+        except (OSError, RuntimeError) as error:
+            return f"cannot start a sandbox: {error}"
+        try:
+            reply = sandbox.wait_ready()
+        except RuntimeGone as error:
+            self._end(sandbox)
+            return str(error)
+        if reply is not None:
+            self._end(sandbox)
+            return _message_of(reply)
+        with self._lock:
+            before, self._idle = self._idle, []
+            self._config = config
+            closed = self._closed
+            if not closed:
+                self._idle.append(sandbox)
+        for each in [*before, sandbox] if closed else before:
+            self._end(each)
+        return "the function's pool is closed" if closed else None
 
     def invoke(self, request_id: str, payload: bytes) -> Invoked:
         """Run the function once and return what came of it; never raises for what the function does.
@@ -84,7 +136,7 @@ class FunctionPool:
             warm = sandbox is not None
             if sandbox is None:
                 try:
-                    sandbox = self._spawner.submit(self._start).result()
+                    sandbox = self._spawner.submit(self._start, self._config).result()
                 except (
                     OSError,
                     RuntimeError,
@@ -103,12 +155,12 @@ class FunctionPool:
             self._end(sandbox)
             return None, Failed(_message_of(reply))
 
-    def _start(self) -> Sandbox:
-        sandbox = Sandbox(self._config)
+    def _start(self, config: FunctionConfig) -> Sandbox:
+        sandbox = Sandbox(config)
         with self._lock:
             closed = self._closed
             if not closed:
-                self._all.add(sandbox)
+                self._all[sandbox] = config
         if closed:
             sandbox.close()
             raise RuntimeError("the function's pool is closed")
@@ -116,7 +168,8 @@ class FunctionPool:
 
     def _invoke_in(self, sandbox: Sandbox, request_id: str, payload: bytes) -> Invoked:
         init_ms = sandbox.cold_start_ms()
-        self._write(f"START RequestId: {request_id} Version: $LATEST\n")
+        config = self._all[sandbox]
+        self._write(f"START RequestId: {request_id} Version: {version_of(config)}\n")
         started = time.perf_counter()
         status = ""
         try:
@@ -133,16 +186,25 @@ class FunctionPool:
             peak_bytes = sandbox.memory_peak_bytes()
             outcome = Answered(reply.body) if reply.kind == "response" else Failed(_message_of(reply))
             self._keep(sandbox)
-        self._report(request_id, duration_ms, init_ms=init_ms, peak_bytes=peak_bytes, status=status)
+        self._report(
+            config, request_id, duration_ms=duration_ms, init_ms=init_ms, peak_bytes=peak_bytes, status=status
+        )
         return Invoked(outcome, duration_ms, init_ms)
 
     def _report(
-        self, request_id: str, duration_ms: float, *, init_ms: float | None, peak_bytes: int, status: str
+        self,
+        config: FunctionConfig,
+        request_id: str,
+        *,
+        duration_ms: float,
+        init_ms: float | None,
+        peak_bytes: int,
+        status: str,
     ) -> None:
         billed_ms = math.ceil(duration_ms + (init_ms or 0))  # INIT is billed since August 2025
         line = (
             f"END RequestId: {request_id}\nREPORT RequestId: {request_id}\tDuration: {duration_ms:.2f} ms\t"
-            f"Billed Duration: {billed_ms} ms\tMemory Size: {self._config.memory_mb} MB\t"
+            f"Billed Duration: {billed_ms} ms\tMemory Size: {config.memory_mb} MB\t"
             f"Max Memory Used: {math.ceil(peak_bytes / 1024 / 1024)} MB\t"
         )
         line += f"Init Duration: {init_ms:.2f} ms\t" if init_ms is not None else ""
@@ -153,16 +215,21 @@ class FunctionPool:
 
     def _keep(self, sandbox: Sandbox) -> None:
         with self._lock:
-            closed = self._closed
-            if not closed:
+            ends = self._closed or self._all[sandbox] != self._config
+            if not ends:
                 self._idle.append(sandbox)
-        if closed:
+        if ends:
             self._end(sandbox)
 
     def _end(self, sandbox: Sandbox) -> None:
         with self._lock:
-            self._all.discard(sandbox)
+            self._all.pop(sandbox, None)
         sandbox.close()
+
+
+def version_of(config: FunctionConfig) -> str:
+    """Return the version as the function itself sees it in its environment."""
+    return config.env.get(VERSION_VARIABLE, LATEST)
 
 
 def _message_of(reply: Reply) -> str:

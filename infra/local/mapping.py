@@ -27,17 +27,22 @@ from infra.local.checkpoints import CheckpointFile
 from infra.local.destinations import OnFailure, failure_record
 from infra.local.esm import Discard, Invocation, StreamMapping
 from infra.local.esm_payload import encode_payload
-from infra.local.function_pool import FunctionPool, Invoked
+from infra.local.function_pool import FunctionPool, Invoked, version_of
 from infra.local.mapping_config import ProcessConfig, load
 from infra.local.mapping_status import StatusBoard
+from infra.local.mapping_update import ConfigWatch
+from infra.local.sandbox import FunctionConfig
 from infra.local.shard_reader import Attempt, KinesisTrouble, Listed, Read, ShardLister, ShardReader
+from streamgage import limits
 from streamgage.errors import ConfigError
 
 _LOG = logging.getLogger(__name__)
 _SAVE_MS = 50  # how long a checkpoint may lag behind what is done
 _STATUS_MS = 1000
-_LOOK_MS = 500  # how often the parent is looked for
+_LOOK_MS = 500  # how often the parent, and another version of the function, are looked for
 _GRACE_S = 5  # what a stop allows beyond the function's own timeout
+_SLOWEST_POLL_MS = 1000 // limits.SHARD_READS_PER_S
+_POLLS_A_WINDOW = 10  # what a poll may add to freshness is a tenth of what gathering adds
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +56,21 @@ class _Delivered:
     discard: Discard
 
 
+@dataclass(frozen=True, slots=True)
+class _Updated:
+    refused: str | None
+
+
 class MappingProcess:
     """The driver. ``run`` returns when it was told to stop; what it owns is then gone, and the checkpoint saved.
 
-    *kinesis* is a boto3 client of the stream's endpoint; given by tests, built from *config* otherwise.
+    *kinesis* is a boto3 client of the stream's endpoint; given by tests, built from *config* otherwise. *config_file* is
+    where another version of the function would appear.
     """
 
-    def __init__(self, config: ProcessConfig, *, kinesis: Any = None) -> None:
+    def __init__(
+        self, config: ProcessConfig, *, kinesis: Any = None, config_file: Path | None = None
+    ) -> None:
         self._config = config
         self._events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._checkpoints = CheckpointFile(config.checkpoint_file)
@@ -79,12 +92,18 @@ class MappingProcess:
         self._pool = FunctionPool(config.function)
         self._invokers = ThreadPoolExecutor(config.function.max_concurrency, thread_name_prefix="invoker")
         self._deliverer = ThreadPoolExecutor(1, thread_name_prefix="on-failure")
+        self._updater = ThreadPoolExecutor(1, thread_name_prefix="updater")
+        self._watch = ConfigWatch(config_file, config)
+        self._looked_ms = 0
         self._lister = ShardLister(
             self._kinesis, stream_name=config.stream_name, every_ms=config.list_shards_ms, events=self._events
         )
         self._readers: dict[str, ShardReader] = {}
         self._waiting: set[str] = set()  # readers that have posted and not been allowed again
         self._digits = 0
+        self._idle_ms = max(
+            config.poll_idle_ms, min(_SLOWEST_POLL_MS, config.mapping.window_ms // _POLLS_A_WINDOW)
+        )
         self._invoking = 0
         self._dirty = False
         self._stopping = threading.Event()
@@ -104,6 +123,7 @@ class MappingProcess:
                 self._take(self._wait_ms() / 1000)
                 self._pump()
                 self._keep()
+                self._look_for_update()
                 if self._config.exit_with_parent and os.getppid() != self._parent:
                     _LOG.warning("the parent process has gone: stopping")
                     self.stop()
@@ -140,10 +160,12 @@ class MappingProcess:
             case _Settled(invocation, invoked):
                 self._invoking -= 1
                 self._mapping.settle(invocation.invocation_id, invoked.outcome, _now_ms())
-                self._board.note_invocation(invocation, invoked)
+                self._board.note_invocation(invocation, invoked, _now_ms())
             case _Delivered(discard):
                 self._mapping.discarded(discard.discard_id)
                 self._board.note_discard(discard)
+            case _Updated(refused):
+                self._board.note_update(refused, _now_ms())
             case KinesisTrouble(message):
                 self._board.note_error(message, _now_ms())
             case BaseException():
@@ -178,7 +200,7 @@ class MappingProcess:
                 shard_id=shard_id,
                 start=self._mapping.read_from(shard_id),
                 digits=self._digits,
-                idle_ms=self._config.poll_idle_ms,
+                idle_ms=self._idle_ms,
                 events=self._events,
             )
             self._readers[shard_id] = reader
@@ -227,6 +249,24 @@ class MappingProcess:
                     return None  # not delivered, not done: the next process delivers the records again
         return _Delivered(discard)
 
+    def _look_for_update(self) -> None:
+        """Shift the function to another version where the configuration file has one."""
+        if _now_ms() < self._looked_ms + _LOOK_MS:
+            return
+        self._looked_ms = _now_ms()
+        try:
+            function = self._watch.changed()
+        except ConfigError as error:
+            self._board.note_update("; ".join(error.problems), _now_ms())
+            return
+        if function is not None:
+            self._updater.submit(self._update, function).add_done_callback(self._post)
+
+    def _update(self, function: FunctionConfig) -> _Updated:
+        refused = self._pool.update(function)
+        _LOG.info("update to version %s: %s", version_of(function), refused or "done")
+        return _Updated(refused)
+
     def _request_id(self, invocation_id: int) -> str:
         return str(uuid.uuid5(self._run_id, str(invocation_id)))
 
@@ -239,7 +279,7 @@ class MappingProcess:
             self._checkpoints.save(progress)
             self._saved, self._saved_ms, self._dirty = progress, now_ms, False
         if now_ms >= self._board.written_ms + _STATUS_MS or self._board.stale(self._mapping):
-            self._board.write(self._mapping, progress, sandboxes=self._pool.pids(), now_ms=now_ms)
+            self._board.write(self._mapping, progress, pool=self._pool, now_ms=now_ms)
 
     def _finish_what_is_under_way(self) -> None:
         """Let invocations end, within their timeout; start nothing new."""
@@ -258,14 +298,16 @@ class MappingProcess:
         self._stopping.set()
         self._stop_reading()
         self._invokers.shutdown(wait=False, cancel_futures=True)
+        self._updater.shutdown(wait=False, cancel_futures=True)
         self._deliverer.shutdown(wait=True, cancel_futures=True)
         self._pool.close()
         self._invokers.shutdown(wait=True)
+        self._updater.shutdown(wait=True)
         self._take(0)
         progress = self._mapping.progress()
         self._checkpoints.save(progress)
         self._board.state = "stopped"
-        self._board.write(self._mapping, progress, sandboxes=[], now_ms=_now_ms())
+        self._board.write(self._mapping, progress, pool=self._pool, now_ms=_now_ms())
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -277,7 +319,7 @@ def main(arguments: list[str] | None = None) -> int:
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
     try:
-        process = MappingProcess(load(options.config))
+        process = MappingProcess(load(options.config), config_file=options.config)
     except ConfigError as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)

@@ -4,6 +4,9 @@
 of: when the newest complete list of shards was asked for; and, for each shard that is not finished, when that
 GetRecords was asked for that found nothing more (no records, MillisBehindLatest 0) with nothing left undone. It is
 null while any shard is not caught up.
+
+``iterator_age_ms`` of a shard is how old the last record of its last batch was when the batch was done. ``retries`` are
+batches that were handed over once more as they were, ``bisects`` those of which both halves were.
 """
 
 import json
@@ -14,10 +17,12 @@ from typing import Any
 
 from infra.local.checkpoints import write_atomically
 from infra.local.esm import Discard, Invocation, ShardProgress, StreamMapping
-from infra.local.esm_response import Answered
-from infra.local.function_pool import Invoked
+from infra.local.esm_response import Answered, NotInvoked, Outcome, done_count
+from infra.local.function_pool import FunctionPool, Invoked
 from infra.local.mapping_config import ProcessConfig
 from infra.local.shard_reader import Read
+
+_BatchId = tuple[str, int, int]
 
 
 @dataclass(slots=True)
@@ -26,6 +31,7 @@ class _Reading:
     empty: bool = False
     started_ms: int = 0
     records: int = 0
+    iterator_age_ms: int | None = None
 
 
 class StatusBoard:
@@ -36,9 +42,21 @@ class StatusBoard:
         self._started_ms = started_ms
         self._readings: defaultdict[str, _Reading] = defaultdict(_Reading)
         self._counters = dict.fromkeys(
-            ("invocations", "errors", "records_read", "records_invoked", "records_discarded", "cold_starts"),
+            (
+                "invocations",
+                "errors",
+                "partial_failures",
+                "bisects",
+                "retries",
+                "records_read",
+                "records_invoked",
+                "records_discarded",
+                "cold_starts",
+            ),
             0,
         )
+        self._whole: set[_BatchId] = set()  # failed as a whole, and will be handed over as they are
+        self._refused: str | None = None
         self._last_error: dict[str, Any] | None = None
         self._was_caught_up = False
         self.state = "running"
@@ -56,17 +74,48 @@ class StatusBoard:
         reading.records += len(read.records)
         self._counters["records_read"] += len(read.records)
 
-    def note_invocation(self, invocation: Invocation, invoked: Invoked) -> None:
+    def note_invocation(self, invocation: Invocation, invoked: Invoked, now_ms: int) -> None:
         """Take note of an invocation's end."""
+        last = invocation.records[-1]
+        self._readings[invocation.shard_id].iterator_age_ms = max(now_ms - last.arrival_ms, 0)
+        self._note_failure(invocation, invoked.outcome)
         self._counters["invocations"] += 1
         self._counters["records_invoked"] += len(invocation.records)
         self._counters["cold_starts"] += invoked.init_ms is not None
         if not isinstance(invoked.outcome, Answered):
             self._counters["errors"] += 1
-            self.note_error(invoked.outcome.message, self.written_ms)
+            self.note_error(invoked.outcome.message, now_ms)
+
+    def _note_failure(self, invocation: Invocation, outcome: Outcome) -> None:
+        batch, size = _id_of(invocation), len(invocation.records)
+        if batch in self._whole:
+            self._whole.remove(batch)
+            self._counters["retries"] += 1
+        done = 0
+        if isinstance(outcome, Answered):
+            numbers = [record.sequence_number for record in invocation.records]
+            done = done_count(
+                outcome.payload, numbers, report_item_failures=self._config.mapping.report_item_failures
+            )
+        if done == size:
+            return
+        if done:
+            self._counters["partial_failures"] += 1
+        elif self._config.mapping.bisect and size > 1 and not isinstance(outcome, NotInvoked):
+            self._counters["bisects"] += 1
+        else:
+            self._whole.add(batch)
+
+    def note_update(self, refused: str | None, now_ms: int) -> None:
+        """Take note that the function's version was shifted; or why it was not: *refused*."""
+        self._refused = refused
+        if refused is not None:
+            self.note_error(f"the update was refused: {refused}", now_ms)
+        self.written_ms = 0  # somebody waits for it
 
     def note_discard(self, discard: Discard) -> None:
         """Take note of a discard that was delivered."""
+        self._whole.discard(_id_of(discard))
         self._counters["records_discarded"] += len(discard.records)
 
     def note_error(self, message: str, now_ms: int) -> None:
@@ -84,7 +133,7 @@ class StatusBoard:
         mapping: StreamMapping,
         progress: Mapping[str, ShardProgress],
         *,
-        sandboxes: list[int],
+        pool: FunctionPool,
         now_ms: int,
     ) -> None:
         """Replace the status file."""
@@ -98,7 +147,10 @@ class StatusBoard:
             "function": self._config.function.name,
             "counters": self._counters,
             "shards": {shard_id: self._shard(mapping, shard_id, kept) for shard_id, kept in progress.items()},
-            "sandboxes": sandboxes,
+            "sandboxes": pool.pids(),
+            "version": pool.version,
+            "draining": pool.draining(),
+            "update_refused": self._refused,
             "last_error": self._last_error,
         }
         write_atomically(self._config.status_file, json.dumps(document, indent=1), durable=False)
@@ -111,6 +163,7 @@ class StatusBoard:
             "finished": kept.finished,
             "caught_up": kept.finished or self._caught_up(mapping, shard_id),
             "behind_ms": reading.behind_ms,
+            "iterator_age_ms": reading.iterator_age_ms,
             "undone": mapping.undone(shard_id),
             "read_started_ms": reading.started_ms,
             "records_read": reading.records,
@@ -131,3 +184,7 @@ class StatusBoard:
                 return None
             instants.append(self._readings[shard_id].started_ms)
         return min(instants)
+
+
+def _id_of(work: Invocation | Discard) -> _BatchId:
+    return work.shard_id, work.records[0].sequence_number, len(work.records)

@@ -6,6 +6,7 @@ Processes, all on loopback and each in a session of its own::
     ├── aws        the emulator: DynamoDB, SQS, S3, CloudFormation
     ├── dynamodb   DynamoDB Local, where it was asked for
     ├── kinesis    our Kinesis data plane
+    ├── metrics    what all of it measures, for Prometheus
     └── mapping    Lambda's event source mapping
         └── sandboxes of the real Lambda runtime client, running the bundle
 """
@@ -40,15 +41,17 @@ from infra.local.template import (
     stream_arn,
     stream_name,
     table_name,
+    told,
 )
 from streamgage.errors import ConfigError
+from streamgage.pipeline_toml import load_pipeline
 
 LOOPBACK = "127.0.0.1"
 TEMPLATE = Path(__file__).parent.parent / "aws" / "template.yaml"
 LOCAL_CREDENTIALS = ("local", "local")  # access key and secret; nobody here checks them
 _START_S = 30
 _CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_DEFAULT_REGION": REGION}
-_EMULATED = "dynamodb,sqs,sns,s3,cloudformation,iam,sts,ssm,monitoring,events,kms"
+_EMULATED = "dynamodb,sqs,sns,s3,cloudformation,iam,sts,ssm,monitoring,events,kms,logs,iot"
 
 Say = Callable[[str], None]
 
@@ -62,6 +65,7 @@ class StackOptions:
     template: Path = TEMPLATE
     aws_port: int = 4566
     kinesis_port: int = 4567
+    metrics_port: int = 0
     parameters: Mapping[str, str] | None = None
     dynamodb: Engine = Engine.MINISTACK
     kinesis_faults: str | None = None
@@ -109,6 +113,7 @@ class Stack:
         self._ports = {
             "aws": _port(options.aws_port, "--port"),
             "kinesis": _port(options.kinesis_port, "--kinesis-port"),
+            "metrics": _port(options.metrics_port, "--metrics-port"),
         }
         self._ports["dynamodb"] = _port(0, "") if own_dynamodb else self._ports["aws"]
         self._say(f"starting AWS on port {self._ports['aws']}, Kinesis on port {self._ports['kinesis']}")
@@ -120,7 +125,9 @@ class Stack:
         self._await("aws", lambda url: _is_healthy(url + "/_ministack/health"))
         self._await("kinesis", lambda url: _is_healthy(url + "/health"))
         self._say("creating what the template describes")
-        outputs = create_resources(self._client("cloudformation"), template, options.parameters or {})
+        parameters = {**load_pipeline(options.pipeline).deploy, **(options.parameters or {})}
+        outputs = create_resources(self._client("cloudformation"), template, parameters)
+        self._say(f"exists only on AWS: {told(template.elsewhere)}")
         for logical_id, properties in template.streams.items():
             self._create_stream(stream_name(logical_id), resolve(properties, outputs))
         for logical_id, properties in template.tables.items():
@@ -131,9 +138,10 @@ class Stack:
             )
         self._write_mapping_config(template, outputs)
         self._start_mapping()
+        self._start_metrics()
         (stream_id,) = template.streams
         self._info = StackInfo(
-            endpoints={role: self._endpoint(role) for role in ("aws", "kinesis", "dynamodb")},
+            endpoints={role: self._endpoint(role) for role in ("aws", "kinesis", "dynamodb", "metrics")},
             region=REGION,
             stream=stream_name(stream_id),
             stream_arn=stream_arn(stream_id),
@@ -156,6 +164,7 @@ class Stack:
                 ("dynamodb", self._start_dynamodb),
                 ("kinesis", self._start_kinesis),
                 ("mapping", self._start_mapping),
+                ("metrics", self._start_metrics),
             ):
                 child = self._children.get(name)
                 if child is not None and child.has_ended():
@@ -171,7 +180,7 @@ class Stack:
 
     def stop(self) -> None:
         """Stop everything, in order; stream, tables and checkpoints are kept."""
-        for name in ("mapping", "kinesis", "dynamodb", "aws"):
+        for name in ("metrics", "mapping", "kinesis", "dynamodb", "aws"):
             child = self._children.pop(name, None)
             if child is not None:
                 self._say(f"stopping {name}")
@@ -191,6 +200,8 @@ class Stack:
                 "MINISTACK_HOST": LOOPBACK,
                 "GATEWAY_PORT": str(self._ports["aws"]),
                 "SERVICES": _EMULATED,
+                "IOT_MTLS_ENABLED": "0",  # it and SFTP would listen on every interface, whatever BIND_HOST says
+                "SFTP_ENABLED": "0",
                 "PERSIST_STATE": "1",
                 "STATE_DIR": str(data),
                 "S3_PERSIST": "1",
@@ -239,6 +250,21 @@ class Stack:
             environment=_CREDENTIALS,
         )
 
+    def _start_metrics(self) -> None:
+        self._children["metrics"] = Child.start(
+            "metrics",
+            [
+                "-m",
+                "infra.local.metrics",
+                "--home",
+                str(self._home.root),
+                "--port",
+                str(self._ports["metrics"]),
+            ],
+            log=self._home.logs / "metrics.log",
+            environment={},
+        )
+
     def _endpoint(self, role: str) -> str:
         return f"http://{LOOPBACK}:{self._ports[role]}"
 
@@ -259,8 +285,11 @@ class Stack:
 
     def _create_stream(self, name: str, properties: Mapping[str, Any]) -> None:
         client = self._client("kinesis", "kinesis")
+        wanted = {key: properties[key] for key in ("StreamModeDetails",) if key in properties}
+        if "ShardCount" in properties:
+            wanted["ShardCount"] = int(properties["ShardCount"])
         try:
-            client.create_stream(StreamName=name, ShardCount=int(properties.get("ShardCount", 1)))
+            client.create_stream(StreamName=name, **wanted)
         except client.exceptions.ResourceInUseException:
             return  # kept from the last time, with its records
         hours = int(properties.get("RetentionPeriodHours", 24))
@@ -358,6 +387,7 @@ def _is_ours(pid: int) -> bool:
         "ministack",
         "infra.local.kinesis",
         "infra.local.mapping",
+        "infra.local.metrics",
         "infra.local.dynamodb_local",
         dynamodb_local.MARK,
     )

@@ -40,13 +40,24 @@ def _progress(info: StackInfo) -> list[Any]:
 
 
 def _print(info: StackInfo, mapping: dict[str, Any], fresh: Freshness) -> None:
+    screen = console()
+    screen.print(f"stream [bold]{info.stream}[/]  table [bold]{info.table}[/]")
+    screen.print("endpoints: " + ", ".join(f"{name} {url}" for name, url in info.endpoints.items()))
+    screen.print("processes: " + ", ".join(f"{name} {pid}" for name, pid in info.pids.items()))
+    print_mapping(screen, mapping, fresh, since="since the mapping started")
+
+
+def console() -> Any:
+    """Return rich's console: as wide as the terminal, and wide where there is none."""
     from rich.console import Console  # noqa: PLC0415 - only tables need it
+
+    return Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False)
+
+
+def print_mapping(console: Any, mapping: dict[str, Any], fresh: Freshness, *, since: str) -> None:
+    """Print shards, counters (of *since*) and freshness of a mapping, local or on AWS."""
     from rich.table import Table  # noqa: PLC0415 - only tables need it
 
-    console = Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False)
-    console.print(f"stream [bold]{info.stream}[/]  table [bold]{info.table}[/]")
-    console.print("endpoints: " + ", ".join(f"{name} {url}" for name, url in info.endpoints.items()))
-    console.print("processes: " + ", ".join(f"{name} {pid}" for name, pid in info.pids.items()))
     table = Table()
     for name in ("shard", "checkpoint", "records read", "in work", "state"):
         table.add_column(name, justify="left" if name in ("shard", "checkpoint") else "right", no_wrap=True)
@@ -54,16 +65,13 @@ def _print(info: StackInfo, mapping: dict[str, Any], fresh: Freshness) -> None:
         table.add_row(
             shard_id,
             shard["checkpoint"] or "-",
-            f"{shard['records_read']:,}",
-            f"{shard['undone']:,}",
+            _number(shard["records_read"]),
+            _number(shard["undone"]),
             _state(shard),
         )
     console.print(table)
     counters = mapping.get("counters", {})
-    console.print(
-        "since the mapping started: "
-        + ", ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in counters.items())
-    )
+    console.print(f"{since}: " + ", ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in counters.items()))
     console.print(fresh.describe(time.time_ns() // 1_000_000))
     if fresh.repeated or fresh.forgotten:
         console.print(
@@ -73,7 +81,13 @@ def _print(info: StackInfo, mapping: dict[str, Any], fresh: Freshness) -> None:
         console.print(f"last error: {mapping['last_error']['message']}", markup=False)
 
 
+def _number(count: int | None) -> str:
+    return "-" if count is None else f"{count:,}"
+
+
 def _state(shard: dict[str, Any]) -> str:
     if shard["finished"]:
         return "finished"
-    return "up to date" if shard["caught_up"] else f"{shard['behind_ms']} ms behind"
+    if shard["caught_up"]:
+        return "up to date"
+    return "behind" if shard["behind_ms"] is None else f"{shard['behind_ms']} ms behind"

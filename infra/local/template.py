@@ -5,11 +5,15 @@ outputs of the emulator's stack, so its CloudFormation resolves them as AWS woul
 """
 
 import json
-from collections.abc import Mapping
+import logging
+import re
+import uuid
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from infra.local.aws_only import why_only_on_aws
 from streamgage.errors import ConfigError
 
 REGION = "us-east-1"
@@ -20,6 +24,22 @@ _STREAM = "AWS::Kinesis::Stream"
 _FUNCTION = "AWS::Lambda::Function"
 _MAPPING = "AWS::Lambda::EventSourceMapping"
 _TABLE = "AWS::DynamoDB::Table"
+_ARNS = {
+    _FUNCTION: ("lambda", "function:{}"),
+    _TABLE: ("dynamodb", "table/{}"),
+    _MAPPING: ("lambda", "event-source-mapping:{}"),
+    "AWS::CloudWatch::Alarm": ("cloudwatch", "alarm:{}"),
+}
+_ABSENT = "AWS::NoValue"  # as text in an output, where CloudFormation would leave the property out
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A resource of the template that exists only on AWS, and why."""
+
+    logical_id: str
+    kind: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +47,7 @@ class LocalTemplate:
     """The template, divided. Values of ``kept`` resources may hold ``{"Fn::Output": name}`` marks: see resolve.
 
     ``cloudformation`` is the template that the emulator's CloudFormation creates. ``tables`` are those that it is not
-    to create, because another engine holds them.
+    to create, because another engine holds them. ``elsewhere`` is what no one here creates.
     """
 
     cloudformation: dict[str, Any]
@@ -35,6 +55,7 @@ class LocalTemplate:
     functions: dict[str, dict[str, Any]]
     mappings: dict[str, dict[str, Any]]
     tables: dict[str, dict[str, Any]]
+    elsewhere: tuple[Elsewhere, ...] = ()
 
 
 def stream_name(logical_id: str) -> str:
@@ -61,26 +82,25 @@ def divide(path: Path, *, keep_tables: bool = False) -> LocalTemplate:
     """Translate and divide the SAM template at *path*; its tables too, where *keep_tables*.
 
     Raises:
-        ConfigError: the translator refuses it.
+        ConfigError: the translator refuses it, or what the emulator is to create needs what exists only on AWS.
     """
-    resources, rest = _translate(path)
+    rest = translate(path)
+    resources = rest["Resources"]
     kept: dict[str, dict[str, dict[str, Any]]] = {_STREAM: {}, _FUNCTION: {}, _MAPPING: {}}
     if keep_tables:
         kept[_TABLE] = {}
-    for logical_id in [name for name, each in resources.items() if each["Type"] in kept]:
-        resource = resources.pop(logical_id)
-        kept[resource["Type"]][logical_id] = resource["Properties"]
-    names = (
-        {name: (stream_name(name), stream_arn(name)) for name in kept[_STREAM]}
-        | {
-            name: (function_name(name), f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{function_name(name)}")
-            for name in kept[_FUNCTION]
-        }
-        | {
-            name: (table_name(name), f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table_name(name)}")
-            for name in kept.get(_TABLE, {})
-        }
-    )
+    names: dict[str, tuple[str, str]] = {}  # logical id → what Ref and Arn of it are here
+    elsewhere: list[Elsewhere] = []
+    for logical_id, resource in list(resources.items()):
+        kind = resource["Type"]
+        if kind in kept:
+            kept[kind][logical_id] = resource["Properties"]
+        elif why := why_only_on_aws(resource):
+            elsewhere.append(Elsewhere(logical_id, kind, why))
+        else:
+            continue
+        names[logical_id] = _name_of(logical_id, resource)
+        del resources[logical_id]
     outputs: dict[str, Any] = {}
     marked = {
         kind: {name: _mark(_without_ours(each, names), outputs) for name, each in group.items()}
@@ -93,9 +113,69 @@ def divide(path: Path, *, keep_tables: bool = False) -> LocalTemplate:
         "Outputs": {name: {"Value": value} for name, value in outputs.items()}
         | _without_ours(rest.get("Outputs", {}), names),
     }
+    _check_whole(cloudformation, names)
     return LocalTemplate(
-        cloudformation, marked[_STREAM], marked[_FUNCTION], marked[_MAPPING], marked.get(_TABLE, {})
+        cloudformation,
+        marked[_STREAM],
+        marked[_FUNCTION],
+        marked[_MAPPING],
+        marked.get(_TABLE, {}),
+        tuple(elsewhere),
     )
+
+
+def told(elsewhere: Iterable[Elsewhere]) -> str:
+    """Return a line for a person: which resources, and why."""
+    groups: dict[str, list[str]] = {}
+    for each in elsewhere:
+        groups.setdefault(each.why, []).append(each.logical_id)
+    return "; ".join(f"{', '.join(names)} ({why})" for why, names in groups.items()) or "nothing"
+
+
+def _name_of(logical_id: str, resource: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what Ref and Arn are of a resource that the emulator does not create."""
+    kind, name = resource["Type"], f"{STACK_NAME}-{logical_id}"
+    if kind == _STREAM:
+        return stream_name(logical_id), stream_arn(logical_id)
+    if kind == _MAPPING:
+        name = str(uuid.uuid5(uuid.NAMESPACE_URL, name))
+    if kind == "AWS::Lambda::Alias":  # whose Ref is its ARN
+        function = function_name(resource["Properties"]["FunctionName"]["Ref"])
+        arn = _arn("lambda", f"function:{function}:{resource['Properties']['Name']}")
+        return arn, arn
+    form = _ARNS.get(kind)
+    return name, _arn(*form).format(name) if form else name
+
+
+def _arn(service: str, resource: str) -> str:
+    return f"arn:aws:{service}:{REGION}:{ACCOUNT}:{resource}"
+
+
+def _check_whole(cloudformation: Mapping[str, Any], names: Mapping[str, tuple[str, str]]) -> None:
+    """Refuse a reference to what the emulator does not create, where we know no value for it."""
+    wanted = _references([cloudformation["Resources"], cloudformation["Outputs"]])
+    problems = [
+        f"the template asks {name} for what is not known of it on this machine"
+        for name in names
+        if name in wanted
+    ]
+    if problems:
+        raise ConfigError(*problems)
+
+
+def _references(value: Any) -> set[str]:
+    """Return what *value* refers to."""
+    if isinstance(value, dict):
+        found = set().union(*map(_references, value.values()))
+        if value.keys() == {"Ref"}:
+            found.add(value["Ref"])
+        if value.keys() == {"Fn::GetAtt"}:
+            target = value["Fn::GetAtt"]
+            found.add(target.split(".")[0] if isinstance(target, str) else target[0])
+        return found
+    if isinstance(value, list):
+        return set().union(*map(_references, value))
+    return set(re.findall(r"\$\{(\w+)", value)) if isinstance(value, str) else set()
 
 
 def resolve(value: Any, outputs: Mapping[str, str]) -> Any:
@@ -103,13 +183,19 @@ def resolve(value: Any, outputs: Mapping[str, str]) -> Any:
     if isinstance(value, dict):
         if value.keys() == {"Fn::Output"}:
             return outputs[value["Fn::Output"]]
-        return {key: resolve(each, outputs) for key, each in value.items()}
+        resolved = {key: resolve(each, outputs) for key, each in value.items()}
+        return {key: each for key, each in resolved.items() if each != _ABSENT}
     if isinstance(value, list):
-        return [resolve(each, outputs) for each in value]
+        return [each for each in (resolve(each, outputs) for each in value) if each != _ABSENT]
     return value
 
 
-def _translate(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def translate(path: Path) -> dict[str, Any]:
+    """Return the SAM template at *path* as CloudFormation gets it, its expressions as they are.
+
+    Raises:
+        ConfigError: it cannot be read, or the translator refuses it.
+    """
     # Imported here: the translator takes half a second, and only `up` needs it.
     import boto3  # noqa: PLC0415 - see above
     from samtranslator.parser.parser import Parser  # noqa: PLC0415 - see above
@@ -117,6 +203,8 @@ def _translate(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     from samtranslator.translator.translator import Translator  # noqa: PLC0415 - see above
     from samtranslator.yaml_helper import yaml_parse  # noqa: PLC0415 - see above
 
+    # It warns of feature toggles that only the service itself has.
+    logging.getLogger("samtranslator").setLevel(logging.ERROR)
     try:
         template = yaml_parse(path.read_text(encoding="utf-8"))
         for each in template["Resources"].values():
@@ -125,12 +213,12 @@ def _translate(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             ):  # the translator wants a place in S3; locally it is a folder
                 each["Properties"]["CodeUri"] = "s3://local/bundle"
         translator = Translator({}, Parser(), boto_session=boto3.Session(region_name=REGION))
-        translated = translator.translate(template, {})
+        translated: dict[str, Any] = translator.translate(template, {})
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
     except Exception as error:  # the translator raises many kinds, each about the template
         raise ConfigError(f"{path}: not a SAM template that can be translated: {error}") from error
-    return translated["Resources"], translated
+    return translated
 
 
 def _without_ours(value: Any, names: Mapping[str, tuple[str, str]]) -> Any:
@@ -144,10 +232,8 @@ def _without_ours(value: Any, names: Mapping[str, tuple[str, str]]) -> Any:
             if logical_id in names and attribute == "Arn":
                 return names[logical_id][1]
         return {
-            key: _without_ours(each, names)
-            for key, each in value.items()
-            if key != "DependsOn" or each not in names
-        }
+            key: _without_ours(each, names) for key, each in value.items() if key != "DependsOn"
+        } | _depends_on(value, names)
     if isinstance(value, list):
         return [_without_ours(each, names) for each in value]
     if isinstance(value, str) and "${" in value:
@@ -156,11 +242,19 @@ def _without_ours(value: Any, names: Mapping[str, tuple[str, str]]) -> Any:
     return value
 
 
+def _depends_on(resource: Mapping[str, Any], names: Mapping[str, tuple[str, str]]) -> dict[str, list[str]]:
+    """Return what *resource* is to wait for, of what the emulator creates."""
+    wanted = resource.get("DependsOn", [])
+    left = [each for each in ([wanted] if isinstance(wanted, str) else wanted) if each not in names]
+    return {"DependsOn": left} if left else {}
+
+
 def _mark(value: Any, outputs: dict[str, Any]) -> Any:
     """Replace each expression in *value* by a mark, and put the expression into *outputs* under the mark's name."""
     if isinstance(value, dict):
         key = next(iter(value), "")
         if len(value) == 1 and (key == "Ref" or key.startswith("Fn::")):
+            value = _spelled_out(value)
             text = json.dumps(value, sort_keys=True)
             name = next(
                 (each for each, known in outputs.items() if json.dumps(known, sort_keys=True) == text), ""
@@ -171,4 +265,15 @@ def _mark(value: Any, outputs: dict[str, Any]) -> Any:
         return {each: _mark(inner, outputs) for each, inner in value.items()}
     if isinstance(value, list):
         return [_mark(each, outputs) for each in value]
+    return value
+
+
+def _spelled_out(value: Any) -> Any:
+    """Return an expression whose absent value is a text: an output has to have a value."""
+    if isinstance(value, dict):
+        if value == {"Ref": _ABSENT}:
+            return _ABSENT
+        return {key: _spelled_out(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_spelled_out(each) for each in value]
     return value

@@ -2,11 +2,14 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from infra.cli import build_parser
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -47,6 +50,33 @@ def test_the_commands_under_use_it_work_in_the_order_they_are_given(tmp_path: Pa
         )
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"2026-01-01T00:00:00Z .*│ +2 │ +2 │ +41.75 │ +20.5 │ +21.25 │", done.stdout)
+
+
+@pytest.mark.local
+def test_the_commands_before_a_deployment_work(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "streamgage").symlink_to(Path(sys.executable).parent / "streamgage")
+    environment = os.environ | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "-euc", BLOCKS[3]],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 errors" in done.stdout
+    assert "$ a month" in done.stdout
+
+
+def test_the_commands_of_a_deployment_are_commands() -> None:
+    """What they do runs in tests/local/test_deploy_ministack.py: an account is not at hand."""
+    for line in BLOCKS[4].splitlines():
+        program, *words = shlex.split(line)
+        assert program == "streamgage"
+        assert callable(build_parser().parse_args(words).run)
 
 
 def test_every_file_that_is_linked_exists() -> None:

@@ -1,0 +1,101 @@
+"""The SAM template as it is deployed: its code in S3, its parameters named and complete.
+
+CloudFormation runs the SAM transform itself; here nothing is translated.
+"""
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from streamgage.errors import ConfigError
+
+TEMPLATE = Path(__file__).parent / "template.yaml"
+_FUNCTION = "AWS::Serverless::Function"
+
+
+def read_template(path: Path) -> dict[str, Any]:
+    """Return the template in the file *path* (YAML or JSON), tags such as !Ref in their long form. Raises: ConfigError."""
+    from samtranslator.yaml_helper import yaml_parse  # noqa: PLC0415 - of the extra `local`: --help has no use for it
+    from yaml import (  # noqa: PLC0415 - comes with it; PyYAML carries no types
+        YAMLError,
+    )
+
+    try:
+        template = yaml_parse(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except (YAMLError, ValueError) as error:
+        raise ConfigError(f"{path}: not YAML: {error}") from error
+    if not isinstance(template, dict) or not isinstance(template.get("Resources"), dict):
+        raise ConfigError(f"{path}: not a template: it has no Resources")
+    return template
+
+
+def with_code(template: Mapping[str, Any], code_uri: str) -> dict[str, Any]:
+    """Return *template* with the code of each function whose CodeUri is a local path at *code_uri* (s3://bucket/key)."""
+    changed: dict[str, Any] = json.loads(json.dumps(template, default=str))
+    properties = [
+        each.setdefault("Properties", {})
+        for each in changed["Resources"].values()
+        if isinstance(each, dict) and each.get("Type") == _FUNCTION
+    ]
+    properties.append(changed.get("Globals", {}).get("Function", {}))
+    for each in properties:
+        place = each.get("CodeUri")
+        if isinstance(place, str) and not place.startswith("s3://"):
+            each["CodeUri"] = code_uri
+    return changed
+
+
+def body_of(template: Mapping[str, Any]) -> str:
+    """Return *template* as CloudFormation takes it, without a space too many."""
+    return json.dumps(template, separators=(",", ":"), default=str)
+
+
+def parameters_for(
+    template: Mapping[str, Any], *, deploy: Mapping[str, str], given: Mapping[str, str]
+) -> dict[str, str]:
+    """Return a value for every parameter of *template*: *given* before *deploy* (of pipeline.toml) before its default.
+
+    A stack is what the template and the definition say, never what a deployment before left behind; so every value is
+    sent, and the diff shows one that goes back to its default.
+
+    Raises:
+        ConfigError: names that the template does not have, each with the nearest that it has; parameters without value.
+    """
+    known: Mapping[str, Any] = template.get("Parameters", {})
+    problems = [
+        f"{where} {name}: the template has no such parameter{_nearest(name, known)}"
+        for where, names in (("[deploy]", deploy), ("--parameter", given))
+        for name in names
+        if name not in known
+    ]
+    values: dict[str, str] = {}
+    for name, parameter in known.items():
+        value = given.get(name, deploy.get(name, parameter.get("Default")))
+        if value is None:
+            problems.append(
+                f"parameter {name} has no default: give it in [deploy] of pipeline.toml, or --parameter {name}=VALUE"
+            )
+            continue
+        values[name] = str(value).lower() if isinstance(value, bool) else str(value)
+        allowed = [
+            str(each).lower() if isinstance(each, bool) else str(each)
+            for each in parameter.get("AllowedValues", ())
+        ]
+        if allowed and values[name] not in allowed:
+            problems.append(f"parameter {name} is {values[name]!r}; it may be: {', '.join(allowed)}")
+    if problems:
+        raise ConfigError(*problems)
+    return values
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    names = list(known)
+    folded = {each.lower(): each for each in names}
+    close = difflib.get_close_matches(name.lower(), list(folded), n=1)
+    return (
+        f"; did you mean {folded[close[0]]}?" if close else f"; it has: {', '.join(sorted(names)) or 'none'}"
+    )

@@ -1,0 +1,1 @@
+"""``streamgage lint``: what a template would do to the data, told before it is deployed."""

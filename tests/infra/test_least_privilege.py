@@ -1,0 +1,315 @@
+"""Each role allows what is made with it, on the resource that it is made on, and nothing else.
+
+The calls are recorded at the lean client while the real function takes batches: new items and known ones, poison, a
+redelivery, a sandbox that is lost, a table that takes no statements, a new shard.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+import processors.function
+from conftest import REGION, ClientFactory, create_table
+from fakes import PLENTY_MS
+from infra.aws.deploy_template import TEMPLATE, parameters_for
+from infra.lint.resolve import resolved
+from infra.lint.subject import target
+from infra.local.template import translate
+from infra.policies.audit import missing, too_wide, unused
+from infra.policies.calls import calls_of
+from infra.policies.names import arns_of, name_of
+from infra.policies.roles import roles_of
+from infra.policies.statement import Call, Statement
+from processors.awsjson.client import AwsJsonClient, ServiceError
+from processors.awsjson.retry import Retries
+from strategies import ARRIVAL_MS, REAL_SEQUENCE, ROOT, aggregated, reading
+from streamgage.kinesis_event import encode_event
+from streamgage.pipeline_toml import load_pipeline
+from streamgage.records import StreamRecord, UserRecord
+
+pytestmark = pytest.mark.local
+
+KEY = "arn:aws:kms:us-east-1:000000000000:key/11111111-2222-3333-4444-555555555555"
+EVERYTHING = {"Tracing": "Active", "KeyArn": KEY, "IotTopic": "telemetry/+", "StreamMode": "ON_DEMAND"}
+SHARDS = ("shardId-000000000000", "shardId-000000000001")
+
+# What is made with a role by others than our functions, which no run here can record: each with who makes it.
+MAPPING = "Lambda's event source mapping polls with the function's role: services-kinesis-create.html"
+DESTINATION = "Lambda writes discarded batches with the function's role: kinesis-on-failure-destination.html"
+LOGS = "Lambda's runtime writes what the function prints: monitoring-cloudwatchlogs.html"
+KEYS = (
+    "DynamoDB, Kinesis, SQS and S3 ask KMS in the name of who calls them, where the key is the account's own"
+)
+CODEDEPLOY = "CodeDeploy shifts the alias, and asks for the alarms: AWSCodeDeployRoleForLambdaLimited"
+IOT = "IoT Core's rule puts messages into the stream, and its errors into the log: kinesis-rule-action.html"
+EXCEPTIONS: Mapping[str, Mapping[str, str]] = {
+    "AggregateRole": {
+        "kinesis:DescribeStream": MAPPING,
+        "kinesis:DescribeStreamSummary": MAPPING,
+        "kinesis:GetRecords": MAPPING,
+        "kinesis:GetShardIterator": MAPPING,
+        "s3:ListBucket": DESTINATION,
+        "s3:PutObject": DESTINATION,
+        "logs:CreateLogStream": LOGS,
+        "logs:PutLogEvents": LOGS,
+    },
+    "DeploymentRole": {
+        "lambda:GetAlias": CODEDEPLOY,
+        "lambda:GetProvisionedConcurrencyConfig": CODEDEPLOY,
+        "lambda:UpdateAlias": CODEDEPLOY,
+        "cloudwatch:DescribeAlarms": CODEDEPLOY,
+    },
+}
+# Allowed on everything, although IAM knows a resource for it. The template says the same to `streamgage lint`.
+WIDE: Mapping[str, str] = {
+    "cloudwatch:DescribeAlarms": "read only; which alarms CodeDeploy asks for at once is not documented",
+}
+WITH_EVERYTHING: Mapping[str, Mapping[str, str]] = {
+    "AggregateRole": {
+        **dict.fromkeys(
+            (
+                "kms:Decrypt",
+                "kms:DescribeKey",
+                "kms:Encrypt",
+                "kms:GenerateDataKey",
+                "kms:ReEncryptFrom",
+                "kms:ReEncryptTo",
+            ),
+            KEYS,
+        ),
+        "xray:PutTelemetryRecords": "Lambda's X-Ray daemon",
+        "xray:PutTraceSegments": "Lambda's X-Ray daemon",
+    },
+    "DeploymentRole": {},
+    "IotRole": {
+        **dict.fromkeys(
+            ("kinesis:PutRecord", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"), IOT
+        ),
+        "kms:GenerateDataKey": KEYS,
+    },
+}
+
+
+@dataclass
+class Context:
+    """A Lambda context, as far as the function asks it."""
+
+    aws_request_id: str = "8f507cfc-0000-4000-8000-ac58fc914c95"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return PLENTY_MS
+
+
+@dataclass
+class Recorder:
+    """Every call at the lean client, as it is made. *refused* operations meet an engine that does not know them."""
+
+    calls: set[Call] = field(default_factory=set)
+    clients: list[AwsJsonClient] = field(default_factory=list)
+    refused: frozenset[str] = frozenset()
+
+    def install(self, patch: pytest.MonkeyPatch) -> None:
+        real = AwsJsonClient.call
+
+        def call(client: AwsJsonClient, operation: str, body: str, retries: Retries | None = None) -> bytes:
+            self.clients.append(client)
+            self.calls.update(calls_of(client._target, operation, json.loads(body), stream=name_of("Stream")))
+            if operation in self.refused:
+                raise ServiceError(operation, status=400, error="UnknownOperationException", answer={})
+            return real(client, operation, body, retries)
+
+        patch.setattr(AwsJsonClient, "call", call)
+
+
+@pytest.fixture(scope="module")
+def calls(ministack: ClientFactory) -> Iterator[frozenset[Call]]:
+    """What the aggregate function asks of AWS."""
+    recorder = Recorder()
+    table, queue, stream = map(name_of, ("Aggregates", "Quarantine", "Stream"))
+    create_table(ministack("dynamodb"), table)
+    url = ministack("sqs").create_queue(QueueName=queue)["QueueUrl"]
+    ministack("kinesis").create_stream(StreamName=stream, ShardCount=2)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            "AWS_ENDPOINT_URL": ministack("sqs").meta.endpoint_url,
+            "AWS_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "STREAMGAGE_CLIENT": "lean",
+            "STREAMGAGE_LANES": "shard",
+            "STREAMGAGE_STREAM": stream,
+            "STREAMGAGE_TABLE": table,
+            "STREAMGAGE_QUARANTINE_URL": url,
+            "STREAMGAGE_PIPELINE": str(ROOT / "pipeline.toml"),
+        }.items():
+            patch.setenv(name, value)
+        processors.function._credentials.cache_clear()
+        recorder.install(patch)
+        try:
+            run(recorder, patch)
+        finally:
+            for client in recorder.clients:
+                client.close()
+            patch.setattr(processors.function, "_aggregate", None)
+            processors.function._credentials.cache_clear()
+        yield frozenset(recorder.calls)
+
+
+def run(recorder: Recorder, patch: pytest.MonkeyPatch) -> None:
+    schema = load_pipeline(ROOT / "pipeline.toml").sources["reading"].schema
+    good = [schema.encode(reading("d1", "temp", ARRIVAL_MS + n, n / 10)) for n in range(8)]
+    datas = [aggregated([UserRecord("d1", good[0]), UserRecord("d1", b"junk")]), *good[1:]]
+
+    def handle(shard: str, first: int, last: int) -> None:
+        records = [
+            StreamRecord(shard, REAL_SEQUENCE + n, "p", datas[n], ARRIVAL_MS) for n in range(first, last)
+        ]
+        arn = arns_of(translate(TEMPLATE))["Stream"]
+        answer = processors.function.handler(encode_event(records, stream_arn=arn), Context())
+        assert answer == {"batchItemFailures": []}
+
+    for shard, refused in zip(SHARDS, ((), ("BatchExecuteStatement",)), strict=True):
+        recorder.refused = frozenset(refused)
+        patch.setattr(processors.function, "_aggregate", None)
+        handle(shard, 0, 3)  # new items, and poison
+        handle(shard, 3, 5)  # known items
+        patch.setattr(
+            processors.function, "_aggregate", None
+        )  # the sandbox is lost, and with it what it knew
+        handle(shard, 2, 8)  # a redelivery that reaches back, and what is new
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The roles of the template under some parameters, and what is made with each by others."""
+
+    statements: Mapping[str, Sequence[Statement]]
+    exceptions: Mapping[str, Mapping[str, str]]
+    arns: frozenset[str]
+
+
+@pytest.fixture(scope="module", params=[{}, EVERYTHING], ids=["defaults", "everything"])
+def roles(request: pytest.FixtureRequest) -> Roles:
+    template = translate(TEMPLATE)
+    parameters = parameters_for(template, deploy={}, given=request.param)
+    more = WITH_EVERYTHING if request.param else {}
+    names = EXCEPTIONS.keys() | more.keys()
+    return Roles(
+        roles_of(template, parameters),
+        {each: {**EXCEPTIONS.get(each, {}), **more.get(each, {})} for each in names},
+        frozenset(arns_of(template).values()),
+    )
+
+
+def made_with(role: str, calls: frozenset[Call]) -> list[Call]:
+    """Return what our functions make with *role*; with the others nothing: they are of services."""
+    return sorted(calls, key=lambda each: each.action) if role == "AggregateRole" else []
+
+
+def judge(roles: Roles, calls: frozenset[Call]) -> list[str]:
+    return [
+        f"{name}: {problem}"
+        for name, statements in roles.statements.items()
+        for made in [made_with(name, calls)]
+        for problem in (
+            *missing(statements, made),
+            *unused(statements, made, roles.exceptions.get(name, {})),
+            *too_wide(statements, roles.arns, WIDE),
+        )
+    ]
+
+
+def test_each_role_allows_what_is_made_with_it_and_nothing_else(roles: Roles, calls: frozenset[Call]) -> None:
+    assert judge(roles, calls) == []
+    assert roles.statements.keys() == roles.exceptions.keys()
+
+
+def test_the_run_makes_every_kind_of_call(calls: frozenset[Call]) -> None:
+    actions = {each.action for each in calls}
+    assert {"dynamodb:BatchGetItem", "dynamodb:PutItem", "kinesis:ListShards", "sqs:SendMessage"} <= actions
+    assert actions <= {
+        "dynamodb:BatchGetItem",
+        "dynamodb:PartiQLInsert",
+        "dynamodb:PartiQLUpdate",
+        "dynamodb:PutItem",
+        "kinesis:ListShards",
+        "sqs:SendMessage",
+    }
+
+
+def test_every_function_of_the_template_has_a_role_of_its_own_that_is_judged_here() -> None:
+    template = translate(TEMPLATE)
+    resources = resolved(template, parameters=parameters_for(template, deploy={}, given={}))
+    functions: dict[str, Any] = {
+        name: target(each["Properties"]["Role"])
+        for name, each in resources.items()
+        if each["Type"] == "AWS::Lambda::Function"
+    }
+    assert functions == {"Aggregate": "AggregateRole"}
+
+
+def changed(roles: Roles, role: str, statements: Sequence[Statement]) -> Roles:
+    return replace(roles, statements={**roles.statements, role: tuple(statements)})
+
+
+def test_a_role_that_lacks_an_action_which_is_made_is_refused(roles: Roles, calls: frozenset[Call]) -> None:
+    known = roles.statements["AggregateRole"]
+    for call in calls:
+        less = [replace(each, actions=tuple(a for a in each.actions if a != call.action)) for each in known]
+        said = judge(changed(roles, "AggregateRole", less), calls)
+        assert f"AggregateRole: {call.action} on {call.resource} is made, and not allowed" in said
+
+
+def test_a_role_whose_resource_is_another_is_refused(roles: Roles, calls: frozenset[Call]) -> None:
+    known = roles.statements["AggregateRole"]
+    other = [replace(each, resources=tuple(f"{arn}x" for arn in each.resources)) for each in known]
+    said = judge(changed(roles, "AggregateRole", other), calls)
+    assert {each for each in said if each.endswith("not allowed")} == {
+        f"AggregateRole: {call.action} on {call.resource} is made, and not allowed" for call in calls
+    }
+
+
+@pytest.mark.parametrize(
+    "widened", ["*", "arn:aws:dynamodb:*:*:table/*", "arn:aws:dynamodb:us-east-1:000000000000:table/*"]
+)
+def test_a_role_whose_resource_is_wider_is_refused(
+    widened: str, roles: Roles, calls: frozenset[Call]
+) -> None:
+    known = roles.statements["AggregateRole"]
+    wide = [replace(each, resources=(widened,)) if each.sid == "Table" else each for each in known]
+    assert any(
+        f"{widened} (Table) is wider" in each for each in judge(changed(roles, "AggregateRole", wide), calls)
+    )
+
+
+@pytest.mark.parametrize("added", ["dynamodb:DeleteItem", "dynamodb:PutItem*", "dynamodb:*"])
+def test_a_role_with_an_action_that_is_never_made_is_refused(
+    added: str, roles: Roles, calls: frozenset[Call]
+) -> None:
+    known = roles.statements["AggregateRole"]
+    more = [replace(each, actions=(*each.actions, added)) if each.sid == "Table" else each for each in known]
+    assert len(judge(changed(roles, "AggregateRole", more), calls)) == 1
+
+
+def test_a_resource_that_is_allowed_beside_the_one_that_is_used_is_refused(
+    roles: Roles, calls: frozenset[Call]
+) -> None:
+    known = roles.statements["AggregateRole"]
+    second = f"{arns_of(translate(TEMPLATE))['Aggregates']}-backup"
+    more = [
+        replace(each, resources=(*each.resources, second)) if each.sid == "Table" else each for each in known
+    ]
+    said = judge(changed(roles, "AggregateRole", more), calls)
+    assert said
+    assert all(f"on {second} is allowed (Table), and never made" in each for each in said)
+
+
+def test_a_role_of_a_service_that_is_given_more_is_refused(roles: Roles, calls: frozenset[Call]) -> None:
+    known = roles.statements["DeploymentRole"]
+    more = [replace(known[0], actions=(*known[0].actions, "lambda:DeleteFunction")), *known[1:]]
+    said = judge(changed(roles, "DeploymentRole", more), calls)
+    assert said
+    assert all("lambda:DeleteFunction" in each for each in said)

@@ -1,0 +1,128 @@
+"""The bundle of this machine: all that the function needs, and nothing that it does not."""
+
+import re
+import shutil
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from bundle_child import PIPELINE, run, slow, todays
+from infra.aws.bundle import REQUIREMENTS, ROOTS, STAMP, build_bundle, our_imports
+from infra.aws.package import BUDGET, LOCK, PYTHON, Package, Part
+from infra.aws.roots import hashed_roots
+from infra.aws.wheels import Target, read_lock
+from infra.local.dists import closure
+from infra.package_command import described
+from processors.function import ROOTS_FOLDER
+from strategies import POISON_USER_RECORDS, ROOT
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("task") / "bundle"
+    build_bundle(target, PIPELINE)
+    return target
+
+
+def modules_in(bundle: Path) -> set[str]:
+    """Return the names of all modules that the bundle holds."""
+    found = set()
+    for path in [*bundle.rglob("*.py"), *bundle.rglob("*.so")]:
+        name = ".".join(path.relative_to(bundle).with_name(path.name.partition(".")[0]).parts)
+        found.add(name.removesuffix(".__init__"))
+    return found
+
+
+def test_a_cold_start_loads_the_modules_that_its_budget_counts_and_no_library(bundle: Path) -> None:
+    (said,) = run(bundle, [todays()])
+    assert (said.records, said.poison) == (4, [])
+    assert sorted(said.modules) == sorted(our_imports().at_init)
+    assert len(said.modules) <= BUDGET.modules_at_init
+
+
+def test_all_that_the_bundle_holds_is_used_by_some_path_and_all_that_they_use_is_there(bundle: Path) -> None:
+    """A slow path that missed a file would end the child; a file that no path needs would be left over."""
+    _, said = run(bundle, [todays(), slow()])
+    assert said.records == 1 + len(POISON_USER_RECORDS)
+    no_limit = {"late"}  # this definition takes an event however old
+    assert said.poison == [code for code, _ in POISON_USER_RECORDS if code not in no_limit]
+    # STREAMGAGE_CLIENT asks for the others; they need the runtime's boto3, and a test in a real sandbox runs them.
+    boto3s = set(our_imports().later) - {"streamgage.avro_codec"}
+    assert modules_in(bundle) - set(said.modules) == boto3s
+
+
+def test_every_module_runs_from_its_bytecode(bundle: Path) -> None:
+    _, said = run(bundle, [todays(), slow()])
+    sources = [each for each in said.modules.values() if not each.endswith((".pyc", ".so"))]
+    assert sources == []
+    assert all(Path(each).exists() for each in said.modules.values())
+
+
+def test_the_bundle_trusts_the_authorities_that_boto3_trusts(bundle: Path) -> None:
+    held = {each.name: each.read_text() for each in (bundle / ROOTS_FOLDER).iterdir()}
+    assert held == hashed_roots(ROOTS.read_text(encoding="utf-8"))
+    assert len(held) > 100
+
+
+def test_a_bundle_is_built_again_only_when_something_changed(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "schemas", tmp_path / "schemas")
+    shutil.copyfile(PIPELINE, tmp_path / "pipeline.toml")
+    target = tmp_path / "bundle"
+
+    def stamp() -> tuple[int, str]:
+        build_bundle(target, tmp_path / "pipeline.toml")
+        return (target / STAMP).stat().st_ino, (target / STAMP).read_text()
+
+    first = stamp()
+    assert stamp() == first
+    with (tmp_path / "pipeline.toml").open("a") as definition:
+        definition.write("# a remark\n")
+    second = stamp()
+    assert second[1] != first[1]
+    assert (target / "pipeline.toml").read_text().endswith("# a remark\n")
+    assert not list(tmp_path.glob(".bundle*"))
+
+
+def test_the_lock_holds_what_the_function_needs_beyond_ours_as_it_is_installed_here() -> None:
+    pins = {each.name: each.version for each in read_lock(LOCK)}
+    assert pins.keys() == {each.metadata["Name"].lower() for each in closure(REQUIREMENTS)}
+    assert pins == {name: version(name) for name in pins}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert {re.split(r"[<>=\[]", each)[0] for each in project["dependencies"]} == set(REQUIREMENTS)
+
+
+def test_the_lock_pins_the_versions_that_everything_else_is_tested_with() -> None:
+    everything = (ROOT / "requirements" / "dev.lock").read_text()
+    for pin in read_lock(LOCK):
+        assert f"\n{pin.name}=={pin.version} " in f"\n{everything}"
+
+
+def test_the_bundle_is_for_the_python_of_the_template() -> None:
+    template = (ROOT / "infra" / "aws" / "template.yaml").read_text()
+    assert set(re.findall(r"Runtime: python(\S+)", template)) == {PYTHON}
+
+
+@pytest.mark.parametrize("bytecode", ["3.13.0", None])
+def test_the_report_says_what_takes_how_much_and_whether_there_is_bytecode(bytecode: str | None) -> None:
+    made = Package(
+        path=Path("build/a.zip"),
+        target=Target("arm64", "3.13"),
+        sha256="0f",
+        size_bytes=1_234,
+        unzipped_bytes=5_678,
+        modules=("a", "b"),
+        modules_later=("c",),
+        parts=(Part("fastavro, compiled", 6, 5_000, 1_000), Part("bytecode", 70, 678, 200)),
+        bytecode=bytecode,
+    )
+    lines = [" ".join(each.split()) for each in described(made).splitlines()]
+    assert lines[:2] == ["a.zip: Python 3.13 on arm64", "sha256 0f"]
+    assert "fastavro, compiled 6 5,000 1,000" in lines
+    assert "all 76 5,678 1,234" in lines
+    assert (
+        f"modules of ours: 2 in a cold start (budget {BUDGET.modules_at_init}), 1 on slow paths (c)" in lines
+    )
+    told = f"bytecode: by Python {bytecode}" if bytecode else "no bytecode: Python 3.13 is not installed here"
+    assert any(each.startswith(told) for each in lines)

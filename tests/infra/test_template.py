@@ -1,0 +1,188 @@
+"""The SAM template: what must hold of it for every choice of parameters, and mistakes that must not pass."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.aws.watch_section import TEMPLATE
+from infra.local.template import divide, resolve, translate
+from streamgage.errors import ConfigError
+from template_rules import (
+    RULES,
+    TURNED,
+    VERSION,
+    Deployed,
+    Rule,
+    a_changed_parameter_is_a_new_version,
+    batches_are_never_lost_in_silence,
+    combinations,
+    data_is_encrypted,
+    data_outlives_the_stack,
+    decide,
+    deployments_are_taken_back,
+    devices_reach_the_stream_by_mqtt,
+    every_alarm_tells_somebody,
+    lanes_follow_the_factor,
+    nothing_is_public,
+    outputs_are_those_that_are_read,
+    parameters_explain_themselves,
+    roles_are_exact,
+    the_environment_is_what_the_function_reads,
+    the_mapping_is_whole,
+)
+
+
+@pytest.fixture(scope="module")
+def deployments() -> list[Deployed]:
+    """The template for each combination of its conditions."""
+    template = translate(TEMPLATE)
+    return [decide(template, each) for each in combinations()]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_it_holds_for_every_combination_of_conditions(rule: Rule, deployments: list[Deployed]) -> None:
+    assert [problem for each in deployments for problem in rule(each)] == []
+
+
+def test_the_combinations_turn_every_condition(deployments: list[Deployed]) -> None:
+    """A condition of a parameter that is not in the table above would be tried one way only."""
+    conditions = translate(TEMPLATE)["Conditions"]
+    assert set(re.findall(r'"Ref": "(\w+)"', json.dumps(conditions))) == set(TURNED)
+    assert len(deployments) == 2 ** len(TURNED)
+    assert len(
+        {json.dumps([each.resources, each.outputs], sort_keys=True, default=str) for each in deployments}
+    ) == len(deployments)
+
+
+# What is written in the template, what a mistake makes of it, and the rule that must see it.
+MISTAKES: tuple[tuple[str, str, Rule], ...] = (
+    ("    DeletionPolicy: Retain\n", "", data_outlives_the_stack),
+    ("    UpdateReplacePolicy: Retain\n", "    UpdateReplacePolicy: Delete\n", data_outlives_the_stack),
+    ("PointInTimeRecoveryEnabled: true", "PointInTimeRecoveryEnabled: false", data_outlives_the_stack),
+    ("!If [Protected, true, false]", "false", data_outlives_the_stack),
+    ("      RetentionInDays: !Ref LogRetentionDays\n", "", data_outlives_the_stack),
+    ("!If [OwnKey, !Ref KeyArn, alias/aws/kinesis]", "alias/aws/kinesis", data_is_encrypted),
+    ("        SSEEnabled: true\n", "        SSEEnabled: false\n", data_is_encrypted),
+    ("SqsManagedSseEnabled: !If [OwnKey, !Ref AWS::NoValue, true]", "DelaySeconds: 0", data_is_encrypted),
+    ('SSEAlgorithm: !If [OwnKey, "aws:kms", AES256]', "SSEAlgorithm: AES256", data_is_encrypted),
+    ("BlockPublicPolicy: true", "BlockPublicPolicy: false", nothing_is_public),
+    ("            Effect: Deny\n", "            Effect: Allow\n", nothing_is_public),
+    ('"aws:SecureTransport": "false"', '"aws:SecureTransport": "true"', nothing_is_public),
+    ("{redrivePermission: denyAll}", "{redrivePermission: allowAll}", nothing_is_public),
+    ("Resource: !GetAtt Aggregates.Arn", 'Resource: "*"', roles_are_exact),
+    ('Action: "sqs:SendMessage"', 'Action: "sqs:*"', roles_are_exact),
+    ("        Role: !GetAtt DeploymentRole.Arn\n", "", roles_are_exact),
+    ("            FunctionResponseTypes: [ReportBatchItemFailures]\n", "", batches_are_never_lost_in_silence),
+    ("BisectBatchOnFunctionError: true", "BisectBatchOnFunctionError: false", batches_are_never_lost_in_silence),
+    ("Type: S3, Destination: !GetAtt FailedBatches.Arn", "Type: SQS, Destination: !GetAtt Quarantine.Arn",
+     batches_are_never_lost_in_silence),
+    ("    Default: 21600\n", "    Default: 604800\n", batches_are_never_lost_in_silence),
+    ("MaximumRetryAttempts: 10000", "MaximumRetryAttempts: -1", batches_are_never_lost_in_silence),
+    ("    Default: 24\n", "    Default: 2160\n", batches_are_never_lost_in_silence),
+    ("            MetricsConfig: {Metrics: [EventCount]}", "            #", batches_are_never_lost_in_silence),
+    ("            TumblingWindowInSeconds: 0 ", "            #", the_mapping_is_whole),
+    ("StartingPosition: TRIM_HORIZON", "StartingPosition: LATEST", the_mapping_is_whole),
+    ("STREAMGAGE_LANES: !If [Parallel, partition_key, shard]", "STREAMGAGE_LANES: shard", lanes_follow_the_factor),
+    ("  Parallel: !Not [!Equals [!Ref ParallelizationFactor, 1]]", "  Parallel: !Equals [!Ref ParallelizationFactor, 2]",
+     lanes_follow_the_factor),
+    ("lanes by ${Lanes}, ", "", a_changed_parameter_is_a_new_version),
+    ('"${MemorySize} MB, ', '"', a_changed_parameter_is_a_new_version),
+    ("          STREAMGAGE_CLIENT: lean\n", "", the_environment_is_what_the_function_reads),
+    ("          STREAMGAGE_CLIENT: lean\n", '          STREAMGAGE_CLIENT: lean\n          STREAMGAGE_DEBUG: "1"\n',
+     the_environment_is_what_the_function_reads),
+    ("        Alarms: [!Ref ErrorsAlarm, !Ref PoisonRatioAlarm]\n", "        Alarms: []\n", deployments_are_taken_back),
+    ("      SnapStart: {ApplyOn: !Ref SnapStart}", "      SnapStart: {ApplyOn: None}", deployments_are_taken_back),
+    ("      AlarmActions: [!Ref AlarmTopic]\n", "", every_alarm_tells_somebody),
+    (" Runbook: docs/operations.md#errors", "", every_alarm_tells_somebody),
+    ("    Condition: Mailed\n", "", every_alarm_tells_somebody),
+    ('"${clientid()}"', '"${newuuid()}"', devices_reach_the_stream_by_mqtt),
+    ("        ErrorAction:\n", "        Metadata:\n", devices_reach_the_stream_by_mqtt),
+    ("    MinValue: 24\n", "", parameters_explain_themselves),
+    ("    Description: Refuse to delete the table.\n", "", parameters_explain_themselves),
+    ("  FunctionAlias:\n", "  Alias:\n", outputs_are_those_that_are_read),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "rule"), MISTAKES, ids=lambda each: getattr(each, "__name__", None)
+)
+def test_a_planted_mistake_is_seen(right: str, wrong: str, rule: Rule, tmp_path: Path) -> None:
+    text = TEMPLATE.read_text(encoding="utf-8")
+    assert right in text
+    broken = tmp_path / "template.yaml"
+    broken.write_text(text.replace(right, wrong, 1), encoding="utf-8")
+    template = translate(broken)
+    assert [problem for each in ({}, TURNED) for problem in rule(decide(template, each))]
+
+
+def test_every_rule_is_seen_to_fail() -> None:
+    assert {rule for _, _, rule in MISTAKES} == set(RULES)
+
+
+def lint(template: str) -> list[str]:
+    from cfnlint import lint as cfn_lint
+    from cfnlint.config import ManualArgs
+
+    return [str(each) for each in cfn_lint(template, config=ManualArgs(regions=["us-east-1"]))]
+
+
+def as_deployed(template: dict[str, Any], chosen: dict[str, str]) -> str:
+    """Return *template* with other defaults: what SAM adds is linted with it."""
+    copy = json.loads(json.dumps(template, default=str))
+    for name, value in chosen.items():
+        copy["Parameters"][name]["Default"] = value
+    return json.dumps(copy)
+
+
+def test_cfn_lint_has_no_word_against_it() -> None:
+    """No error and no warning, without an exception. It tries the conditions by itself."""
+    assert lint(TEMPLATE.read_text(encoding="utf-8")) == []
+    template = translate(TEMPLATE)
+    for chosen in ({}, TURNED):
+        assert lint(as_deployed(template, chosen)) == []
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("StartingPosition: TRIM_HORIZON", "StartingPosition: BEGINNING"),
+        ("TumblingWindowInSeconds: 0", "TumblingWindowInSeconds: 901"),
+        ("      Statistic: Maximum", "      Statistic: Most"),
+        ("Value: !Ref Aggregates}", "Value: !Ref Agregates}"),
+    ],
+)
+def test_cfn_lint_sees_a_planted_mistake(right: str, wrong: str, tmp_path: Path) -> None:
+    text = TEMPLATE.read_text(encoding="utf-8")
+    assert right in text
+    broken = tmp_path / "template.yaml"
+    broken.write_text(text.replace(right, wrong, 1), encoding="utf-8")
+    assert lint(as_deployed(translate(broken), {}))
+
+
+def test_a_changed_description_makes_cloudformation_publish_a_new_version() -> None:
+    """What the version's description leans on, by CloudFormation's own schema of the resource."""
+    from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
+
+    schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", VERSION).schema
+    assert "/properties/Description" in schema["createOnlyProperties"]
+
+
+def test_locally_a_property_that_a_condition_leaves_out_is_left_out() -> None:
+    stream = divide(TEMPLATE).streams["Stream"]
+    mark = stream["ShardCount"]["Fn::Output"]
+    outputs = {f"Local{n}": "x" for n in range(40)}
+    assert resolve(stream, outputs)["ShardCount"] == "x"
+    assert "ShardCount" not in resolve(stream, {**outputs, mark: "AWS::NoValue"})
+
+
+def test_locally_a_reference_to_what_is_not_there_is_refused(tmp_path: Path) -> None:
+    text = TEMPLATE.read_text(encoding="utf-8")
+    broken = tmp_path / "template.yaml"
+    broken.write_text(
+        text.replace("Value: !Ref Aggregate.Alias", "Value: !GetAtt Aggregate.SnapStartResponse"), "utf-8"
+    )
+    with pytest.raises(ConfigError, match="asks Aggregate for what is not known of it on this machine"):
+        divide(broken)

@@ -1,0 +1,269 @@
+"""Another version of the function under load: new bundle, mapping kept; nothing is killed, lost or counted twice."""
+
+import json
+import re
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from infra.local.demo import compare, question_of, read_all_items
+from infra.local.dists import build_runtime_dir
+from infra.local.esm_response import Answered
+from infra.local.function_pool import VERSION_VARIABLE, FunctionPool
+from infra.local.home import is_alive
+from infra.local.sandbox import FunctionConfig
+from infra.local.stack import local_client
+from machine import ROOT, Machine, running, simulate
+from processors.query import DynamoPartialStore, ask
+from producers.simulators.totals import Totals, read_totals
+from streamgage.pipeline import Rollup
+from streamgage.pipeline_toml import load_pipeline
+
+pytestmark = pytest.mark.local
+
+# The next version aggregates something that the one before does not: its rows tell what it has done.
+NEXT_ROLLUP = "only_in_the_next_version"
+EXTRA = f"""
+[[rollups]]
+name = "{NEXT_ROLLUP}"
+source = "reading"
+key = ["device_id"]
+windows = ["1d"]
+keep = "90d"
+
+[rollups.measures]
+value = ["count"]
+"""
+LIMIT_S = 30
+EVENTS, EVENTS_PER_S = 4_000, 1_000  # of one sender of several
+SOME = 4  # batches: enough to say that a version is at work
+
+
+def write_next(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "schemas").symlink_to(ROOT / "schemas")
+    path = folder / "pipeline.toml"
+    path.write_text((ROOT / "pipeline.toml").read_text() + EXTRA)
+    return path
+
+
+def lines(machine: Machine) -> list[str]:
+    log = machine.home.logs / "function.log"
+    return log.read_text().splitlines() if log.exists() else []
+
+
+def batches_of_version(machine: Machine) -> Counter[str]:
+    return Counter(
+        match[1] for each in lines(machine) if (match := re.match(r"START .* Version: (\S+)$", each))
+    )
+
+
+def events_of_version(machine: Machine) -> Counter[str]:
+    """Return how many events the batches of each version say they have applied."""
+    version_of = {
+        match[1]: match[2]
+        for each in lines(machine)
+        if (match := re.match(r"START RequestId: (\S+) Version: (\S+)$", each))
+    }
+    events: Counter[str] = Counter()
+    for each in lines(machine):
+        if each.startswith("{") and '"user_records"' in each:
+            said = json.loads(each)
+            events[version_of[said["function_request_id"]]] += said["user_records"]
+    return events
+
+
+def events_of_rollup(machine: Machine, rollup: Rollup, devices: set[str]) -> int:
+    """Return how many events are in all daily rows of a rollup by device."""
+    info = machine.home.info()
+    store = DynamoPartialStore(local_client("dynamodb", info.endpoints["dynamodb"]), info.table)
+    return sum(
+        row.events
+        for device in devices
+        for row in ask(store, question_of(rollup, (device,), "1d"), applied_ms=0)
+    )
+
+
+class Load:
+    """Senders one after the other, each of another day, for as long as somebody waits; and what they sent."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._senders: list[subprocess.Popen[str]] = []
+        self._start()
+
+    def wait_until(self, condition: Callable[[], bool], what: str) -> None:
+        """Keep sending until *condition*. Only what is true while events are under way is told by it."""
+        deadline = time.monotonic() + LIMIT_S
+        while not condition():
+            assert time.monotonic() < deadline, f"not within {LIMIT_S} s: {what}"
+            if self._senders[-1].poll() is not None:
+                self._start()
+            time.sleep(0.02)  # polls real processes, with a deadline
+
+    def finish(self) -> Totals:
+        """Return the totals of all that was sent, once it is sent."""
+        merged: Totals = {}
+        for day, sender in enumerate(self._senders, 1):
+            said, _ = sender.communicate(timeout=60)
+            assert sender.returncode == 0, said
+            for rollup, rows in read_totals(self._totals(day)).items():
+                known = merged.setdefault(rollup, {})
+                assert not known.keys() & rows.keys()
+                known.update(rows)
+        return merged
+
+    @property
+    def events(self) -> int:
+        """How many events were sent."""
+        return EVENTS * len(self._senders)
+
+    def _start(self) -> None:
+        day = len(self._senders) + 1
+        self._senders.append(
+            simulate(self._machine, self._totals(day), events=EVENTS, rate=EVENTS_PER_S, day=day)
+        )
+
+    def _totals(self, day: int) -> Path:
+        return self._machine.folder / f"totals-{day}.json"
+
+
+def test_an_update_and_a_roll_back_under_load_lose_and_double_nothing(tmp_path: Path) -> None:
+    following = write_next(tmp_path / "next")
+    with running(tmp_path, "--param", "BatchingWindow=0", "--param", "BatchSize=4") as machine:
+        load = Load(machine)
+        load.wait_until(
+            lambda: batches_of_version(machine)["$LATEST"] >= SOME, "the first version is at work"
+        )
+        mapping = machine.home.info().pids["mapping"]
+        before = set(machine.home.status()["sandboxes"])
+
+        said = run_under(load, machine, "update", "--pipeline", str(following))
+        assert "version 1 runs" in said
+        assert "version $LATEST has ended" in said
+        assert not [pid for pid in before if is_alive(pid)]
+        done = batches_of_version(machine)
+        load.wait_until(
+            lambda: batches_of_version(machine)["1"] >= done["1"] + SOME, "the new one is at work"
+        )
+        assert batches_of_version(machine)["$LATEST"] == done["$LATEST"]
+
+        run_under(load, machine, "update", "--back")
+        done = batches_of_version(machine)
+        load.wait_until(
+            lambda: batches_of_version(machine)["$LATEST"] >= done["$LATEST"] + SOME, "the first one is back"
+        )
+        assert batches_of_version(machine)["1"] == done["1"]
+
+        totals = load.finish()
+        machine.run("drain", "--seconds", "60")
+        assert machine.home.info().pids["mapping"] == mapping
+        status = machine.home.status()
+        assert (status["version"], status["draining"]) == ("$LATEST", [])
+        assert [status["counters"][name] for name in ("errors", "retries", "bisects")] == [0, 0, 0]
+
+        items = read_all_items(machine.home.info())
+        common = {pk: each for pk, each in items.items() if NEXT_ROLLUP not in str(pk)}
+        assert len(common) < len(items)
+        assert compare(load_pipeline(ROOT / "pipeline.toml"), common, totals) == []
+        events = events_of_version(machine)
+        assert events.total() == load.events
+        devices = {key[0] for key, _, _ in totals["device_metrics"]}
+        rollup = load_pipeline(following).rollups[NEXT_ROLLUP]
+        assert 0 < events["1"] == events_of_rollup(machine, rollup, devices) < load.events
+
+
+def run_under(load: Load, machine: Machine, *arguments: str) -> str:
+    """Run a command while the load goes on; return what it said."""
+    with ThreadPoolExecutor(1) as other:
+        done = other.submit(machine.run, *arguments)
+        load.wait_until(done.done, f"streamgage {' '.join(arguments)}")
+        return done.result().stderr
+
+
+def test_a_version_that_cannot_start_is_refused_and_the_one_before_runs_on(tmp_path: Path) -> None:
+    totals, following = tmp_path / "totals.json", write_next(tmp_path / "next")
+    with running(tmp_path, "--param", "BatchingWindow=0") as machine:
+        config = json.loads(machine.home.mapping_config_file.read_text())
+        broken = machine.run("update", "--back", check=False)
+        assert broken.returncode == 2
+        assert "no version to go back to" in broken.stderr
+
+        machine.run("update", "--pipeline", str(following))
+        bundle = machine.home.root / "versions" / "1"
+        machine.run("update", "--back")
+        for each in (
+            bundle / "processors" / "function.py",
+            *bundle.glob("processors/__pycache__/function.*"),
+        ):
+            each.unlink()
+        broken = machine.run("update", "--back", check=False)
+        assert broken.returncode == 2
+        assert "version 1 is refused" in broken.stderr
+        assert "processors.function" in broken.stderr
+        now = json.loads(machine.home.mapping_config_file.read_text())
+        assert now["function"]["task_dir"] == config["function"]["task_dir"]
+
+        sender = simulate(machine, totals, events=500, rate=5_000)
+        said, _ = sender.communicate(timeout=60)
+        assert sender.returncode == 0, said
+        machine.run("drain", "--seconds", "60")
+        assert batches_of_version(machine)["1"] == 0
+        assert compare(
+            load_pipeline(ROOT / "pipeline.toml"), read_all_items(machine.home.info()), read_totals(totals)
+        ) == []  # fmt: skip
+
+
+HANDLER = """
+import os, time
+
+def handler(event, context):
+    open(event["started"], "w").close()
+    while not os.path.exists(event["go_on"]):
+        time.sleep(0.01)
+    return os.environ["AWS_LAMBDA_FUNCTION_VERSION"]
+"""
+
+
+def test_what_is_under_way_ends_in_the_old_version_and_what_begins_runs_in_the_new(tmp_path: Path) -> None:
+    (tmp_path / "handlers.py").write_text(HANDLER)
+    old = FunctionConfig(
+        name="f", handler="handlers.handler", task_dir=tmp_path, log_file=tmp_path / "log", timeout_s=20, memory_mb=256,
+        runtime_dir=build_runtime_dir(tmp_path / "runtime"), env={VERSION_VARIABLE: "1"},
+    )  # fmt: skip
+    pool, go_on = FunctionPool(old), tmp_path / "go_on"
+
+    def answer(name: str) -> object:
+        event = {"started": str(tmp_path / name), "go_on": str(go_on)}
+        return pool.invoke(name, json.dumps(event).encode()).outcome
+
+    try:
+        with ThreadPoolExecutor(1) as other:
+            under_way = other.submit(answer, "first")
+            wait_until((tmp_path / "first").exists)
+            assert pool.update(replace(old, env={VERSION_VARIABLE: "2"})) is None
+            assert (pool.version, pool.draining(), len(pool.pids())) == ("2", ["1"], 2)
+            go_on.touch()
+            assert under_way.result() == Answered(b'"1"')
+        assert (pool.draining(), len(pool.pids())) == ([], 1)
+        assert answer("second") == Answered(b'"2"')
+        refused = pool.update(replace(old, handler="handlers.missing", env={VERSION_VARIABLE: "3"}))
+        assert refused is not None
+        assert "missing" in refused
+        assert answer("third") == Answered(b'"2"')
+        assert len(pool.pids()) == 1
+    finally:
+        pool.close()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)  # polls a real process, with a deadline
