@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check soak fuzz differential interop simulate planted lock clean bench
+.PHONY: help demo test check soak fuzz differential interop simulate planted lock clean bench checkov
 .DEFAULT_GOAL := help
 
 help: ## Show the targets.
@@ -21,7 +21,7 @@ demo: $(READY) ## Run the whole pipeline on this machine and compare every total
 	$(BIN)/streamgage demo
 
 test: check ## All checks, and every test but the slow ones.
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 soak: $(READY) ## Ten minutes of load with kills and resharding (STREAMGAGE_SOAK_S=600).
 	$(BIN)/python -m pytest -m slow -s tests/local
@@ -63,6 +63,15 @@ bench: $(READY) $(PEERS_VENV)/.ready ## Measure everything beside its peers, and
 	$(BIN)/streamgage bench all
 	$(BIN)/streamgage bench report
 
+CHECKOV_VENV := .streamgage/checkovvenv
+$(CHECKOV_VENV)/.ready: requirements/checkov.lock
+	$(PYTHON) -m venv $(CHECKOV_VENV)
+	$(CHECKOV_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/checkov.lock
+	@touch $@
+
+checkov: $(CHECKOV_VENV)/.ready ## checkov's opinion of the template; what it skips, and why, is in infra/aws/checkov.yaml.
+	CKV_PARSE_ERROR_FAIL=true $(CHECKOV_VENV)/bin/checkov --config-file infra/aws/checkov.yaml
+
 SEEDS ?= 20000
 simulate: $(READY) ## Attack the pipeline in a deterministic simulation, SEEDS schedules.
 	$(BIN)/python -m infra.simulation --seeds $(SEEDS)
@@ -74,6 +83,7 @@ lock: $(READY) ## Resolve requirements/dev.lock again from pyproject.toml.
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --all-extras --upgrade --quiet pyproject.toml -o requirements/dev.lock
 	$(BIN)/uv pip compile --python-version 3.13 --python-platform aarch64-unknown-linux-gnu --generate-hashes --no-header --no-annotate --quiet --constraints requirements/dev.lock pyproject.toml -o requirements/function.lock
+	printf 'checkov\n' | $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet - -o requirements/checkov.lock
 	printf 'bytewax\nquixstreams\nasync-kinesis\n' | $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet - -o requirements/peers.lock
 
 clean: ## Remove the virtual environment and local state.

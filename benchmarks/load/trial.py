@@ -5,6 +5,7 @@ Processes beside the stack's own: the senders, and this one, which only looks (a
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from typing import Any
 
 from benchmarks.load.cpu import CpuLedger, machine_cpu_s
 from benchmarks.load.freshness import Latencies, Seen
-from benchmarks.load.generator import SOURCE, Done, Job
+from benchmarks.load.generator import Done, Job
 from benchmarks.load.schedule import divide
 from benchmarks.load.sent_log import SentEntry, read_log
 from infra.local.demo import batch_lines, compare, read_all_items
@@ -111,13 +112,12 @@ def run_trial(load: Load, folder: Path) -> Trial:
 
 
 def _definition(load: Load, folder: Path) -> Path:
-    """Return the pipeline's definition, for blocks a copy that says so."""
+    """Return a copy of the pipeline's definition whose sources send as *load* says."""
     given = Path(load.pipeline)
-    if not load.blocks:
-        return given
     shutil.copytree(given.parent / "schemas", folder / "schemas")
-    name = f'name = "{SOURCE}"\n'
-    text = given.read_text(encoding="utf-8").replace(name, name + "blocks = true\n", 1)
+    text = re.sub(r"(?m)^blocks = .*\n", "", given.read_text(encoding="utf-8"))
+    wanted = f"[[sources]]\nblocks = {str(load.blocks).lower()}\n"
+    text = re.sub(r"(?m)^\[\[sources\]\].*\n", wanted, text)
     (folder / given.name).write_text(text, encoding="utf-8")
     return folder / given.name
 

@@ -269,11 +269,11 @@ def _mark(value: Any, outputs: dict[str, Any]) -> Any:
 
 
 def _spelled_out(value: Any) -> Any:
-    """Return an expression whose absent value is a text: an output has to have a value."""
+    """Return an expression whose values are texts, an absent one too: an output is a text."""
     if isinstance(value, dict):
         if value == {"Ref": _ABSENT}:
             return _ABSENT
         return {key: _spelled_out(each) for key, each in value.items()}
     if isinstance(value, list):
         return [_spelled_out(each) for each in value]
-    return value
+    return json.dumps(value) if isinstance(value, bool) else value

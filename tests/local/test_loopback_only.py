@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from infra.local.children import wait_until
 from machine import running
 
 pytestmark = pytest.mark.local
@@ -31,7 +32,12 @@ def address_of(text: str) -> str:
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="there is no /proc/net")
 def test_every_process_of_the_stack_listens_on_loopback_only(tmp_path: Path) -> None:
     with running(tmp_path) as machine:
-        found = {pid: list(listeners(pid)) for pid in machine.pids()}
-        ports = {port for each in found.values() for _, port in each}
-        assert {int(url.rpartition(":")[2]) for url in machine.home.info().endpoints.values()} <= ports
+        wanted = {int(url.rpartition(":")[2]) for url in machine.home.info().endpoints.values()}
+        found: dict[int, list[tuple[str, int]]] = {}
+
+        def all_listen() -> bool:
+            found.update({pid: list(listeners(pid)) for pid in machine.pids()})
+            return wanted <= {port for each in found.values() for _, port in each}
+
+        wait_until(all_listen, seconds=30, what="every endpoint")  # metrics come last; nothing waits for them
         assert {address for each in found.values() for address, _ in each} == {"127.0.0.1"}

@@ -16,10 +16,12 @@ from strategies import (
     click,
     pipeline,
     reading,
+    signed,
 )
 from streamgage.block_builder import DEFLATED, PREFIX_BYTES, RAW, BlockCodec
 from streamgage.errors import POISON_CODES
 from streamgage.fold import Folded, Folder
+from streamgage.kpl import DIGEST_BYTES, MAGIC
 from streamgage.limits import DYNAMODB_PARTITION_KEY_BYTES
 from streamgage.pipeline_toml import Folder as Files
 from streamgage.pipeline_toml import parse_pipeline
@@ -67,6 +69,24 @@ def test_a_poison_kinesis_record_is_quarantined_whole_and_the_next_is_applied(da
     assert (poison.code, poison.sub_sequence_number, poison.data) == ("bad_kpl_framing", None, data)
     assert poison.partition_key == "p"
     assert (len(folded.items), folded.kinesis_records, folded.user_records) == (3, 2, 2)
+
+
+def test_rows_whose_key_is_not_in_the_table_make_their_kinesis_record_poison() -> None:
+    data = aggregated([UserRecord(key, encoded()) for key in "aab"])
+    message = data[len(MAGIC) : -DIGEST_BYTES]
+    assert message.startswith(b"\x0a\x01a\x0a\x01b")
+    short = signed(message.removeprefix(b"\x0a\x01a"))  # so the last row's key, number 1, is not there
+    (poison,) = fold(short, encoded()).poison
+    assert (poison.code, poison.data) == ("bad_kpl_framing", short)
+    assert "partition key index 1 in a table of 1" in poison.reason
+    assert {each.state[0] for each in fold(short, encoded()).items.values()} == {1}
+
+
+def test_a_character_that_two_partition_keys_share_makes_their_kinesis_record_poison() -> None:
+    message = aggregated([UserRecord("a", encoded())])[len(MAGIC) : -DIGEST_BYTES]
+    (poison,) = fold(signed(b"\x0a\x02k\xc3\x0a\x02\xa9k" + message)).poison
+    assert poison.code == "bad_kpl_framing"
+    assert poison.reason.startswith("at byte 7: not UTF-8")
 
 
 @pytest.mark.parametrize(
