@@ -24,7 +24,7 @@ LOAD = Load(rate_per_s=50_000, seconds=40, devices=100, senders=2, pipeline=str(
 QUICK = replace(LOAD, rate_per_s=2_000, seconds=1, devices=10, shards=2, batching_window_s=1, drain_s=30)
 FORMS = {"rows": False, "blocks": True}  # an Avro user record an event, or compressed columns of many
 PROBE_S = 25.0
-PROBES = 4
+PROBES = 3  # from 50,000 up to 168,750 at most: beyond some 200,000 a series would have two events in a millisecond
 _POINTS = 20
 
 _METHOD = """\

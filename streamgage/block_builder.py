@@ -97,6 +97,10 @@ class BlockCodec:
         if value is None and column.null_branch is not None:
             return None
         if column.kind == "avro":
+            if (
+                column.null_branch is not None and type(value) is tuple
+            ):  # to fastavro, a union's branch by name
+                raise ValueError(f"{column.name} is {value!r:.80}")
             return self._alone[column.name].encode({column.name: value})[HEADER_BYTES:]
         found = type(value)
         if found is int and column.kind in ("float", "double"):

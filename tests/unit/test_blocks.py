@@ -485,3 +485,14 @@ def test_a_few_bytes_that_stand_for_gigabytes_of_rows_are_refused() -> None:
 def test_reading_blocks_does_not_import_fastavro() -> None:
     code = "import sys, streamgage.blocks; assert 'fastavro' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_a_tuple_for_a_nullable_list_is_refused_as_in_a_row() -> None:
+    """Fastavro takes a tuple in a union for (branch, value)."""
+    items = {"type": "array", "items": "string"}
+    schema = AvroSchema.parse(
+        json.dumps({"type": "record", "name": "E", "fields": [{"name": "f", "type": ["null", items]}]})
+    )
+    for encode in (schema.encode, lambda event: BlockCodec(schema).encode([event])):
+        with pytest.raises(ValueError, match="does not fit schema E"):
+            encode({"f": ()})

@@ -49,6 +49,7 @@ PYTHONS = {
     "endpoints": {"ipaddress", "urllib", "urllib.parse", "datetime", "_datetime"},
     "paths of the definition": {"pathlib", "fnmatch", "ntpath"},
     "blocks": {"zlib"},
+    "the fold without the collector": {"gc"},
 }  # fmt: skip
 ALLOWED = {
     *OURS,
