@@ -262,7 +262,7 @@ def _headlines(
 
     both = {label: [start.both_ms for start in each] for label, each in starts.items()}
     return (
-        headline("Cold start: CPU time of init", init_cpu, BOTO3, f">= {1 / _TARGET}"),
-        headline("Cold start: to the first answer", both, BOTO3),
-        headline("Cold start: to the first answer", both, POWERTOOLS),
+        headline("cold start: CPU time of init", init_cpu, BOTO3, f"≥ {1 / _TARGET}"),
+        headline("cold start: to the first answer", both, BOTO3),
+        headline("cold start: to the first answer", both, POWERTOOLS),
     )

@@ -88,12 +88,15 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """A row of the README's table: a figure of ours beside a peer's; *ratio* is how many times better ours is."""
+    """A row of the README's table: a figure of ours beside a peer's; *ratio* is how many times better ours is.
+
+    Without a peer there is no ratio.
+    """
 
     what: str
     ours: str
     peer: str
-    ratio: float
+    ratio: float | None
     target: str = ""
 
 

@@ -31,7 +31,9 @@ def draw(table: Table, stem: Path) -> list[Path]:
         _set_style()
         plot = Figure(figsize=(8, _height(table)), layout="constrained")
         axes = plot.add_subplot()
-        axes.set_title(table.title, pad=12)
+        plot.suptitle(
+            table.title, x=0.01, ha="left", fontweight="bold"
+        )  # above the labels too: they may be long
         if table.x is None:
             _bars(axes, table)
         else:

@@ -84,9 +84,7 @@ def _headline_table(found: Iterable[tuple[Result, Mapping[str, Any]]]) -> str:
 
 
 def _row(headline: Headline) -> str:
-    return (
-        f"| {headline.what} | {headline.ours} | {headline.peer} | {headline.ratio:.1f}x | {headline.target} |"
-    )
+    return f"| {headline.what} | {headline.ours} | {headline.peer} | {'' if headline.ratio is None else f'{headline.ratio:.1f}x'} | {headline.target} |"
 
 
 def _section(result: Result, around: Mapping[str, Any]) -> str:

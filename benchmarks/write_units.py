@@ -161,7 +161,7 @@ def run(*, quick: bool, seed: int, progress: Progress) -> Result:
                 ours=f"{units_:,.0f}",
                 peer=f"{PEER:,}",
                 ratio=PEER / units_,
-                target=f"{TARGET_RATIO} x",
+                target=f"≥ {TARGET_RATIO}",
             )
             for label, units_ in best.items()
         ),
