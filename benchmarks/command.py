@@ -14,12 +14,14 @@ from rich.table import Table as RichTable
 
 import benchmarks
 from benchmarks.harness import RESULTS, Progress, Result, Table, write_result
+from producers.target import add_stack_options, aws_stack
 from streamgage.errors import ConfigError
 
 EXAMPLES = """examples:
   streamgage bench --list
   streamgage bench fold
   streamgage bench all --quick            answers are compared, figures mean nothing
+  streamgage bench cold_start --target aws --stack plant-7     Lambda's own REPORT lines; costs a few cents
   streamgage bench report                 docs/benchmarks.md, plots and the README's table, from the results"""
 DEFAULT_SEED = 20_260_101
 
@@ -68,6 +70,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--quick", action="store_true", help="tiny and once: correctness, not speed")
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED)
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the JSON goes (benchmarks/results)")
+    add_stack_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -83,6 +86,17 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.list or arguments.name is None:
         for name, module in find_benchmarks().items():
             console.print(f"{name:12} {module.QUESTION}", highlight=False)
+        return 0
+    stack = aws_stack(arguments)
+    if stack is not None:
+        from benchmarks.aws_target import run as run_on_aws  # noqa: PLC0415 - boto3: nothing else here needs it
+
+        result = run_on_aws(arguments.name, arguments, stack=stack)
+        show(result, console)
+        directory = arguments.out or RESULTS
+        console.print(
+            f"result: {write_result(result, directory, seed=arguments.seed, quick=arguments.quick)}"
+        )
         return 0
     chosen = _chosen(arguments.name)
     directory = arguments.out or (None if arguments.quick else RESULTS)

@@ -1,5 +1,6 @@
 """REPORT lines as Lambda writes them, and the driver against recorded shapes of AWS's answers. No network."""
 
+import argparse
 import io
 import json
 from collections.abc import Iterator
@@ -22,7 +23,10 @@ from benchmarks.aws_cold_start import (
     parse_report,
     reports_of,
 )
-from streamgage.errors import RetryableError
+from benchmarks.aws_target import QUICK_ROUNDS, result_of, run
+from benchmarks.command import add_commands
+from producers.deployed import DeployedStack
+from streamgage.errors import ConfigError, RetryableError
 
 ID = "8f507cfc-xmpl-4697-b07a-ac58fc914c95"
 
@@ -282,3 +286,66 @@ def test_a_query_that_fails_says_so(aws: Aws) -> None:
     aws.logs_say(status="Failed")
     with pytest.raises(RetryableError, match="ended as Failed"):
         measure(aws.clients, Target(function="aggregate"), count=1)
+
+
+def cold(number: int) -> Report:
+    return Report(
+        request_id=str(number),
+        duration_ms=20.0 + number,
+        billed_ms=150,
+        memory_mb=512,
+        max_memory_mb=80 + number,
+        init_ms=100.0 + number,
+    )
+
+
+def asked(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_commands(parser.add_subparsers())
+    return parser.parse_args(["bench", *words])
+
+
+def test_what_lambda_reports_becomes_a_result() -> None:
+    warm = Report(request_id="w", duration_ms=1, billed_ms=1, memory_mb=512, max_memory_mb=80)
+    result = result_of(
+        [cold(0), warm, cold(4), cold(2)], target=Target(function="plant-Aggregate"), region="eu"
+    )
+    (table,) = result.tables
+    assert {each.label: each.median for each in table.series} == {
+        "Init Duration": 102,
+        "Duration of the first invocation": 22,
+        "from nothing to the answer": 124,
+        "billed": 150,
+    }
+    assert result.facts == {"cold": 3, "invocations": 4, "max_memory_mb": 84}
+
+
+def test_without_a_cold_start_there_is_no_result() -> None:
+    warm = Report(request_id="w", duration_ms=1, billed_ms=1, memory_mb=512, max_memory_mb=80)
+    with pytest.raises(ConfigError, match="none of 1 invocations of f was a cold start"):
+        result_of([warm], target=Target(function="f"), region="eu")
+
+
+def test_a_benchmark_without_a_way_to_aws_says_which_has_one() -> None:
+    with pytest.raises(
+        ConfigError, match="pipeline runs on this machine only; with --target aws there is: cold_start"
+    ):
+        run("pipeline", asked("pipeline", "--target", "aws"), stack="streamgage")
+
+
+def test_the_function_of_the_stack_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = DeployedStack(
+        name="plant-7", region="eu-central-1", status="CREATE_COMPLETE", outputs={"FunctionName": "plant-7-Aggregate-X"}
+    )  # fmt: skip
+    monkeypatch.setattr("benchmarks.aws_target.find_stack", lambda _name, _region: stack)
+    seen: list[tuple[str, int]] = []
+
+    def measured(target: Target, count: int) -> list[Report]:
+        seen.append((target.function, count))
+        return [cold(1)]
+
+    result = run(
+        "cold_start", asked("cold_start", "--target", "aws", "--quick"), stack="plant-7", measured=measured
+    )
+    assert seen == [("plant-7-Aggregate-X", QUICK_ROUNDS)]
+    assert result.configuration["region"] == "eu-central-1"
