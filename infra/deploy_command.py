@@ -137,7 +137,7 @@ def _add_deploy_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-replacement",
         action="store_true",
-        help="let a stream, table, bucket or queue be replaced or removed",
+        help="let a stream, table, bucket or queue be replaced or removed, or the kind of lanes change",
     )
 
 

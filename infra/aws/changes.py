@@ -125,6 +125,18 @@ def dangers(changes: Iterable[ResourceChange]) -> list[str]:
     ]
 
 
+def lane_dangers(parameters: Iterable[ParameterChange]) -> list[str]:
+    """Return a sentence where the lanes of a stack that stands would change: a batch under way then counts twice."""
+    return [
+        f"{each.name} {each.before} -> {each.after} changes lanes from shard to partition key, or back: what is under way "
+        "counts twice. Stop the producers and drain first: docs/operations.md#lanes"
+        for each in parameters
+        if each.name == "ParallelizationFactor"
+        and None not in (each.before, each.after)
+        and "1" in (each.before, each.after)
+    ]
+
+
 def render(changes: Sequence[ResourceChange], parameters: Sequence[ParameterChange]) -> list[Line]:
     """Return the diff in lines. Every resource, and everything that changes of one, is named."""
     lines = []

@@ -16,6 +16,7 @@ from infra.aws.changes import (
     ResourceChange,
     compare_parameters,
     dangers,
+    lane_dangers,
     read_changes,
     render,
 )
@@ -74,8 +75,8 @@ class Plan:
 
     @property
     def dangers(self) -> list[str]:
-        """A sentence for each change that costs data."""
-        return dangers(self.changes)
+        """A sentence for each change that costs data, or lets it count twice."""
+        return dangers(self.changes) + (lane_dangers(self.parameters) if self.kind == "UPDATE" else [])
 
     def lines(self) -> list[Line]:
         """Return the diff."""
@@ -143,7 +144,7 @@ class Deployment:
         if plan.dangers and not allow_replacement:
             raise ConfigError(
                 *plan.dangers,
-                "refused: data would be lost, or left behind. If that is meant: --allow-replacement",
+                "refused: data would be lost, left behind, or counted twice. If that is meant: --allow-replacement",
             )
         self._executed.add(
             plan.change_set_id

@@ -2,14 +2,17 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra.aws.changes import (
     DATA_TYPES,
+    ParameterChange,
     ResourceChange,
     compare_parameters,
     dangers,
+    lane_dangers,
     read_changes,
     render,
 )
@@ -184,3 +187,21 @@ def test_a_parameter_that_comes_is_shown_alone_and_one_that_changes_or_goes_with
     changed = compare_parameters({"A": "1", "C": "3", "D": "4"}, {"A": "2", "B": "", "D": "4"})
     lines = [each.text for each in render((), changed)]
     assert lines[1:4] == ["  A  1 → 2", '  B  ""', "  C  3 → (none)"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "dangerous"),
+    [("1", "4", True), ("4", "1", True), ("2", "10", False), (None, "4", False), ("1", None, False)],
+)
+def test_another_kind_of_lanes_is_a_danger_to_a_stack_that_stands(
+    before: str | None,
+    after: str | None,
+    dangerous: bool,  # noqa: FBT001 - a table
+) -> None:
+    changes = [
+        ParameterChange("ParallelizationFactor", before, after),
+        ParameterChange("ShardCount", "1", "4"),
+    ]
+    found = lane_dangers(changes)
+    assert len(found) == dangerous
+    assert all("counts twice" in each and "operations.md#lanes" in each for each in found)
