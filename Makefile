@@ -69,15 +69,15 @@ $(CHECKOV_VENV)/.ready: requirements/checkov.lock
 	$(CHECKOV_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/checkov.lock
 	@touch $@
 
-checkov: $(CHECKOV_VENV)/.ready ## checkov's opinion of the template; what it skips, and why, is in infra/aws/checkov.yaml.
-	CKV_PARSE_ERROR_FAIL=true $(CHECKOV_VENV)/bin/checkov --config-file infra/aws/checkov.yaml
+checkov: $(CHECKOV_VENV)/.ready ## checkov's opinion of the template; what it skips, and why, is in infra/template/checkov.yaml.
+	CKV_PARSE_ERROR_FAIL=true $(CHECKOV_VENV)/bin/checkov --config-file infra/template/checkov.yaml
 
 SEEDS ?= 20000
 simulate: $(READY) ## Attack the pipeline in a deterministic simulation, SEEDS schedules.
-	$(BIN)/python -m infra.simulation --seeds $(SEEDS)
+	PYTHONPATH=.:tests $(BIN)/python -m simulation --seeds $(SEEDS)
 
 planted: $(READY) ## Plant each known bug, and count the seeds until the simulation catches it.
-	PYTHONPATH=.:tests $(BIN)/python tests/simulation/planted.py
+	PYTHONPATH=.:tests $(BIN)/python -m simulation.planted
 
 lock: $(READY) ## Resolve requirements/dev.lock again from pyproject.toml.
 	$(BIN)/python -m pip install --quiet uv

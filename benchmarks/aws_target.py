@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from benchmarks.aws_cold_start import Clients, Report, Target, measure
 from benchmarks.harness import Result, Series, Table
-from producers.deployed import aws_client, find_stack
+from infra.aws.stacks import aws_client, find_stack
 from streamgage.errors import ConfigError
 
 ROUNDS, QUICK_ROUNDS = 10, 2

@@ -20,12 +20,12 @@ from benchmarks.harness import (
     timed,
 )
 from benchmarks.peers import kinesis_agg
-from producers.batcher import BatcherConfig
-from streamgage.avro import HEADER_BYTES
-from streamgage.block_builder import BlockCodec
-from streamgage.blocks import Block, BlockReader
-from streamgage.kinesis_event import encode_event
-from streamgage.kpl import decode_aggregate
+from producers.client.batcher import BatcherConfig
+from streamgage.formats.avro import HEADER_BYTES
+from streamgage.formats.blocks.builder import BlockCodec
+from streamgage.formats.blocks.reader import Block, BlockReader
+from streamgage.formats.kinesis_event import encode_event
+from streamgage.formats.kpl import decode_aggregate
 
 QUESTION = "What does each step of the format cost: encode, aggregate, deaggregate, decode?"
 OURS = "streamgage, rows"

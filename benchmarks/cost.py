@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarks.harness import Headline, Progress, Result, Role, Series, Table
+from benchmarks.shard_slice import START_MS, ReferenceLoad
 from benchmarks.write_units import METHOD, PEER, WINDOWS, Case, measure, wire_at_full_rate
-from infra.cost.flow import Flow, flow_of
-from infra.cost.load import Load, RollupLoad, Speeds, Weights
-from infra.cost.model import (
+from infra.aws.cost.flow import Flow, flow_of
+from infra.aws.cost.load import Load, RollupLoad, Speeds, Weights
+from infra.aws.cost.model import (
     HOURS_A_MONTH,
     SECONDS_A_MONTH,
     StreamMode,
@@ -18,14 +19,13 @@ from infra.cost.model import (
     on_demand_bytes,
     put_units,
 )
-from infra.cost.plan import fewest_shards, usage_of
-from infra.cost.prices import PriceTable, load_prices
-from infra.cost.shard_slice import START_MS, ReferenceLoad
+from infra.aws.cost.plan import fewest_shards, usage_of
+from infra.aws.cost.prices import PriceTable, load_prices
 from streamgage.durations import parse_duration
 
 QUESTION = "what does a million events cost on AWS, and which service takes it?"
 LIMITS = (
-    "List prices without free tier, taxes, savings plans or data transfer; infra/cost/prices.toml says which are unconfirmed.",
+    "List prices without free tier, taxes, savings plans or data transfer; infra/aws/cost/prices.toml says which are unconfirmed.",
     "Lambda's GB-seconds are computed: CPU an event and a write as measured on this machine, 5 ms an answer of DynamoDB.",
     "Storage is that of a table that has run for its whole keep (90 days), the same for all.",
     "Batches of a shard are taken to stay in one sandbox; write_units says what it costs where they do not.",

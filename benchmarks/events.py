@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import WrongAnswerError
-from producers.batcher import Batcher, BatcherConfig
-from producers.identity import Identity
+from producers.client.batcher import Batcher, BatcherConfig
+from producers.client.identity import Identity
 from producers.simulators.fleet import FleetConfig, fleet_events
-from streamgage.avro import Event
-from streamgage.contributions import Contributions
-from streamgage.fold import Folded
-from streamgage.items import window_start_ms
-from streamgage.measures import State
-from streamgage.pipeline import Pipeline, Source
-from streamgage.pipeline_toml import Folder, load_pipeline, parse_pipeline
+from streamgage.definition.pipeline import Pipeline, Source
+from streamgage.definition.pipeline_toml import Folder, load_pipeline, parse_pipeline
+from streamgage.fold.folder import Folded
+from streamgage.fold.items import window_start_ms
+from streamgage.formats.avro import Event
+from streamgage.measures.monoids import State
+from streamgage.reading.contributions import Contributions
 from streamgage.records import StreamRecord, UserRecord
 from streamgage.shards import Shard, ShardMap
 

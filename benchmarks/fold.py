@@ -24,9 +24,9 @@ from benchmarks.harness import (
 from benchmarks.peers import aws_sample
 from benchmarks.peers.external import ABSENT, Input, are_installed, as_text, input_file
 from benchmarks.peers.powertools_batch import PowertoolsFunction
-from streamgage.avro import HEADER_BYTES
-from streamgage.fold import Folder
-from streamgage.kinesis_event import decode_event, encode_event
+from streamgage.fold.folder import Folder
+from streamgage.formats.avro import HEADER_BYTES
+from streamgage.formats.kinesis_event import decode_event, encode_event
 
 QUESTION = "What does it cost to decode and fold an event, ours and otherwise?"
 OURS = "streamgage, rows"

@@ -26,19 +26,19 @@ from benchmarks.harness import (
     timed_after,
 )
 from benchmarks.stub_server import stub_server
-from processors.aggregate import Aggregate, BatchReport
+from processors.aggregate.batch import Aggregate, BatchReport
+from processors.aggregate.progress import SHARDS_PK, ProgressReader
 from processors.awsjson.client import AwsJsonClient
 from processors.awsjson.credentials import credential_source
-from processors.dynamodb import DynamoItemStore
-from processors.lean_dynamodb import TARGET, LeanDynamoItemStore
-from processors.one_by_one import OneByOne
-from processors.progress import SHARDS_PK, ProgressReader
-from processors.sink import AggregateSink, ItemStore, SinkLimits
-from processors.writes import Write, Written
-from streamgage.fold import Folder, Poison
-from streamgage.items import ItemKey, StoredItem, lane_of_shard
-from streamgage.kinesis_event import encode_event
-from streamgage.pipeline import Pipeline
+from processors.sink.dynamodb import DynamoItemStore
+from processors.sink.fenced import AggregateSink, ItemStore, SinkLimits
+from processors.sink.lean_dynamodb import TARGET, LeanDynamoItemStore
+from processors.sink.one_by_one import OneByOne
+from processors.sink.writes import Write, Written
+from streamgage.definition.pipeline import Pipeline
+from streamgage.fold.folder import Folder, Poison
+from streamgage.fold.items import ItemKey, StoredItem, lane_of_shard
+from streamgage.formats.kinesis_event import encode_event
 
 QUESTION = "What does a batch cost in the handler, and a write in each client?"
 HANDLER = "streamgage"

@@ -20,9 +20,9 @@ from benchmarks.harness import (
 )
 from benchmarks.peers import kinesis_agg
 from benchmarks.peers.external import ABSENT, are_installed, input_file
-from producers.batcher import BatcherConfig
-from streamgage.blocks import BlockReader
-from streamgage.kpl import decode_aggregate
+from producers.client.batcher import BatcherConfig
+from streamgage.formats.blocks.reader import BlockReader
+from streamgage.formats.kpl import decode_aggregate
 
 QUESTION = "What does a producer spend to encode and aggregate an event?"
 OURS = "streamgage, rows"

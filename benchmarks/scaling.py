@@ -23,8 +23,8 @@ from benchmarks.harness import (
     take_turns,
     timed,
 )
-from streamgage.fold import Folded, Folder
-from streamgage.pipeline import Pipeline
+from streamgage.definition.pipeline import Pipeline
+from streamgage.fold.folder import Folded, Folder
 
 QUESTION = "How does the cost of an event grow with keys, batch size, windows and measures?"
 ROWS = "streamgage, rows"

@@ -10,12 +10,12 @@ from typing import Any
 
 from benchmarks.events import variant_pipeline
 from benchmarks.harness import Headline, Progress, Result, Role, Series, Table, WrongAnswerError
-from infra.cost.counting import CountingTable, Item
-from infra.cost.item_size import item_size_bytes, value_size_bytes, write_units
-from infra.cost.shard_slice import Driven, Put, ReferenceLoad, Wire, cut, drive, shard_records, wire_of
-from processors.progress import SHARDS_PK
-from streamgage.measures import MEASURES
-from streamgage.pipeline import Pipeline
+from benchmarks.shard_slice import Driven, Put, ReferenceLoad, Wire, cut, drive, shard_records, wire_of
+from infra.aws.cost.counting import CountingTable, Item
+from infra.aws.cost.item_size import item_size_bytes, value_size_bytes, write_units
+from processors.aggregate.progress import SHARDS_PK
+from streamgage.definition.pipeline import Pipeline
+from streamgage.measures.monoids import MEASURES
 
 QUESTION = "how many DynamoDB write units does a million events take, and which lever gives what?"
 METHOD = """The real producer (Batcher, linger 100 ms), the real function (progress, fold, fenced sink, boto3 adapter) and a

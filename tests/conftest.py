@@ -85,7 +85,7 @@ def dynamodb_local() -> Iterator[ClientFactory]:
     import boto3
     from botocore.config import Config
 
-    from infra.local import dynamodb_local
+    from infra.local.stack import dynamodb_local
 
     reason = dynamodb_local.unavailable()
     if reason is not None:

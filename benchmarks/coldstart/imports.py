@@ -7,7 +7,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Mapping
 
-from infra.local.sandbox import FunctionConfig, environment
+from infra.local.function.sandbox import FunctionConfig, environment
 
 _SCRIPT = """
 import sys

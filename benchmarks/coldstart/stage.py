@@ -17,12 +17,12 @@ import botocore
 
 from benchmarks.events import STREAM_ARN, Workload
 from benchmarks.harness import ROOT
-from infra.aws.bundle import build_bundle
-from infra.aws.roots import hashed_roots
-from infra.local.dists import build_dir, build_runtime_dir
-from infra.local.sandbox import FunctionConfig
-from processors.function import ROOTS_FOLDER
-from streamgage.kinesis_event import encode_event
+from infra.aws.bundle.dists import build_dir, build_runtime_dir
+from infra.aws.bundle.files import build_bundle
+from infra.aws.bundle.roots import hashed_roots
+from infra.local.function.sandbox import FunctionConfig
+from processors.aggregate.function import ROOTS_FOLDER
+from streamgage.formats.kinesis_event import encode_event
 
 OURS = "streamgage"
 BOTO3 = "boto3, a DynamoDB client"
@@ -126,7 +126,7 @@ def staged(folder: Path, *, seed: int) -> Iterator[Stage]:
                 "powertools_way.handler",
                 **trusting,
             ),
-            OURS: function("streamgage", _our_bundle(folder, own), "processors.function.handler"),
+            OURS: function("streamgage", _our_bundle(folder, own), "processors.aggregate.function.handler"),
         }
         workload = Workload.of(events=EVENTS, devices=EVENTS, seed=seed)
         event = json.dumps(encode_event(workload.records, stream_arn=STREAM_ARN)).encode()

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.coldstart.cpu_cap import CpuCap
-from infra.local.runtime_api import Reply, RuntimeApi, RuntimeGone
-from infra.local.sandbox import FunctionConfig, Sandbox, environment
+from infra.local.function.runtime_api import Reply, RuntimeApi, RuntimeGone
+from infra.local.function.sandbox import FunctionConfig, Sandbox, environment
 from streamgage.errors import StreamgageError
 
 _REQUEST_ID = "00000000-0000-4000-8000-{:012d}"

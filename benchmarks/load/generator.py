@@ -21,17 +21,17 @@ import boto3
 from benchmarks.load.routes import Routes
 from benchmarks.load.schedule import Events, SenderLoad
 from benchmarks.load.sent_log import SentEntry, write_log
-from infra.local.stack import LOCAL_CREDENTIALS
-from infra.local.template import REGION
-from producers.batcher import PutEntry
-from producers.client import Producer, ProducerConfig
-from producers.identity import Identity
-from producers.kinesis import BotoKinesis, SystemClock, client_config
-from producers.ports import KinesisPort, PutResult, PutStored
+from infra.local.stack.supervisor import LOCAL_CREDENTIALS
+from infra.template.translate import REGION
+from producers.client.batcher import PutEntry
+from producers.client.identity import Identity
+from producers.client.kinesis import BotoKinesis, SystemClock, client_config
+from producers.client.ports import KinesisPort, PutResult, PutStored
+from producers.client.producer import Producer, ProducerConfig
 from producers.simulators.totals import Tally, write_totals
-from streamgage.avro import Event
-from streamgage.pipeline import Source
-from streamgage.pipeline_toml import load_pipeline
+from streamgage.definition.pipeline import Source
+from streamgage.definition.pipeline_toml import load_pipeline
+from streamgage.formats.avro import Event
 from streamgage.shards import Shard
 
 SOURCE = "reading"

@@ -5,7 +5,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
 
-from producers.batcher import PutEntry
+from producers.client.batcher import PutEntry
 from streamgage.shards import Shard, ShardMap, hash_key_of
 
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from producers.simulators.fleet import FleetConfig, fleet_events
-from streamgage.avro import Event
 from streamgage.errors import ConfigError
+from streamgage.formats.avro import Event
 
 _POOL_EVENTS = 200_000  # values repeat after so many: some MB apart, out of any compressor's sight
 

@@ -22,13 +22,14 @@ from benchmarks.load.freshness import Latencies, Seen
 from benchmarks.load.generator import Done, Job
 from benchmarks.load.schedule import divide
 from benchmarks.load.sent_log import SentEntry, read_log
-from infra.local.demo import batch_lines, compare, read_all_items
-from infra.local.home import Home, StackInfo
-from infra.local.stack import Stack, StackOptions, local_client
-from processors.progress import SHARDS_PK
+from infra.commands.code import CODE
+from infra.commands.demo import batch_lines, compare, read_all_items
+from infra.local.stack.home import Home, StackInfo
+from infra.local.stack.supervisor import Stack, StackOptions, local_client
+from processors.aggregate.progress import SHARDS_PK
 from producers.simulators.totals import Totals, read_totals
+from streamgage.definition.pipeline_toml import load_pipeline
 from streamgage.errors import RetryableError
-from streamgage.pipeline_toml import load_pipeline
 
 _READY_S = 60.0
 _LEAD_MS = 200  # between "begin" and the first event: time for every sender to hear it
@@ -88,6 +89,7 @@ def run_trial(load: Load, folder: Path) -> Trial:
     options = StackOptions(
         home,
         _definition(load, folder),
+        CODE,
         aws_port=0,
         kinesis_port=0,
         parameters={

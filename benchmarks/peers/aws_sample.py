@@ -15,7 +15,7 @@ import boto3
 from botocore.awsrequest import AWSResponse
 
 from benchmarks.events import Totals, total_key
-from streamgage.avro import Event
+from streamgage.formats.avro import Event
 
 WINDOW_MS = 60_000
 _SEPARATOR = "|"

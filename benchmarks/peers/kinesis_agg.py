@@ -6,7 +6,7 @@ from io import BytesIO
 from aws_kinesis_agg.aggregator import RecordAggregator
 from fastavro import schemaless_writer
 
-from streamgage.avro import AvroSchema, Event
+from streamgage.formats.avro import AvroSchema, Event
 
 
 def encode(event: Event, schema: AvroSchema) -> bytes:

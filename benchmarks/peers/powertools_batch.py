@@ -17,7 +17,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from fastavro import schemaless_reader
 
 from benchmarks.events import WINDOWS_MS, Totals, total_key
-from streamgage.avro import HEADER_BYTES, AvroSchema
+from streamgage.formats.avro import HEADER_BYTES, AvroSchema
 
 _Found = dict[tuple[str, int, str, str], list[Any]]
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from processors.query import ShardProgress
-from producers.deployed import aws_errors
+from infra.aws.stacks import aws_errors
+from processors.query.question import ShardProgress
 
 _READS = 5  # of a shard: GetRecords may find nothing and not be at the end; 5 a second is also its limit
 _PASSING = {"ProvisionedThroughputExceededException", "ExpiredIteratorException"}

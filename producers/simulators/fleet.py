@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 
-from streamgage.avro import Event
 from streamgage.errors import ConfigError
+from streamgage.formats.avro import Event
 
 _DAY_MS = 86_400_000
 

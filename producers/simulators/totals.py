@@ -9,9 +9,9 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 from pathlib import Path
 from typing import Any
 
-from streamgage.avro import Event
+from streamgage.definition.pipeline import Pipeline
 from streamgage.errors import ConfigError
-from streamgage.pipeline import Pipeline
+from streamgage.formats.avro import Event
 
 _EXACT = Context(prec=200, rounding=ROUND_HALF_EVEN)
 

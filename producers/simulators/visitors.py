@@ -8,8 +8,8 @@ from itertools import accumulate
 from math import log
 from random import Random
 
-from streamgage.avro import Event
 from streamgage.errors import ConfigError
+from streamgage.formats.avro import Event
 
 _VIEWS_A_VISIT = 5  # on average
 _THINK_MS = 25_000  # on average, between two pages

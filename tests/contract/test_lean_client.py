@@ -16,9 +16,15 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotoCredentials
 
-import processors.dynamodb
+import processors.sink.dynamodb
 from infra.local.kinesis.tls import server_context
-from lean_server import (
+from processors.awsjson.client import TRANSIENT, AwsJsonClient, ServiceError
+from processors.awsjson.connections import Timeouts, tls_context
+from processors.awsjson.credentials import Credentials
+from processors.awsjson.endpoint import Endpoint
+from processors.awsjson.signing import Signer
+from streamgage.errors import ConfigError, RetryableError
+from support.lean_server import (
     CREDENTIALS,
     HANG_UP,
     NOW_S,
@@ -32,12 +38,6 @@ from lean_server import (
     client_of,
     serving,
 )
-from processors.awsjson.client import TRANSIENT, AwsJsonClient, ServiceError
-from processors.awsjson.connections import Timeouts, tls_context
-from processors.awsjson.credentials import Credentials
-from processors.awsjson.endpoint import Endpoint
-from processors.awsjson.signing import Signer
-from streamgage.errors import ConfigError, RetryableError
 
 OK = Reply.of(b'{"ok":1}')
 FULL_JITTER_S = [0.05, 0.1, 0.2, 0.4, 0.5]
@@ -239,7 +239,7 @@ def test_what_may_pass_is_tried_again_after_a_pause(
 
 
 def test_what_the_boto3_adapter_calls_transient_is_transient_here() -> None:
-    assert processors.dynamodb._TRANSIENT <= TRANSIENT
+    assert processors.sink.dynamodb._TRANSIENT <= TRANSIENT
 
 
 @pytest.mark.parametrize(

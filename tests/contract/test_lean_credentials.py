@@ -8,10 +8,10 @@ from threading import Event
 
 import pytest
 
-from lean_server import HANG_UP, Reply, Request, Service, serving
 from processors.awsjson.credentials import ContainerCredentials, Credentials, credential_source
 from processors.awsjson.endpoint import Endpoint
 from streamgage.errors import ConfigError, RetryableError
+from support.lean_server import HANG_UP, Reply, Request, Service, serving
 
 LIFE_S = 3600
 

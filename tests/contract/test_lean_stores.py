@@ -12,8 +12,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import CREDENTIALS, ClientFactory
-from fakes import PLENTY_MS, RemainingTime, contributions_of, sink_over
-from lean_server import (
+from processors.awsjson.client import AwsJsonClient, ServiceError
+from processors.awsjson.connections import Timeouts
+from processors.awsjson.credentials import credential_source
+from processors.quarantine.lean_sqs import TARGET, LeanSqsQuarantine
+from processors.quarantine.sqs import SqsQuarantine, decode_poison
+from processors.sink.dynamodb import DynamoItemStore
+from processors.sink.fenced import FenceMovedError
+from processors.sink.lean_dynamodb import LeanDynamoItemStore
+from processors.sink.one_by_one import OneByOne
+from streamgage.definition.pipeline import Rollup
+from streamgage.errors import RetryableError
+from streamgage.fold.folder import Poison
+from streamgage.fold.items import ItemKey, StoredItem
+from streamgage.measures.monoids import FieldLayout, StateLayout
+from streamgage.measures.windows import TumblingWindows
+from support.fakes import PLENTY_MS, RemainingTime, contributions_of, sink_over
+from support.lean_server import (
     HANG_UP,
     SILENCE,
     THROTTLED,
@@ -25,21 +40,6 @@ from lean_server import (
     client_of,
     serving,
 )
-from processors.awsjson.client import AwsJsonClient, ServiceError
-from processors.awsjson.connections import Timeouts
-from processors.awsjson.credentials import credential_source
-from processors.dynamodb import DynamoItemStore
-from processors.lean_dynamodb import LeanDynamoItemStore
-from processors.lean_sqs import TARGET, LeanSqsQuarantine
-from processors.one_by_one import OneByOne
-from processors.quarantine import SqsQuarantine, decode_poison
-from processors.sink import FenceMovedError
-from streamgage.errors import RetryableError
-from streamgage.fold import Poison
-from streamgage.items import ItemKey, StoredItem
-from streamgage.measures import FieldLayout, StateLayout
-from streamgage.pipeline import Rollup
-from streamgage.windows import TumblingWindows
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20) | st.sampled_from(
     ['"', "\\", "\x00"]

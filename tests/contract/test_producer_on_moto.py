@@ -5,10 +5,10 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from producers.client import Producer, ProducerConfig
-from producers.kinesis import connect
+from producers.client.kinesis import connect
+from producers.client.producer import Producer, ProducerConfig
 from streamgage.errors import ConfigError
-from streamgage.kpl import decode_aggregate, is_aggregated
+from streamgage.formats.kpl import decode_aggregate, is_aggregated
 from streamgage.records import UserRecord
 
 STREAM = "telemetry"

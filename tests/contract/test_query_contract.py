@@ -5,9 +5,9 @@ import uuid
 import pytest
 
 from conftest import ClientFactory, create_table
-from processors.dynamodb import DynamoItemStore
-from processors.query import DynamoPartialStore
-from streamgage.items import ItemKey, StoredItem
+from processors.query.question import DynamoPartialStore
+from processors.sink.dynamodb import DynamoItemStore
+from streamgage.fold.items import ItemKey, StoredItem
 
 ITEM = StoredItem(1, "", [1, "x" * 100_000], 2_000_000_000)
 FIRST, LAST = "00100|shardId-0", "00200|shardId-1"

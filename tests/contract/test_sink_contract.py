@@ -13,7 +13,20 @@ from random import Random
 import pytest
 
 from conftest import REGION, ClientFactory, create_table
-from fakes import (
+from processors.awsjson.client import AwsJsonClient
+from processors.awsjson.credentials import credential_source
+from processors.sink import lean_dynamodb
+from processors.sink.dynamodb import DynamoItemStore
+from processors.sink.fenced import FenceMovedError, ItemStore
+from processors.sink.one_by_one import OneByOne
+from processors.sink.writes import Outcome, Unsure, Write
+from streamgage.definition.pipeline import Rollup
+from streamgage.errors import ConfigError, RetryableError
+from streamgage.fold.items import ItemKey, StoredItem
+from streamgage.measures.monoids import FieldLayout, StateLayout
+from streamgage.measures.windows import TumblingWindows
+from streamgage.reading.contributions import Contributions
+from support.fakes import (
     NOW_MS,
     PLENTY_MS,
     InMemoryItemStore,
@@ -22,21 +35,8 @@ from fakes import (
     contributions_of,
     sink_over,
 )
-from lean_server import FakeDynamo, client_of, serving
-from processors import lean_dynamodb
-from processors.awsjson.client import AwsJsonClient
-from processors.awsjson.credentials import credential_source
-from processors.dynamodb import DynamoItemStore
-from processors.one_by_one import OneByOne
-from processors.sink import FenceMovedError, ItemStore
-from processors.writes import Outcome, Unsure, Write
-from strategies import REAL_SEQUENCE
-from streamgage.contributions import Contributions
-from streamgage.errors import ConfigError, RetryableError
-from streamgage.items import ItemKey, StoredItem
-from streamgage.measures import FieldLayout, StateLayout
-from streamgage.pipeline import Rollup
-from streamgage.windows import TumblingWindows
+from support.lean_server import FakeDynamo, client_of, serving
+from support.strategies import REAL_SEQUENCE
 
 MEASURES = ("count", "sum", "min", "max", "first", "last")
 LAYOUT = StateLayout((FieldLayout.of("value", 9, MEASURES),))

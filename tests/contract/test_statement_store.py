@@ -17,8 +17,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import REGION, ClientFactory, create_table
-from fakes import InMemoryItemStore
-from lean_server import (
+from processors.awsjson.client import AwsJsonClient, ServiceError
+from processors.awsjson.connections import Timeouts
+from processors.awsjson.credentials import credential_source
+from processors.sink.dynamodb import DynamoItemStore
+from processors.sink.fenced import FenceMovedError, ItemStore
+from processors.sink.lean_dynamodb import TARGET, LeanDynamoItemStore
+from processors.sink.one_by_one import OneByOne
+from processors.sink.writes import WRITTEN, Moved, Outcome, Unsure, Write
+from streamgage.fold.items import ItemKey, StoredItem
+from support.fakes import InMemoryItemStore
+from support.lean_server import (
     HANG_UP,
     SILENCE,
     THROTTLED,
@@ -30,16 +39,7 @@ from lean_server import (
     client_of,
     serving,
 )
-from processors.awsjson.client import AwsJsonClient, ServiceError
-from processors.awsjson.connections import Timeouts
-from processors.awsjson.credentials import credential_source
-from processors.dynamodb import DynamoItemStore
-from processors.lean_dynamodb import TARGET, LeanDynamoItemStore
-from processors.one_by_one import OneByOne
-from processors.sink import FenceMovedError, ItemStore
-from processors.writes import WRITTEN, Moved, Outcome, Unsure, Write
-from strategies import REAL_SEQUENCE
-from streamgage.items import ItemKey, StoredItem
+from support.strategies import REAL_SEQUENCE
 
 TABLE = "stack-Aggregates-1A2B3C"
 INSERT = f"INSERT INTO \"{TABLE}\" VALUE {{'pk':?,'sk':?,'fence':?,'layout':?,'state':?,'expires':?}}"

@@ -5,14 +5,14 @@ from itertools import islice
 from typing import Any
 
 from fuzz.promises import Memory, readers
-from streamgage.avro import AvroSchema
-from streamgage.block_builder import MARKER, MAX_EVENTS, PREFIX_BYTES, RAW, BlockCodec
-from streamgage.block_columns import Values
-from streamgage.block_floats import MAX_NUMERATOR, MAX_PLACES
-from streamgage.block_ints import encode_varint
-from streamgage.blocks import Block, BlockReader, open_block
-from streamgage.columns import DecimalColumn
 from streamgage.errors import PoisonRecord
+from streamgage.formats.avro import AvroSchema
+from streamgage.formats.blocks.builder import MARKER, MAX_EVENTS, PREFIX_BYTES, RAW, BlockCodec
+from streamgage.formats.blocks.columns import Values
+from streamgage.formats.blocks.decimal_column import DecimalColumn
+from streamgage.formats.blocks.floats import MAX_NUMERATOR, MAX_PLACES
+from streamgage.formats.blocks.ints import encode_varint
+from streamgage.formats.blocks.reader import Block, BlockReader, open_block
 
 _LONGS = range(-(2**63), 2**63)
 

@@ -23,7 +23,7 @@ with atheris.instrument_imports(include=["streamgage", "fastavro"]):
 
     from fuzz.promises import check_avro, readers
     from fuzz.targets import fuzz
-    from streamgage.avro import HEADER_BYTES
+    from streamgage.formats.avro import HEADER_BYTES
 
 WORDS = (
     b"\x80\x80\x80\x80\x80\x40",

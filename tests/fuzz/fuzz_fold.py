@@ -14,7 +14,7 @@ sys.path[:0] = [
 with atheris.instrument_imports(include=["streamgage", "processors", "json"]):
     from fuzz.promises import ARRIVAL_MS, check_fold, pipelines, sign
     from fuzz.targets import fuzz
-    from streamgage.kpl import DIGEST_BYTES, MAGIC, AggregateBuilder
+    from streamgage.formats.kpl import DIGEST_BYTES, MAGIC, AggregateBuilder
     from streamgage.records import UserRecord
 
 WORDS = (

@@ -14,9 +14,9 @@ sys.path[:0] = [
 with atheris.instrument_imports(include=["streamgage", "processors", "json", "base64"]):
     from fuzz.promises import ARN, ARRIVAL_MS, check_event, check_quarantine
     from fuzz.targets import fuzz
-    from processors.quarantine import encode_poison
-    from streamgage.fold import Poison
-    from streamgage.kinesis_event import encode_event
+    from processors.quarantine.sqs import encode_poison
+    from streamgage.fold.folder import Poison
+    from streamgage.formats.kinesis_event import encode_event
     from streamgage.records import StreamRecord
 
 WORDS = (

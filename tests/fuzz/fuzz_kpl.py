@@ -13,7 +13,7 @@ sys.path[:0] = [
 with atheris.instrument_imports(include=["streamgage"]):
     from fuzz.promises import check_kpl
     from fuzz.targets import fuzz
-    from streamgage.kpl import DIGEST_BYTES, MAGIC, AggregateBuilder
+    from streamgage.formats.kpl import DIGEST_BYTES, MAGIC, AggregateBuilder
     from streamgage.records import UserRecord
 
 WORDS = (

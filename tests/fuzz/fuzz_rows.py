@@ -14,11 +14,11 @@ sys.path[:0] = [
 with atheris.instrument_imports(include=["streamgage"]):
     from fuzz.promises import pipelines, sign
     from fuzz.targets import fuzz
-    from row_oracle import check_aggregate
-    from streamgage.kpl import DIGEST_BYTES, MAGIC, AggregateBuilder
-    from streamgage.pipeline import Source
+    from streamgage.definition.pipeline import Source
+    from streamgage.formats.kpl import DIGEST_BYTES, MAGIC, AggregateBuilder
+    from streamgage.reading.rows import RowReader
     from streamgage.records import UserRecord
-    from streamgage.rows import RowReader
+    from support.row_oracle import check_aggregate
 
 _FIELDS = {
     "reading": ("ts", "device_id", "value"),

@@ -13,22 +13,22 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from processors.quarantine import decode_poison, encode_poison
-from producers.importers.access_log import COLUMNS, read_access_log
-from producers.importers.csv import read_csv
-from producers.importers.lines import read_lines
-from producers.importers.mapping import EventMapping, plan_mapping
-from producers.importers.ndjson import read_ndjson
-from producers.importers.rows import BadRow, Row
-from producers.importers.times import time_parser
-from streamgage.avro import AvroReader, AvroSchema
+from processors.quarantine.sqs import decode_poison, encode_poison
+from producers.files.access_log import COLUMNS, read_access_log
+from producers.files.csv import read_csv
+from producers.files.lines import read_lines
+from producers.files.mapping import EventMapping, plan_mapping
+from producers.files.ndjson import read_ndjson
+from producers.files.rows import BadRow, Row
+from producers.files.times import time_parser
+from streamgage.definition.pipeline import Pipeline
+from streamgage.definition.pipeline_toml import parse_pipeline
 from streamgage.errors import POISON_CODES, ConfigError, PoisonRecord
-from streamgage.fold import Folder
-from streamgage.kinesis_event import decode_event, encode_event
-from streamgage.kpl import MAGIC, AggregateBuilder, decode_aggregate, is_aggregated
+from streamgage.fold.folder import Folder
+from streamgage.formats.avro import AvroReader, AvroSchema
+from streamgage.formats.kinesis_event import decode_event, encode_event
+from streamgage.formats.kpl import MAGIC, AggregateBuilder, decode_aggregate, is_aggregated
 from streamgage.limits import DYNAMODB_PARTITION_KEY_BYTES, SQS_BATCH_BYTES
-from streamgage.pipeline import Pipeline
-from streamgage.pipeline_toml import parse_pipeline
 from streamgage.records import StreamRecord
 
 ROOT = Path(__file__).parents[2]

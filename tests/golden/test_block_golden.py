@@ -3,10 +3,10 @@
 import json
 import zlib
 
-from streamgage.avro import AvroSchema
-from streamgage.block_builder import BlockCodec
-from streamgage.blocks import BlockReader, open_block
-from streamgage.columns import DecimalColumn
+from streamgage.formats.avro import AvroSchema
+from streamgage.formats.blocks.builder import BlockCodec
+from streamgage.formats.blocks.decimal_column import DecimalColumn
+from streamgage.formats.blocks.reader import BlockReader, open_block
 
 SCHEMA = AvroSchema.parse(
     json.dumps(

@@ -25,16 +25,16 @@ from fuzz.promises import (
     pipelines,
     sign,
 )
-from processors.quarantine import decode_poison
-from producers.importers.convert import converter
-from producers.importers.csv import MAX_ROW_LINES, _Records, read_csv
-from producers.importers.lines import Line, read_lines
-from producers.importers.rows import BadRow, Row
-from streamgage.avro import HEADER_BYTES, AvroReader, AvroSchema
+from processors.quarantine.sqs import decode_poison
+from producers.files.convert import converter
+from producers.files.csv import MAX_ROW_LINES, _Records, read_csv
+from producers.files.lines import Line, read_lines
+from producers.files.rows import BadRow, Row
 from streamgage.errors import PoisonRecord
-from streamgage.fold import Folder
-from streamgage.kinesis_event import decode_event
-from streamgage.kpl import decode_aggregate
+from streamgage.fold.folder import Folder
+from streamgage.formats.avro import HEADER_BYTES, AvroReader, AvroSchema
+from streamgage.formats.kinesis_event import decode_event
+from streamgage.formats.kpl import decode_aggregate
 from streamgage.limits import MIB
 from streamgage.records import StreamRecord
 

@@ -5,9 +5,9 @@ import tracemalloc
 import pytest
 
 from fuzz.promises import Memory
+from streamgage.definition.pipeline_toml import parse_pipeline
 from streamgage.errors import ConfigError
 from streamgage.limits import MIB
-from streamgage.pipeline_toml import parse_pipeline
 
 HEX = "0x" + "f" * 5000
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from streamgage.kpl import AggregateBuilder, decode_aggregate, is_aggregated
+from streamgage.formats.kpl import AggregateBuilder, decode_aggregate, is_aggregated
 from streamgage.records import UserRecord
 
 AGGREGATED = ("three", "one_key", "explicit_hash_keys", "many")

@@ -18,13 +18,14 @@ from botocore.exceptions import ClientError
 from botocore.stub import ANY, Stubber
 
 from conftest import REGION, ClientFactory
-from deploy_fakes import FakeClock, Told, change
-from infra.aws.deploy_artifacts import Account, Artifacts, account_of
-from infra.aws.deploy_cloudformation import BotoChangeSets, BotoStacks
-from infra.aws.deploy_ports import ChangeSetRequest, StackResource
-from infra.aws.destroy_data import BotoDataStores
-from infra.deploy_command import Surroundings, add_commands
+from infra.aws.deploy.artifacts import Account, Artifacts, account_of
+from infra.aws.deploy.cloudformation import BotoChangeSets, BotoStacks
+from infra.aws.deploy.destroy_data import BotoDataStores
+from infra.aws.deploy.ports import ChangeSetRequest, StackResource
+from infra.commands.deploy import Surroundings, add_commands
 from streamgage.errors import ConfigError, RetryableError
+from support.deploy_fakes import FakeClock, Told, change
+from support.paths import ROOT
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 ID = "arn:aws:cloudformation:eu-central-1:123456789012:stack/plant/1"
@@ -46,7 +47,6 @@ value = ["sum"]
 [deploy]
 ShardCount = 3
 """
-ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = {
     "Transform": "AWS::Serverless-2016-10-31",
     "Parameters": {"ShardCount": {"Type": "Number", "Default": 2}},
@@ -271,7 +271,7 @@ def mine(moto: ClientFactory) -> ClientFactory:
 def zipped(folder: Path, content: str = "x") -> Path:
     path = folder / "bundle.zip"
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(zipfile.ZipInfo("processors/function.py"), content)
+        archive.writestr(zipfile.ZipInfo("processors/aggregate/function.py"), content)
     return path
 
 
@@ -330,7 +330,9 @@ def test_the_same_bundle_is_uploaded_once_under_the_hash_of_its_content_and_anot
     artifacts(mine, told).put_file(zipped(tmp_path), kind="bundle")
     assert sum("uploading" in each for each in told.lines) == 1
     stored = mine("s3").get_object(Bucket="mine", Key=f"streamgage/bundle/{digest}.zip")
-    assert zipfile.ZipFile(io.BytesIO(stored["Body"].read())).namelist() == ["processors/function.py"]
+    assert zipfile.ZipFile(io.BytesIO(stored["Body"].read())).namelist() == [
+        "processors/aggregate/function.py"
+    ]
     artifacts(mine, told).put_file(zipped(tmp_path, "y"), kind="bundle")
     assert len(mine("s3").list_objects_v2(Bucket="mine")["Contents"]) == 2
 
@@ -690,7 +692,7 @@ def test_help_has_examples_and_says_whose_credentials_are_used(
 
 
 def test_a_client_without_region_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from producers.deployed import aws_client
+    from infra.aws.stacks import aws_client
 
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)

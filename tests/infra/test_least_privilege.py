@@ -11,24 +11,25 @@ from typing import Any
 
 import pytest
 
-import processors.function
+import processors.aggregate.function
 from conftest import REGION, ClientFactory, create_table
-from fakes import PLENTY_MS
-from infra.aws.deploy_template import TEMPLATE, parameters_for
-from infra.lint.resolve import resolved
-from infra.lint.subject import target
-from infra.local.template import translate
-from infra.policies.audit import missing, too_wide, unused
-from infra.policies.calls import calls_of
-from infra.policies.names import arns_of, name_of
-from infra.policies.roles import roles_of
-from infra.policies.statement import Call, Statement
+from infra.template.lint.resolve import resolved
+from infra.template.lint.subject import target
+from infra.template.read import TEMPLATE, parameters_for
+from infra.template.translate import translate
 from processors.awsjson.client import AwsJsonClient, ServiceError
 from processors.awsjson.retry import Retries
-from strategies import ARRIVAL_MS, REAL_SEQUENCE, ROOT, aggregated, reading
-from streamgage.kinesis_event import encode_event
-from streamgage.pipeline_toml import load_pipeline
+from streamgage.definition.pipeline_toml import load_pipeline
+from streamgage.formats.kinesis_event import encode_event
 from streamgage.records import StreamRecord, UserRecord
+from support.fakes import PLENTY_MS
+from support.paths import ROOT
+from support.policies.audit import missing, too_wide, unused
+from support.policies.calls import calls_of
+from support.policies.names import arns_of, name_of
+from support.policies.roles import roles_of
+from support.policies.statement import Call, Statement
+from support.strategies import ARRIVAL_MS, REAL_SEQUENCE, aggregated, reading
 
 pytestmark = pytest.mark.local
 
@@ -146,15 +147,15 @@ def calls(ministack: ClientFactory) -> Iterator[frozenset[Call]]:
             "STREAMGAGE_PIPELINE": str(ROOT / "pipeline.toml"),
         }.items():
             patch.setenv(name, value)
-        processors.function._credentials.cache_clear()
+        processors.aggregate.function._credentials.cache_clear()
         recorder.install(patch)
         try:
             run(recorder, patch)
         finally:
             for client in recorder.clients:
                 client.close()
-            patch.setattr(processors.function, "_aggregate", None)
-            processors.function._credentials.cache_clear()
+            patch.setattr(processors.aggregate.function, "_aggregate", None)
+            processors.aggregate.function._credentials.cache_clear()
         yield frozenset(recorder.calls)
 
 
@@ -168,16 +169,16 @@ def run(recorder: Recorder, patch: pytest.MonkeyPatch) -> None:
             StreamRecord(shard, REAL_SEQUENCE + n, "p", datas[n], ARRIVAL_MS) for n in range(first, last)
         ]
         arn = arns_of(translate(TEMPLATE))["Stream"]
-        answer = processors.function.handler(encode_event(records, stream_arn=arn), Context())
+        answer = processors.aggregate.function.handler(encode_event(records, stream_arn=arn), Context())
         assert answer == {"batchItemFailures": []}
 
     for shard, refused in zip(SHARDS, ((), ("BatchExecuteStatement",)), strict=True):
         recorder.refused = frozenset(refused)
-        patch.setattr(processors.function, "_aggregate", None)
+        patch.setattr(processors.aggregate.function, "_aggregate", None)
         handle(shard, 0, 3)  # new items, and poison
         handle(shard, 3, 5)  # known items
         patch.setattr(
-            processors.function, "_aggregate", None
+            processors.aggregate.function, "_aggregate", None
         )  # the sandbox is lost, and with it what it knew
         handle(shard, 2, 8)  # a redelivery that reaches back, and what is new
 

@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
-from infra import lint_command
-from infra.aws.deploy_template import TEMPLATE
-from infra.lint import cloudformation, rules
-from infra.lint.resolve import resolved
-from infra.lint.rule import Finding
-from infra.lint.run import findings
-from strategies import ROOT
+from infra.commands import lint as lint_command
+from infra.template.lint import cloudformation, rules
+from infra.template.lint.resolve import resolved
+from infra.template.lint.rule import Finding
+from infra.template.lint.run import findings
+from infra.template.read import TEMPLATE
+from streamgage.definition.pipeline import Pipeline
+from streamgage.definition.pipeline_toml import load_pipeline
 from streamgage.errors import ConfigError
-from streamgage.pipeline import Pipeline
-from streamgage.pipeline_toml import load_pipeline
-from template_mistakes import MISTAKES, SOUND, Mistake
+from support.paths import ROOT
+from support.template_mistakes import MISTAKES, SOUND, Mistake
 
 DAY_MS = 86_400_000
 DOCS = ROOT / "docs" / "lint.md"

@@ -11,11 +11,11 @@ import botocore.session
 import pytest
 from botocore import xform_name
 
-from infra import configuration
-from infra.aws.watch import ALARMS, RUNBOOK
-from infra.cli import build_parser
+from infra.commands import configuration
+from infra.commands.main import build_parser
+from infra.template.monitoring import ALARMS, RUNBOOK
+from support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 PAGE = ROOT / RUNBOOK
 TEXT = PAGE.read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)

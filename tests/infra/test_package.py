@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from bundle_child import PIPELINE, run, slow, todays
-from infra.aws.bundle import REQUIREMENTS, ROOTS, STAMP, build_bundle, our_imports
-from infra.aws.package import BUDGET, LOCK, PYTHON, Package, Part
-from infra.aws.roots import hashed_roots
-from infra.aws.wheels import Target, read_lock
-from infra.local.dists import closure
-from infra.package_command import described
-from processors.function import ROOTS_FOLDER
-from strategies import POISON_USER_RECORDS, ROOT
+from infra.aws.bundle.dists import closure
+from infra.aws.bundle.files import REQUIREMENTS, ROOTS, STAMP, build_bundle, our_imports
+from infra.aws.bundle.package import BUDGET, LOCK, PYTHON, Package, Part
+from infra.aws.bundle.roots import hashed_roots
+from infra.aws.bundle.wheels import Target, read_lock
+from infra.commands.package import described
+from processors.aggregate.function import ROOTS_FOLDER
+from support.bundle_child import PIPELINE, run, slow, todays
+from support.paths import ROOT
+from support.strategies import POISON_USER_RECORDS
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def test_all_that_the_bundle_holds_is_used_by_some_path_and_all_that_they_use_is
     no_limit = {"late"}  # this definition takes an event however old
     assert said.poison == [code for code, _ in POISON_USER_RECORDS if code not in no_limit]
     # STREAMGAGE_CLIENT asks for the others; they need the runtime's boto3, and a test in a real sandbox runs them.
-    boto3s = set(our_imports().later) - {"streamgage.avro_codec"}
+    boto3s = set(our_imports().later) - {"streamgage.formats.avro_codec"}
     assert modules_in(bundle) - set(said.modules) == boto3s
 
 
@@ -100,7 +101,7 @@ def test_the_lock_pins_the_versions_that_everything_else_is_tested_with() -> Non
 
 
 def test_the_bundle_is_for_the_python_of_the_template() -> None:
-    template = (ROOT / "infra" / "aws" / "template.yaml").read_text()
+    template = (ROOT / "infra" / "template" / "template.yaml").read_text()
     assert set(re.findall(r"Runtime: python(\S+)", template)) == {PYTHON}
 
 

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infra.policies.audit import missing, too_wide, unused
-from infra.policies.calls import calls_of
-from infra.policies.statement import Call, Statement, allows, matches, statements_of
 from streamgage.errors import ConfigError
+from support.policies.audit import missing, too_wide, unused
+from support.policies.calls import calls_of
+from support.policies.statement import Call, Statement, allows, matches, statements_of
 
 TABLE = "arn:aws:dynamodb:us-east-1:000000000000:table/t"
 PUT = Call("dynamodb:PutItem", TABLE)

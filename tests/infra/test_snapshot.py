@@ -3,15 +3,15 @@
 import subprocess
 import sys
 
-from strategies import ROOT
+from support.paths import ROOT
 
 # What CPython reports of sockets, names and processes to an audit hook.
 _SCRIPT = """
 import sys
 used = []
 sys.addaudithook(lambda event, _: used.append(event) if event.startswith(("socket.", "subprocess.")) else None)
-import processors.function
-assert processors.function._aggregate is not None, "it was not built"
+import processors.aggregate.function
+assert processors.aggregate.function._aggregate is not None, "it was not built"
 print(used)
 """
 
@@ -43,5 +43,5 @@ def test_building_the_function_opens_no_connection_and_asks_for_no_credentials()
 
 
 def test_a_question_for_credentials_would_be_seen() -> None:
-    ask = "from contextlib import suppress\nwith suppress(Exception):\n    processors.function._credentials()()\n"
+    ask = "from contextlib import suppress\nwith suppress(Exception):\n    processors.aggregate.function._credentials()()\n"
     assert "socket.connect" in in_a_sandbox(_SCRIPT.replace("print(used)", f"{ask}print(used)"))

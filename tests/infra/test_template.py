@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from infra.aws.watch_section import TEMPLATE
-from infra.local.template import divide, resolve, translate
+from infra.local.stack.template import divide, resolve
+from infra.template.read import TEMPLATE
+from infra.template.translate import translate
 from streamgage.errors import ConfigError
-from template_rules import (
+from support.template_rules import (
     RULES,
     TURNED,
     VERSION,

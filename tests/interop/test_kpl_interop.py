@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from fakes import World, invoke
 from infra.local.kinesis.__main__ import wall_clock_ms
 from interop.java_clients import (
     BARRIER,
@@ -25,19 +24,20 @@ from interop.java_clients import (
     build,
 )
 from interop.served import Served, served
-from producers.batcher import BatcherConfig
-from producers.client import Producer, ProducerConfig
-from producers.identity import Identity
-from producers.kinesis import BotoKinesis, SystemClock
-from streamgage.kpl import decode_aggregate, is_aggregated
+from producers.client.batcher import BatcherConfig
+from producers.client.identity import Identity
+from producers.client.kinesis import BotoKinesis, SystemClock
+from producers.client.producer import Producer, ProducerConfig
+from streamgage.definition.pipeline_toml import Folder, parse_pipeline
+from streamgage.formats.kpl import decode_aggregate, is_aggregated
 from streamgage.limits import KINESIS_HASH_KEYS
-from streamgage.pipeline_toml import Folder, parse_pipeline
 from streamgage.records import StreamRecord, UserRecord
 from streamgage.shards import Shard, hash_key_of
+from support.fakes import World, invoke
+from support.paths import ROOT
 
 pytestmark = pytest.mark.local
 
-ROOT = Path(__file__).resolve().parents[2]
 HOUR_MS = 3_600_000
 CBOR = "application/x-amz-cbor-1.1"
 PIPELINE = parse_pipeline(

@@ -14,24 +14,24 @@ from typing import Any
 import boto3
 import pytest
 
-from deploy_fakes import Told
-from infra.aws.deploy_ports import DeployError
-from infra.aws.deploy_template import TEMPLATE, read_template
-from infra.deploy_command import Surroundings
-from infra.deploy_command import add_commands as add_deploy
-from infra.local.aws_only import why_only_on_aws
-from infra.local.children import Child, wait_until
-from infra.query_command import add_commands as add_query
-from infra.status_command import add_options
-from infra.status_command import run as run_status
-from producers.cli import add_commands as add_send
-from producers.deployed import aws_client, find_stack
-from producers.kinesis import SystemClock
+from infra.aws.deploy.ports import DeployError
+from infra.aws.stacks import aws_client, find_stack
+from infra.commands.deploy import Surroundings
+from infra.commands.deploy import add_commands as add_deploy
+from infra.commands.query import add_commands as add_query
+from infra.commands.send import add_commands as add_send
+from infra.commands.status import add_options
+from infra.commands.status import run as run_status
+from infra.local.stack.aws_only import why_only_on_aws
+from infra.local.stack.children import Child, wait_until
+from infra.template.read import TEMPLATE, read_template
+from producers.client.kinesis import SystemClock
 from streamgage.errors import ConfigError
+from support.deploy_fakes import Told
+from support.paths import ROOT
 
 pytestmark = pytest.mark.local
 
-ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "local",
     "AWS_SECRET_ACCESS_KEY": "local",
@@ -92,7 +92,7 @@ class Shell:
         self.folder, self.terminal = folder, Terminal()
         template = read_template(TEMPLATE)
         resources = template["Resources"]
-        # What the emulator does not have: see infra/local/aws_only.py.
+        # What the emulator does not have: see infra/local/stack/aws_only.py.
         del resources["Aggregate"]["Properties"]["DeploymentPreference"]
         resources["Aggregate"]["Properties"]["Events"]["Telemetry"]["Properties"]["Enabled"] = False
         for name in [
@@ -109,7 +109,7 @@ class Shell:
         }
         self.template = template
         with zipfile.ZipFile(folder / "bundle.zip", "w") as archive:
-            archive.writestr("processors/function.py", "def handler(event, context): return {}")
+            archive.writestr("processors/aggregate/function.py", "def handler(event, context): return {}")
 
     def run(self, *arguments: str) -> int:
         path = self.folder / "template.json"

@@ -19,11 +19,12 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError  # noqa: A004 - botocore's name
 
 from conftest import CREDENTIALS, create_table
-from infra.local import dynamodb_local
-from infra.local.home import is_alive
-from infra.local.stack import local_client
-from machine import ROOT, Machine, differences, victims
+from infra.local.stack import dynamodb_local
+from infra.local.stack.home import is_alive
+from infra.local.stack.supervisor import local_client
 from streamgage.errors import ConfigError
+from support.machine import Machine, differences, victims
+from support.paths import ROOT
 
 pytestmark = pytest.mark.local
 TABLE = "aggregates"
@@ -159,7 +160,7 @@ def test_the_stack_survives_kills_of_its_database_under_load(engine: None, tmp_p
     try:
         sender = subprocess.Popen(
             [
-                sys.executable, "-m", "infra.cli", "simulate", "fleet", "--devices", "5", "--events", "24000", "--metrics",
+                sys.executable, "-m", "infra.commands.main", "simulate", "fleet", "--devices", "5", "--events", "24000", "--metrics",
                 "2", "--period", "1s", "--seed", "5", "--totals", str(totals), "--rate", "2000",
                 "--pipeline", str(ROOT / "pipeline.toml"),
             ],

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.demo import compare, read_all_items
-from machine import (
+from infra.commands.demo import compare, read_all_items
+from producers.simulators.totals import Totals, read_totals
+from streamgage.definition.pipeline_toml import load_pipeline
+from support.machine import (
     FAULTS,
-    ROOT,
     Machine,
     finish,
     kill,
@@ -18,8 +19,7 @@ from machine import (
     simulate,
     split_first,
 )
-from producers.simulators.totals import Totals, read_totals
-from streamgage.pipeline_toml import load_pipeline
+from support.paths import ROOT
 
 pytestmark = pytest.mark.local
 
@@ -58,7 +58,7 @@ def test_parallel_lanes_by_partition_key_are_exact(tmp_path: Path, factor: int) 
 
 
 def test_lanes_by_shard_with_parallel_batches_are_refused(tmp_path: Path) -> None:
-    template = (ROOT / "infra/aws/template.yaml").read_text()
+    template = (ROOT / "infra/template/template.yaml").read_text()
     broken = tmp_path / "template.yaml"
     broken.write_text(template.replace("!If [Parallel, partition_key, shard]", "shard"))
     done = Machine(tmp_path).run(

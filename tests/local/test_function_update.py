@@ -12,18 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.demo import compare, question_of, read_all_items
-from infra.local.dists import build_runtime_dir
-from infra.local.esm_response import Answered
-from infra.local.function_pool import VERSION_VARIABLE, FunctionPool
-from infra.local.home import is_alive
-from infra.local.sandbox import FunctionConfig
-from infra.local.stack import local_client
-from machine import ROOT, Machine, running, simulate
-from processors.query import DynamoPartialStore, ask
+from infra.aws.bundle.dists import build_runtime_dir
+from infra.commands.demo import compare, question_of, read_all_items
+from infra.local.function.outcome import Answered
+from infra.local.function.pool import VERSION_VARIABLE, FunctionPool
+from infra.local.function.sandbox import FunctionConfig
+from infra.local.stack.home import is_alive
+from infra.local.stack.supervisor import local_client
+from processors.query.question import DynamoPartialStore, ask
 from producers.simulators.totals import Totals, read_totals
-from streamgage.pipeline import Rollup
-from streamgage.pipeline_toml import load_pipeline
+from streamgage.definition.pipeline import Rollup
+from streamgage.definition.pipeline_toml import load_pipeline
+from support.machine import Machine, running, simulate
+from support.paths import ROOT
 
 pytestmark = pytest.mark.local
 
@@ -199,14 +200,14 @@ def test_a_version_that_cannot_start_is_refused_and_the_one_before_runs_on(tmp_p
         bundle = machine.home.root / "versions" / "1"
         machine.run("update", "--back")
         for each in (
-            bundle / "processors" / "function.py",
-            *bundle.glob("processors/__pycache__/function.*"),
+            bundle / "processors" / "aggregate" / "function.py",
+            *bundle.glob("processors/aggregate/__pycache__/function.*"),
         ):
             each.unlink()
         broken = machine.run("update", "--back", check=False)
         assert broken.returncode == 2
         assert "version 1 is refused" in broken.stderr
-        assert "processors.function" in broken.stderr
+        assert "processors.aggregate.function" in broken.stderr
         now = json.loads(machine.home.mapping_config_file.read_text())
         assert now["function"]["task_dir"] == config["function"]["task_dir"]
 

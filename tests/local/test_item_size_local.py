@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from benchmarks.shard_slice import ReferenceLoad, cut, drive, shard_records
 from benchmarks.write_units import pipeline_of
 from conftest import ClientFactory, create_table
-from infra.cost.counting import CountingTable
-from infra.cost.item_size import item_size_bytes, read_units, write_units
-from infra.cost.shard_slice import ReferenceLoad, cut, drive, shard_records
+from infra.aws.cost.counting import CountingTable
+from infra.aws.cost.item_size import item_size_bytes, read_units, write_units
 
 pytestmark = pytest.mark.local
 TABLE = "sizes"

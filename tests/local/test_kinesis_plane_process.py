@@ -14,8 +14,9 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from support.paths import ROOT
+
 pytestmark = pytest.mark.local
-ROOT = Path(__file__).resolve().parents[2]
 
 
 class Plane:

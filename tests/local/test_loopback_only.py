@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.children import wait_until
-from machine import running
+from infra.local.stack.children import wait_until
+from support.machine import running
 
 pytestmark = pytest.mark.local
 

@@ -21,10 +21,11 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.local.checkpoints import CheckpointFile
-from infra.local.dists import build_runtime_dir
-from infra.local.mapping import MappingProcess
-from infra.local.mapping_config import parse
+from infra.aws.bundle.dists import build_runtime_dir
+from infra.local.mapping.checkpoints import CheckpointFile
+from infra.local.mapping.process import MappingProcess
+from infra.local.mapping.process_config import parse
+from support.paths import ROOT
 
 pytestmark = pytest.mark.local
 
@@ -171,9 +172,9 @@ class Bench:
         config.write_text(json.dumps(self.document))
         with (self.base / "mapping.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "infra.local.mapping", "--config", str(config)],
+                [sys.executable, "-m", "infra.local.mapping.process", "--config", str(config)],
                 stderr=log,
-                cwd=Path(__file__).parents[2],
+                cwd=ROOT,
             )
         self.processes.append(process)
         return process
@@ -282,13 +283,13 @@ def test_the_mapping_ends_when_its_parent_does(bench: Bench) -> None:
     (bench.base / "mapping.json").write_text(json.dumps(bench.document))
     starter = (
         "import subprocess, sys\n"
-        "child = subprocess.Popen([sys.executable, '-m', 'infra.local.mapping', '--config', sys.argv[1]])\n"
+        "child = subprocess.Popen([sys.executable, '-m', 'infra.local.mapping.process', '--config', sys.argv[1]])\n"
         "open(sys.argv[2], 'w').write(str(child.pid))\n"
         "child.wait()\n"
     )
     parent = subprocess.Popen(
         [sys.executable, "-c", starter, str(bench.base / "mapping.json"), str(bench.base / "pid")],
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
         stderr=subprocess.DEVNULL,
     )
     try:
@@ -474,11 +475,11 @@ def test_children_follow_their_parent_whatever_goes_wrong_with_the_data_plane(
 def test_a_broken_configuration_names_every_problem(tmp_path: Path) -> None:
     (tmp_path / "mapping.json").write_text('{"stream_arn": "s", "mapping": {"BatchSize": 0}, "colour": 1}')
     done = subprocess.run(
-        [sys.executable, "-m", "infra.local.mapping", "--config", str(tmp_path / "mapping.json")],
+        [sys.executable, "-m", "infra.local.mapping.process", "--config", str(tmp_path / "mapping.json")],
         capture_output=True,
         text=True,
         check=False,
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
     )
     assert done.returncode == 2
     for part in ("stream_arn is 's'", "BatchSize is 0", "colour is unknown", "function.handler is missing"):

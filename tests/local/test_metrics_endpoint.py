@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.stack import local_client
-from infra.local.watch_command import watch
-from machine import Machine, finish, running, simulate
+from infra.commands.watch import watch
+from infra.local.stack.supervisor import local_client
+from support.machine import Machine, finish, running, simulate
 
 pytestmark = pytest.mark.local
 
@@ -25,7 +25,15 @@ EVENTS = 3_000
 @contextmanager
 def endpoint(machine: Machine) -> "Iterator[tuple[subprocess.Popen[str], str]]":
     """The endpoint's process, and its address; ended in the end."""
-    command = [sys.executable, "-m", "infra.local.metrics", "--home", str(machine.home.root), "--port", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "infra.local.metrics.endpoint",
+        "--home",
+        str(machine.home.root),
+        "--port",
+        "0",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:

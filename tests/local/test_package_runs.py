@@ -18,23 +18,24 @@ from typing import Any
 
 import pytest
 
-from bundle_child import PIPELINE, run, slow, todays
 from conftest import CREDENTIALS, REGION, ClientFactory, create_table
-from fakes import STREAM_ARN, ask_store
-from infra.aws.bundle import bundle_files, installed_libraries, our_imports
-from infra.aws.bytecode import find_interpreter
-from infra.aws.package import PYTHON, Package, package
-from infra.aws.wheels import Target
-from infra.local.dists import build_runtime_dir
-from infra.local.esm_response import Answered
-from infra.local.function_pool import FunctionPool
-from infra.local.sandbox import FunctionConfig
-from processors.query import DynamoPartialStore
-from strategies import ARRIVAL_MS, POISON_USER_RECORDS, REAL_SEQUENCE, ROOT, aggregated, reading
+from infra.aws.bundle.bytecode import find_interpreter
+from infra.aws.bundle.dists import build_runtime_dir
+from infra.aws.bundle.files import bundle_files, installed_libraries, our_imports
+from infra.aws.bundle.package import PYTHON, Package, package
+from infra.aws.bundle.wheels import Target
+from infra.local.function.outcome import Answered
+from infra.local.function.pool import FunctionPool
+from infra.local.function.sandbox import FunctionConfig
+from processors.query.question import DynamoPartialStore
+from streamgage.definition.pipeline_toml import load_pipeline
 from streamgage.errors import ConfigError
-from streamgage.kinesis_event import encode_event
-from streamgage.pipeline_toml import load_pipeline
+from streamgage.formats.kinesis_event import encode_event
 from streamgage.records import StreamRecord, UserRecord
+from support.bundle_child import PIPELINE, run, slow, todays
+from support.fakes import STREAM_ARN, ask_store
+from support.paths import ROOT
+from support.strategies import ARRIVAL_MS, POISON_USER_RECORDS, REAL_SEQUENCE, aggregated, reading
 
 pytestmark = pytest.mark.local
 
@@ -134,7 +135,7 @@ def test_the_same_inputs_make_the_same_bytes_in_another_place_zone_and_process(
     shutil.copytree(ROOT / "schemas", elsewhere / "schemas")
     shutil.copyfile(PIPELINE, elsewhere / "pipeline.toml")
     script = (
-        "import os, sys; os.umask(0o077); from pathlib import Path; from infra.aws.package import package; "
+        "import os, sys; os.umask(0o077); from pathlib import Path; from infra.aws.bundle.package import package; "
         "print(package(Path('other.zip'), Path('pipeline.toml'), architecture='arm64').sha256)"
     )
     child = subprocess.run(
@@ -211,7 +212,7 @@ def running(
     pool = FunctionPool(
         FunctionConfig(
             name="aggregate",
-            handler="processors.function.handler",
+            handler="processors.aggregate.function.handler",
             task_dir=task,
             runtime_dir=build_runtime_dir(tmp_path / "runtime"),
             log_file=tmp_path / "function.log",

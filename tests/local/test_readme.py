@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from infra.cli import build_parser
+from infra.commands.main import build_parser
+from support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
 
@@ -46,7 +46,7 @@ def test_the_commands_under_use_it_work_in_the_order_they_are_given(tmp_path: Pa
         )
     finally:
         subprocess.run(
-            [sys.executable, "-m", "infra.cli", "down"], cwd=tmp_path, env=environment, check=False
+            [sys.executable, "-m", "infra.commands.main", "down"], cwd=tmp_path, env=environment, check=False
         )
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"2026-01-01T00:00:00Z .*│ +2 │ +2 │ +41.75 │ +20.5 │ +21.25 │", done.stdout)

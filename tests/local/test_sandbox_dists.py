@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.dists import build_dir, closure
+from infra.aws.bundle.dists import build_dir, closure
 from streamgage.errors import ConfigError
 
 pytestmark = pytest.mark.local

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.dists import build_runtime_dir
-from infra.local.esm_response import Answered, Failed, NotInvoked
-from infra.local.function_pool import FunctionPool
-from infra.local.sandbox import FunctionConfig
+from infra.aws.bundle.dists import build_runtime_dir
+from infra.local.function.outcome import Answered, Failed, NotInvoked
+from infra.local.function.pool import FunctionPool
+from infra.local.function.sandbox import FunctionConfig
 
 pytestmark = pytest.mark.local
 
@@ -58,8 +58,8 @@ def size(event, context):
 PARENT = """
 import json, sys
 from pathlib import Path
-from infra.local.function_pool import FunctionPool
-from infra.local.sandbox import FunctionConfig
+from infra.local.function.pool import FunctionPool
+from infra.local.function.sandbox import FunctionConfig
 
 base, runtime_dir = Path(sys.argv[1]), Path(sys.argv[2])
 config = FunctionConfig(name="f", handler="handlers.spin", task_dir=base / "task", runtime_dir=runtime_dir,

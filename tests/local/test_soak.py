@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from machine import FAULTS, finish, kill, merge_last_two, reshard, running, simulate, split_first
+from support.machine import FAULTS, finish, kill, merge_last_two, reshard, running, simulate, split_first
 
 pytestmark = [pytest.mark.local, pytest.mark.slow]
 

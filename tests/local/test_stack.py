@@ -18,8 +18,9 @@ from typing import Any
 
 import pytest
 
-from infra.local.home import is_alive
-from machine import ROOT, Machine, differences, victims
+from infra.local.stack.home import is_alive
+from support.machine import Machine, differences, victims
+from support.paths import ROOT
 
 pytestmark = pytest.mark.local
 
@@ -246,7 +247,7 @@ def test_kills_of_sandboxes_and_mapping_under_load_lose_and_double_nothing(tmp_p
     try:
         sender = subprocess.Popen(
             [
-                sys.executable, "-m", "infra.cli", "simulate", "fleet", "--devices", "50", "--events", "100000", "--metrics",
+                sys.executable, "-m", "infra.commands.main", "simulate", "fleet", "--devices", "50", "--events", "100000", "--metrics",
                 "2", "--period", "1s", "--seed", "5", "--totals", str(totals), "--rate", "12000",
                 "--pipeline", str(ROOT / "pipeline.toml"),
             ],

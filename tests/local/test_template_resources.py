@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from infra.local.aws_only import METRIC_MATH, OURS_TYPES, REFUSED_TYPES
-from infra.local.children import wait_until
-from infra.local.stack import TEMPLATE, local_client
-from infra.local.template import STACK_NAME, divide
-from machine import Machine, running
+from infra.local.stack.aws_only import METRIC_MATH, OURS_TYPES, REFUSED_TYPES
+from infra.local.stack.children import wait_until
+from infra.local.stack.supervisor import local_client
+from infra.local.stack.template import STACK_NAME, divide
+from infra.template.read import TEMPLATE
+from support.machine import Machine, running
 
 pytestmark = pytest.mark.local
 
@@ -89,7 +90,7 @@ def test_what_is_made_can_be_looked_up(machine: Machine) -> None:
 
 
 def test_what_is_said_to_exist_only_on_aws_is_refused_by_the_emulator(cloudformation: Any) -> None:
-    """When the emulator learns one, the list in infra/local/aws_only.py loses it."""
+    """When the emulator learns one, the list in infra/local/stack/aws_only.py loses it."""
     math = {
         "AlarmName": "math",
         "ComparisonOperator": "GreaterThanThreshold",

@@ -1,8 +1,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from producers.batcher import Batcher, BatcherConfig, PutEntry
-from streamgage.kpl import decode_aggregate, is_aggregated
+from producers.client.batcher import Batcher, BatcherConfig, PutEntry
+from streamgage.formats.kpl import decode_aggregate, is_aggregated
 from streamgage.records import UserRecord
 from streamgage.shards import Shard, ShardMap, hash_key_of
 

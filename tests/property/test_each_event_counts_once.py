@@ -3,10 +3,10 @@
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fakes import World
-from schedules import Attack, judge, shared_out
-from strategies import SCHEDULES, Entry, Step, logs, pipeline
-from streamgage.items import lane_of_key
+from streamgage.fold.items import lane_of_key
+from support.fakes import World
+from support.schedules import Attack, judge, shared_out
+from support.strategies import SCHEDULES, Entry, Step, logs, pipeline
 
 LOG = logs()
 OTHER_LOG = logs(shard_id="shardId-000000000001", max_size=4)

@@ -3,10 +3,10 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infra.local.esm import Discard, Invocation, ShardInfo, ShardProgress, StreamMapping
-from infra.local.esm_config import MappingConfig
-from infra.local.esm_payload import encode_payload
-from infra.local.esm_response import Answered, Failed, NotInvoked, Outcome
+from infra.local.function.outcome import Answered, Failed, NotInvoked, Outcome
+from infra.local.mapping.config import MappingConfig
+from infra.local.mapping.payload import encode_payload
+from infra.local.mapping.stream import Discard, Invocation, ShardInfo, ShardProgress, StreamMapping
 from streamgage import limits
 from streamgage.records import StreamRecord
 

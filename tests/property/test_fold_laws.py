@@ -8,18 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import streamgage.record_reader
-from fakes import World, invoke
-from schedules import ROLLUPS, SIZES_MS, judge
-from strategies import CLICKS, READINGS, Entry, logs, pipeline, signed
-from streamgage.contributions import Contributions
+import streamgage.reading.record_reader
 from streamgage.errors import PoisonRecord
-from streamgage.fold import Folder, Lane
-from streamgage.items import ItemKey, lane_of_key, lane_of_shard
-from streamgage.kpl import DIGEST_BYTES, MAGIC, decode_aggregate, is_aggregated, walk_aggregate
-from streamgage.measures import State, compile_layout
+from streamgage.fold.folder import Folder, Lane
+from streamgage.fold.items import ItemKey, lane_of_key, lane_of_shard
+from streamgage.formats.kpl import DIGEST_BYTES, MAGIC, decode_aggregate, is_aggregated, walk_aggregate
+from streamgage.measures.monoids import State, compile_layout
+from streamgage.reading.contributions import Contributions
+from streamgage.reading.rows import RowReader
 from streamgage.records import StreamRecord
-from streamgage.rows import RowReader
+from support.fakes import World, invoke
+from support.schedules import ROLLUPS, SIZES_MS, judge
+from support.strategies import CLICKS, READINGS, Entry, logs, pipeline, signed
 
 CALM = settings(max_examples=100, deadline=None)
 SHARD = "shardId-000000000000"
@@ -123,7 +123,7 @@ def test_rows_read_the_short_way_are_what_they_are_the_long_way(
             records[number] = flipped(records[number], at, bits)
     short = Folder(pipeline())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(streamgage.record_reader, "RowReader", LongWay)
+        patch.setattr(streamgage.reading.record_reader, "RowReader", LongWay)
         long = Folder(pipeline())
     assert short.fold(records) == long.fold(records)
 

@@ -30,12 +30,12 @@ from fuzz.promises import (
     readers,
     sign,
 )
-from processors.quarantine import encode_poison
-from streamgage.avro import AvroReader, AvroSchema
+from processors.quarantine.sqs import encode_poison
 from streamgage.errors import PoisonRecord
-from streamgage.fold import Poison
-from streamgage.kinesis_event import encode_event
-from streamgage.kpl import DIGEST_BYTES, MAGIC, AggregateBuilder
+from streamgage.fold.folder import Poison
+from streamgage.formats.avro import AvroReader, AvroSchema
+from streamgage.formats.kinesis_event import encode_event
+from streamgage.formats.kpl import DIGEST_BYTES, MAGIC, AggregateBuilder
 from streamgage.limits import MIB
 from streamgage.records import StreamRecord, UserRecord
 

@@ -6,28 +6,28 @@ import io
 import json
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
-from pathlib import Path
 from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from producers.importers.access_log import parse_line, read_access_log
-from producers.importers.convert import converter
-from producers.importers.csv import read_csv
-from producers.importers.lines import read_lines
-from producers.importers.ndjson import read_ndjson
-from producers.importers.rows import Row
-from producers.importers.times import time_parser
-from producers.rejects import decode_undelivered, encode_reject, encode_undelivered
-from producers.retime import Replay
+from producers.files.access_log import parse_line, read_access_log
+from producers.files.convert import converter
+from producers.files.csv import read_csv
+from producers.files.lines import read_lines
+from producers.files.ndjson import read_ndjson
+from producers.files.rejects import decode_undelivered, encode_reject, encode_undelivered
+from producers.files.retime import Replay
+from producers.files.rows import Row
+from producers.files.times import time_parser
 from producers.simulators.fleet import FleetConfig, fleet_events
 from producers.simulators.totals import Tally
+from streamgage.definition.pipeline_toml import load_pipeline
 from streamgage.errors import ConfigError
-from streamgage.pipeline_toml import load_pipeline
 from streamgage.records import UserRecord
+from support.paths import ROOT
 
-PIPELINE = load_pipeline(Path(__file__).resolve().parents[2] / "pipeline.toml")
+PIPELINE = load_pipeline(ROOT / "pipeline.toml")
 # Bytes that importers care about, often, and any others.
 HOSTILE = st.lists(
     st.sampled_from(

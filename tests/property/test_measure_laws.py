@@ -10,8 +10,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamgage.items import decode_state, encode_state
-from streamgage.measures import (
+from streamgage.fold.items import decode_state, encode_state
+from streamgage.measures.monoids import (
     MEASURES,
     FieldColumns,
     FieldLayout,

@@ -11,12 +11,20 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from strategies import pipeline
-from streamgage.decimals import Scaled, Scaler, divide, scale_column, scale_decimals, scale_number, unscale
 from streamgage.durations import format_duration, parse_duration
 from streamgage.errors import PoisonRecord
-from streamgage.items import lane_of_key, lane_of_shard, partition_of, window_prefix, window_start_ms
-from streamgage.windows import MAX_EVENT_TIME_MS, TumblingWindows
+from streamgage.fold.items import lane_of_key, lane_of_shard, partition_of, window_prefix, window_start_ms
+from streamgage.measures.decimals import (
+    Scaled,
+    Scaler,
+    divide,
+    scale_column,
+    scale_decimals,
+    scale_number,
+    unscale,
+)
+from streamgage.measures.windows import MAX_EVENT_TIME_MS, TumblingWindows
+from support.strategies import pipeline
 
 CALM = settings(max_examples=300, deadline=None)
 MANY = settings(max_examples=1500, deadline=None)

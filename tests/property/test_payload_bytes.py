@@ -7,10 +7,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infra.local.esm_payload import ENVELOPE_BYTES, encode_payload, record_bytes
 from infra.local.kinesis import wire
 from infra.local.kinesis.fields import Instant
-from streamgage.kinesis_event import decode_event, encode_event
+from infra.local.mapping.payload import ENVELOPE_BYTES, encode_payload, record_bytes
+from streamgage.formats.kinesis_event import decode_event, encode_event
 from streamgage.records import StreamRecord
 
 ARN = "arn:aws:kinesis:eu-central-1:000000000000:stream/telemetry"

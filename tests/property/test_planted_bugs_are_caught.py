@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 
-import processors.aggregate
-import processors.sink
-import streamgage.column_fold
-import streamgage.fold
-from fakes import Crash, InMemoryItemStore, InMemoryQuarantine, World
-from processors.aggregate import Aggregate
-from processors.sink import AggregateSink, Applied, FenceMovedError
-from schedules import Attack, judge, shared_out
-from strategies import SCHEDULES, Entry, Step, logs, pipeline
-from streamgage.contributions import Contributions, Part, Places
+import processors.aggregate.batch
+import processors.sink.fenced
+import streamgage.fold.column_fold
+import streamgage.fold.folder
+from processors.aggregate.batch import Aggregate
+from processors.sink.fenced import AggregateSink, Applied, FenceMovedError
 from streamgage.errors import RetryableError
-from streamgage.fold import Lane, Poison
-from streamgage.items import ItemKey, StoredItem, lane_of_key, lane_of_shard
+from streamgage.fold.folder import Lane, Poison
+from streamgage.fold.items import ItemKey, StoredItem, lane_of_key, lane_of_shard
+from streamgage.reading.contributions import Contributions, Part, Places
+from support.fakes import Crash, InMemoryItemStore, InMemoryQuarantine, World
+from support.schedules import Attack, judge, shared_out
+from support.strategies import SCHEDULES, Entry, Step, logs, pipeline
 
 LIMIT = 2_000  # examples; over ten seeds each bug was caught within 280, and the property has 500
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -53,7 +53,7 @@ def fences_are(kind: type[int]) -> Plant:
     def plant(patch: pytest.MonkeyPatch) -> None:
         item = InMemoryItemStore.item
         patch.setattr(
-            processors.sink,
+            processors.sink.fenced,
             "StoredItem",
             lambda fence, *rest: StoredItem(kind(fence), *rest),
         )
@@ -70,7 +70,7 @@ def fences_are(kind: type[int]) -> Plant:
 def fence_as_dynamodb_number(patch: pytest.MonkeyPatch) -> None:
     """38 digits are kept of 56."""
     patch.setattr(
-        processors.sink,
+        processors.sink.fenced,
         "StoredItem",
         lambda fence, *rest: StoredItem(int(str(fence)[:38].ljust(len(str(fence)), "0")), *rest),
     )
@@ -120,7 +120,7 @@ def place_counts_from_the_record(patch: pytest.MonkeyPatch) -> None:
 
 def lanes_of_a_batch_mixed(patch: pytest.MonkeyPatch) -> None:
     """All events of a batch go to the lane of its first."""
-    patch.setattr(streamgage.column_fold.SourceBatch, "_lane_column", lambda _self: None)
+    patch.setattr(streamgage.fold.column_fold.SourceBatch, "_lane_column", lambda _self: None)
 
 
 def all_old_ignored(patch: pytest.MonkeyPatch) -> None:
@@ -135,14 +135,14 @@ def all_old_ignored(patch: pytest.MonkeyPatch) -> None:
 
 
 def highest_failure_named(patch: pytest.MonkeyPatch) -> None:
-    fail = processors.sink._fail
+    fail = processors.sink.fenced._fail
 
     def mutant(outcome: Applied, first: int, errors: Sequence[str]) -> None:
         highest = outcome.failed_from
         fail(outcome, first, errors)
         outcome.failed_from = first if highest is None else max(first, highest)
 
-    patch.setattr(processors.sink, "_fail", mutant)
+    patch.setattr(processors.sink.fenced, "_fail", mutant)
 
 
 def _quarantine_last(patch: pytest.MonkeyPatch, *, skipped_on_failure: bool) -> None:
@@ -182,7 +182,9 @@ def quarantine_failure_swallowed(patch: pytest.MonkeyPatch) -> None:
 
 def repeated_records_kept(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
-        streamgage.fold, "_in_order", lambda records: sorted(records, key=lambda each: each.sequence_number)
+        streamgage.fold.folder,
+        "_in_order",
+        lambda records: sorted(records, key=lambda each: each.sequence_number),
     )
 
 

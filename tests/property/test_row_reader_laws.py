@@ -8,14 +8,14 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from fuzz.promises import sign
-from row_oracle import RowVisitor, are_same, check_aggregate, read_slowly
-from streamgage import rows
-from streamgage.avro import AvroReader, AvroSchema
+from streamgage.definition.pipeline import Source
 from streamgage.errors import PoisonRecord
-from streamgage.kpl import DIGEST_BYTES, MAGIC, AggregateBuilder, is_aggregated
-from streamgage.pipeline import Source
+from streamgage.formats.avro import AvroReader, AvroSchema
+from streamgage.formats.kpl import DIGEST_BYTES, MAGIC, AggregateBuilder, is_aggregated
+from streamgage.reading import rows
+from streamgage.reading.rows import RowReader
 from streamgage.records import UserRecord
-from streamgage.rows import RowReader
+from support.row_oracle import RowVisitor, are_same, check_aggregate, read_slowly
 
 _COLOUR = {"type": "enum", "name": "Colour", "symbols": ["RED", "GREEN", "BLUE"]}
 _FEWER = {**_COLOUR, "symbols": ["BLUE", "RED"]}

@@ -9,26 +9,27 @@ from typing import Any
 
 import pytest
 
-import infra.simulation.world
-import processors.sink
-from infra.local.esm import ShardProgress, StreamMapping
-from infra.local.esm_shard import ShardMapping, _Lane
-from infra.simulation.function import Crash
-from infra.simulation.oracle import Oracle
-from infra.simulation.runner import simulate
-from infra.simulation.table import KeptPoison, Row, Table
-from processors.aggregate import Aggregate
-from processors.progress import BatchProgress, ProgressReader
-from processors.sink import AggregateSink, Applied, FenceMovedError
-from producers.identity import Identity
-from streamgage.column_fold import SourceFold
-from streamgage.contributions import Contributions, Part, Places
+import processors.sink.fenced
+import simulation.world
+from infra.local.mapping.shard import ShardMapping, _Lane
+from infra.local.mapping.stream import ShardProgress, StreamMapping
+from processors.aggregate.batch import Aggregate
+from processors.aggregate.progress import BatchProgress, ProgressReader
+from processors.sink.fenced import AggregateSink, Applied, FenceMovedError
+from producers.client.identity import Identity
+from simulation.function import Crash
+from simulation.oracle import Oracle
+from simulation.runner import simulate
+from simulation.table import KeptPoison, Row, Table
 from streamgage.errors import RetryableError
-from streamgage.fold import Folder, Poison
-from streamgage.items import ItemKey, StoredItem
-from streamgage.record_reader import RecordReader
+from streamgage.fold.column_fold import SourceFold
+from streamgage.fold.folder import Folder, Poison
+from streamgage.fold.items import ItemKey, StoredItem
+from streamgage.fold.repeats import LaneLog
+from streamgage.formats.mark import Mark, encode_mark
+from streamgage.reading.contributions import Contributions, Part, Places
+from streamgage.reading.record_reader import RecordReader
 from streamgage.records import StreamRecord
-from streamgage.repeats import LaneLog, Mark, encode_mark
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -50,7 +51,7 @@ def _fences_are(patch: pytest.MonkeyPatch, kind: Callable[[int], int]) -> None:
         found = plain_item(self)
         return replace(found, fence=kind(found.fence))
 
-    patch.setattr(processors.sink, "StoredItem", lambda fence, *rest: StoredItem(kind(fence), *rest))
+    patch.setattr(processors.sink.fenced, "StoredItem", lambda fence, *rest: StoredItem(kind(fence), *rest))
     patch.setattr(Row, "item", item)
 
 
@@ -242,20 +243,20 @@ def lanes_by_hash_bucket(patch: pytest.MonkeyPatch) -> None:
     def lane(shard_id: str, partition_key: str) -> str:
         return f"{shard_id}|{zlib.crc32(partition_key.encode()) % 2}"
 
-    patch.setattr(infra.simulation.world, "lane_of_key", lane)
+    patch.setattr(simulation.world, "lane_of_key", lane)
     _tally_by(patch, lane)
 
 
 def lanes_by_shard_with_parallel_batches(patch: pytest.MonkeyPatch) -> None:
     """The function does not know of ParallelizationFactor."""
-    patch.setattr(infra.simulation.world, "lane_of_key", lambda shard_id, _: shard_id)
+    patch.setattr(simulation.world, "lane_of_key", lambda shard_id, _: shard_id)
     _tally_by(patch, lambda shard_id, _: shard_id)
 
 
 def _tally_by(patch: pytest.MonkeyPatch, lane: Callable[[str, str], str]) -> None:
     """Let the tally name lanes as the bug does: it is to be caught by what it loses, not by its names."""
     patch.setattr(
-        infra.simulation.tally.Tally,
+        simulation.tally.Tally,
         "lane_of",
         lambda self, record: (
             lane(record.shard_id, record.partition_key) if self._parallel else record.shard_id
@@ -310,14 +311,14 @@ def marks_repeat_after_eight(patch: pytest.MonkeyPatch) -> None:
 
 def failed_from_is_the_highest(patch: pytest.MonkeyPatch) -> None:
     """The answer names the last failure, not the first."""
-    fail = processors.sink._fail
+    fail = processors.sink.fenced._fail
 
     def mutant(outcome: Applied, first: int, errors: Sequence[str]) -> None:
         highest = outcome.failed_from
         fail(outcome, first, errors)
         outcome.failed_from = first if highest is None else max(first, highest)
 
-    patch.setattr(processors.sink, "_fail", mutant)
+    patch.setattr(processors.sink.fenced, "_fail", mutant)
 
 
 def nothing_inherited(patch: pytest.MonkeyPatch) -> None:

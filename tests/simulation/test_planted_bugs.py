@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from infra.simulation.runner import explain, simulate
 from simulation.planted import BUGS
+from simulation.runner import explain, simulate
 
 LIMIT = 2_000  # seeds; docs/simulation.md lists how many each took
 FAR = 100_000  # another share of the seeds: the long run looks whether the first ones were lucky

@@ -6,23 +6,22 @@ import random
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-import streamgage.repeats
-from infra.simulation.__main__ import main
-from infra.simulation.plan import FAULTS, Dice, Plan, draw_plan
-from infra.simulation.runner import Simulation, Totals, explain, simulate_in_parallel, trace_of
-from infra.simulation.schedule import Scheduler, SimulationError
-from infra.simulation.shrink import shrink
-from infra.simulation.tally import LogRecord
-from infra.simulation.trace import Trace
-from infra.simulation.world import World
+import streamgage.fold.repeats
+from simulation.__main__ import main
+from simulation.plan import FAULTS, Dice, Plan, draw_plan
+from simulation.runner import Simulation, Totals, explain, simulate_in_parallel, trace_of
+from simulation.schedule import Scheduler, SimulationError
+from simulation.shrink import shrink
+from simulation.tally import LogRecord
+from simulation.trace import Trace
+from simulation.world import World
+from support.paths import ROOT
 
-pytest_plugins = ["infra.simulation.pytest_plugin"]
+pytest_plugins = ["simulation.pytest_plugin"]
 
-ROOT = Path(__file__).parent.parent.parent
 SEEDS = 1_000
 
 
@@ -46,12 +45,12 @@ def test_a_calm_world_writes_nothing_twice(simulation: Simulation) -> None:
 
 
 def test_a_seed_replays_exactly_in_another_process() -> None:
-    code = "from infra.simulation.runner import trace_of; print(*(l for s in range(4) for l in trace_of(s)), sep='\\n')"
+    code = "from simulation.runner import trace_of; print(*(l for s in range(4) for l in trace_of(s)), sep='\\n')"
     here = "\n".join(line for seed in range(4) for line in trace_of(seed)) + "\n"
     there = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
-        env={**os.environ, "PYTHONHASHSEED": "12345"},
+        env={**os.environ, "PYTHONHASHSEED": "12345", "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
         capture_output=True,
         check=True,
         text=True,
@@ -145,9 +144,9 @@ def test_an_event_that_kinesis_lost_is_missed(monkeypatch: pytest.MonkeyPatch) -
 def test_what_is_forgotten_of_producers_may_count_again_and_nothing_is_lost(
     monkeypatch: pytest.MonkeyPatch, simulation: Simulation
 ) -> None:
-    """The bound of streamgage.repeats, as small as it gets: then every copy is allowed to count."""
+    """The bound of streamgage.fold.repeats, as small as it gets: then every copy is allowed to count."""
     for bound in ("PRODUCERS", "RANGES"):
-        monkeypatch.setattr(streamgage.repeats, bound, 1)
+        monkeypatch.setattr(streamgage.fold.repeats, bound, 1)
     monkeypatch.setattr(
         LogRecord, "optional", property(lambda self: self.discarded or self.original is not None)
     )

@@ -1,0 +1,117 @@
+"""What is in the bundle of the aggregate function; and the bundle unpacked, for this machine.
+
+One list of files (docs/adr/0017), for AWS and for here: our modules that the function imports, the pipeline definition with
+its schemas, what would else be made of them in every cold start (docs/adr/0011), libraries as ``trim`` and ``elf`` leave
+them, and bytecode. Only the compiled modules of libraries differ from one place to another.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path, PurePosixPath
+
+import botocore
+
+import processors
+import streamgage
+from infra.aws.bundle.bytecode import compiled, this_interpreter
+from infra.aws.bundle.dists import closure
+from infra.aws.bundle.elf import loadable
+from infra.aws.bundle.imports import Imports, imports_of, module_path
+from infra.aws.bundle.roots import hashed_roots
+from infra.aws.bundle.trim import kept
+from processors.aggregate.function import ROOTS_FOLDER
+from streamgage.definition.build_index import INDEX_NAME, index_text
+from streamgage.definition.pipeline_toml import load_pipeline
+
+ENTRY = "processors.aggregate.function"
+# Of the function's imports, what is not ours; boto3 comes with the Lambda runtime.
+REQUIREMENTS = ("fastavro",)
+# The authorities that boto3 trusts, here and in the Lambda runtime.
+ROOTS = Path(str(botocore.__file__)).parent / "cacert.pem"
+STAMP = ".fingerprint"  # in an unpacked bundle only: what it was made of
+_DEFINITION = "pipeline.toml"
+_PACKAGES = {each.__name__: Path(str(each.__file__)).parent for each in (streamgage, processors)}
+
+
+def build_bundle(target: Path, pipeline: Path) -> None:
+    """Make *target* the unpacked bundle for this machine; an up-to-date one is left as it is. Needs no network.
+
+    Raises:
+        ConfigError: the definition has problems, or a library is not installed.
+    """
+    files = bundle_files(pipeline, installed_libraries())
+    interpreter = this_interpreter()
+    wanted = f"{content_hash(files)} {interpreter.tag} {interpreter.version}"
+    stamp = target / STAMP
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
+        return
+    beside = target.with_name(f".{target.name}.{os.getpid()}")
+    shutil.rmtree(beside, ignore_errors=True)
+    for name, content in {**files, **compiled(files, interpreter)}.items():
+        place = beside / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content)
+    (beside / STAMP).write_text(wanted, encoding="utf-8")
+    shutil.rmtree(target, ignore_errors=True)
+    beside.replace(target)
+
+
+def bundle_files(pipeline: Path, libraries: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the files of a bundle by name, sorted, without bytecode; of *libraries* what the function imports.
+
+    Raises:
+        ConfigError: the definition *pipeline* has problems.
+    """
+    load_pipeline(pipeline)
+    schemas = {
+        each.relative_to(pipeline.parent).as_posix(): each.read_bytes()
+        for each in sorted(pipeline.parent.glob("schemas/**/*.avsc"))
+    }
+    definition = pipeline.read_bytes()
+    index = index_text(
+        schemas=[each.decode("utf-8") for each in schemas.values()], definition=definition.decode("utf-8")
+    )
+    roots = hashed_roots(ROOTS.read_text(encoding="utf-8"))
+    files = {name: loadable(libraries[name]) for name in kept(libraries)}
+    files |= {name: content.encode("ascii") for name, content in _in_folder(ROOTS_FOLDER, roots).items()}
+    files |= {_DEFINITION: definition, INDEX_NAME: index.encode("utf-8"), **schemas}
+    for module in our_imports().modules:
+        path = module_path(module, _PACKAGES)
+        root = _PACKAGES[module.partition(".")[0]].parent
+        files[path.relative_to(root).as_posix()] = path.read_bytes()
+    return dict(sorted(files.items()))
+
+
+@cache
+def our_imports() -> Imports:
+    """Return our modules that the function imports."""
+    return imports_of(ENTRY, _PACKAGES)
+
+
+def installed_libraries() -> dict[str, bytes]:
+    """Return the files of the function's libraries, as they are installed here.
+
+    Raises:
+        ConfigError: naming every library that is not installed.
+    """
+    return {
+        PurePosixPath(file).as_posix(): Path(str(file.locate())).read_bytes()
+        for dist in closure(REQUIREMENTS)
+        for file in dist.files or ()
+        if kept([str(file)])
+    }
+
+
+def content_hash(files: Mapping[str, bytes]) -> str:
+    """Return the SHA-256 of names and contents, whatever the order."""
+    digest = hashlib.sha256()
+    for name in sorted(files):
+        digest.update(f"{name}\0{len(files[name])}\0".encode() + files[name])
+    return digest.hexdigest()
+
+
+def _in_folder(folder: str, files: Mapping[str, str]) -> dict[str, str]:
+    return {f"{folder}/{name}": content for name, content in files.items()}

@@ -1,0 +1,88 @@
+"""A plan for people: text, no wider than a terminal."""
+
+from collections.abc import Iterator
+
+from infra.aws.cost.plan import Plan
+from infra.aws.cost.prices import PriceTable
+
+
+def render_plan(plan: Plan, prices: PriceTable) -> str:
+    """Return *plan* as text."""
+    return "\n".join(
+        [*_shape(plan), *_bill(plan), *_curve(plan), *_paste(plan), *_warnings(plan), *_notes(prices)]
+    )
+
+
+def _shape(plan: Plan) -> Iterator[str]:
+    load, flow = plan.load, plan.flow
+    events = load.events_per_s
+    form = "blocks" if load.blocks else "aggregated records" if load.aggregated else "plain records"
+    yield f"{events:,.0f} events/s of {load.devices:,} devices, in {form}; peak {load.peak:g} x"
+    for name, value in (
+        ("shards", f"{flow.shards:,}"),
+        (
+            "a batch",
+            f"{flow.batch_s:.1f} s, {flow.batch_events:,.0f} events, {flow.batch_payload_bytes / 1e6:.2f} MB",
+        ),
+        ("ended by", flow.bound),
+        ("an invocation", f"{flow.duration_s:.2f} s at {load.memory_mb} MB, {flow.batch_writes:,.0f} writes"),
+        ("freshness", f"{flow.freshness_s:.0f} s at most"),
+        (
+            "write units",
+            f"{flow.write_units_per_s:,.0f}/s, {flow.write_units_per_s / events * 1e6:,.0f} a million events",
+        ),
+        (
+            "stored",
+            f"{flow.stored_items / 1e6:,.1f} million items, {flow.stored_bytes / 2**30:,.0f} GB when full",
+        ),
+    ):
+        yield f"  {name:14} {value}"
+
+
+def _bill(plan: Plan) -> Iterator[str]:
+    yield ""
+    yield f"{'$ a month':42} {'provisioned':>12} {'on-demand':>12}"
+    amounts: dict[str, list[float]] = {}
+    for column, each in enumerate((plan.provisioned, plan.on_demand)):
+        for line in each.lines:
+            amounts.setdefault(f"{line.service}: {line.what}", [0.0, 0.0])[column] = line.usd
+    for name, pair in amounts.items():
+        if any(pair):
+            yield f"  {name:40} {pair[0]:12,.2f} {pair[1]:12,.2f}"
+    yield f"  {'total':40} {plan.provisioned.usd:12,.2f} {plan.on_demand.usd:12,.2f}"
+    ours, other = plan.provisioned.usd_per_million_events, plan.on_demand.usd_per_million_events
+    yield f"  {'$ a million events':40} {ours:12.4f} {other:12.4f}"
+    yield f"  writes with provisioned capacity, 70 % used: {plan.capacity_usd:,.2f}"
+
+
+def _curve(plan: Plan) -> Iterator[str]:
+    yield ""
+    yield f"batching window at {plan.flow.shards:,} shards"
+    yield f"  {'asked':>6} {'batch covers':>13} {'write units/M':>14} {'$/M events':>11}"
+    most = max((each.bill.usd_per_million_events for each in plan.curve), default=0) or 1
+    for each in plan.curve:
+        usd = each.bill.usd_per_million_events
+        units = each.flow.write_units_per_s / plan.load.events_per_s * 1e6
+        mark = "<" if each.batching_window_s == plan.batching_window_s else " "
+        bar = "█" * max(1, round(30 * usd / most))
+        yield f"  {each.batching_window_s:4} s {each.flow.batch_s:11.1f} s {units:14,.0f} {usd:11.4f} {mark} {bar}"
+
+
+def _paste(plan: Plan) -> Iterator[str]:
+    yield ""
+    yield "parameters of infra/template/template.yaml"
+    yield "  " + " ".join(f"{name}={value}" for name, value in plan.parameters.items())
+    if plan.load.parallelization_factor == 1:
+        yield "  ParallelizationFactor 1: order holds a shard, and progress costs one write a batch; add shards instead"
+
+
+def _warnings(plan: Plan) -> Iterator[str]:
+    if plan.warnings:
+        yield ""
+    yield from (f"warning: {each}" for each in plan.warnings)
+
+
+def _notes(prices: PriceTable) -> Iterator[str]:
+    yield ""
+    yield f"list prices of {prices.region}, {prices.checked}, without free tier"
+    yield f"unconfirmed: {', '.join(prices.unconfirmed)}"

@@ -1,0 +1,1 @@
+"""From a bundle to a stack in an account, and back."""

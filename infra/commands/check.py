@@ -1,0 +1,44 @@
+"""``streamgage check``: read a pipeline definition over, and say what it measures."""
+
+import argparse
+import os
+from pathlib import Path
+
+from streamgage.definition.pipeline_toml import load_pipeline
+from streamgage.durations import format_duration
+
+EXAMPLES = """examples:
+  streamgage check
+  streamgage check --pipeline plant/pipeline.toml"""
+
+
+def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add ``check``."""
+    parser = commands.add_parser(
+        "check",
+        help="read a pipeline definition over",
+        description="Report every problem of a pipeline definition; where there is none, say what it measures.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--pipeline", metavar="PATH", default=os.environ.get("STREAMGAGE_PIPELINE", "pipeline.toml")
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what the definition says, or raise ConfigError with every problem."""
+    pipeline = load_pipeline(Path(arguments.pipeline))
+    for source in pipeline.sources.values():
+        older = f", reads {len(source.writers)} older schemas" if source.writers else ""
+        print(f"source {source.name}: {source.schema.name}, partition key {source.partition_key}{older}")
+    for rollup in pipeline.rollups.values():
+        windows = ", ".join(each.label for each in rollup.windows)
+        print(
+            f"rollup {rollup.name} of {rollup.source}: by {', '.join(rollup.key)}; windows {windows}; "
+            f"kept {format_duration(rollup.keep_ms)}"
+        )
+        for field, measures in rollup.measures.items():
+            print(f"  {field}: {', '.join(measures)}")
+    return 0

@@ -1,0 +1,209 @@
+"""The table of every configuration variable, docs/configuration.md: ``python -m infra.commands.configuration --write``.
+
+Names and defaults are asked of the code that reads them, and of the template; only what they mean is said here. A test
+compares the file with this, and this with every variable that the code mentions.
+"""
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from infra.template.read import TEMPLATE
+from processors.aggregate.settings import Settings
+from streamgage.definition.pipeline_toml import parse_pipeline
+from streamgage.errors import ConfigError
+
+PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
+
+OF_FUNCTION = {
+    "STREAMGAGE_STREAM": "The stream whose shards are listed after a reshard. The template sets it.",
+    "STREAMGAGE_TABLE": "The table of the aggregates. The template sets it.",
+    "STREAMGAGE_QUARANTINE_URL": "The queue of poison records. The template sets it.",
+    "STREAMGAGE_PIPELINE": "The definition, in the bundle.",
+    "STREAMGAGE_LANES": "`shard`, or `partition_key` where ParallelizationFactor is above 1: with the wrong one events are "
+    "lost. The template sets it.",
+    "STREAMGAGE_WRITE_CONCURRENCY": "Writes to the table at a time, of one batch: 1 to 64.",
+    "STREAMGAGE_CLIENT": "How AWS is called: `lean`, or `boto3` for what the lean client lacks (a proxy, http to another "
+    "machine).",
+}
+OF_COMMANDS = {
+    "STREAMGAGE_PIPELINE": ("pipeline.toml", "The definition, where `--pipeline` does not say."),
+    "STREAMGAGE_HOME": (".streamgage", "Where a local stack keeps its data and its logs."),
+}
+OF_PIPELINE = {
+    "sources": {
+        "name": "Lower-case letters, digits and `_`.",
+        "schema": "An Avro schema, by its path from pipeline.toml. Older ones stay beside it: `reading.*.avsc`.",
+        "partition_key": "The field whose value chooses the shard.",
+        "event_time": "The field that says when it happened, in ms since the epoch.",
+        "max_future": "Events later than their arrival by more are quarantined.",
+        "max_lateness": "Events earlier than their arrival by more are quarantined. Without it, a late event corrects its "
+        "window, however old.",
+        "scale": "Decimal places of a numeric field: `{value = 3}`. Without it 9 for floats, 0 for integers.",
+        "blocks": "Producers send compressed blocks of events.",
+    },
+    "rollups": {
+        "name": "Lower-case letters, digits and `_`.",
+        "source": "The source that it aggregates.",
+        "key": "The fields that it is grouped by.",
+        "windows": "Sizes of tumbling windows, aligned to the epoch.",
+        "keep": "How long after its last write an item is deleted. Longer than RetentionHours and MaxRecordAgeSeconds "
+        "together.",
+        "generation": "Another number starts the rollup afresh, beside the old one: after a change of its measures.",
+        "measures": "What is computed, by field.",
+    },
+}
+_DEFAULTS = {"blocks": "`false`", "generation": "`1`", "scale": "by type", "max_future": "none", "max_lateness": "none",
+             "measures": "the count of events"}  # fmt: skip
+_HEAD = """# Configuration
+
+Every variable there is. Generated: change infra/commands/configuration.py, then `python -m infra.commands.configuration --write`.
+"""
+
+
+class _Asked(dict[str, str]):
+    """An environment that notes what it is asked for, and with which default."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.defaults: dict[str, str] = {}
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.defaults[key] = default
+        return default
+
+
+class _NoFiles:
+    def read(self, path: str) -> str:
+        raise FileNotFoundError(path)
+
+    def versions(self, path: str) -> list[str]:
+        raise FileNotFoundError(path)
+
+
+def settings_read() -> dict[str, str]:
+    """Return the variables that the function reads, and their defaults; "" of one that has to be set."""
+    asked = _Asked()
+    with contextlib.suppress(ConfigError):  # of those without a default
+        Settings.of(asked)
+    return asked.defaults
+
+
+def keys_known() -> dict[str, set[str]]:
+    """Return the keys that pipeline.toml may have: of a source, of a rollup, and at the top ("")."""
+    unknown = "no_such_key_of_any_table"
+    text = f"{unknown} = 1\n[[sources]]\n{unknown} = 1\n[[rollups]]\n{unknown} = 1\n"
+    try:
+        parse_pipeline(text, _NoFiles())
+    except ConfigError as error:
+        problems = [each for each in error.problems if "known are " in each]
+    return {
+        problem.partition("[")[0] if "[" in problem.partition(":")[0] else "": set(
+            problem.partition("known are ")[2].split(", ")
+        )
+        for problem in problems
+    }
+
+
+def parameters() -> Mapping[str, Mapping[str, Any]]:
+    """Return the template's parameters, as it states them."""
+    from samtranslator.yaml_helper import yaml_parse  # noqa: PLC0415 - half a second, and only for this
+
+    found: Mapping[str, Mapping[str, Any]] = yaml_parse(TEMPLATE.read_text(encoding="utf-8"))["Parameters"]
+    return found
+
+
+def page() -> str:
+    """Return the whole page."""
+    return "\n".join([_HEAD, *_pipeline(), *_template(), *_function(), *_commands()]) + "\n"
+
+
+def _pipeline() -> Iterator[str]:
+    yield "## pipeline.toml\n\nRead by producers, the function, `deploy`, `lint` and `query`; `streamgage check` reads it over.\n"
+    for table, keys in OF_PIPELINE.items():
+        yield from _table(
+            (f"key of `[[{table}]]`", "default", "what it means"),
+            ((f"`{key}`", _DEFAULTS.get(key, "must be set"), text) for key, text in keys.items()),
+        )
+    yield "`[deploy]` gives values to parameters of the template: `ShardCount = 4`.\n"
+
+
+def _template() -> Iterator[str]:
+    yield "## Parameters of the template\n"
+    yield (
+        "Set them in `[deploy]` of pipeline.toml, or with `--parameter NAME=VALUE` of `deploy`, `diff` and `lint`, or with "
+        "`--param NAME=VALUE` of `up`.\n"
+    )
+    yield from _table(
+        ("parameter", "default", "values", "what it means"),
+        (
+            (f"`{name}`", _code(str(each.get("Default", ""))), _values(each), each.get("Description", ""))
+            for name, each in parameters().items()
+        ),
+    )
+
+
+def _values(parameter: Mapping[str, Any]) -> str:
+    if "AllowedValues" in parameter:
+        return ", ".join(str(each) for each in parameter["AllowedValues"])
+    if "MinValue" in parameter:
+        return f"{parameter['MinValue']} to {parameter['MaxValue']}"
+    return _code(parameter["AllowedPattern"]) if "AllowedPattern" in parameter else "any"
+
+
+def _function() -> Iterator[str]:
+    yield "## Environment of the function\n"
+    defaults = settings_read()
+    yield from _table(
+        ("variable", "default", "what it means"),
+        (
+            (f"`{name}`", f"`{defaults[name]}`" if defaults[name] else "must be set", text)
+            for name, text in OF_FUNCTION.items()
+        ),
+    )
+
+
+def _commands() -> Iterator[str]:
+    yield "## Environment of the commands\n"
+    yield from _table(
+        ("variable", "default", "what it means"),
+        ((f"`{name}`", f"`{default}`", text) for name, (default, text) in OF_COMMANDS.items()),
+    )
+    yield (
+        "Commands that call AWS find credentials as boto3 does: `AWS_PROFILE`, `AWS_ACCESS_KEY_ID` and "
+        "`AWS_SECRET_ACCESS_KEY`, `~/.aws`, `aws sso login`, or the role of the machine; and the region in `--region`, "
+        "`AWS_DEFAULT_REGION` or `~/.aws/config`."
+    )
+
+
+def _table(head: Sequence[str], rows: Iterator[tuple[str, ...]]) -> Iterator[str]:
+    yield f"| {' | '.join(head)} |"
+    yield f"|{'---|' * len(head)}"
+    for row in rows:
+        escaped = [cell.replace("|", r"\|") for cell in row]
+        yield f"| {' | '.join(escaped)} |"
+    yield ""
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text else "empty"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the page, or tell whether it is up to date (0) or not (1)."""
+    parser = argparse.ArgumentParser(prog="python -m infra.commands.configuration", description=main.__doc__)
+    parser.add_argument("--write", action="store_true", help="write the page")
+    if parser.parse_args(arguments).write:
+        PAGE.write_text(page(), encoding="utf-8")
+        return 0
+    if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != page():
+        print(f"{PAGE} is not up to date. Say: python -m infra.commands.configuration --write")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

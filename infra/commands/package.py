@@ -1,0 +1,99 @@
+"""``streamgage package``: make the bundle that Lambda runs."""
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from streamgage.definition.pipeline_toml import load_pipeline
+
+if TYPE_CHECKING:
+    from infra.aws.bundle.package import Package
+
+EXAMPLES = """examples:
+  streamgage package                                for the Architecture of [deploy] in pipeline.toml, else arm64
+  streamgage package --architecture x86_64 --to build/x86_64.zip
+  streamgage package --check                        make it, compare it with its budget, and leave nothing
+
+Libraries are wheels for Lambda's machine, from the index that pip is configured with, by the hashes of the lock file; no
+Docker. They are kept in ~/.cache/streamgage/wheels. The same inputs make the same bytes."""
+
+
+def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add ``package``."""
+    parser = commands.add_parser(
+        "package",
+        help="make the bundle that Lambda runs",
+        description="Make the function's bundle: a zip with what it imports, for Lambda's machine and Python.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--pipeline", metavar="PATH", default=os.environ.get("STREAMGAGE_PIPELINE", "pipeline.toml")
+    )
+    parser.add_argument("--architecture", metavar="NAME", help="arm64 or x86_64")
+    parser.add_argument("--python", metavar="VERSION", help="the template's runtime is the default")
+    parser.add_argument("--to", metavar="ZIP", default="build/aggregate.zip", help="default: %(default)s")
+    parser.add_argument("--lock", metavar="PATH", help="default: requirements/function.lock of this checkout")
+    parser.add_argument(
+        "--check", action="store_true", help="fail where it is over its budget; leave nothing"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Make the bundle and say what is in it; with --check, 1 where it is over its budget."""
+    from infra.aws.bundle.package import LOCK, PYTHON, package  # noqa: PLC0415 - botocore and more; --help does without it
+
+    pipeline = Path(arguments.pipeline)
+    architecture = arguments.architecture or load_pipeline(pipeline).deploy.get("Architecture", "arm64")
+    with tempfile.TemporaryDirectory(prefix="streamgage-") as folder:
+        made = package(
+            Path(folder) / "bundle.zip" if arguments.check else Path(arguments.to),
+            pipeline,
+            architecture=architecture,
+            python=arguments.python or PYTHON,
+            lock=Path(arguments.lock) if arguments.lock else LOCK,
+        )
+    over = made.over_budget()
+    print(described(made))
+    for each in over:
+        print(f"over budget: {each}")
+    return 1 if over and arguments.check else 0
+
+
+def described(made: "Package") -> str:
+    """Return what a person is told of a bundle."""
+    from infra.aws.bundle.package import BUDGET, LIMIT_DIRECT_UPLOAD_BYTES, LIMIT_UNZIPPED_BYTES, zlib_version  # noqa: PLC0415 - see run
+
+    width = max(len(part.name) for part in made.parts)
+    rows = [(part.name, part.files, part.unzipped_bytes, part.size_bytes) for part in made.parts]
+    rows.append(("all", sum(part.files for part in made.parts), made.unzipped_bytes, made.size_bytes))
+    later = ", ".join(made.modules_later)
+    modules = (
+        f"modules of ours: {len(made.modules)} in a cold start (budget {BUDGET.modules_at_init}), "
+        f"{len(made.modules_later)} on slow paths ({later})"
+    )
+    bytecode = (
+        f"bytecode: by Python {made.bytecode}"
+        if made.bytecode
+        else f"no bytecode: Python {made.target.python} is not installed here, so each cold start compiles"
+    )
+    lines = [
+        f"{made.path.name}: {made.target}",
+        f"sha256 {made.sha256}",
+        "",
+        f"{'':{width}}  {'files':>6}  {'unzipped':>12}  {'zipped':>12}",
+        *(
+            f"{name:{width}}  {files:6,}  {unzipped:12,}  {zipped:12,}"
+            for name, files, unzipped, zipped in rows
+        ),
+        f"{'budget':{width}}  {'':6}  {BUDGET.unzipped_bytes:12,}  {BUDGET.size_bytes:12,}",
+        f"{'limit of Lambda':{width}}  {'':6}  {LIMIT_UNZIPPED_BYTES:12,}  {LIMIT_DIRECT_UPLOAD_BYTES:12,}",
+        "",
+        modules,
+        bytecode,
+        f"compressed by zlib {zlib_version()}",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,147 @@
+"""Where to send: the stack that runs in this folder, a stack on AWS, or a stream that was named."""
+
+import argparse
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from streamgage.errors import ConfigError, RetryableError
+
+if TYPE_CHECKING:
+    from producers.client.producer import Producer
+
+DEFAULT_STACK = "streamgage"
+_HOME_VARIABLE = "STREAMGAGE_HOME"
+_FOLDER = ".streamgage"
+_STACK = "stack.json"
+_LOCAL_KEY = "streamgage"  # the local stack takes any credentials; a fresh machine has none
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One stream. ``endpoint_url`` and ``region`` are boto3's own where None; ``local`` is a stack on this machine.
+
+    ``one_key_per_record``: its mapping has a ParallelizationFactor > 1, so each Kinesis record carries one key.
+    """
+
+    stream: str
+    endpoint_url: str | None = None
+    region: str | None = None
+    local: bool = False
+    one_key_per_record: bool = False
+
+    def __str__(self) -> str:
+        return f"stream {self.stream} " + (f"at {self.endpoint_url}" if self.endpoint_url else "on AWS")
+
+
+def add_stack_options(parser: Any) -> None:
+    """Add ``--target``, ``--stack`` and ``--region`` to a parser or a group of one."""
+    parser.add_argument(
+        "--target",
+        choices=("local", "aws"),
+        help="the stack that runs here, or one that `streamgage deploy` made",
+    )
+    parser.add_argument("--stack", metavar="NAME", help=f"of AWS, with --target aws ({DEFAULT_STACK})")
+    parser.add_argument("--region", metavar="NAME", help="of AWS; boto3's own without it, as credentials are")
+
+
+def aws_stack(arguments: argparse.Namespace) -> str | None:
+    """Return the name of the stack on AWS that was asked for, or None for the one that runs here. Raises: ConfigError."""
+    if arguments.target == "aws":
+        return arguments.stack or DEFAULT_STACK
+    if arguments.stack is not None:
+        raise ConfigError(f"--stack {arguments.stack} is of AWS: say --target aws --stack {arguments.stack}")
+    return None
+
+
+def find_aws_target(name: str, *, region: str | None) -> Target:
+    """Return the stream of the stack *name* on AWS.
+
+    Raises:
+        ConfigError: no credentials, no region, no such stack, or it is none of streamgage.
+        RetryableError: AWS does not answer.
+    """
+    from infra.aws.stacks import find_stack  # noqa: PLC0415 - boto3 takes a tenth of a second: --help has no use for it
+
+    stack = find_stack(name, region)
+    return Target(
+        stack.output("StreamName"), region=stack.region, one_key_per_record=stack.one_key_per_record
+    )
+
+
+def find_target(
+    *,
+    stream: str | None,
+    endpoint_url: str | None,
+    region: str | None,
+    environ: Mapping[str, str],
+    folder: Path,
+) -> Target:
+    """Return the stream to send to, where no stack on AWS was named.
+
+    With no name, or the name of the running stack's own stream, it is that stack's. Any other name, or an endpoint, is
+    not the stack's: boto3 finds what is not given here.
+
+    Raises:
+        ConfigError: no stack runs and none was named, or its file is damaged.
+    """
+    path = _stack_file(environ, folder)
+    stack = _read_stack(path) if path else None
+    if endpoint_url is None and stack is not None and stream in (None, stack.stream):
+        return replace(stack, region=region or stack.region)
+    if stream is not None:
+        return Target(stream, endpoint_url, region)
+    if endpoint_url is not None:
+        raise ConfigError(f"which stream at {endpoint_url}? Name it with --stream NAME")
+    raise ConfigError(
+        "no stack is running here: start one with `streamgage up`, send to one on AWS with --target aws --stack NAME, "
+        "or name a stream with --stream NAME"
+    )
+
+
+def open_producer(target: Target) -> "Producer":
+    """Return a producer for *target*. Raises: ConfigError, also where nothing answers."""
+    from producers.client.batcher import BatcherConfig  # noqa: PLC0415 - the same
+    from producers.client.kinesis import connect  # noqa: PLC0415 - boto3 takes a second: --help has no use for it
+    from producers.client.producer import ProducerConfig  # noqa: PLC0415 - the same
+
+    credentials = (_LOCAL_KEY, _LOCAL_KEY) if target.local else None
+    try:
+        return connect(
+            target.stream,
+            endpoint_url=target.endpoint_url,
+            region=target.region,
+            credentials=credentials,
+            config=ProducerConfig(batching=BatcherConfig(one_key_per_record=target.one_key_per_record)),
+        )
+    except RetryableError as error:
+        hint = ". Is the stack running? See `streamgage status`" if target.local else ""
+        raise ConfigError(f"{target} does not answer: {error}{hint}") from error
+
+
+def _stack_file(environ: Mapping[str, str], folder: Path) -> Path | None:
+    home = environ.get(_HOME_VARIABLE)
+    if home:
+        path = Path(home) / _STACK
+        return path if path.is_file() else None
+    for parent in (folder, *folder.parents):
+        path = parent / _FOLDER / _STACK
+        if path.is_file():
+            return path
+    return None
+
+
+def _read_stack(path: Path) -> Target:
+    try:
+        raw: Any = json.loads(path.read_text(encoding="utf-8"))
+        values = (raw["stream"], raw["endpoints"]["kinesis"], raw.get("region"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"{path}: does not describe a running stack ({type(error).__name__}: {error}). "
+            "Start it again: `streamgage down`, then `streamgage up`"
+        ) from error
+    if not all(isinstance(each, str) for each in values[:2]):
+        raise ConfigError(f"{path}: stream and endpoints.kinesis must be texts")
+    return Target(*values, local=True, one_key_per_record=bool(raw.get("one_key_per_record")))

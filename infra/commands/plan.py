@@ -1,0 +1,192 @@
+"""``streamgage plan``: what a load needs on AWS, what it costs, and what to beware of."""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from infra.aws.cost.load import Load, RollupLoad, Speeds, Weights
+from infra.aws.cost.plan import make_plan
+from infra.aws.cost.prices import PriceTable, load_prices
+from streamgage.durations import parse_duration
+from streamgage.errors import ConfigError
+from streamgage.limits import ESM_BATCH_RECORDS
+
+EXAMPLES = """examples:
+  streamgage plan --events-per-s 30000 --devices 10000
+  streamgage plan --events-per-s 30000 --devices 10000 --windows 1m,1h,1d --freshness-s 120 --blocks
+  streamgage plan --events-per-s 500 --devices 200 --pipeline pipeline.toml --source reading
+  streamgage plan --events-per-s 30000 --devices 10000 --shards 4 --batching-window-s 30 --format json
+  streamgage plan --events-per-s 30000 --devices 10000 --plot cost.svg
+
+Without --pipeline it plans for readings of devices x metrics with all eight measures, kept 90 days. Prices are list prices
+of infra/aws/cost/prices.toml, without free tier; formulas and what they leave out: docs/cost.md."""
+_ITEM_KEEP = "90d"
+_BLOCK_SHRINKS = 10  # cautious: the readings of the reference load shrink to a fourteenth
+
+
+def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add ``plan``."""
+    parser = commands.add_parser(
+        "plan",
+        help="plan shards, batching and cost of a load",
+        description="Say what a load needs on AWS, what it costs a month and a million events, and what to beware of.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--events-per-s", type=float, required=True, help="the average rate of all devices")
+    parser.add_argument("--devices", type=int, required=True, help="how many partition keys send")
+    parser.add_argument("--metrics", type=int, default=3, help="keys a device; default: 3")
+    parser.add_argument(
+        "--windows", metavar="SIZES", help="without --pipeline: such as 1m,1h,1d; default: 1m"
+    )
+    parser.add_argument("--keep", help=f"without --pipeline: how long items are kept; default: {_ITEM_KEEP}")
+    parser.add_argument("--pipeline", metavar="PATH", help="take event and item sizes and windows from it")
+    parser.add_argument("--source", metavar="NAME", help="which source of it; needed where it has several")
+    parser.add_argument(
+        "--keys",
+        metavar="ROLLUP=N",
+        action="append",
+        default=[],
+        help="how many keys a rollup has, again for each",
+    )
+    parser.add_argument("--event-bytes", type=float, help="of a user record; default: measured")
+    parser.add_argument("--blocks", action="store_true", help="producers send compressed blocks of events")
+    parser.add_argument("--block-event-bytes", type=float, help="of an event in a block; default: measured")
+    parser.add_argument("--no-aggregation", action="store_true", help="each event is a Kinesis record")
+    parser.add_argument(
+        "--linger-s", type=float, default=0.1, help="producers wait for company; default: 0.1"
+    )
+    parser.add_argument("--producers", type=int, default=1, help="processes that send; default: 1")
+    parser.add_argument(
+        "--hottest-share", type=float, help="the part of all events that the busiest device sends"
+    )
+    parser.add_argument(
+        "--peak", type=float, default=1.5, help="the peak rate over the average; default: 1.5"
+    )
+    parser.add_argument(
+        "--freshness-s", type=float, default=60.0, help="from event to aggregate; default: 60"
+    )
+    parser.add_argument("--shards", type=int, help="default: the cheapest number that carries the peak")
+    parser.add_argument("--batching-window-s", type=int, help="default: the longest that keeps the freshness")
+    parser.add_argument("--batch-size", type=int, default=ESM_BATCH_RECORDS)
+    parser.add_argument("--parallelization-factor", type=int, default=1)
+    parser.add_argument("--memory-mb", type=int, default=512)
+    parser.add_argument("--timeout-s", type=int, default=60)
+    parser.add_argument(
+        "--event-us", type=float, default=Speeds().event_us, help="CPU of the function an event"
+    )
+    parser.add_argument(
+        "--conflicts", type=float, default=0.0, help="part of writes that meet another sandbox's; default: 0"
+    )
+    parser.add_argument("--format", choices=("table", "json"), default="table")
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help="draw cost over batching window (.svg, .png)"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the plan."""
+    prices = load_prices()
+    plan = make_plan(load_of(arguments), prices)
+    if arguments.format == "json":
+        print(json.dumps({**plan.to_json(), "prices": _about(prices)}, indent=1))
+    else:
+        from infra.aws.cost.render import render_plan  # noqa: PLC0415 - JSON needs no tables
+
+        print(render_plan(plan, prices))
+    if arguments.plot:
+        from infra.aws.cost.plot import plot_curve  # noqa: PLC0415 - matplotlib takes a second to load
+
+        plot_curve(plan, arguments.plot)
+        print(f"plot: {arguments.plot}", file=sys.stderr)
+    return 0
+
+
+def load_of(arguments: argparse.Namespace) -> Load:
+    """Return the load that the command line describes. Raises: ConfigError, with every problem of it."""
+    if arguments.devices < 1 or arguments.metrics < 1:
+        raise ConfigError("--devices and --metrics are at least 1")
+    event_bytes, rollups = _weighed(arguments) if arguments.pipeline else _reference(arguments)
+    usual = Weights()
+    return Load(
+        events_per_s=arguments.events_per_s,
+        devices=arguments.devices,
+        rollups=rollups,
+        weights=Weights(
+            event_bytes=event_bytes if arguments.event_bytes is None else arguments.event_bytes,
+            block_event_bytes=arguments.block_event_bytes
+            or (event_bytes / _BLOCK_SHRINKS if arguments.pipeline else usual.block_event_bytes),
+        ),
+        speeds=Speeds(event_us=arguments.event_us),
+        blocks=arguments.blocks,
+        aggregated=not arguments.no_aggregation,
+        hottest_share=arguments.hottest_share,
+        freshness_s=arguments.freshness_s,
+        shards=arguments.shards,
+        batching_window_s=arguments.batching_window_s,
+        batch_size=arguments.batch_size,
+        parallelization_factor=arguments.parallelization_factor,
+        memory_mb=arguments.memory_mb,
+        timeout_s=arguments.timeout_s,
+        linger_s=arguments.linger_s,
+        peak=arguments.peak,
+        producers=arguments.producers,
+        conflicts=arguments.conflicts,
+    )
+
+
+def _reference(arguments: argparse.Namespace) -> tuple[float, tuple[RollupLoad, ...]]:
+    if arguments.source or arguments.keys:
+        raise ConfigError("--source and --keys are about a definition: give --pipeline too")
+    try:
+        windows_ms = tuple(parse_duration(each) for each in (arguments.windows or "1m").split(","))
+        keep_ms = parse_duration(arguments.keep or _ITEM_KEEP)
+    except ValueError as error:
+        raise ConfigError(f"--windows {arguments.windows}, --keep {arguments.keep}: {error}") from error
+    if not all(windows_ms) or not keep_ms:
+        raise ConfigError("--windows and --keep are longer than 0")
+    rollup = RollupLoad(
+        name="device_metrics",
+        keys=arguments.devices * arguments.metrics,
+        windows_ms=windows_ms,
+        item_bytes=Weights().item_bytes,
+        keep_s=keep_ms / 1000,
+    )
+    return Weights().event_bytes, (rollup,)
+
+
+def _weighed(arguments: argparse.Namespace) -> tuple[float, tuple[RollupLoad, ...]]:
+    from infra.aws.cost.weigh import choose_source, weigh  # noqa: PLC0415 - fastavro, for --pipeline only
+    from streamgage.definition.pipeline_toml import load_pipeline  # noqa: PLC0415 - the same
+
+    if arguments.windows or arguments.keep:
+        raise ConfigError(
+            "--windows and --keep stand in the definition: leave them out, or leave --pipeline out"
+        )
+    pipeline = load_pipeline(Path(os.path.expanduser(arguments.pipeline)))  # noqa: PTH111 - Path.expanduser raises
+    source = choose_source(pipeline, arguments.source)
+    weighed = weigh(
+        pipeline,
+        source,
+        devices=arguments.devices,
+        metrics=arguments.metrics,
+        keys=_key_counts(arguments.keys),
+    )
+    return weighed.event_bytes, weighed.rollups
+
+
+def _key_counts(texts: list[str]) -> dict[str, int]:
+    counts = {}
+    for text in texts:
+        name, _, number = text.partition("=")
+        if not name or not number.isdecimal():
+            raise ConfigError(f"--keys {text}: write ROLLUP=NUMBER")
+        counts[name] = int(number)
+    return counts
+
+
+def _about(prices: PriceTable) -> dict[str, object]:
+    return {"region": prices.region, "checked": prices.checked, "unconfirmed": prices.unconfirmed}

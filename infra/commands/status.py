@@ -1,0 +1,73 @@
+"""``streamgage status``: what the stack is doing, the one that runs here or one on AWS, in one format."""
+
+import argparse
+import json
+import os
+from dataclasses import asdict
+
+from infra.commands.places import add_stack_options, aws_stack
+from infra.local.stack.home import Home
+from streamgage.errors import ConfigError
+
+EXAMPLES = """examples:
+  streamgage status
+  streamgage status --format json
+  streamgage status --watch                           of the local stack, drawn anew every second; q ends it
+  streamgage status --target aws --stack plant-7 --region eu-central-1
+
+Of a stack on AWS it asks CloudFormation, Kinesis (one record at most is read of each shard), DynamoDB, Lambda, SQS, S3 and
+CloudWatch (sums of the last hour). Credentials are boto3's own: AWS_PROFILE, AWS_ACCESS_KEY_ID, ~/.aws, `aws sso login`."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what ``status`` takes to its parser."""
+    parser.add_argument("--format", choices=("table", "json"), default="table")
+    parser.add_argument("--watch", action="store_true", help="draw it anew every second, until q or Ctrl-C")
+    parser.add_argument("--once", action="store_true", help="with --watch: draw it once")
+    add_stack_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show the status; 0 whatever it is."""
+    name = aws_stack(arguments)
+    if arguments.watch and name is not None:
+        raise ConfigError(
+            "--watch is of the local stack; of one on AWS there is its dashboard, in CloudWatch"
+        )
+    if arguments.watch:
+        from infra.commands.watch import watch  # noqa: PLC0415 - beside its only use
+
+        return watch(Home.of(os.environ), once=arguments.once)
+    if name is None:
+        from infra.commands.status_local import run as run_local  # noqa: PLC0415 - beside its only use
+
+        return run_local(arguments)
+    return _run_aws(name, arguments)
+
+
+def _run_aws(name: str, arguments: argparse.Namespace) -> int:
+    from infra.aws.stacks import find_stack  # noqa: PLC0415 - the same
+    from infra.aws.status import METRICS_S, read_status  # noqa: PLC0415 - boto3: --help has no use for it
+    from infra.commands.status_local import console, print_mapping  # noqa: PLC0415 - the same
+
+    stack = find_stack(name, arguments.region)
+    status = read_status(stack)
+    if arguments.format == "json":
+        document = {
+            "stack": asdict(stack),
+            "mapping": status.mapping,
+            "freshness": asdict(status.freshness),
+            "iterator_age_ms": status.iterator_age_ms,
+            "quarantined": status.quarantined,
+            "failed_batches": status.failed_batches,
+        }
+        print(json.dumps(document, indent=1))
+        return 0
+    screen = console()
+    screen.print(f"stack [bold]{stack.name}[/] in {stack.region}: {stack.status}")
+    screen.print(f"stream [bold]{stack.output('StreamName')}[/]  table [bold]{stack.output('TableName')}[/]")
+    age = "no records lately" if status.iterator_age_ms is None else f"{status.iterator_age_ms:,} ms"
+    screen.print(f"mapping: {status.mapping['state']}; iterator age: {age}")
+    print_mapping(screen, status.mapping, status.freshness, since=f"last {METRICS_S // 60} minutes")
+    screen.print(f"quarantined: {status.quarantined:,}; failed batches in S3: {status.failed_batches:,}")
+    return 0

@@ -1,0 +1,1 @@
+"""The local Lambda: sandboxes of the real runtime client."""

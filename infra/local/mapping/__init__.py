@@ -1,0 +1,1 @@
+"""The event source mapping, as Lambda does it."""

@@ -1,0 +1,86 @@
+"""How far an event source mapping has come, on disk: one JSON file a mapping, replaced whole or not at all."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from infra.local.mapping.stream import ShardProgress
+from streamgage.errors import ConfigError
+
+_VERSION = 1
+
+
+class CheckpointFile:
+    """The checkpoint of one mapping. One process writes it; a kill -9 leaves the old file or the new one."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def load(self) -> dict[str, ShardProgress]:
+        """Return what was saved last; nothing where there is no file yet.
+
+        Raises:
+            ConfigError: the file is not a checkpoint. It is never taken for an empty one: that would start over.
+        """
+        try:
+            text = self._path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return {}
+        except UnicodeDecodeError as error:
+            raise self._corrupt("it is not text") from error
+        try:
+            return _shards_of(json.loads(text))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise self._corrupt(f"{type(error).__name__}: {error}") from error
+
+    def save(self, progress: Mapping[str, ShardProgress]) -> None:
+        """Make *progress* durable: when this returns it survives a crash of the machine."""
+        shards = {
+            shard_id: {
+                "sequence": None if kept.sequence is None else str(kept.sequence),
+                "finished": kept.finished,
+                "since_ms": kept.since_ms,
+            }
+            for shard_id, kept in progress.items()
+        }
+        write_atomically(
+            self._path, json.dumps({"version": _VERSION, "shards": shards}, indent=1), durable=True
+        )
+
+    def _corrupt(self, why: str) -> ConfigError:
+        return ConfigError(
+            f"{self._path} is not a checkpoint that this version can read ({why}). Put back a copy of it; or delete "
+            "it to start again at the mapping's StartingPosition (what was applied already is then delivered again)"
+        )
+
+
+def write_atomically(path: Path, text: str, *, durable: bool) -> None:
+    """Replace the file *path* with *text* in one step; with *durable*, flushed to the disk as well."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    with beside.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        if durable:
+            os.fsync(file.fileno())
+    beside.replace(path)
+    if durable:
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+def _shards_of(document: Any) -> dict[str, ShardProgress]:
+    if document["version"] != _VERSION:
+        raise ValueError(f"its version is {document['version']!r}, not {_VERSION}")
+    return {shard_id: _progress_of(entry) for shard_id, entry in document["shards"].items()}
+
+
+def _progress_of(entry: Any) -> ShardProgress:
+    sequence, finished, since_ms = entry["sequence"], entry["finished"], entry["since_ms"]
+    if not isinstance(finished, bool) or not (since_ms is None or isinstance(since_ms, int)):
+        raise ValueError(f"not a shard's progress: {entry!r}")
+    return ShardProgress(None if sequence is None else int(sequence), finished, since_ms)

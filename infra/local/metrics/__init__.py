@@ -1,0 +1,1 @@
+"""What the local stack shows: a Prometheus endpoint and a screen."""

@@ -1,0 +1,1 @@
+"""The local stack: its processes, from the one template."""

@@ -1,0 +1,52 @@
+"""The tables of the template in an engine of their own, instead of in the emulator of everything else."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from enum import Enum
+from typing import Any
+
+from infra.local.stack.home import Home, read_json, write_json
+from streamgage.errors import ConfigError
+
+# What CloudFormation and CreateTable call by one name. Point-in-time recovery, DynamoDB Local does not have.
+_PROPERTIES = (
+    "AttributeDefinitions",
+    "BillingMode",
+    "GlobalSecondaryIndexes",
+    "KeySchema",
+    "LocalSecondaryIndexes",
+    "ProvisionedThroughput",
+)
+
+
+class Engine(Enum):
+    """What holds the tables: the emulator of everything else, or AWS's own engine, whose tables survive SIGKILL."""
+
+    MINISTACK = "ministack"
+    LOCAL = "local"
+
+
+def keep_engine(home: Home, engine: Engine) -> None:
+    """Note the engine of this home's tables.
+
+    Raises:
+        ConfigError: what was read of the stream is in the tables of another: this one would lack it for ever.
+    """
+    noted = (read_json(home.dynamodb_file) or {}).get("engine", Engine.MINISTACK.value)
+    if noted != engine.value and home.checkpoint_file.exists():
+        raise ConfigError(
+            f"the tables of {home.root} are in another engine, and the stream is not read twice. Go on with it: "
+            f"streamgage up --dynamodb {noted}. Or start afresh: rm -r {home.root}"
+        )
+    write_json(home.dynamodb_file, {"engine": engine.value})
+
+
+def create_table(client: Any, name: str, properties: Mapping[str, Any]) -> None:
+    """Create table *name* as the template's *properties* say, where it is not there; its items are kept."""
+    wanted = {key: properties[key] for key in _PROPERTIES if key in properties}
+    with suppress(client.exceptions.ResourceInUseException):
+        client.create_table(TableName=name, **wanted)
+    ttl = properties.get("TimeToLiveSpecification")
+    told = client.describe_time_to_live(TableName=name)["TimeToLiveDescription"]["TimeToLiveStatus"]
+    if ttl and told == "DISABLED":
+        client.update_time_to_live(TableName=name, TimeToLiveSpecification=ttl)

@@ -1,0 +1,247 @@
+"""Read the one SAM template for one machine: what Lambda and Kinesis would run we keep, the rest goes to CloudFormation.
+
+The SAM translator runs offline. Expressions in what we keep (``!Ref Aggregates``) are not evaluated here: they become
+outputs of the emulator's stack, so its CloudFormation resolves them as AWS would.
+"""
+
+import json
+import re
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from infra.local.stack.aws_only import why_only_on_aws
+from infra.template.translate import REGION, translate
+from streamgage.errors import ConfigError
+
+ACCOUNT = "000000000000"
+STACK_NAME = "streamgage"
+
+_STREAM = "AWS::Kinesis::Stream"
+_FUNCTION = "AWS::Lambda::Function"
+_MAPPING = "AWS::Lambda::EventSourceMapping"
+_TABLE = "AWS::DynamoDB::Table"
+_ARNS = {
+    _FUNCTION: ("lambda", "function:{}"),
+    _TABLE: ("dynamodb", "table/{}"),
+    _MAPPING: ("lambda", "event-source-mapping:{}"),
+    "AWS::CloudWatch::Alarm": ("cloudwatch", "alarm:{}"),
+}
+_ABSENT = "AWS::NoValue"  # as text in an output, where CloudFormation would leave the property out
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A resource of the template that exists only on AWS, and why."""
+
+    logical_id: str
+    kind: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class LocalTemplate:
+    """The template, divided. Values of ``kept`` resources may hold ``{"Fn::Output": name}`` marks: see resolve.
+
+    ``cloudformation`` is the template that the emulator's CloudFormation creates. ``tables`` are those that it is not
+    to create, because another engine holds them. ``elsewhere`` is what no one here creates.
+    """
+
+    cloudformation: dict[str, Any]
+    streams: dict[str, dict[str, Any]]
+    functions: dict[str, dict[str, Any]]
+    mappings: dict[str, dict[str, Any]]
+    tables: dict[str, dict[str, Any]]
+    elsewhere: tuple[Elsewhere, ...] = ()
+
+
+def stream_name(logical_id: str) -> str:
+    """Return the name of the stream that the template calls *logical_id*."""
+    return f"{STACK_NAME}-{logical_id}"
+
+
+def stream_arn(logical_id: str) -> str:
+    """Return the ARN of the stream that the template calls *logical_id*."""
+    return f"arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/{stream_name(logical_id)}"
+
+
+def function_name(logical_id: str) -> str:
+    """Return the name of the function that the template calls *logical_id*."""
+    return f"{STACK_NAME}-{logical_id}"
+
+
+def table_name(logical_id: str) -> str:
+    """Return the name of the table that the template calls *logical_id*, where we create it."""
+    return f"{STACK_NAME}-{logical_id}"
+
+
+def divide(path: Path, *, keep_tables: bool = False) -> LocalTemplate:
+    """Translate and divide the SAM template at *path*; its tables too, where *keep_tables*.
+
+    Raises:
+        ConfigError: the translator refuses it, or what the emulator is to create needs what exists only on AWS.
+    """
+    rest = translate(path)
+    resources = rest["Resources"]
+    kept: dict[str, dict[str, dict[str, Any]]] = {_STREAM: {}, _FUNCTION: {}, _MAPPING: {}}
+    if keep_tables:
+        kept[_TABLE] = {}
+    names: dict[str, tuple[str, str]] = {}  # logical id → what Ref and Arn of it are here
+    elsewhere: list[Elsewhere] = []
+    for logical_id, resource in list(resources.items()):
+        kind = resource["Type"]
+        if kind in kept:
+            kept[kind][logical_id] = resource["Properties"]
+        elif why := why_only_on_aws(resource):
+            elsewhere.append(Elsewhere(logical_id, kind, why))
+        else:
+            continue
+        names[logical_id] = _name_of(logical_id, resource)
+        del resources[logical_id]
+    outputs: dict[str, Any] = {}
+    marked = {
+        kind: {name: _mark(_without_ours(each, names), outputs) for name, each in group.items()}
+        for kind, group in kept.items()
+    }
+    cloudformation: dict[str, Any] = {
+        **{key: rest[key] for key in ("Parameters", "Conditions") if key in rest},
+        "AWSTemplateFormatVersion": "2010-09-09",
+        "Resources": _without_ours(resources, names),
+        "Outputs": {name: {"Value": value} for name, value in outputs.items()}
+        | _without_ours(rest.get("Outputs", {}), names),
+    }
+    _check_whole(cloudformation, names)
+    return LocalTemplate(
+        cloudformation,
+        marked[_STREAM],
+        marked[_FUNCTION],
+        marked[_MAPPING],
+        marked.get(_TABLE, {}),
+        tuple(elsewhere),
+    )
+
+
+def told(elsewhere: Iterable[Elsewhere]) -> str:
+    """Return a line for a person: which resources, and why."""
+    groups: dict[str, list[str]] = {}
+    for each in elsewhere:
+        groups.setdefault(each.why, []).append(each.logical_id)
+    return "; ".join(f"{', '.join(names)} ({why})" for why, names in groups.items()) or "nothing"
+
+
+def _name_of(logical_id: str, resource: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what Ref and Arn are of a resource that the emulator does not create."""
+    kind, name = resource["Type"], f"{STACK_NAME}-{logical_id}"
+    if kind == _STREAM:
+        return stream_name(logical_id), stream_arn(logical_id)
+    if kind == _MAPPING:
+        name = str(uuid.uuid5(uuid.NAMESPACE_URL, name))
+    if kind == "AWS::Lambda::Alias":  # whose Ref is its ARN
+        function = function_name(resource["Properties"]["FunctionName"]["Ref"])
+        arn = _arn("lambda", f"function:{function}:{resource['Properties']['Name']}")
+        return arn, arn
+    form = _ARNS.get(kind)
+    return name, _arn(*form).format(name) if form else name
+
+
+def _arn(service: str, resource: str) -> str:
+    return f"arn:aws:{service}:{REGION}:{ACCOUNT}:{resource}"
+
+
+def _check_whole(cloudformation: Mapping[str, Any], names: Mapping[str, tuple[str, str]]) -> None:
+    """Refuse a reference to what the emulator does not create, where we know no value for it."""
+    wanted = _references([cloudformation["Resources"], cloudformation["Outputs"]])
+    problems = [
+        f"the template asks {name} for what is not known of it on this machine"
+        for name in names
+        if name in wanted
+    ]
+    if problems:
+        raise ConfigError(*problems)
+
+
+def _references(value: Any) -> set[str]:
+    """Return what *value* refers to."""
+    if isinstance(value, dict):
+        found = set().union(*map(_references, value.values()))
+        if value.keys() == {"Ref"}:
+            found.add(value["Ref"])
+        if value.keys() == {"Fn::GetAtt"}:
+            target = value["Fn::GetAtt"]
+            found.add(target.split(".")[0] if isinstance(target, str) else target[0])
+        return found
+    if isinstance(value, list):
+        return set().union(*map(_references, value))
+    return set(re.findall(r"\$\{(\w+)", value)) if isinstance(value, str) else set()
+
+
+def resolve(value: Any, outputs: Mapping[str, str]) -> Any:
+    """Return *value* with each mark replaced by what the emulator's stack gives out."""
+    if isinstance(value, dict):
+        if value.keys() == {"Fn::Output"}:
+            return outputs[value["Fn::Output"]]
+        resolved = {key: resolve(each, outputs) for key, each in value.items()}
+        return {key: each for key, each in resolved.items() if each != _ABSENT}
+    if isinstance(value, list):
+        return [each for each in (resolve(each, outputs) for each in value) if each != _ABSENT]
+    return value
+
+
+def _without_ours(value: Any, names: Mapping[str, tuple[str, str]]) -> Any:
+    """Replace references to what we keep by its name or ARN, which we choose."""
+    if isinstance(value, dict):
+        if value.keys() == {"Ref"} and value["Ref"] in names:
+            return names[value["Ref"]][0]
+        if value.keys() == {"Fn::GetAtt"}:
+            target = value["Fn::GetAtt"]
+            logical_id, attribute = target.split(".", 1) if isinstance(target, str) else target
+            if logical_id in names and attribute == "Arn":
+                return names[logical_id][1]
+        return {
+            key: _without_ours(each, names) for key, each in value.items() if key != "DependsOn"
+        } | _depends_on(value, names)
+    if isinstance(value, list):
+        return [_without_ours(each, names) for each in value]
+    if isinstance(value, str) and "${" in value:
+        for logical_id, (name, arn) in names.items():
+            value = value.replace(f"${{{logical_id}}}", name).replace(f"${{{logical_id}.Arn}}", arn)
+    return value
+
+
+def _depends_on(resource: Mapping[str, Any], names: Mapping[str, tuple[str, str]]) -> dict[str, list[str]]:
+    """Return what *resource* is to wait for, of what the emulator creates."""
+    wanted = resource.get("DependsOn", [])
+    left = [each for each in ([wanted] if isinstance(wanted, str) else wanted) if each not in names]
+    return {"DependsOn": left} if left else {}
+
+
+def _mark(value: Any, outputs: dict[str, Any]) -> Any:
+    """Replace each expression in *value* by a mark, and put the expression into *outputs* under the mark's name."""
+    if isinstance(value, dict):
+        key = next(iter(value), "")
+        if len(value) == 1 and (key == "Ref" or key.startswith("Fn::")):
+            value = _spelled_out(value)
+            text = json.dumps(value, sort_keys=True)
+            name = next(
+                (each for each, known in outputs.items() if json.dumps(known, sort_keys=True) == text), ""
+            )
+            name = name or f"Local{len(outputs)}"
+            outputs[name] = value
+            return {"Fn::Output": name}
+        return {each: _mark(inner, outputs) for each, inner in value.items()}
+    if isinstance(value, list):
+        return [_mark(each, outputs) for each in value]
+    return value
+
+
+def _spelled_out(value: Any) -> Any:
+    """Return an expression whose values are texts, an absent one too: an output is a text."""
+    if isinstance(value, dict):
+        if value == {"Ref": _ABSENT}:
+            return _ABSENT
+        return {key: _spelled_out(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_spelled_out(each) for each in value]
+    return json.dumps(value) if isinstance(value, bool) else value

@@ -1,0 +1,1 @@
+"""The one SAM template: how it is read, translated, watched and judged."""

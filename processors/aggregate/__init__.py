@@ -1,0 +1,1 @@
+"""The aggregate function: a batch of Kinesis records becomes exact aggregates."""

@@ -1,0 +1,137 @@
+"""The aggregate function: a batch of Kinesis records → exact aggregates in DynamoDB.
+
+Order inside: quarantine first, then the aggregates, then progress. A crash in between repeats a dead letter, and loses
+nothing.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from processors.aggregate.progress import ProgressReader
+from processors.quarantine.sqs import Quarantine
+from processors.sink.fenced import AggregateSink, Applied
+from streamgage.errors import RetryableError
+from streamgage.fold.folder import Folded, Folder
+from streamgage.formats.kinesis_event import decode_event, encode_response
+from streamgage.records import StreamRecord
+
+# A flood of poison is a bad deploy, upstream or here: the stream waits for a person, the queue is not a drain.
+FLOOD_RECORDS = 1_000
+FLOOD_RATIO = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReport:
+    """What happened to one batch: the one log line and the metrics are made of it."""
+
+    shard_id: str
+    first_sequence_number: int
+    last_sequence_number: int
+    kinesis_records: int
+    user_records: int
+    redelivered_records: int
+    repeated_records: int
+    poison: Counter[str]
+    applied: Applied
+    progress: Applied
+    failed_from: int | None
+    behind_ms: int
+    error: str = ""
+
+
+class Aggregate:
+    """Handle batches, one at a time. Built once a sandbox, by the composition root."""
+
+    def __init__(
+        self,
+        *,
+        folder: Folder,
+        progress: ProgressReader,
+        sink: AggregateSink,
+        quarantine: Quarantine,
+        now_ms: Callable[[], int],
+        report: Callable[[BatchReport], None],
+    ) -> None:
+        self._folder, self._progress, self._sink, self._quarantine = folder, progress, sink, quarantine
+        self._now_ms, self._report = now_ms, report
+
+    def handle(self, event: Any, *, remaining_ms: Callable[[], int]) -> dict[str, list[dict[str, str]]]:
+        """Return Lambda's answer: the lowest sequence number that is not durable, or none.
+
+        Raises:
+            ValueError, ConfigError: a mistake in the wiring; Lambda's retries and bisect keep the batch.
+        """
+        records = decode_event(event)
+        if not records:
+            return encode_response(())
+        outcome = _Outcome()
+        try:
+            self._apply(records, outcome, remaining_ms)
+        except RetryableError as failure:
+            outcome.applied = Applied(failed_from=_first(records), errors=[str(failure)])
+        self._report(self._report_of(records, outcome))
+        failed_from = outcome.failed_from
+        return encode_response(() if failed_from is None else (failed_from,))
+
+    def _apply(
+        self, records: Sequence[StreamRecord], outcome: "_Outcome", remaining_ms: Callable[[], int]
+    ) -> None:
+        """Quarantine, then aggregates, then progress: each only counts on what is durable before it."""
+        progress = self._progress.open(records)
+        fresh = [record for record in records if not progress.is_done(record)]
+        outcome.redelivered_records = len(records) - len(fresh)
+        outcome.folded = folded = self._folder.fold(fresh, progress.is_repeat)
+        _check_flood(folded)
+        self._quarantine.send(folded.poison)
+        outcome.applied = self._sink.apply(folded.items, remaining_ms=remaining_ms)
+        entries = progress.entries(before=outcome.applied.failed_from)
+        outcome.progress = self._sink.apply(entries, remaining_ms=remaining_ms)
+
+    def _report_of(self, records: Sequence[StreamRecord], outcome: "_Outcome") -> BatchReport:
+        folded = outcome.folded
+        return BatchReport(
+            shard_id=records[0].shard_id,
+            first_sequence_number=_first(records),
+            last_sequence_number=records[-1].sequence_number,
+            kinesis_records=len(records),
+            user_records=folded.user_records,
+            redelivered_records=outcome.redelivered_records,
+            repeated_records=folded.repeated_records,
+            poison=Counter(each.code for each in folded.poison),
+            applied=outcome.applied,
+            progress=outcome.progress,
+            failed_from=outcome.failed_from,
+            behind_ms=self._now_ms() - min(each.arrival_ms for each in records),
+            error=next(iter(outcome.applied.errors + outcome.progress.errors), ""),
+        )
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What became of a batch so far."""
+
+    folded: Folded = field(default_factory=Folded)
+    applied: Applied = field(default_factory=Applied)
+    progress: Applied = field(default_factory=Applied)
+    redelivered_records: int = 0
+
+    @property
+    def failed_from(self) -> int | None:
+        """The lowest sequence number that is not durable: in its items, or in the progress of its lane."""
+        numbers = [each.failed_from for each in (self.applied, self.progress) if each.failed_from is not None]
+        return min(numbers, default=None)
+
+
+def _first(records: Sequence[StreamRecord]) -> int:
+    return min(each.sequence_number for each in records)
+
+
+def _check_flood(folded: Folded) -> None:
+    poison = len(folded.poison)
+    if poison >= FLOOD_RECORDS and poison > FLOOD_RATIO * folded.user_records:
+        raise RetryableError(
+            f"{poison} of {folded.user_records} user records are poison: the batch waits instead of being quarantined. "
+            f"The first: {folded.poison[0].reason}"
+        )

@@ -1,0 +1,145 @@
+"""The composition root of the aggregate function: ``processors.aggregate.function.handler`` is what Lambda calls.
+
+What is imported here is imported by every cold start: docs/adr/0011, and a test holds the list of modules.
+"""
+
+import json
+import os
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from processors.aggregate import lineage
+from processors.aggregate.batch import Aggregate, BatchReport
+from processors.aggregate.progress import ProgressReader, ShardLineage
+from processors.aggregate.report import SERVICE, Reporter
+from processors.aggregate.settings import Settings
+from processors.awsjson.client import AwsJsonClient
+from processors.awsjson.connections import tls_context
+from processors.awsjson.credentials import CredentialSource, credential_source
+from processors.awsjson.endpoint import service_endpoint
+from processors.quarantine import lean_sqs
+from processors.quarantine.sqs import Quarantine, SqsQuarantine
+from processors.sink import lean_dynamodb
+from processors.sink.fenced import AggregateSink, ManyItemStore, SinkLimits
+from streamgage.definition.pipeline_toml import load_pipeline
+from streamgage.fold.folder import Folder
+from streamgage.fold.items import lane_of_key, lane_of_shard
+
+ROOTS_FOLDER = "roots"  # in the bundle: infra/aws/bundle/files.py makes it
+
+_LANES = {"shard": lane_of_shard, "partition_key": lane_of_key}
+
+
+def build(settings: Settings, report: Callable[[BatchReport], None]) -> Aggregate:
+    """Return the function of *settings*, with real clients; *report* is told of each batch. No call is made yet."""
+    store, quarantine, shards = _ADAPTERS[settings.client](settings)
+    lane = _LANES[settings.lanes]
+    sink = AggregateSink(
+        store, now_s=lambda: int(time.time()), limits=SinkLimits(concurrency=settings.write_concurrency)
+    )
+    return Aggregate(
+        folder=Folder(load_pipeline(Path(settings.pipeline)), lane),
+        progress=ProgressReader(sink, shards, lane),
+        sink=sink,
+        quarantine=quarantine,
+        now_ms=lambda: time.time_ns() // 1_000_000,
+        report=report,
+    )
+
+
+def _lean(settings: Settings) -> tuple[ManyItemStore, Quarantine, ShardLineage]:
+    return (
+        lean_dynamodb.LeanDynamoItemStore(_client("dynamodb", lean_dynamodb.TARGET), settings.table),
+        lean_sqs.LeanSqsQuarantine(_client("sqs", lean_sqs.TARGET), settings.quarantine_url),
+        lineage.KinesisLineage(_list_shards, settings.stream),
+    )
+
+
+def _list_shards(request: Mapping[str, Any]) -> Any:
+    """Ask Kinesis by a client of the moment: it is asked once a sandbox and new shard."""
+    kinesis = _client("kinesis", lineage.TARGET, json_version="1.1")
+    try:
+        return json.loads(kinesis.call("ListShards", json.dumps(request)))
+    finally:
+        kinesis.close()
+
+
+def _client(service: str, target: str, *, json_version: str = "1.0") -> AwsJsonClient:
+    return AwsJsonClient.of_environment(
+        service,
+        target,
+        environment=os.environ,
+        credentials=_credentials(),
+        tls=_tls() if service_endpoint(service, os.environ).tls else None,
+        json_version=json_version,
+    )
+
+
+@cache
+def _credentials() -> CredentialSource:
+    return credential_source(os.environ)
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """Return one context for all clients, by the certificates of AWS_CA_BUNDLE, the bundle's own, or OpenSSL's.
+
+    OpenSSL reads a file of 130 roots as a whole, which takes 17 ms and more; of a folder, where each is a file named
+    by the hash of its subject, only the one that it needs.
+    """
+    folder = os.path.join(os.environ.get("LAMBDA_TASK_ROOT", ""), ROOTS_FOLDER)  # noqa: PTH118 - pathlib costs 2 ms
+    if not os.environ.get("AWS_CA_BUNDLE") and os.path.isdir(folder):  # noqa: PTH112 - the same
+        return ssl.create_default_context(capath=folder)
+    return tls_context(os.environ)
+
+
+def _boto3(settings: Settings) -> tuple[ManyItemStore, Quarantine, ShardLineage]:
+    # Imported here only: boto3 is most of a cold start.
+    import boto3  # noqa: PLC0415 - see above
+    from botocore.config import Config  # noqa: PLC0415 - see above
+
+    from processors.sink.dynamodb import DynamoItemStore  # noqa: PLC0415 - see above
+    from processors.sink.one_by_one import OneByOne  # noqa: PLC0415 - see above
+
+    config = Config(
+        connect_timeout=1,
+        read_timeout=3,
+        retries={"mode": "standard", "max_attempts": 3},
+        max_pool_connections=settings.write_concurrency,
+    )
+    kinesis = boto3.client("kinesis", config=config)
+    return (
+        OneByOne(DynamoItemStore(boto3.client("dynamodb", config=config), settings.table)),
+        SqsQuarantine(boto3.client("sqs", config=config), settings.quarantine_url),
+        lineage.KinesisLineage(lambda request: kinesis.list_shards(**request), settings.stream),
+    )
+
+
+_ADAPTERS = {"lean": _lean, "boto3": _boto3}
+
+
+_aggregate: Aggregate | None = None
+_reporter = Reporter(os.environ.get("AWS_LAMBDA_FUNCTION_NAME", SERVICE))
+
+
+def handler(event: Any, context: Any) -> dict[str, list[dict[str, str]]]:
+    """Handle one invocation."""
+    _reporter.begin(context.aws_request_id)
+    return _built().handle(event, remaining_ms=context.get_remaining_time_in_millis)
+
+
+def _built() -> Aggregate:
+    global _aggregate  # noqa: PLW0603 - one a sandbox is what Lambda's model is
+    if _aggregate is None:
+        _aggregate = build(Settings.of(os.environ), _reporter)
+    return _aggregate
+
+
+# In a sandbox the function is built while it is imported: it costs the same there, provisioned concurrency and SnapStart
+# do it ahead of time, and Lambda is seen to give init more CPU. Anywhere else importing this module does nothing.
+if "LAMBDA_TASK_ROOT" in os.environ:
+    _built()

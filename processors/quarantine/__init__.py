@@ -1,0 +1,1 @@
+"""The quarantine: what cannot be counted is kept, with its reason."""

@@ -1,0 +1,1 @@
+"""The fenced sink, and the stores that it writes through."""

@@ -1,0 +1,1 @@
+"""The producer: events into aggregated records, and these into the stream."""

@@ -1,0 +1,94 @@
+"""Gather events into blocks: one open block a source and shard, or with one key a Kinesis record, a partition key.
+
+No I/O and no clock, as the batcher that it belongs to.
+"""
+
+from dataclasses import dataclass
+
+from streamgage.definition.pipeline import Source
+from streamgage.formats.avro import Event
+from streamgage.formats.blocks.builder import BlockBuilder
+from streamgage.limits import KINESIS_RECORD_BYTES
+from streamgage.records import UserRecord
+
+GroupKey = str | tuple[str, str]
+"""What an open Kinesis record gathers: a shard's user records, or those of one partition key in a shard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """A closed block as a user record. ``number`` and ``opened_ms`` are those of its first event."""
+
+    group: GroupKey
+    record: UserRecord
+    number: int
+    opened_ms: int
+
+
+class _Open:
+    """The open block of one source and group."""
+
+    __slots__ = ("builder", "bytes", "group", "number", "opened_ms", "partition_key")
+
+    def __init__(
+        self, group: GroupKey, builder: BlockBuilder, *, partition_key: str, number: int, opened_ms: int
+    ) -> None:
+        self.group = group
+        self.builder = builder
+        self.bytes = 0
+        self.partition_key = partition_key
+        self.number = number
+        self.opened_ms = opened_ms
+
+
+class BlockGatherer:
+    """The open blocks, in the order they were opened. A block has the partition key of its first event."""
+
+    def __init__(self, *, block_bytes: int, block_events: int) -> None:
+        self._block_bytes, self._block_events = block_bytes, block_events
+        self._open: dict[tuple[str, GroupKey], _Open] = {}
+        self.buffered_bytes = 0
+
+    @property
+    def oldest_ms(self) -> int | None:
+        """When the oldest open block was opened; None where none is open."""
+        return next((each.opened_ms for each in self._open.values()), None)
+
+    def add(self, source: Source, event: Event, group: GroupKey, number: int, now_ms: int) -> list[Gathered]:
+        """Take *event*, the *number*-th put; return the blocks that are full now.
+
+        Raises:
+            ValueError: the event does not fit the schema. Nothing has changed.
+        """
+        key = (source.name, group)
+        full: list[Gathered] = []
+        block = self._open.get(key)
+        grown = block.builder.add_within(event, self._block_bytes) if block is not None else 0
+        if block is None or not grown:  # the first event of a block is taken however large it is
+            builder = BlockBuilder(source.blocks_codec)
+            grown = builder.add_within(event, KINESIS_RECORD_BYTES)
+            if block is not None:
+                full.append(self._close(key))
+            block = _Open(group, builder, partition_key=source.key_of(event), number=number, opened_ms=now_ms)
+            self._open[key] = block
+        block.bytes += grown
+        self.buffered_bytes += grown
+        if block.builder.count >= self._block_events:
+            full.append(self._close(key))
+        return full
+
+    def take(self, opened_until_ms: int) -> list[Gathered]:
+        """Close and return the blocks that were opened by then."""
+        return [
+            self._close(key) for key, each in list(self._open.items()) if each.opened_ms <= opened_until_ms
+        ]
+
+    def take_all(self) -> list[Gathered]:
+        """Close and return every block."""
+        return [self._close(key) for key in list(self._open)]
+
+    def _close(self, key: tuple[str, GroupKey]) -> Gathered:
+        block = self._open.pop(key)
+        self.buffered_bytes -= block.bytes
+        record = UserRecord(block.partition_key, block.builder.build(), events=block.builder.count)
+        return Gathered(block.group, record, block.number, block.opened_ms)

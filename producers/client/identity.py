@@ -1,0 +1,33 @@
+"""Who a producer is: a mark on each aggregated record, so that one that was stored twice counts once."""
+
+import random
+from collections.abc import Mapping
+
+from producers.client.gather import GroupKey
+from streamgage.formats.mark import Mark, encode_mark
+
+_GROUPS = 100_000
+
+
+class Identity:
+    """Counts the aggregated records of one producer, group by group, without gaps. Its id is drawn once.
+
+    A group is a shard, or with one key a Kinesis record a partition key: what comes to one lane in order. Beyond 100,000
+    groups it forgets and numbers them anew: no mark is ever used twice.
+    """
+
+    def __init__(self, rng: random.Random) -> None:
+        self._id = f"{rng.getrandbits(64):016x}"
+        self._groups: dict[GroupKey, list[int]] = {}
+        self._numbered = 0
+
+    def tags_for(self, group: GroupKey) -> Mapping[str, str]:
+        """Return the tags of the next aggregated record of *group*."""
+        counted = self._groups.get(group)
+        if counted is None:
+            if len(self._groups) >= _GROUPS:
+                self._groups.clear()
+            counted = self._groups[group] = [self._numbered, 0]
+            self._numbered += 1
+        counted[1] += 1
+        return encode_mark(Mark(f"{self._id}.{counted[0]}", counted[1]))

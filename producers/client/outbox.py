@@ -1,0 +1,186 @@
+"""What is to be sent next, and what after a failure: a queue a shard, full jitter between attempts.
+
+No I/O, no clock: the caller says what time it is, carries the requests and reports what came of them.
+"""
+
+import random
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from producers.client.batcher import PutEntry
+from producers.client.ports import PutFailed, PutResult
+from streamgage.errors import ConfigError
+from streamgage.limits import PUT_RECORDS_ENTRIES
+
+# What no retry mends. Anything else is tried again, within bounds: of single records the API names
+# ProvisionedThroughputExceededException and InternalFailure only.
+PERMANENT_CODES = frozenset(
+    {
+        "AccessDeniedException",
+        "InvalidArgumentException",
+        "KMSAccessDeniedException",
+        "KMSDisabledException",
+        "KMSInvalidStateException",
+        "KMSNotFoundException",
+        "KMSOptInRequired",
+        "ResourceNotFoundException",
+        "ValidationException",
+        ConfigError.code,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryConfig:
+    """How long a Kinesis record is tried.
+
+    Attributes:
+        base_ms: the n-th failure in a row of a shard is followed by a pause of 0 to min(cap_ms, base_ms * 2**(n-1)),
+            evenly distributed: "full jitter" in
+            https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/ (checked 2026-11-21).
+        cap_ms: see base_ms.
+        max_attempts: after so many a record is given up. Time should be what ends it: a shard that is throttled
+            refuses often and briefly.
+        timeout_ms: a record that fails so long after its first user record was put is given up.
+    """
+
+    base_ms: int = 100
+    cap_ms: int = 5_000
+    max_attempts: int = 50
+    timeout_ms: int = 120_000
+
+    def __post_init__(self) -> None:
+        """Refuse what would never try."""
+        if min(self.base_ms, self.cap_ms, self.timeout_ms) < 0 or self.max_attempts < 1:
+            raise ConfigError(f"retries: {self} has a negative time, or no attempt")
+
+    def pause_ms(self, failures: int, rng: random.Random) -> int:
+        """Return the pause after the *failures*-th failure in a row (the first is 1)."""
+        return rng.randint(0, min(self.cap_ms, self.base_ms << min(failures - 1, 32)))
+
+
+@dataclass(slots=True, eq=False)
+class _Pending:
+    entry: PutEntry
+    attempts: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _ShardQueue:
+    pending: deque[_Pending] = field(default_factory=deque)
+    in_flight: bool = False
+    failures: int = 0  # requests in a row that stored nothing here
+    not_before_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PutRequest:
+    """Entries for one PutRecords call: within its limits, those of a shard in the order they were sealed."""
+
+    entries: tuple[PutEntry, ...]
+    pending: tuple[_Pending, ...]
+
+
+class Outbox:
+    """The Kinesis records that are not known to be stored.
+
+    A shard has at most one request in flight, and a record that failed goes before those behind it: so records of a
+    shard keep their order, except where PutRecords stores the later of two in one request only. A throttled
+    shard waits without holding up the others.
+
+    Each request that ``next_request`` returns must come back by ``settle`` or ``restore``.
+    """
+
+    def __init__(self, config: RetryConfig, *, request_bytes: int, rng: random.Random) -> None:
+        self._config = config
+        self._request_bytes = request_bytes
+        self._rng = rng
+        self._queues: dict[str, _ShardQueue] = {}
+        self.buffered_bytes = 0
+
+    def __bool__(self) -> bool:
+        """Tell whether anything is queued or in flight."""
+        return bool(self._queues)
+
+    def extend(self, entries: Iterable[PutEntry]) -> None:
+        """Queue *entries* behind the others."""
+        for entry in entries:
+            self._queues.setdefault(entry.shard_id, _ShardQueue()).pending.append(_Pending(entry))
+            self.buffered_bytes += entry.size_bytes
+
+    def next_due_ms(self) -> int | None:
+        """Return when ``next_request`` will have one, unless an answer comes earlier; None when only answers can."""
+        idle = [queue.not_before_ms for queue in self._queues.values() if not queue.in_flight]
+        return min(idle, default=None)
+
+    def next_request(self, now_ms: int) -> PutRequest | None:
+        """Return what may be sent now: an entry a shard in turn, the longest waiting shard first."""
+        queues = [q for q in self._queues.values() if not q.in_flight and q.not_before_ms <= now_ms]
+        if not queues:
+            return None
+        queues.sort(key=lambda queue: queue.pending[0].entry.opened_ms)
+        chosen: list[_Pending] = []
+        room_bytes = self._request_bytes
+        while queues:
+            for queue in tuple(queues):
+                size_bytes = queue.pending[0].entry.size_bytes
+                full = bool(chosen) and (len(chosen) == PUT_RECORDS_ENTRIES or size_bytes > room_bytes)
+                if not full:
+                    queue.in_flight = True
+                    chosen.append(queue.pending.popleft())
+                    room_bytes -= size_bytes
+                if full or not queue.pending:
+                    queues.remove(queue)
+        return PutRequest(tuple(pending.entry for pending in chosen), tuple(chosen))
+
+    def settle(
+        self, request: PutRequest, results: Sequence[PutResult], *, now_ms: int
+    ) -> list[tuple[PutEntry, PutFailed]]:
+        """Take the answer to *request*, a result an entry, and return the entries that are given up.
+
+        The others that failed are queued again, before those behind them.
+        """
+        again: dict[str, list[_Pending]] = {pending.entry.shard_id: [] for pending in request.pending}
+        stored: set[str] = set()
+        given_up: list[tuple[PutEntry, PutFailed]] = []
+        for pending, result in zip(request.pending, results, strict=True):
+            entry = pending.entry
+            pending.attempts += 1
+            if isinstance(result, PutFailed) and not self._is_hopeless(pending, result, now_ms):
+                again[entry.shard_id].append(pending)
+                continue
+            self.buffered_bytes -= entry.size_bytes
+            if isinstance(result, PutFailed):
+                given_up.append((entry, result))
+            else:
+                stored.add(entry.shard_id)
+        for shard_id, pendings in again.items():
+            queue = self._queues[shard_id]
+            queue.failures = queue.failures + 1 if pendings and shard_id not in stored else 0
+            if pendings:
+                queue.not_before_ms = now_ms + self._config.pause_ms(max(queue.failures, 1), self._rng)
+            self._put_back(shard_id, pendings)
+        return given_up
+
+    def restore(self, request: PutRequest) -> None:
+        """Queue *request* again as if it had not been sent: nobody knows what came of it."""
+        again: dict[str, list[_Pending]] = {}
+        for pending in request.pending:
+            again.setdefault(pending.entry.shard_id, []).append(pending)
+        for shard_id, pendings in again.items():
+            self._put_back(shard_id, pendings)
+
+    def _is_hopeless(self, pending: _Pending, failure: PutFailed, now_ms: int) -> bool:
+        return (
+            failure.code in PERMANENT_CODES
+            or pending.attempts >= self._config.max_attempts
+            or now_ms - pending.entry.opened_ms >= self._config.timeout_ms
+        )
+
+    def _put_back(self, shard_id: str, again: list[_Pending]) -> None:
+        queue = self._queues[shard_id]
+        queue.in_flight = False
+        queue.pending.extendleft(reversed(again))
+        if not queue.pending:
+            del self._queues[shard_id]

@@ -1,0 +1,103 @@
+"""Put user records so that none is lost: what the stream does not take goes to a file."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Protocol
+
+from producers.files.rejects import NdjsonFile, encode_undelivered
+from streamgage.definition.pipeline import Source
+from streamgage.errors import DeliveryError
+from streamgage.formats.avro import Event
+from streamgage.records import UserRecord
+
+
+class Sink(Protocol):
+    """What takes events and user records: a Producer. Each call raises DeliveryError with what was given up."""
+
+    def send(self, source: Source, event: Event) -> None:
+        """Take *event* as ``put`` takes a user record. Raises: also ValueError, it does not fit; it was not taken."""
+
+    def put(self, record: UserRecord) -> None:
+        """Take *record*, and send it sooner or later. Raises: UnsendableRecord, it was not taken."""
+
+    def flush(self) -> None:
+        """Return when everything is stored."""
+
+
+class NullSink:
+    """Takes everything that would be taken, and sends nothing: a dry run."""
+
+    def send(self, source: Source, event: Event) -> None:
+        """Refuse what a stream would be spared, and forget the rest."""
+        source.user_record(event)
+
+    def put(self, record: UserRecord) -> None:
+        """Forget *record*."""
+
+    def flush(self) -> None:
+        """Do nothing."""
+
+
+class Delivery:
+    """A sink in front of a sink. Once something was given up, whatever comes goes to a file with it, unsent.
+
+    So the file holds all that the stream lacks, and sending it completes the job. ``failure`` is the first error; *warn*
+    is told of it when it happens, since standard input may go on for days. ``taken`` and ``undelivered`` count events.
+    """
+
+    def __init__(self, sink: Sink, undelivered: Path, *, warn: Callable[[str], None]) -> None:
+        self.failure: DeliveryError | None = None
+        self.file = NdjsonFile(undelivered)
+        self.taken = 0
+        self.undelivered = 0
+        self._sink = sink
+        self._warn = warn
+
+    @property
+    def delivered(self) -> int:
+        """How many events were stored, once everything is flushed."""
+        return self.taken - self.undelivered
+
+    def send(self, source: Source, event: Event) -> None:
+        """Take *event*. Raises: ValueError, UnsendableRecord, and ConfigError if the file cannot be written."""
+        if self.failure is not None:
+            self._keep([source.user_record(event)])
+        else:
+            try:
+                self._sink.send(source, event)
+            except DeliveryError as error:
+                self._give_up(error)
+        self.taken += 1
+
+    def put(self, record: UserRecord) -> None:
+        """Take *record*. Raises: UnsendableRecord, and ConfigError if the file cannot be written."""
+        if self.failure is not None:
+            self._keep([record])
+        else:
+            try:
+                self._sink.put(record)
+            except DeliveryError as error:
+                self._give_up(error)
+        self.taken += record.events
+
+    def flush(self) -> None:
+        """Return when every record taken is stored or in the file."""
+        if self.failure is None:
+            try:
+                self._sink.flush()
+            except DeliveryError as error:
+                self._give_up(error)
+
+    def _give_up(self, error: DeliveryError) -> None:
+        self.failure = error
+        self._keep(error.undelivered)
+        try:
+            self._sink.flush()  # what is still in the sink: stored now, or given up too
+        except DeliveryError as more:
+            self._keep(more.undelivered)
+        self._warn(f"delivery failed ({error}); this and all that follows is kept in {self.file.path}")
+
+    def _keep(self, records: Iterable[UserRecord]) -> None:
+        for record in records:
+            self.file.write(encode_undelivered(record))
+            self.undelivered += record.events

@@ -1,0 +1,202 @@
+"""Make events of rows: which column fills which field, what is constant, and how each value is read."""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from producers.files.convert import Convert, converter, map_values
+from producers.files.times import ParseTime
+from streamgage.definition.pipeline import Source
+from streamgage.errors import ConfigError
+from streamgage.formats.avro import Event
+
+_MISSING = object()
+_MAX_IGNORED = 20  # column names kept for the summary
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """One field, or one entry of a map field (``key``), and the column that fills it.
+
+    ``optional``: where there is no value (none, null, or an empty text) the schema's default applies.
+    """
+
+    field: str
+    key: str | None
+    column: str
+    convert: Convert
+    optional: bool
+
+
+@dataclass(slots=True)
+class EventMapping:
+    """The plan from columns to fields. ``ignored`` gathers columns that fill nothing, ``unseen`` mapped ones not met."""
+
+    _columns: tuple[_Column, ...]
+    _constants: Event
+    _map_fields: tuple[str, ...]
+    _known: frozenset[str]
+    unseen: set[str]
+    ignored: dict[str, None] = field(default_factory=dict)
+
+    def event(self, values: Mapping[str, object]) -> Event:
+        """Return the event that a row's *values* make.
+
+        Raises:
+            ValueError: a required value is missing or does not convert; the message names the field.
+        """
+        event: Event = self._constants.copy()
+        for name in self._map_fields:
+            event[name] = dict(event.get(name) or {})
+        for plan in self._columns:
+            self._fill(event, plan, values)
+        for name in self._map_fields:
+            if not event[name]:
+                del event[name]  # no entry: the field's default, or an error where it has none
+        if len(self.ignored) < _MAX_IGNORED and not values.keys() <= self._known:
+            self.ignored.update(dict.fromkeys(each for each in values if each not in self._known))
+        return event
+
+    def _fill(self, event: Event, plan: _Column, values: Mapping[str, object]) -> None:
+        value = values.get(plan.column, _MISSING)
+        if value is _MISSING and "." in plan.column:
+            value = _walk(values, plan.column)
+        if value is _MISSING:
+            if plan.optional:
+                return
+            raise ValueError(f"{plan.field}: there is no {plan.column!r}; there are {_list(values)}")
+        if self.unseen:
+            self.unseen.discard(plan.column)
+        if plan.optional and (value is None or value == ""):
+            return
+        try:
+            converted = plan.convert(value)
+        except ValueError as error:
+            raise ValueError(f"{plan.field}: {error}") from error
+        if plan.key is None:
+            event[plan.field] = converted
+        else:
+            event[plan.field][plan.key] = converted
+
+
+def plan_mapping(
+    source: Source,
+    *,
+    columns: Sequence[str] | None,
+    maps: Mapping[str, str],
+    constants: Mapping[str, str],
+    parse_time: ParseTime,
+) -> EventMapping:
+    """Return the mapping of rows to events of *source*.
+
+    A field is filled by the column that *maps* names, or by its constant, or by the column of its own name. A dotted
+    name on the left (``tags.site``) is an entry of a map field; one on the right walks into JSON objects. *columns* are
+    those of the file, None where each row has its own (NDJSON).
+
+    Raises:
+        ConfigError: with every problem: unknown fields, missing columns, constants that do not convert.
+    """
+    return _Planner(source, columns, parse_time).plan(maps, constants)
+
+
+class _Planner:
+    def __init__(self, source: Source, columns: Sequence[str] | None, parse_time: ParseTime) -> None:
+        self._source = source
+        self._available = columns
+        self._parse_time = parse_time
+        self._problems: list[str] = []
+        self._with_default = {each["name"] for each in source.schema.parsed["fields"] if "default" in each}
+
+    def plan(self, maps: Mapping[str, str], constants: Mapping[str, str]) -> EventMapping:
+        for target in sorted(maps.keys() & constants.keys()):
+            self._problems.append(f"{target}: given by both --map and --set; one of them is enough")
+        fixed, nested = self._fix(constants)
+        plans = [plan for target, column in maps.items() if (plan := self._column(target, column))]
+        filled = set(fixed) | {target.partition(".")[0] for target in (*maps, *constants)}
+        for name in self._source.schema.fields:
+            if name in filled:
+                continue
+            if self._available is None or name in self._available:
+                plan = self._column(name, name)
+                plans += [plan] if plan else []
+            elif name not in self._with_default:
+                self._problems.append(
+                    f"{name}: no column fills this field of source {self._source.name!r}; the columns are "
+                    f"{_list(self._available)}. Say --map {name}=COLUMN or --set {name}=VALUE"
+                )
+        if self._problems:
+            raise ConfigError(*self._problems)
+        maps_seen = {plan.field for plan in plans if plan.key is not None} | nested
+        known = {plan.column.partition(".")[0] for plan in plans} | {plan.column for plan in plans}
+        return EventMapping(
+            tuple(plans), fixed, tuple(sorted(maps_seen)), frozenset(known), set(maps.values())
+        )
+
+    def _fix(self, constants: Mapping[str, str]) -> tuple[Event, set[str]]:
+        fixed: Event = {}
+        nested: set[str] = set()
+        for target, text in constants.items():
+            convert = self._convert(target)
+            if convert is None:
+                continue
+            name, _, key = target.partition(".")
+            try:
+                value = convert(text)
+            except ValueError as error:
+                self._problems.append(f"--set {target}={text}: {error}")
+                continue
+            if key:
+                fixed.setdefault(name, {})[key] = value
+                nested.add(name)
+            else:
+                fixed[name] = value
+        return fixed, nested
+
+    def _column(self, target: str, column: str) -> _Column | None:
+        convert = self._convert(target)
+        if convert is None:
+            return None
+        if self._available is not None:
+            if column not in self._available and column.partition(".")[0] not in self._available:
+                self._problems.append(
+                    f"--map {target}={column}: there is no column {column!r}; the columns are {_list(self._available)}"
+                )
+                return None
+            if list(self._available).count(column) > 1:
+                self._problems.append(f"{target}: two columns are named {column!r}; which one is meant?")
+                return None
+        name, _, key = target.partition(".")
+        optional = bool(key) or name in self._with_default
+        return _Column(name, key or None, column, convert, optional)
+
+    def _convert(self, target: str) -> Convert | None:
+        fields = self._source.schema.fields
+        name, dot, _ = target.partition(".")
+        if name not in fields:
+            near = difflib.get_close_matches(name, fields, n=1)
+            self._problems.append(
+                f"{target}: source {self._source.name!r} has no field {name!r}; its fields are {_list(fields)}"
+                + (f". Did you mean {near[0]!r}?" if near else "")
+            )
+            return None
+        if not dot:
+            return self._parse_time if name == self._source.event_time else converter(fields[name])
+        values = map_values(fields[name])
+        if values is None:
+            self._problems.append(f"{target}: {name!r} is not a map, so it has no entries to name")
+            return None
+        return converter(values)
+
+
+def _walk(values: Mapping[str, object], path: str) -> object:
+    found: object = values
+    for part in path.split("."):
+        if not isinstance(found, Mapping) or part not in found:
+            return _MISSING
+        found = found[part]
+    return found
+
+
+def _list(names: Iterable[str]) -> str:
+    shown = [repr(each)[:60] for _, each in zip(range(30), names, strict=False)]
+    return ", ".join(shown) or "none"

@@ -1,0 +1,124 @@
+"""Send simulated events, or write them to a file; and, if asked, the totals that they add up to."""
+
+import json
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TextIO
+
+from producers.client.batcher import UnsendableRecord
+from producers.files.delivery import Delivery, NullSink, Sink
+from producers.files.progress import Progress
+from producers.files.retime import Clock, Pace
+from producers.files.send import EXIT_INTERRUPTED, finish
+from producers.simulators.totals import Tally, write_totals
+from streamgage.definition.pipeline import Pipeline
+from streamgage.errors import ConfigError
+from streamgage.formats.avro import Event
+
+_UPDATE_EVERY = 500
+
+
+@dataclass(frozen=True, slots=True)
+class SimulateJob:
+    """What to simulate and where it goes: to a stream, to the file *out_path*, or (neither) nowhere: a dry run."""
+
+    pipeline: Pipeline
+    source: str
+    events: Iterable[Event]
+    totals_path: Path | None
+    out_path: Path | None
+    undelivered: Path
+    rate_per_s: float | None
+    open_sink: Callable[[], AbstractContextManager[Sink]] | None
+    warn: Callable[[str], None]
+
+
+class _Outlet(Protocol):
+    """Takes events one by one."""
+
+    def send(self, event: Event) -> None: ...
+
+
+def simulate(job: SimulateJob, *, clock: Clock, progress: Progress, out: TextIO) -> int:
+    """Generate, tally and send; say what was done; return the exit code.
+
+    Totals are of everything that was taken, also of what could not be delivered: that is kept in a file, to be sent.
+
+    Raises:
+        ConfigError: a file cannot be written; or an event does not fit the source's schema, which is not ours then.
+    """
+    began_ms = clock.now_ms()
+    tally = Tally(job.pipeline) if job.totals_path else None
+    count, interrupted = 0, False
+    with ExitStack() as stack:
+        stack.callback(progress.close)
+        sink = stack.enter_context(job.open_sink()) if job.open_sink else NullSink()
+        delivery = Delivery(sink, job.undelivered, warn=job.warn)
+        stack.callback(delivery.file.close)
+        outlet = _outlet(job, delivery, stack)
+        pace = Pace(job.rate_per_s, clock=clock, flush=delivery.flush) if job.rate_per_s else None
+        try:
+            for event in job.events:
+                if pace:
+                    pace.wait()
+                outlet.send(event)
+                if tally:
+                    tally.add(job.source, event)
+                count += 1
+                if count % _UPDATE_EVERY == 0 or pace:
+                    progress.update(done=count, events=count, quarantined=0)
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            delivery.flush()
+    wrote_totals = ""
+    if interrupted:
+        wrote_totals = "; interrupted, so no totals" if tally else "; interrupted"
+    elif tally and job.totals_path:
+        wrote_totals = f"; totals in {job.totals_path}"
+        write_totals(tally.totals, job.totals_path)
+    elapsed_ms = max(clock.now_ms() - began_ms, 1)
+    done = f"wrote to {job.out_path}" if job.out_path else "sent" if job.open_sink else "dry run: generated"
+    number = count if job.out_path or not job.open_sink else delivery.delivered
+    print(
+        f"{done} {number:,} {job.source} events in {elapsed_ms / 1000:.1f} s ({number * 1000 / elapsed_ms:,.0f}/s)"
+        + wrote_totals,
+        file=out,
+    )
+    return finish(delivery, out) or (EXIT_INTERRUPTED if interrupted else 0)
+
+
+def _outlet(job: SimulateJob, delivery: Delivery, stack: ExitStack) -> _Outlet:
+    if job.out_path is None:
+        return _ToStream(job, delivery)
+    try:
+        return _ToFile(stack.enter_context(job.out_path.open("w", encoding="utf-8")))
+    except OSError as error:
+        raise ConfigError(f"{job.out_path}: cannot be written ({error.strerror})") from error
+
+
+class _ToStream:
+    def __init__(self, job: SimulateJob, delivery: Delivery) -> None:
+        self._source = job.pipeline.sources[job.source]
+        self._delivery = delivery
+
+    def send(self, event: Event) -> None:
+        try:
+            self._delivery.send(self._source, event)
+        except UnsendableRecord:
+            raise
+        except ValueError as error:
+            raise ConfigError(
+                f"source {self._source.name!r} does not take simulated events: {error}. "
+                "Simulators send the sources `reading` and `click` that streamgage ships"
+            ) from error
+
+
+class _ToFile:
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def send(self, event: Event) -> None:
+        self._file.write(json.dumps(event) + "\n")

@@ -1,0 +1,1 @@
+"""What is measured: pipeline.toml, read over, as values."""

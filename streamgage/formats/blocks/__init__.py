@@ -1,0 +1,1 @@
+"""Blocks: many events of one source in a user record, column by column."""

@@ -1,0 +1,264 @@
+"""Read Kinesis records into columns: aggregates, rows, blocks and JSON. What cannot be read is poison."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from streamgage.definition.pipeline import Source
+from streamgage.errors import PoisonRecord
+from streamgage.formats.avro import HEADER_BYTES, MARKER, Event
+from streamgage.formats.blocks.decimal_column import Columns
+from streamgage.formats.blocks.reader import MARKER as BLOCK_MARKER
+from streamgage.formats.blocks.reader import Block, BlockReader
+from streamgage.formats.kpl import decode_aggregate, is_aggregated, walk_aggregate
+from streamgage.formats.mark import Mark, decode_mark
+from streamgage.reading.contributions import Places
+from streamgage.reading.poison import Poison
+from streamgage.reading.rows import RowReader
+from streamgage.records import StreamRecord
+
+
+class SourceReader:
+    """Reads the events of one source, and keeps where each stands. What it read stays until ``drain``."""
+
+    def __init__(self, source: Source, fields: tuple[str, ...]) -> None:
+        self.source = source
+        self.rows = RowReader(source, fields)
+        self._fields = fields
+        self._blocks = BlockReader(source.schema, source.writers)
+        self._places = Places()
+
+    @property
+    def block_prefixes(self) -> frozenset[bytes]:
+        """The first ten bytes of each block of this source."""
+        return self._blocks.prefixes
+
+    def decode_block(self, data: bytes) -> Block:
+        """Return the block in *data*. Raises: PoisonRecord."""
+        return self._blocks.decode(data, self._fields)
+
+    def stand(self, record: StreamRecord, lane: int, sub_sequence_number: int, ordinal: int) -> None:
+        """Take note that the events from *ordinal* on stand in *record* from *sub_sequence_number* on."""
+        if not self._places.goes_on(ordinal, sub_sequence_number, record):
+            self._places.begin(ordinal, sub_sequence_number, record, lane)
+
+    def forget(self, record: StreamRecord) -> None:
+        """Forget what was read of *record*, the last one."""
+        while self._places.records and self._places.records[-1] is record:
+            self.rows.truncate(self._places.forget_last())
+
+    def drain(self) -> tuple[Columns, Places]:
+        """Return the columns of all events that were read and where they stand, and begin anew."""
+        columns, places = self.rows.drain(), self._places
+        places.count = columns.count
+        self._places = Places()
+        return columns, places
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was found in one Kinesis record: its mark, the number of its events, and those of them that are poison."""
+
+    mark: Mark | None
+    events: int
+    poison: list[Poison]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A user record where it stands: its bytes, its key, and the block that it is, where it is one."""
+
+    sub_sequence_number: int
+    data: bytes
+    partition_key: str
+    block: Block | None
+
+    @property
+    def sub_sequence_numbers(self) -> range:
+        """Those of its events."""
+        count = 1 if self.block is None else self.block.count
+        return range(self.sub_sequence_number, self.sub_sequence_number + count)
+
+    def data_of(self, sub_sequence_number: int) -> bytes:
+        """Return one event as it came, or would have come by itself. Raises: PoisonRecord, where it cannot be had."""
+        return (
+            self.data
+            if self.block is None
+            else self.block.row(sub_sequence_number - self.sub_sequence_number)
+        )
+
+    def poison(
+        self, record: StreamRecord, reason: PoisonRecord, data: bytes, sub_sequence_number: int
+    ) -> Poison:
+        """Return *data*, which stands here in *record*, as poison."""
+        return Poison.of(
+            record,
+            reason,
+            data=data,
+            partition_key=self.partition_key,
+            sub_sequence_number=sub_sequence_number,
+        )
+
+
+class _Bad(NamedTuple):
+    """A poison event, before its partition key is known."""
+
+    sub_sequence_number: int
+    partition_key_index: int
+    data: bytes
+    poison: PoisonRecord
+
+
+class RecordReader:
+    """Reads Kinesis records, one at a time, into the columns of each source."""
+
+    def __init__(self, sources: Mapping[str, SourceReader]) -> None:
+        self._by_name = sources
+        self._by_prefix = {
+            prefix: each for each in sources.values() for prefix in each.source.reader.prefixes
+        }
+        self._by_block = {prefix: each for each in sources.values() for prefix in each.block_prefixes}
+        self._source = next(iter(sources.values()))  # whose the last row was: the next is mostly its too
+        self._record: StreamRecord
+        self._lane = 0
+        self._events = 0
+        self._bad: list[_Bad] = []
+
+    def read(self, record: StreamRecord, lane: int) -> Reading:
+        """Read *record*, of lane number *lane*.
+
+        Raises:
+            PoisonRecord: its framing is broken; nothing of it was kept.
+        """
+        self._record, self._lane, self._events, self._bad = record, lane, 0, []
+        mark, partition_keys = None, None
+        if is_aggregated(record.data):
+            for each in self._by_name.values():
+                each.rows.begin()
+            try:
+                partition_keys, tags = walk_aggregate(record.data, self)
+            except PoisonRecord:
+                self.forget(record)
+                raise
+            mark = decode_mark(tags)
+        else:
+            self.visit(record.data, 0)
+        poison = [
+            Poison.of(
+                record,
+                bad.poison,
+                data=bad.data,
+                partition_key=record.partition_key
+                if partition_keys is None
+                else partition_keys[bad.partition_key_index].decode(),
+                sub_sequence_number=bad.sub_sequence_number,
+            )
+            for bad in self._bad
+        ]
+        return Reading(mark, self._events, poison)
+
+    def forget(self, record: StreamRecord) -> None:
+        """Forget what was read of *record*, the last one: it is poison, or a repeat."""
+        for each in self._by_name.values():
+            each.forget(record)
+
+    # What walk_aggregate asks of its reader.
+
+    @property
+    def max_index(self) -> int:
+        """The largest partition key index of the rows that were taken."""
+        return max(each.rows.max_index for each in self._by_name.values())
+
+    def take(self, data: bytes, position: int, stop: int) -> int:
+        """Read consecutive rows of the source that was met last."""
+        rows = self._source.rows
+        count = rows.count
+        reached = rows.take(data, position, stop)
+        if reached > position:
+            self._source.stand(self._record, self._lane, self._events, count)
+            self._events += rows.count - count
+        return reached
+
+    def visit(self, data: bytes, partition_key_index: int) -> None:
+        """Read one user record, or put it with what is bad."""
+        try:
+            block_source = self._by_block.get(data[:HEADER_BYTES])
+            if block_source is None:
+                self._add_event(data)
+            else:
+                self._add_block(block_source, data, partition_key_index)
+        except PoisonRecord as poison:
+            self._bad.append(_Bad(self._events, partition_key_index, data, poison))
+            self._events += 1
+
+    def _add_event(self, data: bytes) -> None:
+        source = self._by_prefix.get(data[:HEADER_BYTES])
+        if source is not None:
+            self._source, rows = source, source.rows
+            if not rows.take_one(data):
+                rows.add(source.source.reader.decode(data))
+        else:
+            source, event = self._decode_json(data)
+            source.rows.add(event)
+        source.stand(self._record, self._lane, self._events, source.rows.count - 1)
+        self._events += 1
+
+    def _add_block(self, source: SourceReader, data: bytes, partition_key_index: int) -> None:
+        block, rows = source.decode_block(data), source.rows
+        if not block.faults:
+            source.stand(self._record, self._lane, self._events, rows.count)
+            rows.add_columns(block.columns, block.count)
+            self._events += block.count
+            return
+        for number in range(block.count):
+            if fault := block.faults.get(number):
+                self._bad.append(_Bad(self._events, partition_key_index, block.row(number), fault))
+            else:
+                source.stand(self._record, self._lane, self._events, rows.count)
+                rows.add(block.event(number))
+            self._events += 1
+
+    def _decode_json(self, data: bytes) -> tuple[SourceReader, Event]:
+        if data[:1] != b"{":
+            if data[:2] in (MARKER, BLOCK_MARKER):
+                raise PoisonRecord("unknown_schema", f"no schema has the Avro fingerprint {data[2:10].hex()}")
+            raise PoisonRecord(
+                "unknown_format",
+                f"begins with {data[:4].hex() or 'nothing'}: neither Avro single-object nor JSON",
+            )
+        try:
+            event = json.loads(data, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
+            raise PoisonRecord("undecodable", f"not valid JSON: {error}") from error
+        name = event.pop("source", None)
+        source = self._by_name.get(name) if isinstance(name, str) else None
+        if source is None:
+            raise PoisonRecord(
+                "unknown_schema", f'"source" is {name!r}; it must be one of: {", ".join(self._by_name)}'
+            )
+        try:
+            return source, source.source.reader.decode(source.source.schema.encode(event))
+        except ValueError as error:
+            raise PoisonRecord("undecodable", str(error)) from error
+
+    def held(self, record: StreamRecord) -> Iterator[Held]:
+        """Yield the user records of *record*, which was read before, as they are. For the quarantine."""
+        users: Iterable[tuple[bytes, str]] = [(record.data, record.partition_key)]
+        if is_aggregated(record.data):
+            aggregate = decode_aggregate(record.data)
+            users = [(each.data, each.partition_key) for each in aggregate.user_records()]
+        sub_sequence_number = 0
+        for data, partition_key in users:
+            source, block = self._by_block.get(data[:HEADER_BYTES]), None
+            if source is not None:
+                with suppress(PoisonRecord):  # it stands in the quarantine already, as one user record
+                    block = source.decode_block(data)
+            held = Held(sub_sequence_number, data, partition_key, block)
+            yield held
+            sub_sequence_number = held.sub_sequence_numbers.stop
+
+
+def _refuse_constant(name: str) -> float:
+    raise PoisonRecord("bad_value", f"{name} is not a finite number")

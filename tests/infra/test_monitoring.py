@@ -1,0 +1,129 @@
+"""Alarms and dashboard: the template says what infra/template/monitoring.py says, of metrics that exist."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from infra.template.monitoring import ALARMS, GRAPHS, RUNBOOK, Alarm, Percentage, Series
+from infra.template.monitoring_section import BEGIN, END, main, section, with_section
+from infra.template.read import TEMPLATE
+from infra.template.translate import translate
+from processors.aggregate.batch import BatchReport
+from processors.aggregate.report import METRICS, NAMESPACE, Reporter
+from processors.sink.fenced import Applied
+from streamgage.errors import ConfigError
+from support.paths import ROOT
+from support.template_rules import decide
+
+# The metrics of AWS that we watch, as their developer guides name them: see infra/template/monitoring.py.
+OF_AWS = {
+    "AWS/Lambda": {
+        "IteratorAge", "Errors", "Throttles", "Invocations", "Duration", "DestinationDeliveryFailures",
+        "OnFailureDestinationDeliveredEventCount", "DroppedEventCount",
+    },
+    "AWS/Kinesis": {"WriteProvisionedThroughputExceeded", "IncomingRecords", "IncomingBytes", "GetRecords.Records"},
+    "AWS/DynamoDB": {"WriteThrottleEvents", "ConsumedWriteCapacityUnits"},
+    "AWS/SQS": {"ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"},
+    "AWS/Logs": {"IncomingLogEvents"},
+}  # fmt: skip
+
+
+def watched() -> Iterator[Series]:
+    for alarm in ALARMS:
+        measure = alarm.measure
+        yield from (measure.part, measure.whole) if isinstance(measure, Percentage) else (measure,)
+    for graph in GRAPHS:
+        yield from graph.series
+
+
+def test_the_template_is_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0, capsys.readouterr().out
+
+
+def test_a_section_that_was_changed_by_hand_is_put_right() -> None:
+    text = TEMPLATE.read_text(encoding="utf-8")
+    assert with_section(text.replace("Threshold: 900000", "Threshold: 9")) == text
+    assert with_section(f"a\n{BEGIN}{END}b\n") == f"a\n{BEGIN}{section()}{END}b\n"
+    with pytest.raises(ConfigError, match="no section"):
+        with_section(text.replace(END, ""))
+
+
+def test_every_metric_exists() -> None:
+    for each in watched():
+        known = set(METRICS) if each.namespace == NAMESPACE else OF_AWS[each.namespace]
+        assert each.metric in known
+
+
+def test_every_metric_of_ours_is_on_the_dashboard() -> None:
+    assert {each.metric for graph in GRAPHS for each in graph.series if each.namespace == NAMESPACE} == set(
+        METRICS
+    )
+
+
+def test_our_metrics_are_asked_for_by_the_dimensions_that_the_function_gives_them() -> None:
+    """CloudWatch takes a metric with other dimensions for another metric: the alarm would never ring."""
+    written: list[str] = []
+    report = BatchReport(
+        shard_id="shardId-000000000000", first_sequence_number=1, last_sequence_number=2, kinesis_records=2, user_records=2,
+        redelivered_records=0, repeated_records=0, poison=Counter(), applied=Applied(), progress=Applied(), failed_from=None,
+        behind_ms=1,
+    )  # fmt: skip
+    Reporter("${Aggregate}", write=written.append, now_ms=lambda: 0, cpu_ns=lambda: 0)(report)
+    blob = json.loads(written[0].splitlines()[1])
+    (directive,) = blob["_aws"]["CloudWatchMetrics"]
+    (names,) = directive["Dimensions"]
+    dimensions = tuple((name, blob[name]) for name in names)
+    ours = [each for each in watched() if each.namespace == directive["Namespace"]]
+    assert ours
+    assert {each.dimensions for each in ours} == {dimensions}
+
+
+def test_the_runbook_has_a_section_for_each_alarm() -> None:
+    page = (ROOT / RUNBOOK).read_text(encoding="utf-8")
+    headings = re.findall(r"^#+ (.+)$", page, re.MULTILINE)
+    assert {alarm.name for alarm in ALARMS} <= set(headings)
+
+
+def test_names_are_unique_and_fit_for_a_heading() -> None:
+    names = [alarm.name for alarm in ALARMS]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[a-z]+(-[a-z]+)*", name) for name in names)
+
+
+@pytest.mark.parametrize("alarm", ALARMS, ids=lambda alarm: alarm.name)
+def test_an_alarm_can_ring(alarm: Alarm) -> None:
+    """CloudWatch takes at most a day of periods, and no more datapoints than there are."""
+    assert alarm.period_s in {60, 300, 3600}
+    assert alarm.period_s * (alarm.of or alarm.periods) <= 86_400
+    assert 1 <= alarm.periods <= (alarm.of or alarm.periods)
+    assert alarm.threshold > 0
+
+
+def test_what_takes_a_deployment_back_rings_while_it_is_a_canary() -> None:
+    deployed = decide(translate(TEMPLATE), {})
+    ((group),) = deployed.of("AWS::CodeDeploy::DeploymentGroup")
+    used = {each["Name"]["Ref"] for each in group["Properties"]["AlarmConfiguration"]["Alarms"]}
+    back = [alarm for alarm in ALARMS if alarm.rolls_back]
+    assert used == {alarm.logical_id for alarm in back}
+    minutes = re.search(
+        r"Canary10Percent(\d+)Minutes", json.dumps(group["Properties"]["DeploymentConfigName"])
+    )
+    assert minutes
+    for alarm in back:
+        assert alarm.period_s * (alarm.of or alarm.periods) < int(minutes[1]) * 60
+
+
+def test_the_dashboard_is_json_of_widgets_that_do_not_overlap() -> None:
+    (dashboard,) = decide(translate(TEMPLATE), {}).of("AWS::CloudWatch::Dashboard")
+    widgets = json.loads(dashboard["Properties"]["DashboardBody"]["Fn::Sub"])["widgets"]
+    cells = [
+        (x, y)
+        for each in widgets
+        for x in range(each["x"], each["x"] + each["width"])
+        for y in range(each["y"], each["y"] + each["height"])
+    ]
+    assert len(set(cells)) == len(cells)
+    assert max(x for x, _ in cells) < 24

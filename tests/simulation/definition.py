@@ -1,0 +1,152 @@
+"""The pipeline that is attacked, what its producers send, and poison of every kind."""
+
+import json
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+from streamgage.definition.pipeline import Pipeline
+from streamgage.definition.pipeline_toml import Folder, parse_pipeline
+from streamgage.formats.avro import MARKER
+from streamgage.formats.kpl import MAGIC, AggregateBuilder
+from streamgage.records import UserRecord
+from support.paths import ROOT as _ROOT
+
+MAX_FUTURE_MS = 5 * 60_000
+MAX_LATENESS_MS = 10 * 60_000
+_DEFINITION = """
+[[sources]]
+name = "reading"
+schema = "schemas/reading.avsc"
+partition_key = "device_id"
+event_time = "ts"
+max_future = "5m"
+max_lateness = "10m"
+
+[[sources]]
+name = "click"
+schema = "schemas/click.avsc"
+partition_key = "visitor_id"
+event_time = "ts"
+
+[[rollups]]
+name = "device_metrics"
+source = "reading"
+key = ["device_id", "metric"]
+windows = ["1m", "1h"]
+keep = "90d"
+[rollups.measures]
+value = ["count", "sum", "min", "max", "mean", "variance", "first", "last"]
+
+[[rollups]]
+name = "visits"
+source = "click"
+key = ["visitor_id"]
+windows = ["1d"]
+keep = "90d"
+[rollups.measures]
+ts = ["min", "max"]
+bytes = ["sum"]
+"""
+
+
+@cache
+def pipeline() -> Pipeline:
+    """Return the definition of every world."""
+    return parse_pipeline(_DEFINITION, Folder(_ROOT))
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One user record, and what a reader should make of it: an *event* of *source*, or poison of *code*.
+
+    Its data occurs once in a world, so the data says which it is.
+    """
+
+    record: UserRecord
+    source: str = ""
+    event: dict[str, Any] | None = None
+    code: str = ""
+
+
+def draw_event(rng: random.Random, number: int, now_ms: int) -> Sent:
+    """Return the *number*-th event, of a device whose clock says *now_ms*; often late, often at the same instant."""
+    sent = _draw_event(rng, number, now_ms)
+    if rng.random() < 0.1:
+        return replace(sent, record=replace(sent.record, explicit_hash_key=rng.getrandbits(128)))
+    return sent
+
+
+def _draw_event(rng: random.Random, number: int, now_ms: int) -> Sent:
+    if rng.random() < 0.15:
+        visitor = rng.choice(("v0", "v1"))
+        event = {
+            "visitor_id": visitor,
+            "page": "/",
+            "ts": now_ms - rng.choice((0, 1, 86_400_000)),
+            "bytes": rng.choice((None, number)),
+            "properties": {"id": str(number)},
+        }
+        return Sent(pipeline().sources["click"].user_record(event), "click", event)
+    device = f"d{rng.randint(0, 3)}"
+    event = _reading(number, device, now_ms - _lag_ms(rng), rng.randint(-999, 999) / 8)
+    if rng.random() < 0.15:
+        data = json.dumps({"source": "reading", **event}).encode()
+        return Sent(UserRecord(device, data), "reading", event)
+    return Sent(pipeline().sources["reading"].user_record(event), "reading", event)
+
+
+def _lag_ms(rng: random.Random) -> int:
+    kind = rng.random()
+    if kind < 0.7:
+        return rng.choice((0, 0, 1, 1_000, 20_000))
+    if kind < 0.85:
+        return MAX_LATENESS_MS - rng.choice(
+            (0, 10, 500, 3_000, 30_000, -1)
+        )  # a moment before, or just too late
+    return rng.randint(-MAX_FUTURE_MS - 1, MAX_LATENESS_MS)
+
+
+def _reading(number: int, device: str, ts: int, value: float) -> dict[str, Any]:
+    return {"device_id": device, "metric": "t", "ts": ts, "value": value, "tags": {"id": str(number)}}
+
+
+def _avro(**changes: Any) -> bytes:
+    """Return a reading with some fields as *changes* say."""
+    event = {**_reading(changes.pop("number"), "d0", 1_700_000_000_000, 1.0), **changes}
+    return pipeline().sources["reading"].schema.encode(event)
+
+
+_POISON: tuple[tuple[str, Callable[[bytes, int], bytes]], ...] = (
+    ("unknown_format", lambda tail, _: b"\x00binary" + tail),
+    ("unknown_schema", lambda tail, _: MARKER + b"\x01\x02\x03\x04\x05\x06\x07\x08" + tail),
+    ("undecodable", lambda _, number: _avro(number=number)[:-1]),
+    ("undecodable", lambda tail, number: _avro(number=number) + tail),
+    ("bad_value", lambda _, number: _avro(number=number, value=float("nan"))),
+    ("bad_value", lambda _, number: _avro(number=number, value=1e29)),
+    ("bad_time", lambda _, number: _avro(number=number, ts=-1)),
+    ("bad_key", lambda _, number: _avro(number=number, device_id="x" * 2100)),
+    ("late", lambda _, number: _avro(number=number, ts=1_000_000_000_000)),
+    ("future", lambda _, number: _avro(number=number, ts=2_000_000_000_000)),
+    ("undecodable", lambda tail, _: b'{"source": "reading", ' + tail),
+    ("unknown_schema", lambda tail, _: b'{"source": "nobody", "id": "' + tail + b'"}'),
+)
+POISON_CODES = tuple(code for code, _ in _POISON)
+
+
+def draw_poison(rng: random.Random, number: int) -> Sent:
+    """Return a user record that cannot be counted."""
+    code, make = rng.choice(_POISON)
+    return Sent(UserRecord(f"d{rng.randint(0, 3)}", make(b"%d" % number, number)), code=code)
+
+
+def draw_broken_frame(rng: random.Random, number: int) -> bytes:
+    """Return the data of a Kinesis record that claims to be aggregated and is not."""
+    builder = AggregateBuilder()
+    builder.add(UserRecord("d0", _avro(number=number)))
+    whole = builder.build()
+    return rng.choice(
+        (whole[:-1] + bytes((whole[-1] ^ 1,)), MAGIC + b"%016d" % number + b"no message at all")
+    )

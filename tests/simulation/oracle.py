@@ -1,0 +1,183 @@
+"""The checks: after every write what may never be false, and at the end that each event counted once.
+
+While it runs: an item holds as many events as its lane's log up to its fence; a progress item never says more than is
+durable, nor another arrival time; a fence never goes back; what is quarantined is poison; the checkpoint stays behind.
+At the end: every item equals the naive fold, no other item exists, every poison record is in the quarantine, every
+accepted event is in the log or was handed back, nothing waits any more.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+from infra.local.mapping.stream import ShardProgress
+from simulation.schedule import SimulationError
+from simulation.table import Row
+from simulation.tally import LAYOUTS, ItemName, LogRecord, Tally, fold_naively
+from streamgage.fold.folder import Poison
+from streamgage.fold.items import ItemKey
+from streamgage.records import StreamRecord
+
+_PROGRESS = "~progress"
+_MOST_SUBSETS_OF = 10
+
+
+class Oracle:
+    """Compares the table, the quarantine and the on-failure destination of a world with its log.
+
+    With ``only_at_end`` it is a black box's: what stands in the table and the queue when all is over.
+    """
+
+    only_at_end = False
+
+    def __init__(self, tally: Tally, branches: Counter[str]) -> None:
+        self._tally, self._branches = tally, branches
+        self._rows: dict[ItemName, Row] = {}
+        self._fences: dict[ItemName, int] = {}
+        self._progress: dict[str, int] = {}
+        self._latest_ms: Counter[str] = Counter()
+        self._quarantined: dict[str, tuple[str, bytes]] = {}
+        self._durable_in_lane: Counter[str] = Counter()
+        self._durable_in_shard: Counter[str] = Counter()
+        self._discards = False
+
+    # While it runs.
+
+    def _broken(self, what: str) -> None:
+        if not self.only_at_end:
+            raise SimulationError(what)
+
+    def written(self, key: ItemKey, row: Row, before: int | None) -> None:
+        """Check one write of an item, whose fence was *before*."""
+        fence = int(row.fence)
+        if before is not None and fence <= before:
+            self._broken(f"{key}: its fence went from {before} back to {fence}")
+        if key.pk.startswith(_PROGRESS):
+            self._progress[key.sk] = fence
+            self._check_progress(key.sk, fence, row.head)
+            return
+        self._fences[key], self._rows[key] = fence, row
+        least = most = 0
+        for entry in self._tally.by_item.get(key, ()):
+            if entry.record.sequence_number <= fence:
+                parts = len(entry.items[key])
+                least += parts if entry.counts else 0
+                most += parts if entry.counts or entry.optional else 0
+        if not least <= row.head <= most:
+            self._broken(
+                f"{key} holds {row.head} events up to its fence {fence}; its lane's log has {least}"
+                + (f" to {most}" if most > least else "")
+            )
+
+    def quarantined(self, poison: Poison) -> None:
+        """Check one poison record that was quarantined."""
+        sub = "" if poison.sub_sequence_number is None else f":{poison.sub_sequence_number}"
+        poison_id = f"{poison.shard_id}:{poison.sequence_number}{sub}"
+        entry = self._tally.poison.get(poison_id)
+        if entry is None or not (entry.counts or entry.optional):
+            raise SimulationError(
+                f"{poison_id} was quarantined as {poison.code}: it is no poison, or a repeat"
+            )
+        if entry.poison[poison_id] != (poison.code, poison.data):
+            raise SimulationError(
+                f"{poison_id} was quarantined as {poison.code}; it is {entry.poison[poison_id][0]}"
+            )
+        self._branches["poison sent again"] += poison_id in self._quarantined
+        self._branches["poison: " + poison.code] += 1
+        self._quarantined[poison_id] = (poison.code, poison.data)
+
+    def delivered(self, records: Sequence[StreamRecord]) -> None:
+        """Take note that the on-failure destination has records: only now Lambda has given them up."""
+        self._discards = True
+        for record in records:
+            self._tally.by_place[record.shard_id, record.sequence_number].discarded = True
+
+    def invoked(self, records: Sequence[StreamRecord]) -> None:
+        """Check one batch: of one shard, in its order."""
+        numbers = [each.sequence_number for each in records]
+        if len({each.shard_id for each in records}) != 1 or numbers != sorted(set(numbers)):
+            self._broken(f"a batch of several shards, or not in order: {numbers}")
+
+    def kept(self, progress: Mapping[str, ShardProgress]) -> None:
+        """Check a checkpoint: everything up to it is durable."""
+        for shard_id, kept in progress.items():
+            log = self._tally.by_shard.get(shard_id, [])
+            done = self._durable_in_shard[shard_id]
+            while done < len(log) and (
+                kept.finished
+                or (kept.sequence is not None and log[done].record.sequence_number <= kept.sequence)
+            ):
+                self._check_durable(log[done], f"the checkpoint of {shard_id}")
+                done += 1
+            self._durable_in_shard[shard_id] = done
+
+    def _check_progress(self, lane: str, fence: int, applied_ms: int) -> None:
+        log = self._tally.by_lane.get(lane, [])
+        done = self._durable_in_lane[lane]
+        while done < len(log) and log[done].record.sequence_number <= fence:
+            self._check_durable(log[done], f"the progress of {lane}")
+            self._latest_ms[lane] = max(self._latest_ms[lane], log[done].record.arrival_ms)
+            done += 1
+        self._durable_in_lane[lane] = done
+        if applied_ms != self._latest_ms[lane] and not self._discards:
+            self._broken(
+                f"{lane} is said to be applied up to {applied_ms} ms; it is {self._latest_ms[lane]} ms"
+            )
+
+    def _check_durable(self, entry: LogRecord, who: str) -> None:
+        if not entry.counts:
+            return
+        number = entry.record.sequence_number
+        for name in entry.items:
+            if self._fences.get(name, -1) < number:
+                self._broken(f"{who} is ahead: {number} is not durable in {name}")
+        for poison_id in entry.poison:
+            if poison_id not in self._quarantined:
+                self._broken(f"{who} is ahead: poison {poison_id} is not in the quarantine")
+
+    # At the end.
+
+    def judge(self) -> None:
+        """Check that each event counted once."""
+        self._check_log()
+        for name in {**self._tally.by_item, **self._rows}:
+            self._check_item(name)
+        for poison_id, entry in self._tally.poison.items():
+            if entry.counts and poison_id not in self._quarantined:
+                raise SimulationError(f"poison {poison_id} is lost: it is not in the quarantine")
+        for lane, log in self._tally.by_lane.items():
+            fence = self._progress.get(lane)
+            if fence != log[-1].record.sequence_number and not self._discards:
+                raise SimulationError(f"the progress of {lane} ends at {fence}, its log at {log[-1].record}")
+
+    def _check_log(self) -> None:
+        tally = self._tally
+        lost = tally.accepted_data - tally.given_up_data - tally.stored_data
+        if lost:
+            raise SimulationError(
+                f"{len(lost)} accepted events are neither in the log nor handed back: {lost}"
+            )
+
+    def _check_item(self, name: ItemName) -> None:
+        entries = self._tally.by_item.get(name, [])
+        parts = [part for each in entries if each.counts for part in each.items[name]]
+        optional = [each.items[name] for each in entries if each.optional]
+        row = self._rows.get(name)
+        if row is None:
+            if parts:
+                raise SimulationError(f"{name} is missing: {len(parts)} events are lost")
+            return
+        item = row.item()
+        if item.layout != LAYOUTS[name[0].partition(".")[0]]:
+            raise SimulationError(f"{name} has the layout {item.layout}")
+        sizes = range(len(optional) + 1) if len(optional) <= _MOST_SUBSETS_OF else range(0)
+        for size in sizes:
+            for chosen in combinations(optional, size):
+                counted = [*parts, *(part for each in chosen for part in each)]
+                if counted and fold_naively(name, counted) == item.state:
+                    self._branches["optional, and counted"] += bool(chosen)
+                    return
+        if len(optional) > _MOST_SUBSETS_OF:
+            return  # its number of events was checked at each write
+        expected = fold_naively(name, parts) if parts else "nothing"
+        raise SimulationError(f"{name} is {item.state}; one pass over the log gives {expected}")

@@ -1,0 +1,154 @@
+"""What a seed draws before anything happens: which faults strike and how often, sizes, configuration."""
+
+import random
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from infra.local.mapping.config import MappingConfig
+from simulation.trace import Trace
+
+# Each fault, and the rate that is at most drawn for it: of the calls, invocations or events that it may strike.
+FAULTS: Mapping[str, float] = {
+    # producers and their way to Kinesis
+    "put_throttled": 0.5,  # entries of PutRecords are refused
+    "put_internal": 0.3,  # entries fail with InternalFailure
+    "put_error": 0.3,  # the request fails, and nothing is stored
+    "put_lost": 0.5,  # the answer is lost after the write
+    "put_delayed": 0.4,  # the client gives up on a request that arrives later, perhaps after its retry
+    "put_overtaken": 0.5,  # others act while a request or its answer is under way
+    "old_map": 0.9,  # ListShards fails: the producer goes on with an old shard map
+    "user_poison": 0.3,  # a user record that cannot be counted
+    "frame_poison": 0.3,  # a stranger's Kinesis record with a broken KPL frame
+    "skew": 1.0,  # clocks of producers, Kinesis and Lambda differ by minutes
+    # the stream
+    "split": 1.0,
+    "merge": 1.0,
+    "remerge": 1.0,  # the halves of a split are merged again
+    "read_failed": 0.4,  # GetRecords is throttled or fails
+    "read_short": 0.8,  # GetRecords returns a few records only: batch boundaries move
+    "digit_more": 0.4,  # the sequence numbers of a shard gain a digit
+    # the mapping
+    "not_invoked": 0.3,  # Lambda is throttled
+    "restart": 1.0,  # the mapping's process dies, and another starts from the checkpoint
+    "checkpoint_lags": 0.8,  # the checkpoint is kept late
+    "destination_failed": 0.4,  # the on-failure destination does not take a discard at once
+    # invocations
+    "crash": 0.12,  # the sandbox dies before or after a call took effect
+    "out_of_time": 0.3,  # the time left runs out between two writes
+    "zombie": 0.06,  # Lambda gives up on an invocation, which goes on later
+    "overlap": 0.3,  # others act in the midst of an invocation
+    "duplicate": 0.3,  # a batch is delivered twice, the second time perhaps much later
+    "answer_lost": 0.2,  # the function ends, and Lambda takes it for failed
+    "sandbox_lost": 0.5,  # a cold sandbox, with an empty memory
+    "sandbox_stale": 0.8,  # the sandbox that was idle longest: its memory is old
+    # DynamoDB, the quarantine, lineage
+    "read_throttled": 0.2,
+    "write_throttled": 0.3,
+    "write_lost": 0.3,  # the answer is lost after a successful write
+    "write_delayed": 0.2,  # a write that was given up arrives later
+    "quarantine_failed": 0.4,
+    "quarantine_lost": 0.3,  # the answer is lost after the messages were kept
+    "lineage_failed": 0.4,  # the function's ListShards fails
+}
+_OFF = 0.5
+TAIL_MS = 20_000  # faults go on for so long after the last event
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One world: everything that is drawn once. The dice that fall while it runs are a function of the seed."""
+
+    seed: int
+    rates: Mapping[str, float]
+    mapping: MappingConfig
+    events: int
+    shards: int
+    producers: int
+    span_ms: int
+    aggregate_bytes: int
+    linger_ms: int
+    max_buffered_bytes: int
+    put_timeout_ms: int
+    cached_items: int
+    write_attempts: int
+    left_out: frozenset[int] = frozenset()
+    """Events that are not put: shrinking takes them out, and leaves the others as they were."""
+
+    @property
+    def parallel(self) -> bool:
+        """Whether lanes are partition keys."""
+        return self.mapping.parallelization_factor > 1
+
+
+def draw_plan(seed: int) -> Plan:
+    """Return the plan of *seed*. About half of the faults are off in each, some strike often: swarm testing.
+
+    Source: Groce et al., Swarm Testing, ISSTA 2012: leaving features out finds what a mix of all hides.
+    """
+    rng = random.Random(f"plan:{seed}")
+    rates = {
+        name: 0.0 if rng.random() < _OFF else round(most * rng.choice((0.1, 0.3, 0.6, 1.0)), 4)
+        for name, most in FAULTS.items()
+    }
+    return Plan(
+        seed=seed,
+        rates=rates,
+        mapping=_draw_mapping(rng),
+        events=rng.randint(12, 36),
+        shards=rng.choice((1, 1, 1, 2, 3)),
+        producers=rng.choice((1, 1, 2, 3)),
+        span_ms=rng.choice((2_000, 10_000, 60_000)),
+        aggregate_bytes=rng.choice((1, 200, 300, 600, 50_000)),
+        linger_ms=rng.choice((0, 50, 500, 5_000)),
+        max_buffered_bytes=rng.choice((400, 2_000, 1 << 20)),
+        put_timeout_ms=rng.choice((3_000, 120_000, 120_000, 120_000)),
+        cached_items=rng.choice((1, 4, 50_000, 50_000)),
+        write_attempts=rng.choice((1, 2, 20, 20)),
+    )
+
+
+def _draw_mapping(rng: random.Random) -> MappingConfig:
+    limited = rng.random() < 0.12
+    return MappingConfig(
+        batch_size=rng.choice((1, 2, 3, 4, 5, 8, 10, 100)),
+        window_ms=rng.choice((0, 0, 300, 3_000)),
+        parallelization_factor=rng.choice((1, 1, 1, 2, 3, 10)),
+        bisect=rng.random() < 0.5,
+        report_item_failures=True,
+        max_retry_attempts=rng.randint(0, 3) if limited else -1,
+        max_record_age_ms=60_000 if limited and rng.random() < 0.5 else -1,
+        on_failure_arn="arn:aws:s3:::on-failure",
+        retry_first_ms=rng.choice((10, 200)),
+        retry_max_ms=2_000,
+        buffer_records=rng.choice((3, 10, 20_000)),
+    )
+
+
+class Dice:
+    """The faults of one world: each kind falls by itself, so leaving one out leaves the others as they were.
+
+    ``fired`` counts them; ``calm`` ends them all.
+    """
+
+    def __init__(self, plan: Plan, trace: Trace) -> None:
+        self.calm = False
+        self._trace = trace
+        self.fired: Counter[str] = Counter()
+        self._rates = plan.rates
+        self._streams = {
+            name: random.Random(f"{plan.seed}:{name}") for name, rate in plan.rates.items() if rate
+        }
+
+    def strikes(self, fault: str) -> bool:
+        """Tell whether *fault* strikes now."""
+        stream = self._streams.get(fault)
+        if stream is None or self.calm or stream.random() >= self._rates[fault]:
+            return False
+        self.fired[fault] += 1
+        self._trace.note("!", fault)
+        return True
+
+    def of(self, fault: str) -> random.Random:
+        """Return the dice of a *fault* that struck, for how it strikes."""
+        return self._streams[fault]

@@ -1,0 +1,1 @@
+"""What tests share: fakes, strategies, and servers to talk to."""

@@ -1,0 +1,178 @@
+"""The local stack as a test handles it: its command line, in a home of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from infra.commands.demo import compare, read_all_items
+from infra.local.stack.home import Home, is_alive
+from infra.local.stack.supervisor import local_client
+from producers.simulators.totals import read_totals
+from streamgage.definition.pipeline_toml import load_pipeline
+from support.paths import ROOT
+
+FAULTS = "11:throttle=0.05,internal=0.02,lost=0.05,error=0.02"
+
+
+class Machine:
+    """The command line of a stack with a home and ports of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home = Home(folder / ".streamgage")
+        self.folder = folder
+        self.environment = {**os.environ, "STREAMGAGE_HOME": str(self.home.root), "COLUMNS": "200"}
+
+    def run(self, *arguments: str, check: bool = True, stdin: str = "") -> "subprocess.CompletedProcess[str]":
+        done = subprocess.run(
+            [sys.executable, "-m", "infra.commands.main", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        if check and done.returncode:
+            raise AssertionError(
+                f"streamgage {' '.join(arguments)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+            )
+        return done
+
+    def up(self, *options: str) -> None:
+        self.run(
+            "up",
+            "--detach",
+            "--port",
+            "0",
+            "--kinesis-port",
+            "0",
+            "--pipeline",
+            str(ROOT / "pipeline.toml"),
+            *options,
+        )
+
+    def send(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        done = self.run("send", *arguments, "--pipeline", str(ROOT / "pipeline.toml"), check=False)
+        assert done.returncode in (0, 3), done.stderr
+        return done
+
+    def query(self, *arguments: str) -> list[dict[str, Any]]:
+        answer: list[dict[str, Any]] = json.loads(
+            self.run("query", *arguments, "--format", "json").stdout, parse_float=Decimal
+        )
+        return answer
+
+    def pids(self) -> list[int]:
+        """Every process of the stack: those it names, and the sandboxes."""
+        return [*self.home.info().pids.values(), *self.home.status().get("sandboxes", [])]
+
+    def stop(self) -> None:
+        self.run("down", check=False)
+
+
+def victims(machine: Machine, role: str) -> list[int]:
+    """Return the living processes of *role*, once the function has done some more work."""
+    log = machine.home.logs / "function.log"
+    size = log.stat().st_size if log.exists() else 0
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        named = (
+            machine.home.status().get("sandboxes", [])
+            if role == "sandbox"
+            else [machine.home.info().pids[role]]
+        )
+        living = [pid for pid in named if is_alive(pid)]
+        if living and log.exists() and log.stat().st_size > size:
+            return living
+        time.sleep(0.02)
+    raise AssertionError(f"no {role} at work within 30 s")
+
+
+def differences(machine: Machine, totals: Path) -> list[str]:
+    return compare(
+        load_pipeline(ROOT / "pipeline.toml"), read_all_items(machine.home.info()), read_totals(totals)
+    )
+
+
+@contextmanager
+def running(folder: Path, *options: str) -> Iterator[Machine]:
+    """A stack with *options*; in the end none of its processes is left."""
+    machine, pids = Machine(folder), list[int]()
+    machine.up(*options)
+    try:
+        yield machine
+        pids = machine.pids()
+    finally:
+        machine.stop()
+    assert not [pid for pid in pids if is_alive(pid)]
+
+
+def simulate(
+    machine: Machine, totals: Path, *, events: int, rate: int, day: int = 1
+) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [
+            sys.executable, "-m", "infra.commands.main", "simulate", "fleet", "--devices", "50", "--events", str(events), "--metrics",
+            "2", "--period", "1s", "--seed", "5", "--start", f"2026-01-{day:02d}", "--totals", str(totals), "--rate", str(rate),
+            "--pipeline", str(ROOT / "pipeline.toml"),
+        ],
+        cwd=machine.folder, env=machine.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def finish(machine: Machine, sender: "subprocess.Popen[str]", totals: Path) -> list[str]:
+    """Wait for the sender and for what it sent; return the differences."""
+    said, _ = sender.communicate(timeout=120)
+    assert sender.returncode == 0, said
+    machine.run("drain", "--seconds", "200")
+    return differences(machine, totals)
+
+
+def kill(machine: Machine, role: str) -> None:
+    for pid in victims(machine, role):
+        os.kill(pid, signal.SIGKILL)
+
+
+def reshard(machine: Machine, act: Callable[[Any, str, list[Any]], None]) -> None:
+    """Let *act* reshard the stream; the data plane may just have been killed, so it is tried until it answers."""
+    info = machine.home.info()
+    client = local_client("kinesis", info.endpoints["kinesis"])
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            shards = client.list_shards(StreamName=info.stream)["Shards"]
+            act(
+                client,
+                info.stream,
+                [each for each in shards if "EndingSequenceNumber" not in each["SequenceNumberRange"]],
+            )
+        except client.exceptions.ClientError:
+            raise
+        except Exception:
+            if time.monotonic() > deadline:
+                raise
+        else:
+            return
+
+
+def split_first(client: Any, stream: str, shards: list[Any]) -> None:
+    low, high = (int(shards[0]["HashKeyRange"][name]) for name in ("StartingHashKey", "EndingHashKey"))
+    client.split_shard(
+        StreamName=stream, ShardToSplit=shards[0]["ShardId"], NewStartingHashKey=str((low + high) // 2)
+    )
+
+
+def merge_last_two(client: Any, stream: str, shards: list[Any]) -> None:
+    ordered = sorted(shards, key=lambda each: int(each["HashKeyRange"]["StartingHashKey"]))
+    client.merge_shards(
+        StreamName=stream, ShardToMerge=ordered[-2]["ShardId"], AdjacentShardToMerge=ordered[-1]["ShardId"]
+    )

@@ -1,0 +1,78 @@
+"""Which IAM actions, on which resources, an API call needs: of the calls that the functions make.
+
+Source: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazondynamodb.html, list_amazonsqs.html,
+list_amazonkinesisdatastreams.html; for statements
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-iam.html
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from infra.template.lint.resolve import PSEUDO
+from streamgage.errors import ConfigError
+from support.policies.statement import Call
+
+_STATEMENT = re.compile(
+    r'\s*(SELECT\b.*?\bFROM|INSERT\s+INTO|UPDATE|DELETE\s+FROM)\s+"([^"]+)"', re.IGNORECASE | re.DOTALL
+)
+
+
+def calls_of(target: str, operation: str, request: Mapping[str, Any], *, stream: str) -> list[Call]:
+    """Return what *operation* of the service *target* (the prefix of X-Amz-Target) needs for *request*, each once.
+
+    *stream* is the name of the stream of a request that goes on by a NextToken, and names none.
+
+    Raises:
+        ConfigError: the operation is not known here: look up what it needs, and add it.
+    """
+    known = _OPERATIONS.get((target, operation))
+    if known is None:
+        raise ConfigError(f"{target}.{operation}: which actions it needs is not known")
+    return list(dict.fromkeys(known({"StreamName": stream, **request})))
+
+
+def _arn(service: str, resource: str) -> str:
+    region, account = PSEUDO["AWS::Region"], PSEUDO["AWS::AccountId"]
+    return f"arn:{PSEUDO['AWS::Partition']}:{service}:{region}:{account}:{resource}"
+
+
+def _table(action: str, name: str) -> Call:
+    return Call(f"dynamodb:{action}", name if name.startswith("arn:") else _arn("dynamodb", f"table/{name}"))
+
+
+def _batch_get(request: Mapping[str, Any]) -> Iterator[Call]:
+    return (_table("BatchGetItem", name) for name in request["RequestItems"])
+
+
+def _put(request: Mapping[str, Any]) -> Iterator[Call]:
+    yield _table("PutItem", request["TableName"])
+
+
+def _statements(request: Mapping[str, Any]) -> Iterator[Call]:
+    for each in request["Statements"]:
+        found = _STATEMENT.match(each["Statement"])
+        if found is None:
+            raise ConfigError(f"{each['Statement']!r}: not a statement whose action is known")
+        verb = found[1].split()[0].capitalize()
+        yield _table(f"PartiQL{verb}", found[2])
+
+
+def _send(request: Mapping[str, Any]) -> Iterator[Call]:
+    # SendMessageBatch has no action of its own.
+    yield Call("sqs:SendMessage", _arn("sqs", request["QueueUrl"].rpartition("/")[2]))
+
+
+def _list_shards(request: Mapping[str, Any]) -> Iterator[Call]:
+    yield Call(
+        "kinesis:ListShards", request.get("StreamARN") or _arn("kinesis", f"stream/{request['StreamName']}")
+    )
+
+
+_OPERATIONS: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], Iterator[Call]]] = {
+    ("DynamoDB_20120810", "BatchGetItem"): _batch_get,
+    ("DynamoDB_20120810", "PutItem"): _put,
+    ("DynamoDB_20120810", "BatchExecuteStatement"): _statements,
+    ("AmazonSQS", "SendMessageBatch"): _send,
+    ("Kinesis_20131202", "ListShards"): _list_shards,
+}

@@ -1,0 +1,377 @@
+"""What must hold of infra/template/template.yaml as CloudFormation gets it: one rule a function, each yields its problems.
+
+Rules speak of types and properties, never of logical ids of SAM's making.
+"""
+
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from infra.local.mapping.config import from_properties
+from processors.aggregate.settings import Settings
+from streamgage.definition.pipeline_toml import load_pipeline
+from support.paths import ROOT
+
+STREAM, TABLE, QUEUE, BUCKET = (
+    "AWS::Kinesis::Stream",
+    "AWS::DynamoDB::Table",
+    "AWS::SQS::Queue",
+    "AWS::S3::Bucket",
+)
+FUNCTION, MAPPING, VERSION = (
+    "AWS::Lambda::Function",
+    "AWS::Lambda::EventSourceMapping",
+    "AWS::Lambda::Version",
+)
+ALARM = "AWS::CloudWatch::Alarm"
+DATA = (STREAM, TABLE, QUEUE, BUCKET)
+KEY = "arn:aws:kms:eu-central-1:111122223333:key/11111111-2222-3333-4444-555555555555"
+# A value for each parameter that turns its conditions over.
+TURNED = {
+    "StreamMode": "ON_DEMAND",
+    "ParallelizationFactor": "10",
+    "Tracing": "Active",
+    "AlarmEmail": "someone@example.com",
+    "KeyArn": KEY,
+    "IotTopic": "telemetry/+",
+    "DeletionProtection": "false",
+}
+_NOTHING = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """The template for one choice of parameters: conditions decided, references to resources as they are."""
+
+    parameters: Mapping[str, str]
+    resources: Mapping[str, dict[str, Any]]
+    outputs: Mapping[str, Any]
+    declared: Mapping[str, dict[str, Any]]
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        """Return the resources of type *kind*."""
+        return [each for each in self.resources.values() if each["Type"] == kind]
+
+    def only(self, kind: str) -> dict[str, Any]:
+        """Return the properties of the one resource of type *kind*."""
+        (resource,) = self.of(kind)
+        properties: dict[str, Any] = resource["Properties"]
+        return properties
+
+
+def combinations() -> list[dict[str, str]]:
+    """Return every combination of what turns a condition over: the conditions' own, 2 ** 7."""
+    choices = [[{}, {name: value}] for name, value in TURNED.items()]
+    return [
+        dict(itertools.chain(*(each.items() for each in chosen))) for chosen in itertools.product(*choices)
+    ]
+
+
+def decide(translated: Mapping[str, Any], parameters: Mapping[str, str]) -> Deployed:
+    """Return the *translated* template for *parameters*, the others by default."""
+    declared = translated["Parameters"]
+    values = {name: str(each["Default"]) for name, each in declared.items()} | dict(parameters)
+    conditions = translated["Conditions"]
+
+    def holds(expression: Any) -> bool:
+        ((operator, operands),) = expression.items()
+        if operator == "Condition":
+            return holds(conditions[operands])
+        if operator == "Fn::Equals":
+            left, right = (str(decided(each)) for each in operands)
+            return left == right
+        each = [holds(operand) for operand in operands]
+        return {"Fn::Not": not each[0], "Fn::And": all(each), "Fn::Or": any(each)}[operator]
+
+    def decided(value: Any) -> Any:
+        if isinstance(value, list):
+            return [each for each in map(decided, value) if each is not _NOTHING]
+        if not isinstance(value, dict):
+            return value
+        if value.keys() == {"Fn::If"}:
+            condition, then, otherwise = value["Fn::If"]
+            return decided(then if holds(conditions[condition]) else otherwise)
+        if value.keys() == {"Ref"}:
+            return _NOTHING if value["Ref"] == "AWS::NoValue" else values.get(value["Ref"], value)
+        return {
+            key: each for key, each in ((k, decided(v)) for k, v in value.items()) if each is not _NOTHING
+        }
+
+    there = {
+        name: decided(each)
+        for name, each in translated["Resources"].items()
+        if "Condition" not in each or holds(conditions[each["Condition"]])
+    }
+    return Deployed(values, there, decided(translated["Outputs"]), declared)
+
+
+def data_outlives_the_stack(deployed: Deployed) -> Iterator[str]:
+    for kind in DATA:
+        for each in deployed.of(kind):
+            for policy in ("DeletionPolicy", "UpdateReplacePolicy"):
+                if each.get(policy) != "Retain":
+                    yield f"{kind}: {policy} is {each.get(policy)}"
+    if deployed.only(TABLE)["DeletionProtectionEnabled"] is not (
+        deployed.parameters["DeletionProtection"] == "true"
+    ):
+        yield "the table's deletion protection is not the parameter's"
+    if not deployed.only(TABLE)["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"]:
+        yield "the table has no point-in-time recovery"
+    for log in deployed.of("AWS::Logs::LogGroup"):
+        if log["Properties"].get("RetentionInDays") != deployed.parameters["LogRetentionDays"]:
+            yield "logs are kept for ever"
+
+
+def data_is_encrypted(deployed: Deployed) -> Iterator[str]:
+    own = deployed.parameters["KeyArn"]
+    stream, table, queue = (deployed.only(each) for each in (STREAM, TABLE, QUEUE))
+    (rule,) = deployed.only(BUCKET).get("BucketEncryption", {}).get("ServerSideEncryptionConfiguration", [{}])
+    bucket = rule.get("ServerSideEncryptionByDefault", {})
+    keys = {
+        STREAM: stream.get("StreamEncryption", {}).get("KeyId"),
+        TABLE: table.get("SSESpecification", {}).get("KMSMasterKeyId"),
+        QUEUE: queue.get("KmsMasterKeyId"),
+        BUCKET: bucket.get("KMSMasterKeyID"),
+    }
+    for kind, key in keys.items():
+        if key != (own or ("alias/aws/kinesis" if kind == STREAM else None)):
+            yield f"{kind}: its key is {key}"
+    if stream.get("StreamEncryption", {}).get("EncryptionType") != "KMS":
+        yield "the stream is not encrypted"
+    if not table.get("SSESpecification", {}).get("SSEEnabled"):
+        yield "the table is not encrypted with KMS"
+    if not own and queue.get("SqsManagedSseEnabled") is not True:
+        yield "the queue is not encrypted"
+    if bucket.get("SSEAlgorithm") != ("aws:kms" if own else "AES256"):
+        yield "the bucket is not encrypted"
+
+
+def nothing_is_public(deployed: Deployed) -> Iterator[str]:
+    for bucket in deployed.of(BUCKET):
+        blocked = bucket["Properties"].get("PublicAccessBlockConfiguration", {})
+        wanted = ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets")
+        yield from (f"{BUCKET}: {each} is not set" for each in wanted if blocked.get(each) is not True)
+    for name, statement in statements(deployed):
+        anyone = "*" in json.dumps(statement.get("Principal", ""))
+        if statement["Effect"] == "Allow" and anyone:
+            yield f"{name} allows anyone"
+    for kind, holder in (("AWS::S3::BucketPolicy", BUCKET), ("AWS::SQS::QueuePolicy", QUEUE)):
+        denies = [
+            each
+            for policy in deployed.of(kind)
+            for each in policy["Properties"]["PolicyDocument"]["Statement"]
+            if each["Effect"] == "Deny"
+            and each.get("Condition") == {"Bool": {"aws:SecureTransport": "false"}}
+        ]
+        if not denies:
+            yield f"{holder} can be reached without TLS"
+    if deployed.only(QUEUE).get("RedriveAllowPolicy") != {"redrivePermission": "denyAll"}:
+        yield "other queues may make the quarantine their dead-letter queue"
+
+
+def statements(deployed: Deployed) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (logical id, statement) of every policy."""
+    for name, resource in deployed.resources.items():
+        properties = resource["Properties"]
+        documents = [
+            properties[key] for key in ("PolicyDocument", "AssumeRolePolicyDocument") if key in properties
+        ]
+        documents += [each["PolicyDocument"] for each in properties.get("Policies", [])]
+        yield from ((name, each) for document in documents for each in document["Statement"])
+
+
+def roles_are_exact(deployed: Deployed) -> Iterator[str]:
+    """X-Ray's know no resource, and CodeDeploy may ask for any alarm. Which calls a role needs: tests/infra/test_least_privilege.py."""
+    for name, statement in statements(deployed):
+        actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+        if statement["Effect"] != "Allow":
+            continue
+        unbound = all(each.startswith("xray:") or each == "cloudwatch:DescribeAlarms" for each in actions)
+        if statement.get("Resource") == "*" and not unbound:
+            yield f"{name}: {actions} on everything"
+        yield from (f"{name}: {each}" for each in actions if "*" in each)
+    for role in deployed.of("AWS::IAM::Role"):
+        yield from (f"a managed policy: {each}" for each in role["Properties"].get("ManagedPolicyArns", []))
+    if not deployed.parameters["KeyArn"] and any(
+        "kms:" in json.dumps(each) for _, each in statements(deployed)
+    ):
+        yield "a right to a key where there is none"
+
+
+def batches_are_never_lost_in_silence(deployed: Deployed) -> Iterator[str]:
+    mapping = deployed.only(MAPPING)
+    if mapping.get("FunctionResponseTypes") != ["ReportBatchItemFailures"]:
+        yield "what the function reports as failed counts as done"
+    if mapping.get("BisectBatchOnFunctionError") is not True:
+        yield "a bad record holds up its whole batch"
+    destination = mapping.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination")
+    buckets = [name for name, each in deployed.resources.items() if each["Type"] == BUCKET]
+    if destination not in [{"Fn::GetAtt": [each, "Arn"]} for each in buckets]:
+        yield "a batch that Lambda gives up on is not kept with its payload"
+    age_s, hours = (
+        int(mapping["MaximumRecordAgeInSeconds"]),
+        int(deployed.only(STREAM)["RetentionPeriodHours"]),
+    )
+    if not 60 <= age_s < hours * 3600:
+        yield f"a batch is tried for {age_s} s, and the stream keeps it for {hours} h"
+    if not -1 < mapping["MaximumRetryAttempts"] <= 10_000:
+        yield "attempts are not bounded"
+    if mapping.get("MetricsConfig") != {"Metrics": ["EventCount"]}:
+        yield "the mapping does not count what it gives up on"
+    keep_ms = min(each.keep_ms for each in load_pipeline(ROOT / "pipeline.toml").rollups.values())
+    if hours * 3_600_000 >= keep_ms:
+        yield f"the stream delivers again after {hours} h what the table may have forgotten"
+
+
+def the_mapping_is_whole(deployed: Deployed) -> Iterator[str]:
+    """Every parameter of ARCHITECTURE section 5 is set, and our own reading of them takes it."""
+    mapping = {key: _number(each) for key, each in deployed.only(MAPPING).items()}
+    mapping["DestinationConfig"] = {"OnFailure": {"Destination": "arn:aws:s3:::bucket"}}
+    config = from_properties(mapping)
+    wanted = {
+        "BatchSize",
+        "MaximumBatchingWindowInSeconds",
+        "ParallelizationFactor",
+        "StartingPosition",
+        "Enabled",
+    }
+    yield from (
+        f"{each} is left to Lambda's default"
+        for each in wanted | {"TumblingWindowInSeconds"}
+        if each not in mapping
+    )
+    if config.starting_position != "TRIM_HORIZON":
+        yield "what was sent before the mapping was there is passed over"
+
+
+def _number(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+def lanes_follow_the_factor(deployed: Deployed) -> Iterator[str]:
+    lanes = deployed.only(FUNCTION)["Environment"]["Variables"]["STREAMGAGE_LANES"]
+    wanted = "shard" if int(deployed.only(MAPPING)["ParallelizationFactor"]) == 1 else "partition_key"
+    if lanes != wanted:
+        yield f"the function's lanes are {lanes}"
+    if deployed.outputs["Lanes"]["Value"] != wanted:
+        yield "producers are told wrong lanes"
+
+
+def a_changed_parameter_is_a_new_version(deployed: Deployed) -> Iterator[str]:
+    """The alias runs what was published: where nothing is, it keeps the old environment."""
+    description = deployed.only(VERSION).get("Description", "")
+    text = json.dumps(description)
+    if len(re.sub(r"\$\{\w+\}", "x" * 20, text)) > 256:
+        yield "the description may be longer than Lambda takes"
+    named = set(re.findall(r"\$\{(\w+)\}", text))
+    for name in ("MemorySize", "Timeout", "Architecture", "SnapStart", "Tracing"):
+        if name not in named:
+            yield f"a changed {name} does not reach the alias"
+    lanes = deployed.only(FUNCTION)["Environment"]["Variables"]["STREAMGAGE_LANES"]
+    if (
+        not isinstance(description, dict)
+        or description["Fn::Sub"][1] != {"Lanes": lanes}
+        or "Lanes" not in named
+    ):
+        yield "changed lanes do not reach the alias"
+
+
+def the_environment_is_what_the_function_reads(deployed: Deployed) -> Iterator[str]:
+    class Recording(dict[str, str]):
+        def get(self, name: str, default: Any = None) -> Any:
+            asked.add(name)
+            return super().get(name, default)
+
+    asked: set[str] = set()
+    variables = deployed.only(FUNCTION)["Environment"]["Variables"]
+    Settings.of(Recording({name: str(each) for name, each in variables.items()}))
+    if asked != variables.keys():
+        yield f"set or read, but not both: {sorted(asked ^ variables.keys())}"
+
+
+def deployments_are_taken_back(deployed: Deployed) -> Iterator[str]:
+    groups = deployed.of("AWS::CodeDeploy::DeploymentGroup")
+    if not groups:
+        yield "a new version takes over at once"
+    for group in groups:
+        alarms = [
+            each["Name"]["Ref"]
+            for each in group["Properties"].get("AlarmConfiguration", {}).get("Alarms", [])
+        ]
+        if not alarms or not all(deployed.resources[each]["Type"] == ALARM for each in alarms):
+            yield "no alarm takes a deployment back"
+    if deployed.only(FUNCTION)["SnapStart"] != {"ApplyOn": deployed.parameters["SnapStart"]}:
+        yield "SnapStart is not the parameter's"
+    if (
+        deployed.only(FUNCTION)["Runtime"] != "python3.13"
+        or deployed.only(FUNCTION)["LoggingConfig"]["LogFormat"] != "JSON"
+    ):
+        yield "not the runtime and log format that it is built for"
+
+
+def every_alarm_tells_somebody(deployed: Deployed) -> Iterator[str]:
+    (topic,) = [name for name, each in deployed.resources.items() if each["Type"] == "AWS::SNS::Topic"]
+    for alarm in deployed.of(ALARM):
+        properties = alarm["Properties"]
+        for each in ("AlarmActions", "OKActions"):
+            if properties.get(each) != [{"Ref": topic}]:
+                yield f"{properties['AlarmName']}: {each} tells nobody"
+        if not re.search(r"Runbook: docs/operations\.md#[a-z-]+$", properties["AlarmDescription"]):
+            yield f"{properties['AlarmName']}: no runbook"
+    mailed = bool(deployed.of("AWS::SNS::Subscription"))
+    if mailed is not bool(deployed.parameters["AlarmEmail"]):
+        yield "alarms are not mailed as the parameter says"
+
+
+def devices_reach_the_stream_by_mqtt(deployed: Deployed) -> Iterator[str]:
+    rules = deployed.of("AWS::IoT::TopicRule")
+    if bool(rules) is not bool(deployed.parameters["IotTopic"]):
+        yield "the rule is not there as the parameter says"
+    for rule in rules:
+        payload = rule["Properties"]["TopicRulePayload"]
+        if "clientid()" not in json.dumps(payload["Actions"][0]["Kinesis"]["PartitionKey"]):
+            yield "a device's messages do not stay in one shard"
+        if "ErrorAction" not in payload:
+            yield "what the rule cannot deliver is lost in silence"
+
+
+def parameters_explain_themselves(deployed: Deployed) -> Iterator[str]:
+    for name, each in deployed.declared.items():
+        if "Default" not in each or len(each.get("Description", "")) < 10:
+            yield f"{name}: no default or description"
+        bounded = (
+            {"MinValue", "MaxValue"} <= each.keys() or "AllowedValues" in each or "AllowedPattern" in each
+        )
+        if not bounded:
+            yield f"{name}: takes anything"
+
+
+def outputs_are_those_that_are_read(deployed: Deployed) -> Iterator[str]:
+    wanted = {
+        "StreamName", "TableName", "QuarantineUrl", "FailedBatchesBucket", "FunctionName", "FunctionAlias", "Lanes",
+        "DashboardName", "AlarmTopicArn",
+    }  # fmt: skip
+    if deployed.outputs.keys() != wanted:
+        yield f"outputs: {sorted(deployed.outputs.keys() ^ wanted)}"
+
+
+Rule = Callable[[Deployed], Iterator[str]]
+RULES: tuple[Rule, ...] = (
+    data_outlives_the_stack,
+    data_is_encrypted,
+    nothing_is_public,
+    roles_are_exact,
+    batches_are_never_lost_in_silence,
+    the_mapping_is_whole,
+    lanes_follow_the_factor,
+    a_changed_parameter_is_a_new_version,
+    the_environment_is_what_the_function_reads,
+    deployments_are_taken_back,
+    every_alarm_tells_somebody,
+    devices_reach_the_stream_by_mqtt,
+    parameters_explain_themselves,
+    outputs_are_those_that_are_read,
+)

@@ -1,0 +1,179 @@
+"""The counting table, and batches as Lambda cuts them: the ground of the write-unit benchmark."""
+
+from collections.abc import Sequence
+from itertools import count
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from benchmarks.shard_slice import (
+    SHARD,
+    STREAM_ARN,
+    Put,
+    ReferenceLoad,
+    cut,
+    drive,
+    shard_map,
+    shard_records,
+    wire_of,
+)
+from benchmarks.write_units import pipeline_of
+from infra.aws.cost.counting import CountingTable
+from infra.local.function.outcome import Answered
+from infra.local.mapping.config import MappingConfig
+from infra.local.mapping.shard import Invocation, ShardMapping
+from processors.aggregate.progress import SHARDS_PK
+from streamgage.records import StreamRecord
+from streamgage.shards import hash_key_of
+
+ABSENT: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(pk)"}
+
+
+def item(pk: str, *, fence: str = "1", state: str = "[]") -> dict[str, dict[str, str]]:
+    return {"pk": {"S": pk}, "sk": {"S": "lane"}, "fence": {"S": fence}, "state": {"S": state}}
+
+
+def fence_is(fence: str) -> dict[str, Any]:
+    return {"ConditionExpression": "fence = :fence", "ExpressionAttributeValues": {":fence": {"S": fence}}}
+
+
+def test_a_put_counts_the_larger_of_the_item_before_and_after() -> None:
+    table = CountingTable()
+    table.put_item(Item=item("a", state="x" * 2000), **ABSENT)
+    table.put_item(Item=item("a", fence="2"), **fence_is("1"))
+    table.put_item(Item=item("a", fence="3"), **fence_is("2"))
+    assert (table.items.writes, table.items.write_units) == (3, 2 + 2 + 1)
+
+
+def test_a_condition_that_fails_is_billed_and_changes_nothing() -> None:
+    table = CountingTable()
+    table.put_item(Item=item("a", state="x" * 2000), **ABSENT)
+    with pytest.raises(ClientError) as caught:
+        table.put_item(Item=item("a", fence="9"), **fence_is("8"))
+    assert caught.value.response["Item"] == item("a", state="x" * 2000)
+    with pytest.raises(ClientError):
+        table.put_item(Item=item("a", fence="9"), **ABSENT)
+    with pytest.raises(ClientError):
+        table.put_item(Item=item("b"), **fence_is("1"))
+    assert (table.items.failed_writes, table.items.failed_write_units) == (3, 2 + 2 + 1)
+    assert (table.items.writes, table.items.all_write_units) == (1, 2 + 5)
+    assert list(table.rows) == [("a", "lane")]
+
+
+def test_reads_are_counted_for_absent_items_too_and_progress_apart() -> None:
+    table = CountingTable()
+    table.put_item(Item=item(SHARDS_PK), **ABSENT)
+    table.put_item(Item=item("a", state="x" * 5000), **ABSENT)
+    keys = [{"pk": {"S": pk}, "sk": {"S": "lane"}} for pk in ("a", "b", SHARDS_PK)]
+    answer = table.batch_get_item(RequestItems={"t": {"Keys": keys}})
+    assert [each["pk"]["S"] for each in answer["Responses"]["t"]] == ["a", SHARDS_PK]
+    assert (table.items.reads, table.items.read_units) == (2, 2 + 1)
+    assert (table.progress.reads, table.progress.read_units, table.progress.writes) == (1, 1, 1)
+
+
+def test_a_condition_that_it_does_not_know_is_an_error() -> None:
+    with pytest.raises(ValueError, match="does not know"):
+        CountingTable().put_item(Item=item("a"), ConditionExpression="pk = :x")
+
+
+def put(number: int, *, data_bytes: int, arrival_ms: int, events: int = 1) -> Put:
+    record = StreamRecord(SHARD, 10**55 + number, f"device-{number}", b"x" * data_bytes, arrival_ms)
+    return Put(record, events)
+
+
+def as_lambda_cuts(puts: Sequence[Put], *, window_ms: int, until_ms: int) -> list[list[int]]:
+    """Return the batches of the emulator's event source mapping, ms by ms, its function taking no time."""
+    config = MappingConfig(batch_size=10_000, window_ms=window_ms, buffer_bytes=10**9, buffer_records=10**9)
+    mapping = ShardMapping(SHARD, config=config, stream_arn=STREAM_ARN, checkpoint=None, ids=count())
+    batches: list[list[int]] = []
+    waiting = list(puts)
+    for now_ms in range(until_ms):
+        while waiting and waiting[0].record.arrival_ms <= now_ms:
+            mapping.feed([waiting.pop(0).record], now_ms)
+            due(mapping, now_ms, batches)
+        due(mapping, now_ms, batches)
+    return batches
+
+
+def due(mapping: ShardMapping, now_ms: int, batches: list[list[int]]) -> None:
+    while work := mapping.due(now_ms):
+        for each in work:
+            assert isinstance(each, Invocation)
+            batches.append([record.sequence_number for record in each.records])
+            mapping.settle(each.invocation_id, Answered(b""), now_ms)
+
+
+@pytest.mark.parametrize("window_ms", [100, 399, 400, 1000])
+@pytest.mark.parametrize("data_bytes", [500, 900_000])
+def test_batches_are_cut_as_the_event_source_mapping_cuts_them(window_ms: int, data_bytes: int) -> None:
+    puts = [put(number, data_bytes=data_bytes, arrival_ms=7 + 133 * number) for number in range(20)]
+    ours = [[each.record.sequence_number for each in batch] for batch in cut(puts, window_ms=window_ms)]
+    theirs = as_lambda_cuts(puts, window_ms=window_ms, until_ms=133 * 20 + 8)
+    assert ours == theirs[: len(ours)]
+    assert len(theirs) - len(ours) <= 1  # we leave out what is neither full nor due at the end
+    assert len(ours) > 1
+
+
+def test_a_share_of_a_batch_is_cut_by_events() -> None:
+    puts = [put(number, data_bytes=9, arrival_ms=number, events=3) for number in range(10)]
+    assert [len(each) for each in cut(puts, window_ms=10_000, batch_events=7)] == [2, 2, 2, 2]
+
+
+def test_the_slice_is_of_the_first_shard_only() -> None:
+    load = ReferenceLoad(shards=12)
+    puts = shard_records(load, pipeline_of("1 window"), devices=5, seconds=3)
+    assert sum(each.events for each in puts) == 5 * 3 * 3
+    shards = shard_map(12)
+    assert {shards.shard_for(hash_key_of(each.record.partition_key)) for each in puts} == {SHARD}
+    arrivals = [each.record.arrival_ms for each in puts]
+    assert arrivals == sorted(arrivals)
+
+
+def test_blocks_carry_the_same_events_in_a_fraction_of_the_bytes() -> None:
+    load = ReferenceLoad(shards=64)
+    rows, blocks = (
+        shard_records(load, pipeline_of("1 window"), devices=load.shard_devices, seconds=2, blocks=each)
+        for each in (False, True)
+    )
+    assert sum(each.events for each in rows) == sum(each.events for each in blocks)
+    assert wire_of(blocks).data_bytes < wire_of(rows).data_bytes / 5
+
+
+def test_a_slice_costs_what_its_whole_shard_costs() -> None:
+    """The claim that the benchmark stands on: units an event of a few devices are those of the shard."""
+    load = ReferenceLoad(devices=640, shards=8)
+    pipeline = pipeline_of("1 window")
+    whole = drive(
+        cut(shard_records(load, pipeline, devices=load.shard_devices, seconds=130), window_ms=20_000),
+        pipeline,
+    )
+    part = drive(
+        cut(shard_records(load, pipeline, devices=8, seconds=130), window_ms=20_000), pipeline, share=8 / 80
+    )
+    assert part.write_units_per_million == pytest.approx(whole.write_units_per_million, rel=0.02)
+    assert part.progress_write_units_per_million == pytest.approx(
+        whole.progress_write_units_per_million, rel=0.05
+    )
+
+
+def test_sandboxes_without_affinity_read_again_and_fail_no_write() -> None:
+    load = ReferenceLoad(shards=12)
+    pipeline = pipeline_of("3 windows")
+    puts = shard_records(load, pipeline, devices=4, seconds=200)
+    alone, many, forgetful = (
+        drive(cut(puts, window_ms=10_000), pipeline, sandboxes=sandboxes, cached_items=cached, warm_up=4)
+        for sandboxes, cached in ((1, 50_000), (2, 50_000), (2, 0))
+    )
+    assert alone.failed_write_units_per_million == 0
+    assert many.failed_write_units_per_million == 0
+    assert many.read_units_per_million > alone.read_units_per_million
+    assert forgetful.failed_write_units_per_million == 0
+    assert forgetful.read_units_per_million > 2 * alone.read_units_per_million
+
+
+def test_a_drive_that_counts_nothing_says_so() -> None:
+    pipeline = pipeline_of("1 window")
+    puts = shard_records(ReferenceLoad(), pipeline, devices=2, seconds=2)
+    with pytest.raises(ValueError, match="drive more seconds"):
+        drive(cut(puts, window_ms=60_000), pipeline)

@@ -1,0 +1,202 @@
+"""The planner: its formulas against the counted write units, its choices, its warnings."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from benchmarks.shard_slice import ReferenceLoad
+from benchmarks.write_units import WINDOWS, Case, measure, pipeline_of, wire_at_full_rate
+from infra.aws.cost.flow import flow_of, items_a_key
+from infra.aws.cost.load import Load, RollupLoad, Speeds, Weights
+from infra.aws.cost.plan import fewest_shards, make_plan
+from infra.aws.cost.prices import load_prices
+from infra.aws.cost.weigh import weigh
+from streamgage.durations import parse_duration
+from streamgage.errors import ConfigError
+
+DAY_S = 86_400
+FAST = Speeds(batch_ms=0, event_us=0, write_us=0, write_ms=0)
+
+
+def reference(windows: str = "1 window", **changes: Any) -> Load:
+    rollup = RollupLoad(
+        name="device_metrics",
+        keys=30_000,
+        windows_ms=tuple(map(parse_duration, WINDOWS[windows])),
+        item_bytes=450,
+        keep_s=90 * DAY_S,
+    )
+    return Load(**{"events_per_s": 30_000, "devices": 10_000, "rollups": (rollup,), **changes})
+
+
+@pytest.mark.parametrize(
+    ("windows", "shards", "batching_s", "blocks"),
+    [
+        ("1 window", 12, 5, False),
+        ("1 window", 12, 30, False),
+        ("3 windows", 12, 20, False),
+        ("1 window", 4, 60, False),  # 6 MB binds
+        ("3 windows", 24, 60, False),
+        ("3 windows", 4, 120, True),
+    ],
+)
+def test_the_plan_agrees_with_what_the_real_function_writes(
+    windows: str, shards: int, batching_s: int, *, blocks: bool
+) -> None:
+    load = ReferenceLoad(shards=shards)
+    counted = measure(Case(load, windows, blocks, batching_s), events=6_000)
+    planned = flow_of(
+        reference(windows, blocks=blocks, speeds=FAST), shards=shards, batching_window_s=batching_s
+    )
+    units = planned.write_units_per_s / 30_000 * 1e6
+    assert units == pytest.approx(counted.write_units_per_million, rel=0.15)
+    assert planned.batch_s == pytest.approx(counted.batch_seconds, rel=0.05)
+
+
+@pytest.mark.parametrize("shards", [4, 24])
+@pytest.mark.parametrize("blocks", [False, True])
+def test_the_usual_weights_are_those_of_the_wire(*, shards: int, blocks: bool) -> None:
+    wire = wire_at_full_rate(ReferenceLoad(shards=shards), blocks=blocks)
+    flow = flow_of(reference(blocks=blocks, speeds=FAST), shards=shards, batching_window_s=1)
+    assert flow.record_bytes * flow.records_per_s / 30_000 == pytest.approx(wire.data_bytes, rel=0.15)
+    # The simulated fleet reports in bursts, so its records hold more events than an even flow would give them.
+    assert flow.batch_payload_bytes / flow.batch_events == pytest.approx(wire.payload_bytes, rel=0.2)
+
+
+def test_a_definition_is_weighed_by_the_real_code() -> None:
+    pipeline = pipeline_of("3 windows")
+    weighed = weigh(pipeline, pipeline.sources["reading"], devices=10, metrics=3, keys={})
+    assert weighed.event_bytes == pytest.approx(Weights().event_bytes, rel=0.15)
+    (rollup,) = weighed.rollups
+    assert (rollup.keys, rollup.windows_ms, rollup.spread) == (30, (60_000, 3_600_000, 86_400_000), False)
+    assert rollup.item_bytes == pytest.approx(Weights().item_bytes, rel=0.15)
+
+
+class TestItemsAKey:
+    def test_one_key_writes_one_item_and_one_more_for_each_boundary(self) -> None:
+        assert items_a_key(events_per_s=1, batch_s=31, window_s=60) == pytest.approx(1.5)
+
+    def test_a_key_that_is_seldom_heard_writes_an_item_an_event(self) -> None:
+        assert items_a_key(events_per_s=0.001, batch_s=30, window_s=60) == pytest.approx(0.03)
+        assert items_a_key(events_per_s=0.01, batch_s=300, window_s=60) == pytest.approx(3)
+
+    def test_it_never_writes_more_items_than_events(self) -> None:
+        for rate in (0.001, 0.1, 1, 50):
+            for batch_s in (1, 30, 300):
+                assert items_a_key(events_per_s=rate, batch_s=batch_s, window_s=60) <= rate * batch_s + 1e-9
+
+
+class TestChoice:
+    def test_it_keeps_the_freshness_and_is_the_cheapest(self) -> None:
+        load, prices = reference(), load_prices()
+        plan = make_plan(load, prices)
+        assert plan.flow.freshness_s <= load.freshness_s
+        assert plan.warnings == ()
+        for shards in (plan.flow.shards - 2, plan.flow.shards + 4):
+            other = make_plan(replace(load, shards=shards), prices)
+            assert other.provisioned.usd >= plan.provisioned.usd
+
+    def test_shards_carry_the_peak(self) -> None:
+        assert fewest_shards(reference(peak=1)) == 2  # 1.78 MB/s
+        assert fewest_shards(reference(peak=2)) == 4
+        assert fewest_shards(reference(peak=1, aggregated=False)) == 30  # 1,000 records/s each
+        assert fewest_shards(reference(peak=1, blocks=True)) == 1
+
+    def test_what_no_number_of_shards_carries_is_told(self) -> None:
+        with pytest.raises(ConfigError, match=r"5,900 MB/s.* 100,000,000 records/s"):
+            fewest_shards(reference(events_per_s=1e8, aggregated=False))
+
+    def test_longer_windows_cost_less_and_the_curve_says_so(self) -> None:
+        plan = make_plan(reference(blocks=True), load_prices())
+        usd = [each.bill.usd_per_million_events for each in plan.curve]
+        assert usd == sorted(usd, reverse=True)
+        assert any(each.batching_window_s == plan.batching_window_s for each in plan.curve)
+
+    def test_what_was_asked_for_is_kept(self) -> None:
+        plan = make_plan(reference(shards=7, batching_window_s=11, memory_mb=1024), load_prices())
+        assert plan.parameters == {
+            "ShardCount": 7, "BatchSize": 10_000, "BatchingWindow": 11, "ParallelizationFactor": 1, "MemorySize": 1024,
+            "Timeout": 60,
+        }  # fmt: skip
+
+    def test_an_invocation_longer_than_its_window_makes_the_next_batch_larger(self) -> None:
+        slow = reference(speeds=Speeds(event_us=50), shards=4)
+        flow = flow_of(slow, shards=4, batching_window_s=0)
+        assert flow.batch_s >= flow.duration_s or flow.bound != "batching window"
+        assert flow.batch_s > 1
+
+    def test_a_rollup_that_every_shard_sees_is_written_by_every_shard(self) -> None:
+        rollup = RollupLoad(
+            name="pages", keys=100, windows_ms=(3_600_000,), item_bytes=300, keep_s=DAY_S, spread=True
+        )
+        one, ten = (
+            flow_of(reference(rollups=(rollup,)), shards=shards, batching_window_s=10) for shards in (20, 200)
+        )
+        assert ten.writes_per_s == pytest.approx(10 * one.writes_per_s, rel=0.02)
+        assert ten.stored_items == pytest.approx(10 * one.stored_items)
+
+    def test_items_of_more_than_a_kilobyte_cost_two_units(self) -> None:
+        (rollup,) = reference().rollups
+        small, large = (
+            flow_of(reference(rollups=(replace(rollup, item_bytes=size),)), shards=12, batching_window_s=30)
+            for size in (1024, 1025)
+        )
+        assert large.write_units_per_s == pytest.approx(2 * small.write_units_per_s, rel=0.01)
+
+    def test_provisioned_write_capacity_is_priced_beside_on_demand(self) -> None:
+        plan = make_plan(reference(), load_prices())
+        assert plan.capacity_usd == pytest.approx(plan.flow.write_units_per_s / 0.7 * 730 * 0.00065)
+
+    def test_conflicts_are_billed(self) -> None:
+        calm, busy = (
+            flow_of(reference(conflicts=each), shards=12, batching_window_s=30) for each in (0, 0.5)
+        )
+        assert busy.write_units_per_s == pytest.approx(1.5 * calm.write_units_per_s, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"shards": 1}, "1 shards are too few: 1.5 x"),
+        ({"hottest_share": 0.9}, "hot key: the busiest device sends"),
+        ({"hottest_share": 0.2}, "hot shard"),
+        ({"aggregated": False}, "rounds each Kinesis record of 59 bytes up to 1 kB"),
+        ({"parallelization_factor": 4}, "ParallelizationFactor 4"),
+        ({"batching_window_s": 100}, "you asked for 60 s"),
+        ({"shards": 4, "batching_window_s": 30}, "is not reached: 6 MB of payload ends a batch"),
+        (
+            {"shards": 12, "batching_window_s": 30, "batch_size": 10},
+            "is not reached: batch size ends a batch",
+        ),
+        ({"blocks": True, "shards": 1, "freshness_s": 300, "timeout_s": 20}, "its timeout is 20 s"),
+        ({"speeds": Speeds(event_us=2000), "shards": 12}, "the shard falls behind"),
+    ],
+)
+def test_each_danger_is_warned_of(changes: dict[str, Any], said: str) -> None:
+    plan = make_plan(reference(**changes), load_prices())
+    assert any(said in each for each in plan.warnings), plan.warnings
+
+
+def test_hot_partitions_and_large_items_are_warned_of() -> None:
+    rollup = RollupLoad(name="all", keys=1, windows_ms=(60_000,), item_bytes=1500, keep_s=DAY_S, spread=True)
+    load = reference(rollups=(rollup,), shards=1000, batching_window_s=1, linger_s=0.5)
+    warnings = make_plan(load, load_prices()).warnings
+    assert any("hot partition: a key of all takes" in each for each in warnings)
+    assert any("each write costs 2 units" in each for each in warnings)
+
+
+def test_every_problem_of_a_load_is_told_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        reference(
+            events_per_s=0, peak=0.5, parallelization_factor=11, blocks=True, aggregated=False, rollups=()
+        )
+    told = "\n".join(caught.value.problems)
+    for name in (
+        "--events-per-s is 0",
+        "--peak is 0.5",
+        "--parallelization-factor is 11",
+        "--blocks",
+        "no rollup",
+    ):
+        assert name in told

@@ -1,0 +1,176 @@
+"""What the function loads is a list: a module that joins it unasked costs every cold start.
+
+To let one in, add it below, and say in docs/adr/0011 what it costs: ``streamgage bench cold_start`` has the ledger.
+"""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from streamgage.definition.build_index import INDEX_NAME, index_text
+from streamgage.definition.pipeline_toml import load_pipeline
+from streamgage.formats.kinesis_event import encode_event
+from streamgage.records import StreamRecord, UserRecord
+from support.fakes import STREAM_ARN
+from support.paths import ROOT
+from support.strategies import ARRIVAL_MS, REAL_SEQUENCE, aggregated, reading
+
+# All that is loaded on top of the runtime client, until a batch of today's events is folded.
+OURS = {
+    "processors": {
+        "aggregate", "awsjson", "awsjson.client", "awsjson.connections", "awsjson.credentials", "awsjson.endpoint",
+        "awsjson.http1", "awsjson.retry", "awsjson.signing", "function", "lean_dynamodb", "lean_sqs", "lineage", "writes",
+        "progress", "quarantine", "report", "settings", "sink",
+    },
+    "streamgage": {
+        "avro", "block_builder", "block_check", "block_columns", "block_floats", "block_ints", "blocks", "build_index", "column_fold",
+        "columns", "contributions", "decimals", "durations", "errors", "fold", "items", "kinesis_event", "kpl", "limits",
+        "measures", "pipeline", "pipeline_toml", "poison", "record_reader", "records", "repeats", "row_shape",
+        "row_values", "rows", "windows",
+    },
+}  # fmt: skip
+PYTHONS = {
+    "dataclasses": {
+        "dataclasses", "inspect", "ast", "_ast", "dis", "opcode", "_opcode", "copy", "importlib.machinery",
+        "org", "org.python", "org.python.core",  # what copy looks for in vain: Jython
+    },
+    "typing": {"typing", "typing.io", "typing.re", "_typing"},
+    "TLS and signatures": {
+        "ssl", "_ssl", "socket", "_socket", "select", "selectors", "errno", "array", "base64", "binascii", "struct", "_struct",
+        "hashlib", "_hashlib", "_blake2", "hmac",
+    },
+    "retries": {"random", "_random", "_sha512", "bisect", "_bisect"},
+    "threads of the sink": {"concurrent", "concurrent.futures", "concurrent.futures._base", "concurrent.futures.thread",
+        "queue", "_queue", "heapq", "_heapq"},
+    "endpoints": {"ipaddress", "urllib", "urllib.parse", "datetime", "_datetime"},
+    "paths of the definition": {"pathlib", "fnmatch", "ntpath"},
+    "blocks": {"zlib"},
+    "the fold without the collector": {"gc"},
+}  # fmt: skip
+ALLOWED = {
+    *OURS,
+    *(f"{package}.{module}" for package, modules in OURS.items() for module in modules),
+    *(module for modules in PYTHONS.values() for module in modules),
+}
+SCRIPT = """
+import json, os, sys
+batch = json.load(sys.stdin)
+import awslambdaric.bootstrap
+print("-", file=sys.stderr, flush=True)
+import processors.aggregate.function
+from streamgage.formats.kinesis_event import decode_event
+folded = processors.aggregate.function._aggregate._folder.fold(decode_event(batch))
+assert folded.user_records == 4 and not folded.poison, folded
+"""
+LINE = re.compile(r"import time:\s+\d+ \|\s+\d+ \|( +)(\S+)")
+
+
+def importers(text: str) -> dict[str, str]:
+    """Return who imported each module, from what ``-X importtime`` printed: a module comes after those it imports."""
+    found: dict[str, str] = {}
+    waiting: list[tuple[int, str]] = []
+    for match in LINE.finditer(text):
+        depth, name = len(match[1]), match[2]
+        while waiting and waiting[-1][0] > depth:
+            found[waiting.pop()[1]] = name
+        waiting.append((depth, name))
+    return found | {name: "the function itself" for _, name in waiting}
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Who imported each module that a sandbox loads until its first batch is folded."""
+    bundle = tmp_path_factory.mktemp("bundle")
+    shutil.copytree(ROOT / "schemas", bundle / "schemas")
+    shutil.copyfile(ROOT / "pipeline.toml", bundle / "pipeline.toml")
+    schemas = [each.read_text(encoding="utf-8") for each in (ROOT / "schemas").glob("*.avsc")]
+    definition = (ROOT / "pipeline.toml").read_text(encoding="utf-8")
+    (bundle / INDEX_NAME).write_text(index_text(schemas=schemas, definition=definition), encoding="utf-8")
+    child = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", SCRIPT],
+        input=batch(),
+        env={
+            "PYTHONPATH": str(ROOT),
+            "LAMBDA_TASK_ROOT": str(bundle),
+            "STREAMGAGE_STREAM": "telemetry",
+            "STREAMGAGE_TABLE": "aggregates",
+            "STREAMGAGE_QUARANTINE_URL": "http://127.0.0.1/q",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_REGION": "us-east-1",
+        },
+        cwd=bundle,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert child.returncode == 0, child.stderr[-2_000:]
+    before, _, after = child.stderr.partition("\n-\n")
+    known = importers(before)
+    return {name: by for name, by in importers(after).items() if name not in known}
+
+
+def batch() -> str:
+    """Return the event of a batch: an aggregated record of readings, and a plain one."""
+    schema = load_pipeline(Path(ROOT / "pipeline.toml")).sources["reading"].schema
+    datas = [schema.encode(reading("d1", "temp", ARRIVAL_MS + n, n / 10)) for n in range(4)]
+    records = [aggregated([UserRecord("d1", each) for each in datas[:3]]), datas[3]]
+    return json.dumps(
+        encode_event(
+            [
+                StreamRecord("shardId-000000000000", REAL_SEQUENCE + n, "d1", data, ARRIVAL_MS)
+                for n, data in enumerate(records)
+            ],
+            stream_arn=STREAM_ARN,
+        )
+    )
+
+
+def test_no_module_joins_the_cold_start_unasked(loaded: dict[str, str]) -> None:
+    unasked = {name: f"imported by {by}" for name, by in loaded.items() if name not in ALLOWED}
+    assert unasked == {}
+
+
+def test_what_takes_long_to_load_is_not_loaded(loaded: dict[str, str]) -> None:
+    heavy = (
+        "boto3",
+        "botocore",
+        "fastavro",
+        "aws_lambda_powertools",
+        "tomllib",
+        "http.client",
+        "asyncio",
+        "encodings.idna",
+    )
+    assert [name for name in loaded if name.startswith(heavy)] == []
+
+
+def test_modules_of_ours_that_are_allowed_exist() -> None:
+    for package, modules in OURS.items():
+        for module in modules:
+            path = ROOT / package / module.replace(".", "/")
+            assert path.with_suffix(".py").exists() or (path / "__init__.py").exists(), f"{package}.{module}"
+
+
+def test_who_imported_a_module_is_told_by_the_depth_of_its_line() -> None:
+    text = (
+        "import time: self [us] | cumulative | imported package\n"
+        "import time:       100 |        100 |     socket\n"
+        "import time:       200 |        200 |     select\n"
+        "import time:       300 |        600 |   ssl\n"
+        "import time:        50 |        650 | processors.aggregate.function\n"
+        "import time:        10 |         10 | late\n"
+    )
+    assert importers(text) == {
+        "socket": "ssl",
+        "select": "ssl",
+        "ssl": "processors.aggregate.function",
+        "processors.aggregate.function": "the function itself",
+        "late": "the function itself",
+    }
