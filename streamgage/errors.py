@@ -49,6 +49,8 @@ class ConfigError(StreamgageError):
 class PoisonRecord(StreamgageError):
     """A record that fails the same way on every delivery. Quarantine it and go on."""
 
+    code: PoisonCode
+
     def __init__(self, code: PoisonCode, reason: str) -> None:
         self.code = code
         self.reason = reason

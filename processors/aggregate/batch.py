@@ -4,22 +4,25 @@ Order inside: quarantine first, then the aggregates, then progress. A crash in b
 nothing.
 """
 
+import gc
+import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from processors.aggregate.progress import ProgressReader
+from processors.deadline import Deadline
 from processors.quarantine.sqs import Quarantine
 from processors.sink.fenced import AggregateSink, Applied
 from streamgage.errors import RetryableError
-from streamgage.fold.folder import Folded, Folder
+from streamgage.fold.batch import BatchFold, Counting, Folded
 from streamgage.formats.kinesis_event import decode_event, encode_response
+from streamgage.reading.poison import Poison
 from streamgage.records import StreamRecord
 
-# A flood of poison is a bad deploy, upstream or here: the stream waits for a person, the queue is not a drain.
-FLOOD_RECORDS = 1_000
-FLOOD_RATIO = 0.5
+MARGIN_MS = 2_000  # of an invocation's time, for the answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +50,18 @@ class Aggregate:
     def __init__(
         self,
         *,
-        folder: Folder,
+        fold: BatchFold,
+        counting: Counting,
         progress: ProgressReader,
         sink: AggregateSink,
         quarantine: Quarantine,
         now_ms: Callable[[], int],
         report: Callable[[BatchReport], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._folder, self._progress, self._sink, self._quarantine = folder, progress, sink, quarantine
-        self._now_ms, self._report = now_ms, report
+        self._fold, self._counting, self._progress = fold, counting, progress
+        self._sink, self._quarantine = sink, quarantine
+        self._now_ms, self._report, self._clock = now_ms, report, clock
 
     def handle(self, event: Any, *, remaining_ms: Callable[[], int]) -> dict[str, list[dict[str, str]]]:
         """Return Lambda's answer: the lowest sequence number that is not durable, or none.
@@ -66,28 +72,28 @@ class Aggregate:
         records = decode_event(event)
         if not records:
             return encode_response(())
+        deadline = Deadline.after((remaining_ms() - MARGIN_MS) / 1000, self._clock)
         outcome = _Outcome()
         try:
-            self._apply(records, outcome, remaining_ms)
+            self._apply(records, outcome, deadline)
         except RetryableError as failure:
             outcome.applied = Applied(failed_from=_first(records), errors=[str(failure)])
         self._report(self._report_of(records, outcome))
         failed_from = outcome.failed_from
         return encode_response(() if failed_from is None else (failed_from,))
 
-    def _apply(
-        self, records: Sequence[StreamRecord], outcome: "_Outcome", remaining_ms: Callable[[], int]
-    ) -> None:
+    def _apply(self, records: Sequence[StreamRecord], outcome: "_Outcome", deadline: Deadline) -> None:
         """Quarantine, then aggregates, then progress: each only counts on what is durable before it."""
-        progress = self._progress.open(records)
+        progress = self._progress.open(records, deadline=deadline)
         fresh = [record for record in records if not progress.is_done(record)]
         outcome.redelivered_records = len(records) - len(fresh)
-        outcome.folded = folded = self._folder.fold(fresh, progress.is_repeat)
-        _check_flood(folded)
-        self._quarantine.send(folded.poison)
-        outcome.applied = self._sink.apply(folded.items, remaining_ms=remaining_ms)
-        entries = progress.entries(before=outcome.applied.failed_from)
-        outcome.progress = self._sink.apply(entries, remaining_ms=remaining_ms)
+        counting = replace(self._counting, begin_ms=progress.begin_ms)
+        with _no_collection():
+            outcome.folded = folded = self._fold.fold(fresh, progress.is_repeat, counting)
+            self._quarantine.send(folded.poison, deadline=deadline)
+            outcome.applied = self._sink.apply(folded.items, deadline=deadline)
+            entries = progress.entries(before=outcome.applied.failed_from)
+            outcome.progress = self._sink.apply(entries, deadline=deadline)
 
     def _report_of(self, records: Sequence[StreamRecord], outcome: "_Outcome") -> BatchReport:
         folded = outcome.folded
@@ -99,7 +105,7 @@ class Aggregate:
             user_records=folded.user_records,
             redelivered_records=outcome.redelivered_records,
             repeated_records=folded.repeated_records,
-            poison=Counter(each.code for each in folded.poison),
+            poison=_by_code(folded.poison),
             applied=outcome.applied,
             progress=outcome.progress,
             failed_from=outcome.failed_from,
@@ -124,14 +130,29 @@ class _Outcome:
         return min(numbers, default=None)
 
 
+def _by_code(poison: Sequence[Poison]) -> Counter[str]:
+    """Return how many events were refused, by code."""
+    counter: Counter[str] = Counter()
+    for each in poison:
+        for refused in each.refused:
+            counter[refused.code] += refused.events
+    return counter
+
+
 def _first(records: Sequence[StreamRecord]) -> int:
     return min(each.sequence_number for each in records)
 
 
-def _check_flood(folded: Folded) -> None:
-    poison = len(folded.poison)
-    if poison >= FLOOD_RECORDS and poison > FLOOD_RATIO * folded.user_records:
-        raise RetryableError(
-            f"{poison} of {folded.user_records} user records are poison: the batch waits instead of being quarantined. "
-            f"The first: {folded.poison[0].reason}"
-        )
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Let the garbage collector rest: a batch is hundreds of thousands of objects and no cycle.
+
+    To walk them takes up to a third of a fold.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()

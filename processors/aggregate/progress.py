@@ -1,83 +1,120 @@
 """Progress of each lane: which producers' records were seen, and up to which arrival time everything is applied.
 
-One fenced item a lane, written by the sink after a batch's aggregates are durable: one more write a batch.
+One fenced item a lane, written by the sink after a batch's aggregates are durable: one more write a batch. It belongs to
+one consumer of one stream, and says so.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from processors.deadline import Deadline
 from processors.sink.fenced import AggregateSink
-from streamgage.fold.items import ItemKey, StoredItem
-from streamgage.fold.repeats import LAYOUT, Entry, LaneLog
+from streamgage.errors import ConfigError
+from streamgage.fold.cells import Joined
+from streamgage.fold.items import ItemKey, Lanes, StoredItem
+from streamgage.fold.lane_log import Entry, LaneLog
 from streamgage.formats.mark import Mark
-from streamgage.measures.monoids import State
-from streamgage.reading.contributions import Part
 from streamgage.records import StreamRecord
 
-SHARDS_PK = "~progress"  # no rollup's name begins so
+_PREFIX = "~progress"  # no rollup's name begins so
 _KEEP_MS = 400 * 86_400_000  # longer than any stream's retention (365 days)
 
 
 class ShardLineage(Protocol):
     """Where a shard came from."""
 
-    def parents_of(self, shard_id: str) -> Sequence[str]:
+    def parents_of(self, shard_id: str, *, deadline: Deadline) -> Sequence[str]:
         """Return the shards that *shard_id* was split or merged from; () where there are none, or none is known.
 
         Raises:
             RetryableError: the stream could not be asked.
         """
 
+    def is_read_from_its_first_record(self, *, deadline: Deadline) -> bool:
+        """Tell whether this consumer misses nothing that was ever put into the stream. Raises: RetryableError."""
 
-def lane_key(shard_id: str, lane: str) -> ItemKey:
-    """Return the key of the progress item of *lane*, which belongs to *shard_id*."""
-    return ItemKey(SHARDS_PK if lane == shard_id else f"{SHARDS_PK}|{shard_id}", lane)
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Who reads: the *consumer*, its *lanes*, and *counts*, the fingerprint of both consumer and stream."""
+
+    consumer: str
+    lanes: Lanes
+    counts: str
+
+    def key_of(self, shard_id: str, partition_key: str) -> ItemKey:
+        """Return the key of the progress item of a record's lane."""
+        lane = self.lanes.of(shard_id, partition_key)
+        pk = progress_pk(self.consumer)
+        return ItemKey(f"{pk}|{self.lanes.of_shard(shard_id)}" if self.lanes.by_key else pk, lane)
+
+    def log_of(self, item: StoredItem) -> LaneLog:
+        """Return the log in *item*. Raises: ConfigError, where it is another's, or damaged."""
+        if item.counts != self.counts:
+            raise ConfigError(
+                f"the progress of consumer {self.consumer!r} in stream {self.lanes.stream!r} was written for another stream "
+                "of that name, or by another version: give this consumer another name, and its rollups their next generation"
+            )
+        try:
+            return LaneLog.of_body(item.body)
+        except ValueError as error:
+            raise ConfigError(f"a progress item of consumer {self.consumer!r} is damaged: {error}") from error
+
+
+def progress_pk(consumer: str) -> str:
+    """Return the pk of the progress of each shard that *consumer* reads in order."""
+    return f"{_PREFIX}|{consumer}"
 
 
 @dataclass(slots=True)
 class LaneEntries:
     """What a batch adds to the progress of one lane: its records in order, a contribution as the sink applies it."""
 
-    inherited: State
+    reader: Reader
+    inherited: LaneLog
     entries: list[Entry] = field(default_factory=list)
-    layout: str = LAYOUT
-    keep_ms: int = _KEEP_MS
 
-    def after(self, fence: int | None) -> Part | None:
-        """Return the entries beyond *fence*, or None where there are none."""
-        fresh = [each for each in self.entries if fence is None or fence < each.sequence_number]
-        return Part(fresh[0].sequence_number, fresh[-1].sequence_number, fresh) if fresh else None
+    @property
+    def first(self) -> int:
+        """The sequence number of the first record."""
+        return self.entries[0].sequence_number
 
-    def merge(self, known: State | None, part: Part) -> State:
-        """Return what is known, or where nothing is what was inherited, with the entries of *part* noted in order."""
-        log = LaneLog.of_state(self.inherited if known is None else known)
-        for entry in part.state:
+    def joined(self, known: StoredItem | None) -> Joined:
+        """Return the log of *known*, or where there is none what was inherited, with the entries beyond it noted."""
+        fresh = [each for each in self.entries if known is None or known.fence < each.sequence_number]
+        if not fresh:
+            return Joined(None, {})
+        log = self.inherited.copy() if known is None else self.reader.log_of(known)
+        for entry in fresh:
             log.append(entry)
-        return log.to_state()
-
-    def mend(self) -> str:
-        """Say what a person does where an item of another layout stands."""
-        return "A newer version of streamgage wrote it: deploy that version again"
+        expires_s = (log.applied_ms + _KEEP_MS) // 1000
+        return Joined(
+            StoredItem(fresh[-1].sequence_number, self.reader.counts, log.to_body(), expires_s), {}
+        )
 
 
 class BatchProgress:
     """The lanes of one batch. ``is_repeat`` is asked, in order, of each record that was not dealt with before."""
 
-    def __init__(self, lane: Callable[[str, str], str]) -> None:
-        self._lane = lane
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
         self._logs: dict[ItemKey, tuple[int, LaneLog]] = {}
         self._entries: dict[ItemKey, LaneEntries] = {}
 
     def key_of(self, record: StreamRecord) -> ItemKey:
         """Return the progress key of the lane of *record*."""
-        return lane_key(record.shard_id, self._lane(record.shard_id, record.partition_key))
+        return self._reader.key_of(record.shard_id, record.partition_key)
 
     def open(self, key: ItemKey, item: StoredItem | None, inherited: LaneLog) -> None:
         """Begin with what *item* says of its lane, or where there is none with what was *inherited*."""
-        log = inherited if item is None else LaneLog.of_state(item.state)
-        self._entries[key] = LaneEntries(inherited.to_state())
-        self._logs[key] = (-1 if item is None else item.fence, LaneLog.of_state(log.to_state()))
+        log = inherited.copy() if item is None else self._reader.log_of(item)
+        self._entries[key] = LaneEntries(self._reader, inherited)
+        self._logs[key] = (-1 if item is None else item.fence, log)
+
+    def begin_ms(self, lane: str) -> int:
+        """Return the arrival time from which on *lane* is counted; 0: from its first record on."""
+        return next(log.begin_ms for key, (_, log) in self._logs.items() if key.sk == lane)
 
     def is_done(self, record: StreamRecord) -> bool:
         """Tell whether *record* was dealt with before: all up to its lane's fence is durable, or was given up."""
@@ -100,52 +137,70 @@ class BatchProgress:
         for key, lane in self._entries.items():
             durable = [each for each in lane.entries if before is None or each.sequence_number < before]
             if durable:
-                found[key] = LaneEntries(lane.inherited, durable)
+                found[key] = LaneEntries(lane.reader, lane.inherited, durable)
         return found
 
 
 class ProgressReader:
     """Open the progress of a batch's lanes, as the table has it now."""
 
-    def __init__(self, sink: AggregateSink, lineage: ShardLineage, lane: Callable[[str, str], str]) -> None:
-        self._sink, self._lineage, self._lane = sink, lineage, lane
+    def __init__(self, sink: AggregateSink, lineage: ShardLineage, reader: Reader) -> None:
+        self._sink, self._lineage, self._reader = sink, lineage, reader
         self._parents: dict[str, Sequence[str]] = {}
 
-    def open(self, records: Sequence[StreamRecord]) -> BatchProgress:
+    def open(self, records: Sequence[StreamRecord], *, deadline: Deadline) -> BatchProgress:
         """Return the progress of each lane that *records* belong to.
 
         Raises:
             RetryableError: it could not be read; nothing may be judged, so nothing may be applied.
+            ConfigError: it is another stream's or consumer's.
         """
-        progress = BatchProgress(self._lane)
-        owners = {progress.key_of(record): record for record in records}
-        found = self._sink.refresh(list(owners))
-        for key, record in owners.items():
-            item = found.get(key)
-            inherited = (
-                LaneLog.empty()
-                if item is not None
-                else self._inherited(record.shard_id, record.partition_key)
-            )
-            progress.open(key, item, inherited)
+        progress = BatchProgress(self._reader)
+        firsts: dict[ItemKey, StreamRecord] = {}
+        for record in records:
+            firsts.setdefault(progress.key_of(record), record)
+        found = self._sink.refresh(list(firsts), deadline=deadline)
+        new = {key: record for key, record in firsts.items() if key not in found}
+        inherited = self._inherited(new, deadline)
+        for key in firsts:
+            progress.open(key, found.get(key), inherited.get(key, LaneLog()))
         return progress
 
-    def _inherited(self, shard_id: str, partition_key: str) -> LaneLog:
-        """Return what the ancestors of a lane knew: of each line the nearest that was ever written."""
-        log, seen, pending = LaneLog.empty(), {shard_id}, [shard_id]
-        while pending:
-            parents = [each for each in self._parents_of(pending.pop()) if each not in seen]
-            seen.update(parents)
-            keys = {lane_key(each, self._lane(each, partition_key)): each for each in parents}
-            found: Mapping[ItemKey, StoredItem] = self._sink.refresh(list(keys)) if keys else {}
-            for key, parent in keys.items():
-                if key in found:
-                    log.inherit(LaneLog.of_state(found[key].state))
-                else:
-                    pending.append(parent)
-        return log
+    def _inherited(
+        self, lanes: Mapping[ItemKey, StreamRecord], deadline: Deadline
+    ) -> dict[ItemKey, LaneLog]:
+        """Return what the ancestors of each lane knew: of each line the nearest that was ever written.
 
-    def _parents_of(self, shard_id: str) -> Sequence[str]:
+        All lanes are looked up together, a generation of ancestors at a time.
+        """
+        logs = {key: LaneLog() for key in lanes}
+        heirs: set[ItemKey] = set()
+        seen = {(key, record.shard_id) for key, record in lanes.items()}
+        pending = list(seen)
+        while pending:
+            asked: dict[ItemKey, list[tuple[ItemKey, str]]] = {}
+            for key, shard_id in pending:
+                for parent in self._parents_of(shard_id, deadline):
+                    if (key, parent) not in seen:
+                        seen.add((key, parent))
+                        of_parent = self._reader.key_of(parent, lanes[key].partition_key)
+                        asked.setdefault(of_parent, []).append((key, parent))
+            found = self._sink.refresh(list(asked), deadline=deadline) if asked else {}
+            pending = []
+            for of_parent, askers in asked.items():
+                if of_parent in found:
+                    log = self._reader.log_of(found[of_parent])
+                    for key, _ in askers:
+                        logs[key].inherit(log)
+                        heirs.add(key)
+                else:
+                    pending += askers
+        for key in lanes.keys() - heirs:
+            if not self._lineage.is_read_from_its_first_record(deadline=deadline):
+                logs[key].begin_ms = lanes[key].arrival_ms
+        return logs
+
+    def _parents_of(self, shard_id: str, deadline: Deadline) -> Sequence[str]:
         if shard_id not in self._parents:
-            self._parents[shard_id] = self._lineage.parents_of(shard_id)
+            self._parents[shard_id] = self._lineage.parents_of(shard_id, deadline=deadline)
         return self._parents[shard_id]

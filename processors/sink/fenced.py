@@ -2,114 +2,58 @@
 
 Invariant of every item: *state = fold of every contribution in its lane with sequence number ≤ fence*. A batch adds what
 of it lies beyond the fence, and writes on the condition that the fence is still the one it read. One plain conditional
-write a (key, window, batch); no transaction, no token, no hash of the batch. See docs/delivery-semantics.md.
+write an item and batch; no transaction, no token, no hash of the batch. See docs/delivery-semantics.md.
+
+What is written, and where what has no room goes on to, the contribution says; here is only what waits for the table.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, TypeVar
+from itertools import islice
+from typing import NamedTuple, Protocol
 
-from processors.sink.writes import Moved, Outcome, Unsure, Write
-from streamgage.errors import ConfigError, RetryableError, StreamgageError
+from processors.deadline import Deadline
+from processors.sink.breaker import Breaker
+from processors.sink.writes import Moved, Outcome, Unsure, Write, Written
+from streamgage.errors import RetryableError
+from streamgage.fold.cells import Contribution
 from streamgage.fold.items import ItemKey, StoredItem, lane_of
-from streamgage.limits import DYNAMODB_BATCH_GET_KEYS
-from streamgage.measures.monoids import State
-from streamgage.reading.contributions import Part
 
-In = TypeVar("In")
-Out = TypeVar("Out")
-
-
-class FenceMovedError(StreamgageError):
-    """A conditional write met another fence than it expected. ``current`` is the item that stands there now."""
-
-    code = "fence_moved"
-
-    def __init__(self, current: StoredItem | None) -> None:
-        self.current = current
-        super().__init__(f"the fence is {current.fence if current else 'absent'}")
-
-
-class Contribution(Protocol):
-    """What a batch adds to one item, and how it joins what stands there. Asked from any thread."""
-
-    @property
-    def layout(self) -> str:
-        """What stands where in the item's state."""
-
-    @property
-    def keep_ms(self) -> int:
-        """How long the item is kept after this write."""
-
-    def after(self, fence: int | None) -> Part | None:
-        """Return what lies beyond *fence* (None: the item is new), or None where nothing does.
-
-        Whatever *fence* is: it may lie inside the batch, where a part of it was applied before.
-        """
-
-    def merge(self, known: State | None, part: Part) -> State:
-        """Return the state of *known* (None: nothing was written yet) and *part*; both stay as they were."""
-
-    def mend(self) -> str:
-        """Say what a person does where an item of another layout stands."""
+_PORTION = 2_000  # items under way at once: their bodies take some MB
+_ENTRY_BYTES = 700  # of a remembered item, besides its texts and its body
 
 
 class ItemStore(Protocol):
-    """Where items are kept. Called from several threads at once."""
-
-    def get(self, keys: Sequence[ItemKey]) -> Mapping[ItemKey, StoredItem]:
-        """Return those of *keys* (at most 100) that exist, as the last completed write left them.
-
-        Raises:
-            RetryableError: throttled, unreachable or timed out.
-        """
-
-    def put(self, key: ItemKey, item: StoredItem, *, expected_fence: int | None) -> None:
-        """Write *item* if the one that stands there has *expected_fence*, or if none does and it is None.
-
-        Raises:
-            FenceMovedError: another fence stands there; nothing was written.
-            RetryableError: it may or may not have been written.
-        """
-
-
-class ManyItemStore(Protocol):
     """Where items are kept, and written ``batch`` at a time. Called from several threads at once."""
 
     @property
     def batch(self) -> int:
         """How many writes it takes at once at best."""
 
-    def get(self, keys: Sequence[ItemKey]) -> Mapping[ItemKey, StoredItem]:
-        """As an ItemStore's."""
+    def get(self, keys: Sequence[ItemKey], *, deadline: Deadline) -> Mapping[ItemKey, StoredItem]:
+        """Return those of *keys* that exist, as the last completed write left them.
 
-    def put_many(self, writes: Sequence[Write]) -> Sequence[Outcome]:
+        Raises:
+            RetryableError: throttled, unreachable, or not answered by *deadline*.
+        """
+
+    def put_many(self, writes: Sequence[Write], *, deadline: Deadline) -> Sequence[Outcome]:
         """Write each of *writes* (each item once) on its own condition; return what became of each, in their order."""
-
-
-class _Pending(NamedTuple):
-    """What is to be added to one item, on top of what is known to stand there."""
-
-    key: ItemKey
-    contribution: Contribution
-    known: StoredItem | None
-    part: Part
 
 
 @dataclass(frozen=True, slots=True)
 class SinkLimits:
     """How much the sink does at once, and when it gives up.
 
-    ``margin_ms`` is kept of the invocation's time for the answer: no call begins with less. An item is tried
-    ``write_attempts`` times when other writers keep moving its fence. ``cached_items`` bounds what is remembered.
+    An item is tried ``write_attempts`` times when other writers keep moving its fence. ``cached_bytes`` bounds what is
+    remembered.
     """
 
     concurrency: int = 16
-    margin_ms: int = 2_000
     write_attempts: int = 20
-    cached_items: int = 50_000
+    cached_bytes: int = 64 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -124,50 +68,67 @@ class Applied:
     reads: int = 0
     errors: list[str] = field(default_factory=list)
 
+    def fail(self, contribution: Contribution, error: str) -> None:
+        """Note that *contribution* may not be durable."""
+        self.errors.append(error)
+        first = contribution.first
+        if self.failed_from is None or first < self.failed_from:
+            self.failed_from = first
+
+
+class _Writing(NamedTuple):
+    """A contribution that is being written, and what follows once it is."""
+
+    write: Write
+    contribution: Contribution
+    onward: Mapping[ItemKey, Contribution]
+
 
 class AggregateSink:
     """Apply contributions to items. Keeps the items it wrote, so that a warm batch reads little.
 
-    A stale memory costs a conflict, never an event: the fence decides. One ``apply`` at a time.
+    A stale memory costs a conflict, never an event: the fence decides. One ``apply`` at a time, and none returns or
+    raises before its last write has ended.
     """
 
     def __init__(
-        self, store: ManyItemStore, *, now_s: Callable[[], int], limits: SinkLimits | None = None
+        self, store: ItemStore, *, breaker: Breaker | None = None, limits: SinkLimits | None = None
     ) -> None:
         self._store = store
-        self._now_s = now_s
         self._limits = limits or SinkLimits()
+        self._breaker = breaker or Breaker()
         self._known: OrderedDict[ItemKey, StoredItem | None] = OrderedDict()
+        self._known_bytes = 0
         self._pool = (
             ThreadPoolExecutor(self._limits.concurrency, thread_name_prefix="sink")
             if self._limits.concurrency > 1
             else None
         )
 
-    def apply(self, items: Mapping[ItemKey, Contribution], *, remaining_ms: Callable[[], int]) -> Applied:
+    def apply(self, items: Mapping[ItemKey, Contribution], *, deadline: Deadline) -> Applied:
         """Make every contribution durable, or say from which sequence number on some are not.
 
-        *remaining_ms* tells how much of the invocation is left. Applying a batch again, cut anywhere, changes nothing.
+        Applying a batch again, cut anywhere, changes nothing.
 
         Raises:
-            ConfigError: an item was written by another layout of the same rollup; a person has to decide.
+            ConfigError: an item counts something else, or is damaged; a person has to decide.
         """
-        applied = Applied(items=len(items))
-        chunks = _chunks([key for key in items if key not in self._known], DYNAMODB_BATCH_GET_KEYS)
-        applied.reads = len(chunks)
-        self._each(lambda chunk: self._read(chunk, remaining_ms), chunks)
-        chunked = _chunks(list(items.items()), self._store.batch)
-        for outcome in self._each(lambda chunk: self._apply_chunk(chunk, remaining_ms), chunked):
-            applied.writes += outcome.writes
-            applied.conflicts += outcome.conflicts
-            applied.already_applied += outcome.already_applied
-            if outcome.failed_from is not None:
-                _fail(applied, outcome.failed_from, outcome.errors)
-        while len(self._known) > self._limits.cached_items:
-            self._known.popitem(last=False)
+        applied = Applied()
+        attempts: dict[ItemKey, int] = {}
+        pending = dict(items)
+        while pending:
+            portion = {key: pending.pop(key) for key in list(islice(pending, _PORTION))}
+            if not self._read([key for key in portion if key not in self._known], applied, deadline):
+                for contribution in (*portion.values(), *pending.values()):
+                    applied.fail(contribution, "no time left in this invocation, or the table does not answer")
+                break
+            writing, following = self._join(portion, applied)
+            pending.update(self._write(writing, attempts, applied, deadline))
+            pending.update(following)
+            self._forget_surplus()
         return applied
 
-    def refresh(self, keys: Sequence[ItemKey]) -> Mapping[ItemKey, StoredItem]:
+    def refresh(self, keys: Sequence[ItemKey], *, deadline: Deadline) -> Mapping[ItemKey, StoredItem]:
         """Return those of *keys* that exist, as the table has them now, and remember them.
 
         Where one is not as it was remembered, another sandbox has worked on its lane: what is remembered of that lane's
@@ -177,111 +138,132 @@ class AggregateSink:
         Raises:
             RetryableError: the table did not answer.
         """
-        found: dict[ItemKey, StoredItem] = {}
-        for chunk in _chunks(keys, DYNAMODB_BATCH_GET_KEYS):
-            found.update(self._store.get(chunk))
+        found = self._store.get(keys, deadline=deadline)
         moved = {key.sk for key in keys if _fence(self._known.get(key)) != _fence(found.get(key))}
         if moved:
             for key in [key for key in self._known if lane_of(key.sk) in moved]:
-                del self._known[key]
+                self._forget(key)
         for key in keys:
             self._remember(key, found.get(key))
         return found
 
-    def _each(self, work: Callable[[In], Out], inputs: Iterable[In]) -> list[Out]:
-        return list(self._pool.map(work, inputs)) if self._pool else [work(each) for each in inputs]
-
-    def _read(self, keys: Sequence[ItemKey], remaining_ms: Callable[[], int]) -> None:
-        """Remember what *keys* hold. A read that fails only costs a conflict later."""
-        if remaining_ms() < self._limits.margin_ms:
-            return
-        try:
-            found = self._store.get(keys)
-        except RetryableError:
-            return
-        for key in keys:
-            self._known[key] = found.get(key)
-
-    def _apply_chunk(
-        self, chunk: Sequence[tuple[ItemKey, Contribution]], remaining_ms: Callable[[], int]
-    ) -> Applied:
-        outcome = Applied()
-        pending: list[_Pending] = []
-        for key, contribution in chunk:
-            if not self._add(pending, key, contribution, self._known.get(key)):
-                outcome.already_applied += 1
-        for _ in range(self._limits.write_attempts):
-            if not pending:
-                return outcome
-            if remaining_ms() < self._limits.margin_ms:
-                return _fail_each(outcome, pending, "no time left in this invocation")
-            pending = self._write(pending, outcome)
-        for each in pending:
-            self._known.pop(each.key, None)
-        return _fail_each(outcome, pending, f"its fence moved {self._limits.write_attempts} times")
-
-    def _add(
-        self, pending: list[_Pending], key: ItemKey, contribution: Contribution, known: StoredItem | None
-    ) -> bool:
-        """Add to *pending* what is beyond what is *known*; where nothing is, remember that, and return False."""
-        part = contribution.after(None if known is None else known.fence)
-        if part is None:
-            self._remember(key, known)
+    def _read(self, keys: Sequence[ItemKey], applied: Applied, deadline: Deadline) -> bool:
+        """Remember what *keys* hold. Where it cannot be had nothing could be written either: False."""
+        if deadline.has_passed:
             return False
-        pending.append(_Pending(key, contribution, known, part))
+        if not keys:
+            return True
+        applied.reads += len(keys)
+        try:
+            found = self._store.get(keys, deadline=deadline)
+        except RetryableError as error:
+            applied.errors.append(str(error))
+            return False
+        for key in keys:
+            self._remember(key, found.get(key))
         return True
 
-    def _write(self, pending: Sequence[_Pending], outcome: Applied) -> list[_Pending]:
-        """Write what is *pending*, and return what is to be written on top of fences that had moved."""
-        writes = [
-            Write(each.key, self._merged(each), None if each.known is None else each.known.fence)
-            for each in pending
-        ]
-        outcome.writes += len(writes)
-        again: list[_Pending] = []
-        for each, write, became in zip(pending, writes, self._store.put_many(writes), strict=True):
-            if isinstance(became, Moved):
-                outcome.conflicts += 1
-                self._add(again, each.key, each.contribution, became.current)
-            elif isinstance(became, Unsure):
-                self._known.pop(each.key, None)
-                _fail_each(outcome, [each], became.error)
-            else:
-                self._remember(each.key, write.item)
-        return again
+    def _join(
+        self, pending: Mapping[ItemKey, Contribution], applied: Applied
+    ) -> tuple[list[_Writing], dict[ItemKey, Contribution]]:
+        """Return what is to be written, and what goes on at once: its item is there, and is full."""
+        writing: list[_Writing] = []
+        following: dict[ItemKey, Contribution] = {}
+        for key, contribution in pending.items():
+            known = self._known[key]
+            joined = contribution.joined(known)
+            if joined.item is not None:
+                write = Write(key, joined.item, _fence(known))
+                writing.append(_Writing(write, contribution, joined.onward))
+                continue
+            following.update(joined.onward)
+            applied.already_applied += not joined.onward
+        return writing, following
 
-    def _merged(self, pending: _Pending) -> StoredItem:
-        key, contribution, known, part = pending
-        if known is not None and known.layout != contribution.layout:
-            raise ConfigError(
-                f"{key.pk} {key.sk} was written with {known.layout!r}, which is now {contribution.layout!r}. "
-                + contribution.mend()
-            )
-        state = contribution.merge(None if known is None else known.state, part)
-        return StoredItem(
-            part.fence, contribution.layout, state, self._now_s() + contribution.keep_ms // 1000
-        )
+    def _write(
+        self, writing: Sequence[_Writing], attempts: dict[ItemKey, int], applied: Applied, deadline: Deadline
+    ) -> dict[ItemKey, Contribution]:
+        """Write, and return what is to be tried on top of fences that had moved, or goes on to other items."""
+        chunks = _chunks(writing, self._store.batch)
+        applied.items += len(writing)
+        pending: dict[ItemKey, Contribution] = {}
+        for chunk, outcomes in zip(chunks, self._put_all(chunks, deadline), strict=True):
+            for each, outcome in zip(chunk, outcomes, strict=True):
+                key = each.write.key
+                if isinstance(outcome, Written):
+                    applied.writes += 1
+                    self._remember(key, each.write.item)
+                    pending.update(each.onward)
+                elif isinstance(outcome, Moved):
+                    applied.writes += 1
+                    applied.conflicts += 1
+                    applied.items -= 1
+                    self._remember(key, outcome.current)
+                    attempts[key] = attempts.get(key, 0) + 1
+                    if attempts[key] < self._limits.write_attempts:
+                        pending[key] = each.contribution
+                    else:
+                        applied.fail(each.contribution, f"its fence moved {attempts[key]} times")
+                else:
+                    self._forget(key)
+                    applied.fail(each.contribution, outcome.error)
+        return pending
+
+    def _put_all(
+        self, chunks: Sequence[Sequence[_Writing]], deadline: Deadline
+    ) -> Iterable[Sequence[Outcome]]:
+        """Write each chunk; all of them have ended, or never began, when this returns or raises."""
+        if self._pool is None or len(chunks) < 2:
+            return [self._put(chunk, deadline) for chunk in chunks]
+        futures = [self._pool.submit(self._put, chunk, deadline) for chunk in chunks]
+        ended = []
+        failure: BaseException | None = None
+        for future in futures:
+            try:
+                ended.append(future.result())
+            except BaseException as error:  # noqa: BLE001 - raised below, when nothing writes any more
+                failure = failure or error
+                for each in futures:
+                    each.cancel()
+        if failure is not None:
+            raise failure
+        return ended
+
+    def _put(self, chunk: Sequence[_Writing], deadline: Deadline) -> Sequence[Outcome]:
+        if deadline.has_passed:
+            return [Unsure("no time left in this invocation")] * len(chunk)
+        if not self._breaker.allows():
+            return [Unsure(self._breaker.reason)] * len(chunk)
+        outcomes = self._store.put_many([each.write for each in chunk], deadline=deadline)
+        unsure = [outcome.error for outcome in outcomes if isinstance(outcome, Unsure)]
+        if len(unsure) == len(outcomes):
+            self._breaker.failed(unsure[0])
+        else:
+            self._breaker.succeeded()
+        return outcomes
 
     def _remember(self, key: ItemKey, item: StoredItem | None) -> None:
+        self._forget(key)
         self._known[key] = item
-        self._known.move_to_end(key)
+        self._known_bytes += _size_bytes(key, item)
+
+    def _forget(self, key: ItemKey) -> None:
+        if key in self._known:
+            self._known_bytes -= _size_bytes(key, self._known.pop(key))
+
+    def _forget_surplus(self) -> None:
+        while self._known_bytes > self._limits.cached_bytes:
+            key, item = self._known.popitem(last=False)
+            self._known_bytes -= _size_bytes(key, item)
+
+
+def _size_bytes(key: ItemKey, item: StoredItem | None) -> int:
+    return _ENTRY_BYTES + len(key.pk) + len(key.sk) + (len(item.body) if item else 0)
 
 
 def _fence(item: StoredItem | None) -> int | None:
     return None if item is None else item.fence
 
 
-def _fail_each(outcome: Applied, pending: Iterable[_Pending], error: str) -> Applied:
-    for each in pending:
-        _fail(outcome, each.part.first, [error])
-    return outcome
-
-
-def _fail(outcome: Applied, first: int, errors: Sequence[str]) -> None:
-    outcome.errors += errors
-    if outcome.failed_from is None or first < outcome.failed_from:
-        outcome.failed_from = first
-
-
-def _chunks(each: Sequence[In], size: int) -> list[Sequence[In]]:
+def _chunks(each: Sequence[_Writing], size: int) -> list[Sequence[_Writing]]:
     return [each[start : start + size] for start in range(0, len(each), size)]

@@ -1,16 +1,17 @@
-"""How an aggregate stands in DynamoDB: one single-writer item a (rollup, key, window, lane).
+"""How aggregates stand in DynamoDB: one single-writer item a (rollup, window, chunk of keys, lane).
 
 ======== ==========================================================================
-pk       ``device_metrics.1|1h|machine-1|temperature``: rollup.generation|window|key…
-sk       ``001385942400000|shardId-000000000000``: window start in ms, and the lane
+pk       ``device_metrics.1|1h|8.5c``: rollup.generation|window|chunk
+sk       ``001385942400000|telemetry/shardId-000000000000``: window start in ms, and
+         the lane
 fence    the sequence number of the last Kinesis record folded in, as decimal text:
          it has 56 digits, a DynamoDB number holds 38
-layout   what stands where in the state (StateLayout.text)
-state    the mergeable state, as a JSON list of integers
+counts   a fingerprint of what is counted (definition/fingerprint.py)
+body     the keys of the chunk and their states, binary (fold/chunk.py)
 expires  when DynamoDB may delete the item (TTL), in s since the epoch
 ======== ==========================================================================
 
-All windows of one key and size are one partition: a query reads a time range of it in order, and never scans.
+A key's chunk is found by its hash: see fold/cells.py.
 """
 
 import hashlib
@@ -22,9 +23,10 @@ from typing import NamedTuple
 from streamgage.definition.pipeline import Rollup
 from streamgage.errors import PoisonRecord
 from streamgage.limits import DYNAMODB_PARTITION_KEY_BYTES
-from streamgage.measures.monoids import State
 from streamgage.measures.windows import TumblingWindows
 
+ROOT = "0"  # the chunk where each key is looked for first
+HASH_BITS = 64
 _START_DIGITS = 15
 _LANE_KEY_BYTES = 512
 
@@ -38,33 +40,33 @@ class ItemKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StoredItem:
-    """An item as it is stored: *state* holds the fold of every contribution up to *fence*."""
+    """An item as it is stored: *body* holds the fold of every contribution up to *fence*."""
 
     fence: int
-    layout: str
-    state: State
+    counts: str
+    body: bytes
     expires_s: int
 
 
-def partition_of(rollup: Rollup, windows: TumblingWindows, key: Iterable[object]) -> str:
-    """Return the pk of *key* (values in the order of ``rollup.key``). Raises: PoisonRecord ``bad_key``."""
-    return partition_prefix(rollup, windows) + partition_suffix(rollup, key)
+def chunk_key(rollup: Rollup, windows: TumblingWindows, chunk: str, sk: str) -> ItemKey:
+    """Return the key of the item of *chunk* at *sk*."""
+    return ItemKey(f"{rollup.name}.{rollup.generation}|{windows.label}|{chunk}", sk)
 
 
-def partition_prefix(rollup: Rollup, windows: TumblingWindows) -> str:
-    """Return what each pk of *rollup* for *windows* begins with."""
-    return f"{rollup.name}.{rollup.generation}|{windows.label}|"
+def chunk_of(key_hash: int, bits: int) -> str:
+    """Return the chunk of a key that is looked for by the first *bits* of its hash; 0 bits: the root."""
+    return f"{bits}.{key_hash >> HASH_BITS - bits:x}" if bits else ROOT
 
 
-def partition_suffix(rollup: Rollup, key: Iterable[object]) -> str:
-    """Return what each pk of *key* ends with.
+def key_text(rollup: Rollup, key: Iterable[object]) -> str:
+    """Return *key* (values in the order of ``rollup.key``) as a chunk holds it: one line.
 
     Raises:
-        PoisonRecord: ``bad_key``, longer than DynamoDB takes with the longest prefix, or not valid Unicode.
+        PoisonRecord: ``bad_key``, longer than is stored, or not valid Unicode.
     """
-    suffix = "|".join(map(_escape, key))
+    text = "|".join(map(_escape, key))
     try:
-        size = len(suffix.encode()) + max(len(partition_prefix(rollup, each)) for each in rollup.windows)
+        size = len(text.encode())
     except UnicodeEncodeError as error:
         raise PoisonRecord("bad_key", f"a key of {rollup.name} is not valid Unicode: {error}") from error
     if size > DYNAMODB_PARTITION_KEY_BYTES:
@@ -72,7 +74,25 @@ def partition_suffix(rollup: Rollup, key: Iterable[object]) -> str:
             "bad_key",
             f"a key of {rollup.name} takes {size} bytes; at most {DYNAMODB_PARTITION_KEY_BYTES} fit",
         )
-    return suffix
+    return text
+
+
+def key_values(text: str) -> tuple[str, ...]:
+    """Return the values, as texts, of the key that ``key_text`` made *text* of."""
+    return tuple(
+        part.replace("%0A", "\n").replace("%7C", "|").replace("%25", "%") if "%" in part else part
+        for part in text.split("|")
+    )
+
+
+def hash_of(key: str) -> int:
+    """Return 64 bits that decide where a key stands: the same everywhere, and nobody can choose them cheaply."""
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=HASH_BITS // 8).digest(), "big")
+
+
+def sort_key(start_ms: int, lane: str) -> str:
+    """Return the sk of the items of a window and lane."""
+    return f"{window_prefix(start_ms)}|{lane}"
 
 
 def window_prefix(start_ms: int) -> str:
@@ -90,33 +110,35 @@ def lane_of(sk: str) -> str:
     return sk[_START_DIGITS + 1 :]
 
 
-def lane_of_shard(shard_id: str, partition_key: str) -> str:  # noqa: ARG001 - one signature for both kinds of lane
-    """Return the lane of a record where Lambda reads each shard in order (ParallelizationFactor 1)."""
-    return shard_id
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """Which lane a record of *stream* belongs to: a sequence of records that Lambda delivers in order.
 
-
-def lane_of_key(shard_id: str, partition_key: str) -> str:
-    """Return the lane of a record where Lambda keeps order per partition key only (ParallelizationFactor > 1).
-
-    A long key stands by its SHA-256: a sort key holds 1 kB. It is never a bucket: two keys in one lane lose events.
+    A lane is a shard where Lambda reads each in order (ParallelizationFactor 1). ``by_key``: it keeps order per
+    partition key only (ParallelizationFactor > 1), so a lane is a key of a shard. A long key stands by its SHA-256: a
+    sort key holds 1 kB. It is never a bucket: two keys in one lane lose events.
     """
-    key = _escape(partition_key)
-    if len(key.encode()) > _LANE_KEY_BYTES:
-        key = "%sha256:" + hashlib.sha256(partition_key.encode()).hexdigest()  # "%s" is in no escaped key
-    return f"{shard_id}|{key}"
 
+    stream: str
+    by_key: bool = False
 
-def encode_state(state: State) -> str:
-    """Return *state* as JSON text."""
-    return json.dumps(state, separators=(",", ":"))
+    def of_shard(self, shard_id: str) -> str:
+        """Return the name of a shard among those of all streams."""
+        return f"{self.stream}/{shard_id}"
 
-
-def decode_state(text: str) -> State:
-    """Return the state in *text*."""
-    state: State = json.loads(text)
-    return state
+    def of(self, shard_id: str, partition_key: str) -> str:
+        """Return the lane of a record."""
+        if not self.by_key:
+            return f"{self.stream}/{shard_id}"
+        key = _escape(partition_key)
+        if len(key.encode()) > _LANE_KEY_BYTES:
+            digest = hashlib.sha256(partition_key.encode()).hexdigest()
+            key = "%sha256:" + digest  # "%s" is in no escaped key
+        return f"{self.stream}/{shard_id}|{key}"
 
 
 def _escape(part: object) -> str:
     text = part if type(part) is str else json.dumps(part) if isinstance(part, bool) else str(part)
-    return text.replace("%", "%25").replace("|", "%7C") if "%" in text or "|" in text else text
+    if "%" in text or "|" in text or "\n" in text:
+        return text.replace("%", "%25").replace("|", "%7C").replace("\n", "%0A")
+    return text

@@ -14,8 +14,8 @@ from streamgage.formats.blocks.reader import MARKER as BLOCK_MARKER
 from streamgage.formats.blocks.reader import Block, BlockReader
 from streamgage.formats.kpl import decode_aggregate, is_aggregated, walk_aggregate
 from streamgage.formats.mark import Mark, decode_mark
-from streamgage.reading.contributions import Places
-from streamgage.reading.poison import Poison
+from streamgage.reading.places import Places
+from streamgage.reading.poison import Poison, Refused, joined
 from streamgage.reading.rows import RowReader
 from streamgage.records import StreamRecord
 
@@ -81,34 +81,28 @@ class Held:
         count = 1 if self.block is None else self.block.count
         return range(self.sub_sequence_number, self.sub_sequence_number + count)
 
-    def data_of(self, sub_sequence_number: int) -> bytes:
-        """Return one event as it came, or would have come by itself. Raises: PoisonRecord, where it cannot be had."""
-        return (
-            self.data
-            if self.block is None
-            else self.block.row(sub_sequence_number - self.sub_sequence_number)
-        )
-
-    def poison(
-        self, record: StreamRecord, reason: PoisonRecord, data: bytes, sub_sequence_number: int
-    ) -> Poison:
-        """Return *data*, which stands here in *record*, as poison."""
-        return Poison.of(
-            record,
-            reason,
-            data=data,
-            partition_key=self.partition_key,
-            sub_sequence_number=sub_sequence_number,
+    def poison(self, record: StreamRecord, refused: tuple[Refused, ...]) -> Poison:
+        """Return it, as it stands in *record*, with what of it is *refused*."""
+        return Poison(
+            record.shard_id,
+            record.sequence_number,
+            self.sub_sequence_number,
+            self.partition_key,
+            record.arrival_ms,
+            self.data,
+            len(self.sub_sequence_numbers),
+            refused,
         )
 
 
 class _Bad(NamedTuple):
-    """A poison event, before its partition key is known."""
+    """A user record of which something is poison, before its partition key is known."""
 
     sub_sequence_number: int
     partition_key_index: int
     data: bytes
-    poison: PoisonRecord
+    events: int
+    refused: tuple[Refused, ...]
 
 
 class RecordReader:
@@ -146,14 +140,17 @@ class RecordReader:
         else:
             self.visit(record.data, 0)
         poison = [
-            Poison.of(
-                record,
-                bad.poison,
-                data=bad.data,
-                partition_key=record.partition_key
+            Poison(
+                record.shard_id,
+                record.sequence_number,
+                bad.sub_sequence_number,
+                record.partition_key
                 if partition_keys is None
                 else partition_keys[bad.partition_key_index].decode(),
-                sub_sequence_number=bad.sub_sequence_number,
+                record.arrival_ms,
+                bad.data,
+                bad.events,
+                bad.refused,
             )
             for bad in self._bad
         ]
@@ -190,7 +187,8 @@ class RecordReader:
             else:
                 self._add_block(block_source, data, partition_key_index)
         except PoisonRecord as poison:
-            self._bad.append(_Bad(self._events, partition_key_index, data, poison))
+            refused = (Refused(0, 0, poison.code, poison.reason),)
+            self._bad.append(_Bad(self._events, partition_key_index, data, 1, refused))
             self._events += 1
 
     def _add_event(self, data: bytes) -> None:
@@ -212,10 +210,10 @@ class RecordReader:
             rows.add_columns(block.columns, block.count)
             self._events += block.count
             return
+        faults = joined(sorted(block.faults.items()))
+        self._bad.append(_Bad(self._events, partition_key_index, data, block.count, faults))
         for number in range(block.count):
-            if fault := block.faults.get(number):
-                self._bad.append(_Bad(self._events, partition_key_index, block.row(number), fault))
-            else:
+            if number not in block.faults:
                 source.stand(self._record, self._lane, self._events, rows.count)
                 rows.add(block.event(number))
             self._events += 1

@@ -1,0 +1,244 @@
+"""Cells: what a batch adds to one (rollup, window, lane), and in which items its keys stand.
+
+A key stands in exactly one item of a cell. It is looked for from the root on: an item either holds it, or takes it, or
+(where it says ``next_bits``) takes no new key any more and says by how many bits of the key's hash the next chunk is
+found. What an item says so it says for good, and no key ever moves. So nothing has to be split, no step can be
+half done, and a reader who goes the same way meets each key once.
+
+An item takes new keys up to about one write unit. How many bits follow the root is chosen by the keys that come first,
+so that dense keys fill items of some forty each at once, and a single key has a single item.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from streamgage.definition.pipeline import Rollup
+from streamgage.errors import ConfigError
+from streamgage.fold.chunk import Chunk, decode_chunk, encode_chunk
+from streamgage.fold.items import HASH_BITS, ItemKey, StoredItem, chunk_key, chunk_of, sort_key
+from streamgage.fold.states import Key, States
+from streamgage.measures.layout import StatePlan, Table
+from streamgage.measures.windows import TumblingWindows
+
+FULL_BYTES = 720
+"""A body takes new keys up to so many bytes. With its key, fence and names of attributes an item then has some 900 of
+the 1,024 of a write unit, and room for its states to grow."""
+_FILL = 0.7  # of a chunk's room, expected when the number of chunks is chosen: keys do not spread evenly
+_STEP_BITS = 3  # from a chunk that is full to the next ones
+_SAMPLE = 48  # keys, by which the bytes of one are judged
+_DEFLATES = 16  # a long name is thought to deflate to so much: a bound on what names of any length take
+FOREVER_S = 253_402_300_799  # 9999-12-31, what an item without `keep` expires at
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """What becomes of a contribution where it was looked for: ``item`` is to be written (None: nothing is).
+
+    ``onward`` goes to other items, once this one is written.
+    """
+
+    item: StoredItem | None
+    onward: "Mapping[ItemKey, Contribution]"
+
+
+class Contribution(Protocol):
+    """What a batch adds at one item. The same on every delivery; asked again where another writer was faster."""
+
+    @property
+    def first(self) -> int:
+        """The sequence number of the first Kinesis record in it."""
+
+    def joined(self, known: StoredItem | None) -> Joined:
+        """Return what is to be written on top of *known* (None: there is no item).
+
+        Whatever fence it has: what lies up to it was added before.
+
+        Raises:
+            ConfigError: *known* counts something else, or is damaged; a person has to look.
+        """
+
+
+@dataclass(slots=True)
+class Cell:
+    """What a batch adds to one rollup, window and lane. ``fence`` is the lane's last sequence number in the batch.
+
+    ``beyond(fence)`` returns the cell's states of what lies beyond *fence*, folded again: it is asked only where a
+    part of the batch was applied before.
+    """
+
+    rollup: Rollup
+    windows: TumblingWindows
+    plan: StatePlan
+    counts: str
+    start_ms: int
+    lane: str
+    fence: int
+    begin_ms: int
+    expires_s: int
+    beyond: "Callable[[Cell, int], Cell | None]"
+    keys: list[Key] = field(default_factory=list)
+    firsts: list[int] = field(default_factory=list)
+    table: Table = field(default_factory=list)
+    _key_bytes: float = 0.0
+    _rows: dict[str, int] | None = None
+
+    @property
+    def root(self) -> ItemKey:
+        """Where each of its keys is looked for first."""
+        return self.item_key(0, 0)
+
+    @property
+    def identity(self) -> tuple[str, int, int, str]:
+        """Which of the batch's cells it is."""
+        return self.rollup.name, self.windows.size_ms, self.start_ms, self.lane
+
+    def item_key(self, bits: int, key_hash: int) -> ItemKey:
+        """Return the key of the item in which a key with *key_hash* is looked for by *bits* of it."""
+        return chunk_key(
+            self.rollup, self.windows, chunk_of(key_hash, bits), sort_key(self.start_ms, self.lane)
+        )
+
+    def contribution(self) -> "ChunkContribution":
+        """Return all of it, as it is looked for at the root."""
+        return ChunkContribution(self, range(len(self.keys)))
+
+    def onward(self, rows: Sequence[int], bits: int) -> dict[ItemKey, Contribution]:
+        """Return the keys at *rows* as contributions to the chunks that *bits* of their hashes name."""
+        by_chunk: dict[int, list[int]] = {}
+        shift, keys = HASH_BITS - bits, self.keys
+        for row in rows:
+            by_chunk.setdefault(keys[row].hash >> shift, []).append(row)
+        return {
+            self.item_key(bits, prefix << shift): ChunkContribution(self, chunk, bits)
+            for prefix, chunk in by_chunk.items()
+        }
+
+    def rows_of(self, keys: Sequence[str]) -> list[int | None]:
+        """Return where each of *keys* stands here."""
+        if self._rows is None:
+            self._rows = {key.text: row for row, key in enumerate(self.keys)}
+        return [self._rows.get(each) for each in keys]
+
+    def key_bytes(self) -> float:
+        """Return about how many bytes a key of it takes in a body, from a sample."""
+        if not self._key_bytes:
+            rows = range(min(len(self.keys), _SAMPLE))
+            chunk = Chunk(0, self.plan.empty())
+            self.add(chunk, rows)
+            size = len(encode_chunk(chunk, self.rollup.layout, start_ms=self.start_ms))
+            self._key_bytes = max(size / len(rows), 1.0)
+        return self._key_bytes
+
+    def add(self, chunk: Chunk, rows: Sequence[int]) -> None:
+        """Append the keys at *rows* to *chunk*, which has none of them."""
+        known = len(chunk.keys)
+        chunk.keys += [self.keys[row].text for row in rows]
+        self.plan.add_keys(chunk.table, len(rows))
+        self.plan.merge(chunk.table, range(known, known + len(rows)), self.table, rows)
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkContribution:
+    """The keys at *rows* of a cell, looked for in the chunk of *bits* bits."""
+
+    cell: Cell
+    rows: Sequence[int]
+    bits: int = 0
+
+    @property
+    def first(self) -> int:
+        """The sequence number of the first Kinesis record in it."""
+        firsts = self.cell.firsts
+        return min([firsts[row] for row in self.rows])
+
+    def joined(self, known: StoredItem | None) -> Joined:
+        """Return what is to be written on top of *known*, and what goes on to other chunks."""
+        cell = self.cell
+        chunk = Chunk(cell.begin_ms, cell.plan.empty()) if known is None else self._read(known)
+        places = {key: at for at, key in enumerate(chunk.keys)}
+        here: list[int] = []
+        new: list[int] = []
+        for row in self.rows:
+            (here if cell.keys[row].text in places else new).append(row)
+        onward: Mapping[ItemKey, Contribution] = {}
+        is_behind = known is not None and known.fence >= cell.fence
+        closes = False
+        if chunk.next_bits:
+            onward, new = cell.onward(new, chunk.next_bits), []
+        elif new and not is_behind:
+            taken = self._room(chunk, new, 0 if known is None else len(known.body))
+            new, left = new[:taken], new[taken:]
+            if left:
+                closes, chunk.next_bits = True, self._next_bits(len(left))
+                onward = cell.onward(left, chunk.next_bits)
+        if is_behind or not (closes or here or new):  # a write always moves the fence on
+            return Joined(None, onward)
+        if known is not None and (here or new) and known.fence >= self._first_of(here, new):
+            if not self._add_beyond(known.fence, chunk, places, here, new) and not closes:
+                return Joined(None, onward)
+        else:
+            _merge(chunk, places, cell, here)
+            cell.add(chunk, new)
+        body = encode_chunk(chunk, cell.rollup.layout, start_ms=cell.start_ms)
+        return Joined(StoredItem(cell.fence, cell.counts, body, cell.expires_s), onward)
+
+    def _first_of(self, here: Sequence[int], new: Sequence[int]) -> int:
+        firsts = self.cell.firsts
+        return min([firsts[row] for rows in (here, new) for row in rows])
+
+    def _add_beyond(
+        self, fence: int, chunk: Chunk, places: Mapping[str, int], here: Sequence[int], new: Sequence[int]
+    ) -> bool:
+        """Add to *chunk* what lies beyond *fence*, up to which it was added before; tell whether anything does."""
+        rest = self.cell.beyond(self.cell, fence)
+        if rest is None:
+            return False
+        keys = self.cell.keys
+        known, fresh = (
+            [row for row in rest.rows_of([keys[each].text for each in rows]) if row is not None]
+            for rows in (here, new)
+        )
+        _merge(chunk, places, rest, known)
+        rest.add(chunk, fresh)
+        return bool(known or fresh)
+
+    def _room(self, chunk: Chunk, new: Sequence[int], size_bytes: float) -> int:
+        """Return how many of the *new* keys *chunk* takes. The root of more keys than fit takes none of them."""
+        cell = self.cell
+        key_bytes = cell.key_bytes()
+        for taken, row in enumerate(new):
+            size_bytes += key_bytes + len(cell.keys[row].text) / _DEFLATES
+            if size_bytes > FULL_BYTES and (taken or chunk.keys):
+                return taken if self.bits or chunk.keys else 0
+        return len(new)
+
+    def _next_bits(self, left: int) -> int:
+        """Return by how many bits of their hashes *left* keys that have no room here are spread."""
+        if self.bits:
+            return min(self.bits + _STEP_BITS, HASH_BITS)
+        keys_a_chunk = max(FULL_BYTES * _FILL / self.cell.key_bytes(), 1.0)
+        return max(int(left / keys_a_chunk), 1).bit_length()
+
+    def _read(self, known: StoredItem) -> Chunk:
+        cell = self.cell
+        if known.counts != cell.counts:
+            raise ConfigError(
+                f"an item of {cell.rollup.name}, window {cell.windows.label} at {cell.start_ms}, was written by another "
+                f"definition ({known.counts}; now it is {cell.counts}). What a rollup counts was changed: set "
+                f"generation = {cell.rollup.generation + 1} and another consumer in pipeline.toml, and deploy it beside"
+            )
+        try:
+            return decode_chunk(known.body, cell.rollup.layout, start_ms=cell.start_ms)
+        except ValueError as error:
+            raise ConfigError(
+                f"an item of {cell.rollup.name}, window {cell.windows.label} at {cell.start_ms}, is damaged: {error}"
+            ) from error
+
+
+def _merge(chunk: Chunk, places: Mapping[str, int], cell: Cell, rows: Sequence[int]) -> None:
+    """Merge the keys at *rows* of *cell* into those of *chunk*, which has each."""
+    at: Sequence[int] = [places[cell.keys[row].text] for row in rows]
+    if len(at) == len(chunk.keys) and at == list(range(len(at))):
+        at = range(len(at))  # the usual case: each key, in its place
+    cell.plan.merge(chunk.table, at, cell.table, rows)

@@ -1,0 +1,76 @@
+"""A chunk: the keys of one item and their states, and how they stand in its body. The layout is in docs/formats.md.
+
+::
+
+    body     = 01 | flags | bits | begin | count | payload
+    flags      one byte: 1 where the payload is deflated (RFC 1951)
+    bits       one byte: where no new key is taken any more, how many bits of a key's hash name the next chunk; else 0
+    begin      varint: the arrival time in ms from which on it was counted; 0: from the stream's first record on
+    count      varint: the number of keys
+    payload  = varint: bytes of the names | names, UTF-8, a line each | table (measures/codec.py)
+"""
+
+import zlib
+from dataclasses import dataclass, field
+
+from streamgage.measures.codec import decode_table, encode_table
+from streamgage.measures.layout import StateLayout, Table
+from streamgage.measures.packing import read_varint, varint
+
+VERSION = 1
+MAX_PAYLOAD_BYTES = 4 * 1024 * 1024  # ten times what an item holds: what claims more is damaged
+_DEFLATED = 1
+
+
+@dataclass(slots=True)
+class Chunk:
+    """The keys of an item, in the order in which they came, and the table of their states.
+
+    ``next_bits``: no key is added any more, and one that is not here is looked for in the chunk of so many bits of its
+    hash; 0: new keys are taken. ``begin_ms``: the arrival time from which on it was counted, 0 from the first record on.
+    """
+
+    begin_ms: int
+    table: Table
+    keys: list[str] = field(default_factory=list)
+    next_bits: int = 0
+
+
+def encode_chunk(chunk: Chunk, layout: StateLayout, *, start_ms: int) -> bytes:
+    """Return the body of an item of the window that starts at *start_ms*."""
+    names = "\n".join(chunk.keys).encode()
+    payload = varint(len(names)) + names + encode_table(layout, chunk.table, start_ms=start_ms)
+    deflated = zlib.compress(payload, wbits=-zlib.MAX_WBITS)
+    flags = 0
+    if len(deflated) < len(payload):
+        flags, payload = _DEFLATED, deflated
+    head = bytes((VERSION, flags, chunk.next_bits)) + varint(chunk.begin_ms) + varint(len(chunk.keys))
+    return head + payload
+
+
+def decode_chunk(body: bytes, layout: StateLayout, *, start_ms: int) -> Chunk:
+    """Return what ``encode_chunk`` wrote. Raises: ValueError, where *body* is damaged, or of a newer version."""
+    try:
+        if body[0] != VERSION:
+            raise ValueError(f"version {body[0]}, not {VERSION}: a newer streamgage wrote it")
+        flags, next_bits = body[1], body[2]
+        begin_ms, at = read_varint(body, 3)
+        count, at = read_varint(body, at)
+        payload = _inflated(body[at:]) if flags & _DEFLATED else body[at:]
+        names_bytes, at = read_varint(payload, 0)
+        names, at = payload[at : at + names_bytes], at + names_bytes
+        keys = names.decode().split("\n") if count else []
+        if len(keys) != count:
+            raise ValueError(f"{len(keys)} names of {count} keys")
+        table = decode_table(layout, payload, at, count=count, start_ms=start_ms)
+    except (IndexError, zlib.error, UnicodeDecodeError, OverflowError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+    return Chunk(begin_ms, table, keys, next_bits)
+
+
+def _inflated(data: bytes) -> bytes:
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    payload = inflater.decompress(data, MAX_PAYLOAD_BYTES)
+    if not inflater.eof or inflater.unused_data:
+        raise ValueError("cut short, or with bytes left over")
+    return payload

@@ -1,0 +1,175 @@
+"""Layouts: which parts are kept of which fields, in which order; and the operations over a table of such states.
+
+A table of states is a list of columns, one entry a key in each: first the number of events, then the parts of each
+measured field in the order of the layout.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import accumulate, chain, pairwise
+from operator import itemgetter
+from typing import Any
+
+from streamgage.measures.catalogue import MEASURES, Value
+from streamgage.measures.parts import PARTS, Column, Groups, Part, Total
+
+Table = list[Column]
+"""Columns of states: ``table[0]`` counts events."""
+
+_EVENTS = Total(lambda groups: list(map(len, groups)))
+
+
+@dataclass(frozen=True, slots=True)
+class FieldLayout:
+    """The parts kept of one field, in the order of PARTS, and the field's decimal scale."""
+
+    field: str
+    scale: int
+    parts: tuple[str, ...]
+
+    @classmethod
+    def of(cls, field: str, scale: int, measures: Sequence[str]) -> "FieldLayout":
+        """Return the layout that *measures* of *field* need, each part once."""
+        needed = {part for measure in measures for part in MEASURES[measure].parts}
+        return cls(field, scale, tuple(name for name in PARTS if name in needed))
+
+
+@dataclass(frozen=True, slots=True)
+class StateLayout:
+    """What stands where in a table of states."""
+
+    fields: tuple[FieldLayout, ...]
+
+    @property
+    def text(self) -> str:
+        """The layout as text, ``value@9:n,sum,min``; field names are Avro names, so no mark needs escaping."""
+        return ";".join(f"{each.field}@{each.scale}:{','.join(each.parts)}" for each in self.fields)
+
+    @classmethod
+    def parse(cls, text: str) -> "StateLayout":
+        """Return the layout that ``text`` came from."""
+        fields = []
+        for part in filter(None, text.split(";")):
+            name, _, rest = part.partition("@")
+            scale, _, parts = rest.partition(":")
+            fields.append(FieldLayout(name, int(scale), tuple(parts.split(","))))
+        return cls(tuple(fields))
+
+
+@dataclass(frozen=True, slots=True)
+class EventColumns:
+    """The events of a batch, as the folds of one rollup read them: the n-th entries are the n-th event's.
+
+    ``values`` holds a column of scaled integers for each field of the layout; None in it is an event without a value,
+    and ``gaps`` says which columns have any. ``times`` holds event times in ms.
+    """
+
+    values: tuple[Sequence[int | None], ...]
+    gaps: tuple[bool, ...]
+    times: Sequence[int]
+
+
+class StatePlan:
+    """The operations of one layout."""
+
+    def __init__(self, layout: StateLayout) -> None:
+        self.layout = layout
+        self._fields = [[PARTS[name] for name in each.parts] for each in layout.fields]
+        self._parts: list[Part] = [_EVENTS, *chain.from_iterable(self._fields)]
+        self._timed = [any(part.is_timed for part in parts) for parts in self._fields]
+
+    def fold(self, events: EventColumns, groups: Sequence[Sequence[int]]) -> Table:
+        """Return the states of *groups* of events: their ordinals, in the order of the log, at least one each."""
+        pick = _grouper(groups)
+        times = pick(events.times) if any(self._timed) else ()
+        table: Table = [list(map(len, groups))]
+        for parts, timed, values, gaps in zip(
+            self._fields, self._timed, events.values, events.gaps, strict=True
+        ):
+            of_field = Groups(pick(values), times if timed else (), dense=True)
+            if gaps:
+                of_field = _without_gaps(of_field)
+            table += [part.fold(of_field) for part in parts]
+        return table
+
+    def empty(self) -> Table:
+        """Return the table of no keys."""
+        return [[] for _ in self._parts]
+
+    def add_keys(self, table: Table, count: int) -> None:
+        """Append *count* keys of no events."""
+        for column, part in zip(table, self._parts, strict=True):
+            column += [part.identity] * count
+
+    def join(self, table: Table, picks: Sequence[Sequence[int]]) -> Table:
+        """Return the states of windows that others nest in: a pick names those of each."""
+        return [part.join(column, picks) for part, column in zip(self._parts, table, strict=True)]
+
+    def merge(self, table: Table, at: Sequence[int], later: Table, rows: Sequence[int]) -> None:
+        """Merge entry ``rows[n]`` of *later*, which follows in the log, into entry ``at[n]`` of *table*."""
+        if not rows:
+            return
+        pick = _row_picker(rows)
+        for part, column, other in zip(self._parts, table, later, strict=True):
+            part.merge(column, at, pick(other))
+
+    def read(
+        self, table: Table, row: int, measures: Mapping[str, Sequence[str]]
+    ) -> dict[str, dict[str, Value]]:
+        """Return ``{field: {measure: value}}`` of one entry; ``measures`` names those wanted of each field."""
+        values: dict[str, dict[str, Value]] = {}
+        at = 1
+        for field in self.layout.fields:
+            columns = table[at : at + len(field.parts)]
+            at += len(field.parts)
+            parts = {name: column[row] for name, column in zip(field.parts, columns, strict=True)}
+            values[field.field] = {
+                measure: MEASURES[measure].read(parts, field.scale)
+                for measure in measures.get(field.field, ())
+            }
+        return values
+
+
+@cache
+def plan_of(layout: StateLayout) -> StatePlan:
+    """Return the operations of *layout*."""
+    return StatePlan(layout)
+
+
+def _grouper(groups: Sequence[Sequence[int]]) -> Callable[[Sequence[Any]], Sequence[Sequence[Any]]]:
+    """Return what cuts a column into *groups*: it is put in their order at once, in C, and then sliced."""
+    order = list(chain.from_iterable(groups))
+    bounds = list(pairwise(accumulate(map(len, groups), initial=0)))
+    first = order[0]
+    in_a_row = slice(first, first + len(order))
+    pick = None if order == list(range(first, first + len(order))) else itemgetter(*order)
+
+    def cut(column: Sequence[Any]) -> list[Sequence[Any]]:
+        ordered = pick(column) if pick else column[in_a_row]
+        return [ordered[start:stop] for start, stop in bounds]
+
+    return cut
+
+
+def _row_picker(rows: Sequence[int]) -> Callable[[Column], Sequence[Any]]:
+    if len(rows) == 1:
+        (row,) = rows
+        return lambda column: (column[row],)
+    if isinstance(rows, range):
+        return lambda column: column[rows.start : rows.stop]
+    return itemgetter(*rows)
+
+
+def _without_gaps(groups: Groups) -> Groups:
+    values: list[Sequence[int]] = []
+    times: list[Sequence[int]] = []
+    for number, each in enumerate(groups.values):
+        kept = [at for at, value in enumerate(each) if value is not None]
+        if len(kept) == len(each):
+            values.append(each)
+            times += [groups.times[number]] if groups.times else []
+        else:
+            values.append([each[at] for at in kept])
+            times += [[groups.times[number][at] for at in kept]] if groups.times else []
+    return Groups(values, times, dense=all(values))

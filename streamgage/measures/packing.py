@@ -1,0 +1,138 @@
+"""Integers of a column, packed: a few bytes each, whatever their size. The layout is in docs/formats.md.
+
+::
+
+    column  = width | places | base | [gaps] | planes
+    width     one byte: bytes an entry, 0 to 63; 0x40 is added where entries are missing
+    places    one byte: every entry is a multiple of 10**places
+    base      zigzag varint: the least entry / 10**places
+    gaps      a bit an entry, lowest bit first, 1 where the entry is missing
+    planes    of what is there, entry / 10**places - base: all lowest bytes, then all second bytes, …
+"""
+
+import struct
+from collections.abc import Sequence
+from math import gcd
+
+Ints = Sequence[int | None]
+
+_WIDTH, _GAPS = 0x3F, 0x40
+_WORD = 8
+_POWERS = [10**n for n in range(257)]
+
+
+def pack(column: Ints) -> bytes:
+    """Return *column* packed. Raises: ValueError, where an entry has more than 63 bytes."""
+    if None in column:
+        known = [each for each in column if each is not None]
+        gaps = sum(1 << at for at, each in enumerate(column) if each is None)
+        head = _GAPS, gaps.to_bytes((len(column) + 7) // 8, "little")
+    else:
+        known, head = column, (0, b"")  # type: ignore[assignment] - None is in it nowhere
+    if not known:
+        return bytes((head[0], 0, 0)) + head[1]
+    places = _common_places(known)
+    if places:
+        power = _POWERS[places]
+        known = [each // power for each in known]
+    base = min(known)
+    width = ((max(known) - base).bit_length() + 7) // 8
+    if width > _WIDTH:
+        raise ValueError(f"an integer of {width} bytes cannot be stored")
+    packed = bytes((width | head[0], places)) + zigzag_varint(base) + head[1]
+    return packed + _planes([each - base for each in known] if base else known, width)
+
+
+def unpack(data: bytes, at: int, count: int) -> tuple[list[int | None], int]:
+    """Return the column of *count* entries at *at* of *data*, and where it ends. Raises: ValueError, IndexError."""
+    head, places = data[at], data[at + 1]
+    base, at = read_zigzag_varint(data, at + 2)
+    width, gaps = head & _WIDTH, 0
+    if head & _GAPS:
+        gap_bytes = (count + 7) // 8
+        gaps = int.from_bytes(data[at : at + gap_bytes], "little")
+        at += gap_bytes
+    known = count - gaps.bit_count()
+    stop = at + width * known
+    if stop > len(data) or known < 0:
+        raise ValueError(f"a column ends at byte {stop} of {len(data)}")
+    values = _from_planes(data[at:stop], width, known)
+    power = _POWERS[places]
+    if base or places:
+        values = [(each + base) * power for each in values] if places else [each + base for each in values]
+    if not gaps:
+        return values, stop  # type: ignore[return-value] - a list of integers is one of integers or None
+    there = iter(values)
+    return [None if gaps >> number & 1 else next(there) for number in range(count)], stop
+
+
+def _planes(values: Sequence[int], width: int) -> bytes:
+    if not width:
+        return b""
+    if width == 1:
+        return bytes(values)
+    if width <= _WORD:
+        words, size = struct.pack(f"<{len(values)}Q", *values), _WORD
+    else:
+        words, size = b"".join([each.to_bytes(width, "little") for each in values]), width
+    return b"".join([words[plane::size] for plane in range(width)])
+
+
+def _from_planes(data: bytes, width: int, count: int) -> list[int]:
+    if not width:
+        return [0] * count
+    if width == 1:
+        return list(data)
+    size = max(width, _WORD)
+    words = bytearray(size * count)
+    for plane in range(width):
+        words[plane::size] = data[plane * count : (plane + 1) * count]
+    if width <= _WORD:
+        return list(struct.unpack(f"<{count}Q", words))
+    return [int.from_bytes(words[at : at + size], "little") for at in range(0, size * count, size)]
+
+
+def _common_places(values: Sequence[int]) -> int:
+    """Return how many decimal zeros all of *values* end with."""
+    common = gcd(*values)
+    if not common or common % 10:
+        return 0
+    places = 1
+    while places < 255 and not common % _POWERS[places + 1]:
+        places += 1
+    return places
+
+
+def varint(value: int) -> bytes:
+    """Return *value*, not negative, seven bits a byte, lowest first."""
+    if value < 0x80:
+        return bytes((value,))
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def read_varint(data: bytes, at: int) -> tuple[int, int]:
+    """Return the varint at *at* of *data*, and where it ends. Raises: IndexError, where it is cut off."""
+    byte = data[at]
+    value, shift = byte & 0x7F, 7
+    while byte > 0x7F:
+        at += 1
+        byte = data[at]
+        value |= (byte & 0x7F) << shift
+        shift += 7
+    return value, at + 1
+
+
+def zigzag_varint(value: int) -> bytes:
+    """Return *value* as a varint whose lowest bit is the sign."""
+    return varint(value << 1 if value >= 0 else ~value << 1 | 1)
+
+
+def read_zigzag_varint(data: bytes, at: int) -> tuple[int, int]:
+    """Return the integer that zigzag_varint wrote at *at* of *data*, and where it ends."""
+    value, at = read_varint(data, at)
+    return (~(value >> 1) if value & 1 else value >> 1), at

@@ -1,0 +1,195 @@
+"""Parts: the monoids that measures are read from, as operations over columns of states.
+
+A state is a value that nothing changes: an integer, or (event time, value). What is kept of many keys is a column of
+states, one entry a key, so each operation goes over all of them at once, mostly in C.
+
+Within a lane what comes later in the log is merged as the later one. So ties need no sequence numbers: `first` keeps
+what it has, `last` takes the new.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from operator import add, itemgetter, mul
+from typing import Any, Protocol
+
+Column = list[Any]
+"""States of one part, one entry a key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """The values of one field, group by group, in the order of the log: scaled integers, none of them None.
+
+    ``times`` holds their event times in ms; () where no part of the field asks for them. ``dense``: no group is empty.
+    """
+
+    values: Sequence[Sequence[int]]
+    times: Sequence[Sequence[int]]
+    dense: bool
+
+
+class Part(Protocol):
+    """One monoid. ``identity`` is the state of no values."""
+
+    @property
+    def identity(self) -> Any:
+        """The state of no values."""
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether it reads event times."""
+
+    def fold(self, groups: Groups) -> Column:
+        """Return the state of each group."""
+
+    def join(self, column: Column, picks: Sequence[Sequence[int]]) -> Column:
+        """Return the states of windows that others nest in: of each the merge of the entries that a pick names."""
+
+    def merge(self, column: Column, at: Sequence[int], later: Sequence[Any]) -> None:
+        """Merge ``later[n]`` into ``column[at[n]]``, which comes before it in the log. Each place stands in *at* once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """A sum: of ones, of values, of squares."""
+
+    of: Callable[[Sequence[Sequence[int]]], Column]
+    identity: int = 0
+    is_timed: bool = False
+
+    def fold(self, groups: Groups) -> Column:
+        """Return the total of each group."""
+        return self.of(groups.values)
+
+    def join(self, column: Column, picks: Sequence[Sequence[int]]) -> Column:
+        """Return the sums of what nests."""
+        return [sum(_picked(column, pick)) for pick in picks]
+
+    def merge(self, column: Column, at: Sequence[int], later: Sequence[Any]) -> None:
+        """Add."""
+        if len(at) == len(column) and at == range(len(column)):
+            column[:] = map(add, column, later)
+            return
+        for place, value in zip(at, later, strict=True):
+            column[place] += value
+
+
+@dataclass(frozen=True, slots=True)
+class Extreme:
+    """The least value (*pick* is ``min``), or the greatest; None of no values."""
+
+    pick: Callable[..., Any]
+    identity: None = None
+    is_timed: bool = False
+
+    def fold(self, groups: Groups) -> Column:
+        """Return the extreme of each group."""
+        if groups.dense:
+            return list(map(self.pick, groups.values))
+        return [self.pick(each, default=None) for each in groups.values]
+
+    def join(self, column: Column, picks: Sequence[Sequence[int]]) -> Column:
+        """Return the extremes of what nests."""
+        return [self.pick(_known(column, pick), default=None) for pick in picks]
+
+    def merge(self, column: Column, at: Sequence[int], later: Sequence[Any]) -> None:
+        """Keep the more extreme."""
+        pick = self.pick
+        for place, value in zip(at, later, strict=True):
+            if value is not None:
+                known = column[place]
+                column[place] = value if known is None else pick(known, value)
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    """The earliest value, as (event time, value); of one instant the one that comes first in the log."""
+
+    identity: None = None
+    is_timed: bool = True
+
+    def fold(self, groups: Groups) -> Column:
+        """Return the earliest of each group."""
+        return [_first(values, times) for values, times in zip(groups.values, groups.times, strict=True)]
+
+    def join(self, column: Column, picks: Sequence[Sequence[int]]) -> Column:
+        """Return the earliest of what nests: times of different windows differ."""
+        return [min(_known(column, pick), default=None) for pick in picks]
+
+    def merge(self, column: Column, at: Sequence[int], later: Sequence[Any]) -> None:
+        """Keep the earlier; of one instant the one that is there."""
+        for place, value in zip(at, later, strict=True):
+            if value is not None:
+                known = column[place]
+                if known is None or value[0] < known[0]:
+                    column[place] = value
+
+
+@dataclass(frozen=True, slots=True)
+class Last:
+    """The latest value, as (event time, value); of one instant the one that comes last in the log."""
+
+    identity: None = None
+    is_timed: bool = True
+
+    def fold(self, groups: Groups) -> Column:
+        """Return the latest of each group."""
+        return [_last(values, times) for values, times in zip(groups.values, groups.times, strict=True)]
+
+    def join(self, column: Column, picks: Sequence[Sequence[int]]) -> Column:
+        """Return the latest of what nests: times of different windows differ."""
+        return [max(_known(column, pick), default=None) for pick in picks]
+
+    def merge(self, column: Column, at: Sequence[int], later: Sequence[Any]) -> None:
+        """Keep the later; of one instant the new one."""
+        for place, value in zip(at, later, strict=True):
+            if value is not None:
+                known = column[place]
+                if known is None or value[0] >= known[0]:
+                    column[place] = value
+
+
+def _picked(column: Column, pick: Sequence[int]) -> Sequence[Any]:
+    return itemgetter(*pick)(column) if len(pick) > 1 else (column[pick[0]],)  # type: ignore[no-any-return] - of a column
+
+
+def _known(column: Column, pick: Sequence[int]) -> list[Any]:
+    return [each for each in _picked(column, pick) if each is not None]
+
+
+def _first(values: Sequence[int], times: Sequence[int]) -> tuple[int, int] | None:
+    if not values:
+        return None
+    time = min(times)
+    return time, values[times.index(time)]
+
+
+def _last(values: Sequence[int], times: Sequence[int]) -> tuple[int, int] | None:
+    if not values:
+        return None
+    time = max(times)
+    return time, values[len(times) - 1 - times[::-1].index(time)]
+
+
+def _counts(groups: Sequence[Sequence[int]]) -> Column:
+    return list(map(len, groups))
+
+
+def _sums(groups: Sequence[Sequence[int]]) -> Column:
+    return list(map(sum, groups))
+
+
+def _squares(groups: Sequence[Sequence[int]]) -> Column:
+    return [sum(map(mul, each, each)) for each in groups]
+
+
+PARTS: dict[str, Part] = {
+    "n": Total(_counts),
+    "sum": Total(_sums),
+    "sumsq": Total(_squares),
+    "min": Extreme(min),
+    "max": Extreme(max),
+    "first": First(),
+    "last": Last(),
+}
+"""Every part, in the order in which a layout holds those it has."""
