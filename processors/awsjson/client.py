@@ -13,7 +13,8 @@ from processors.awsjson.http1 import Answer, BrokenAnswerError
 from processors.awsjson.retry import Retries, RetryPolicy, may_pass
 from processors.awsjson.signing import Signer
 from processors.deadline import Deadline
-from streamgage.errors import StreamgageError
+from streamgage.errors import RetryableError, StreamgageError
+
 
 class ServiceError(StreamgageError):
     """A service refused a call, and would refuse it again. ``error`` is AWS's code, ``answer`` the whole JSON."""

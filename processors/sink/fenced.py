@@ -208,9 +208,7 @@ class AggregateSink:
         pending.append(_Pending(key, contribution, known, part))
         return True
 
-    def _write(
-        self, pending: Sequence[_Pending], outcome: Applied, deadline: Deadline
-    ) -> list[_Pending]:
+    def _write(self, pending: Sequence[_Pending], outcome: Applied, deadline: Deadline) -> list[_Pending]:
         """Write what is *pending*, and return what is to be written on top of fences that had moved."""
         writes = [
             Write(each.key, self._merged(each), None if each.known is None else each.known.fence)

@@ -69,11 +69,8 @@ class LeanDynamoItemStore:
             for start in range(0, len(each_once), DYNAMODB_BATCH_GET_KEYS)
         ]
         if len(chunks) <= 1:
-            return self._read(each_once, self._client.retries(deadline)) if chunks else {}
-        reads = [
-            self._pool.submit(lambda chunk=chunk: self._read(chunk, self._client.retries(deadline)))
-            for chunk in chunks
-        ]
+            return self._read_by(each_once, deadline) if chunks else {}
+        reads = [self._pool.submit(self._read_by, chunk, deadline) for chunk in chunks]
         try:
             return {key: item for read in reads for key, item in read.result().items()}
         finally:  # what has failed is told when nothing is on its way any more, and what waits for its turn never begins
@@ -178,6 +175,9 @@ class LeanDynamoItemStore:
             old = error.answer.get("Item")
             return Moved(stored_item(old) if old else None)
         return WRITTEN
+
+    def _read_by(self, keys: Sequence[ItemKey], deadline: Deadline) -> dict[ItemKey, StoredItem]:
+        return self._read(keys, self._client.retries(deadline))
 
     def _read(self, keys: Sequence[ItemKey], retries: Retries) -> dict[ItemKey, StoredItem]:
         found: dict[ItemKey, StoredItem] = {}
