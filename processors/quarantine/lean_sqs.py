@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 
 from processors.awsjson.client import AwsJsonClient
+from processors.deadline import Deadline
 from processors.quarantine.sqs import encode_poison, message_batches
 from streamgage.fold.folder import Poison
 
@@ -16,14 +17,14 @@ class LeanSqsQuarantine:
     def __init__(self, client: AwsJsonClient, queue_url: str) -> None:
         self._client, self._queue_url = client, queue_url
 
-    def send(self, poison: Sequence[Poison]) -> None:
+    def send(self, poison: Sequence[Poison], *, deadline: Deadline) -> None:
         """Send each of *poison* as one message, or as several parts where it is larger than a message."""
         for batch in message_batches(message for each in poison for message in encode_poison(each)):
-            self._send_batch(batch)
+            self._send_batch(batch, deadline)
 
-    def _send_batch(self, messages: list[str]) -> None:
+    def _send_batch(self, messages: list[str], deadline: Deadline) -> None:
         left = {str(number): message for number, message in enumerate(messages)}
-        retries = self._client.retries()
+        retries = self._client.retries(deadline)
         while True:
             entries = [{"Id": number, "MessageBody": message} for number, message in left.items()]
             body = json.dumps({"QueueUrl": self._queue_url, "Entries": entries})

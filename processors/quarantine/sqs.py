@@ -6,6 +6,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from processors.deadline import Deadline
 from streamgage.errors import RetryableError
 from streamgage.fold.folder import Poison
 from streamgage.limits import (
@@ -24,7 +25,7 @@ _ATTEMPTS = 4
 class Quarantine(Protocol):
     """Where poison goes."""
 
-    def send(self, poison: Sequence[Poison]) -> None:
+    def send(self, poison: Sequence[Poison], *, deadline: Deadline) -> None:
         """Keep each of *poison*; a redelivered batch sends it again.
 
         Raises:
@@ -38,7 +39,7 @@ class SqsQuarantine:
     def __init__(self, client: Any, queue_url: str) -> None:
         self._client, self._queue_url = client, queue_url
 
-    def send(self, poison: Sequence[Poison]) -> None:
+    def send(self, poison: Sequence[Poison], *, deadline: Deadline) -> None:  # noqa: ARG002 - boto3 knows none
         """Send each of *poison* as one message, or as several parts where it is larger than a message."""
         for batch in message_batches(message for each in poison for message in encode_poison(each)):
             self._send_batch(batch)

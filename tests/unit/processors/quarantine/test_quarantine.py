@@ -11,6 +11,7 @@ from processors.quarantine.sqs import SqsQuarantine, decode_poison, encode_poiso
 from streamgage.errors import RetryableError
 from streamgage.fold.folder import Poison
 from streamgage.limits import SQS_BATCH_BYTES, SQS_BATCH_ENTRIES
+from support.fakes import PLENTY
 
 
 def poison(data: bytes = b"junk", *, sub: int | None = 3, key: str = "k", reason: str = "bad") -> Poison:
@@ -46,7 +47,7 @@ def client_error(status: int, code: str) -> ClientError:
 
 
 def sent(client: FakeSqs, *records: Poison) -> list[dict[str, Any]]:
-    SqsQuarantine(client, "http://127.0.0.1/q").send(records)
+    SqsQuarantine(client, "http://127.0.0.1/q").send(records, deadline=PLENTY)
     return [json.loads(body) for body in client.bodies]
 
 
@@ -135,7 +136,7 @@ def test_moto_takes_the_largest_batches(moto: ClientFactory) -> None:
     client = moto("sqs")
     url = client.create_queue(QueueName="quarantine")["QueueUrl"]
     data = Random(2).randbytes(1024 * 1024)
-    SqsQuarantine(client, url).send([poison(data), *(poison() for _ in range(12))])
+    SqsQuarantine(client, url).send([poison(data), *(poison() for _ in range(12))], deadline=PLENTY)
     messages = []
     while batch := client.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
         messages += [json.loads(each["Body"]) for each in batch]
