@@ -35,6 +35,7 @@ from processors.sink.fenced import AggregateSink, ItemStore, SinkLimits
 from processors.sink.lean_dynamodb import TARGET, LeanDynamoItemStore
 from processors.sink.one_by_one import OneByOne
 from processors.sink.writes import Write, Written
+from producers.client.encoder import encoder_of
 from streamgage.definition.pipeline import Pipeline
 from streamgage.fold.folder import Folder, Poison
 from streamgage.fold.items import ItemKey, StoredItem, lane_of_shard
@@ -125,7 +126,7 @@ class _Batch:
     def of(cls, pipeline: Pipeline, *, events: int, devices: int, seed: int) -> "_Batch":
         made = readings(events=events, devices=devices, seed=seed)
         end_ms = max(each["ts"] for each in made)
-        user_records = map(pipeline.sources["reading"].user_record, made)
+        user_records = map(encoder_of(pipeline.sources["reading"]).user_record, made)
         records = kinesis_records(user_records, end_ms=end_ms, seed=seed)
         items = len(Workload(pipeline, made, records).totals()) * len(pipeline.rollups)
         return cls(pipeline, encode_event(records, stream_arn=STREAM_ARN), events, items)

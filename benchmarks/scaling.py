@@ -23,6 +23,7 @@ from benchmarks.harness import (
     take_turns,
     timed,
 )
+from producers.client.encoder import encoder_of
 from streamgage.definition.pipeline import Pipeline
 from streamgage.fold.folder import Folded, Folder
 
@@ -108,7 +109,7 @@ class _Batch:
         ]
         end_ms = _MINUTE_MS + _SPAN_MS
         self.records = {
-            ROWS: kinesis_records(map(source.user_record, made), end_ms=end_ms, seed=seed),
+            ROWS: kinesis_records(map(encoder_of(source).user_record, made), end_ms=end_ms, seed=seed),
             BLOCKS: block_records(source, made, end_ms=end_ms, seed=seed),
         }
         self.events = events

@@ -20,6 +20,7 @@ from processors.sink.dynamodb import DynamoItemStore
 from processors.sink.fenced import AggregateSink, SinkLimits
 from processors.sink.one_by_one import OneByOne
 from producers.client.batcher import Batcher, BatcherConfig, PutEntry
+from producers.client.encoder import encoder_of
 from producers.client.identity import Identity
 from producers.simulators.fleet import FleetConfig, fleet_events
 from streamgage.definition.pipeline import Pipeline
@@ -118,7 +119,7 @@ def shard_records(
         if blocks:
             batcher.put_event(source, event, now_ms)
         else:
-            batcher.put(source.user_record(event), now_ms)
+            batcher.put(encoder_of(source).user_record(event), now_ms)
     puts_of(batcher.take_all(), now_ms + load.linger_ms, puts)
     return puts
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from processors.aggregate.own_stream import CheckStream, any_stream
 from processors.aggregate.progress import ProgressReader
 from processors.quarantine.sqs import Quarantine
 from processors.sink.fenced import AggregateSink, Applied
@@ -53,9 +54,10 @@ class Aggregate:
         quarantine: Quarantine,
         now_ms: Callable[[], int],
         report: Callable[[BatchReport], None],
+        check_stream: CheckStream = any_stream,
     ) -> None:
         self._folder, self._progress, self._sink, self._quarantine = folder, progress, sink, quarantine
-        self._now_ms, self._report = now_ms, report
+        self._now_ms, self._report, self._check_stream = now_ms, report, check_stream
 
     def handle(self, event: Any, *, remaining_ms: Callable[[], int]) -> dict[str, list[dict[str, str]]]:
         """Return Lambda's answer: the lowest sequence number that is not durable, or none.
@@ -63,6 +65,7 @@ class Aggregate:
         Raises:
             ValueError, ConfigError: a mistake in the wiring; Lambda's retries and bisect keep the batch.
         """
+        self._check_stream(event)
         records = decode_event(event)
         if not records:
             return encode_response(())

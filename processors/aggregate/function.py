@@ -9,11 +9,11 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from processors.aggregate import lineage
 from processors.aggregate.batch import Aggregate, BatchReport
+from processors.aggregate.own_stream import check_of_stream
 from processors.aggregate.progress import ProgressReader, ShardLineage
 from processors.aggregate.report import SERVICE, Reporter
 from processors.aggregate.settings import Settings
@@ -21,11 +21,11 @@ from processors.awsjson.client import AwsJsonClient
 from processors.awsjson.connections import tls_context
 from processors.awsjson.credentials import CredentialSource, credential_source
 from processors.awsjson.endpoint import service_endpoint
+from processors.pipeline_files import load_pipeline
 from processors.quarantine import lean_sqs
 from processors.quarantine.sqs import Quarantine, SqsQuarantine
 from processors.sink import lean_dynamodb
 from processors.sink.fenced import AggregateSink, ManyItemStore, SinkLimits
-from streamgage.definition.pipeline_toml import load_pipeline
 from streamgage.fold.folder import Folder
 from streamgage.fold.items import lane_of_key, lane_of_shard
 
@@ -42,12 +42,13 @@ def build(settings: Settings, report: Callable[[BatchReport], None]) -> Aggregat
         store, now_s=lambda: int(time.time()), limits=SinkLimits(concurrency=settings.write_concurrency)
     )
     return Aggregate(
-        folder=Folder(load_pipeline(Path(settings.pipeline)), lane),
+        folder=Folder(load_pipeline(settings.pipeline).of_consumer(settings.consumer), lane),
         progress=ProgressReader(sink, shards, lane),
         sink=sink,
         quarantine=quarantine,
         now_ms=lambda: time.time_ns() // 1_000_000,
         report=report,
+        check_stream=check_of_stream(settings.stream_arn),
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from streamgage.definition.pipeline import DEFAULT_CONSUMER
 from streamgage.errors import ConfigError
 
 
@@ -12,6 +13,8 @@ class Settings:
 
     ``lanes`` is "shard" where the mapping's ParallelizationFactor is 1, else "partition_key". ``client`` is how AWS is
     called: "lean", or "boto3" for what the lean client lacks (a proxy, http to another machine). See docs/adr/0006.
+    ``consumer`` names the rollups that this function counts, and ``stream_arn`` the one stream whose batches it takes.
+    ``retention_hours`` is how long that keeps a record: for so long one may come again.
     """
 
     stream: str
@@ -20,6 +23,9 @@ class Settings:
     pipeline: str
     lanes: str
     write_concurrency: int
+    stream_arn: str
+    consumer: str
+    retention_hours: int
     client: str = "lean"
 
     @classmethod
@@ -53,6 +59,9 @@ class Settings:
             pipeline=text("STREAMGAGE_PIPELINE", "pipeline.toml"),
             lanes=one_of("STREAMGAGE_LANES", "shard", "partition_key"),
             write_concurrency=number("STREAMGAGE_WRITE_CONCURRENCY", 16, 1, 64),
+            stream_arn=text("STREAMGAGE_STREAM_ARN"),
+            consumer=text("STREAMGAGE_CONSUMER", DEFAULT_CONSUMER),
+            retention_hours=number("STREAMGAGE_RETENTION_HOURS", 24, 24, 8760),
             client=one_of("STREAMGAGE_CLIENT", "lean", "boto3"),
         )
         if problems:

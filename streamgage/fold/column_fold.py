@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, repeat
+from operator import itemgetter
 from typing import Any
 
 from streamgage.definition.pipeline import Rollup, Source
@@ -92,6 +93,7 @@ class SourceFold:
 
     def __init__(self, source: Source, rollups: Sequence[Rollup]) -> None:
         self.source = source
+        self._lateness_ms, self._lateness_of = _lateness(source, rollups)
         self.rollups = [_RollupFold(rollup) for rollup in rollups]
         measured = sorted({(each.field, each.scale) for one in rollups for each in one.layout.fields})
         self.scalers = {(name, scale): Scaler(scale) for name, scale in measured}
@@ -101,7 +103,7 @@ class SourceFold:
 
     def is_timely(self, first_ms: int, last_ms: int, *, first_arrival_ms: int, last_arrival_ms: int) -> bool:
         """Tell whether all event times between two are in bounds, with arrival times between two."""
-        future_ms, lateness_ms = self.source.max_future_ms, self.source.max_lateness_ms
+        future_ms, lateness_ms = self.source.max_future_ms, self._lateness_ms
         return (
             first_ms >= 0
             and last_ms < MAX_EVENT_TIME_MS
@@ -125,16 +127,27 @@ class SourceFold:
                 "future",
                 f"{event_time_ms - arrival_ms} ms after its arrival; max_future is {source.max_future_ms} ms",
             )
-        if source.max_lateness_ms is not None and event_time_ms < arrival_ms - source.max_lateness_ms:
+        if self._lateness_ms is not None and event_time_ms < arrival_ms - self._lateness_ms:
             raise PoisonRecord(
                 "late",
-                f"{arrival_ms - event_time_ms} ms before its arrival; max_lateness is {source.max_lateness_ms} ms",
+                f"{arrival_ms - event_time_ms} ms before its arrival; {self._lateness_of} is {self._lateness_ms} ms",
             )
         for each in self.rollups:
             partition_suffix(each.rollup, [event[name] for name in each.rollup.key])
             for measured in each.rollup.layout.fields:
                 if (value := event[measured.field]) is not None:
                     scale_number(value, measured.scale)
+
+
+def _lateness(source: Source, rollups: Sequence[Rollup]) -> tuple[int | None, str]:
+    """Return by how much an event may be late at most (None: by any time), and what bounds it.
+
+    It is the least of max_lateness and each rollup's keep: the item of an older event may be deleted already, and a new
+    one in its place would hold a part of its window and look like the whole.
+    """
+    bounds = [] if source.max_lateness_ms is None else [(source.max_lateness_ms, "max_lateness")]
+    bounds += [(each.keep_ms, f"keep of rollup {each.name}") for each in rollups if each.keep_ms is not None]
+    return min(bounds, key=itemgetter(0), default=(None, ""))
 
 
 class SourceBatch:

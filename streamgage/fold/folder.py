@@ -55,7 +55,7 @@ class Folder:
             for name, source in pipeline.sources.items()
         }
         self._readers = {name: SourceReader(each.source, each.fields) for name, each in self._folds.items()}
-        self._records = RecordReader(self._readers)
+        self._records = RecordReader(self._readers, pipeline.passed_over.values())
 
     def fold(self, records: Sequence[StreamRecord], is_repeat: IsRepeat = _never_repeated) -> Folded:
         """Return the fold of *records*, in the order of their sequence numbers, each once, without what *is_repeat*."""

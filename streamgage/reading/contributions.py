@@ -8,6 +8,8 @@ from streamgage.definition.pipeline import Rollup
 from streamgage.measures.monoids import FieldColumns, Monoid, State, compile_layout
 from streamgage.records import StreamRecord
 
+_FOR_EVER_MS = 1_000 * 365 * 86_400_000  # of a rollup without keep: no TTL comes to it
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -129,7 +131,7 @@ class Contributions:
     @property
     def keep_ms(self) -> int:
         """How long the item is kept after a write."""
-        return self.rollup.keep_ms
+        return _FOR_EVER_MS if self.rollup.keep_ms is None else self.rollup.keep_ms
 
     def after(self, fence: int | None) -> Part | None:
         """Return what lies beyond *fence* (None: the item is new), or None where nothing does."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from processors.quarantine.sqs import decode_poison, encode_poison
+from producers.client.encoder import encoder_of
 from producers.files.access_log import COLUMNS, read_access_log
 from producers.files.csv import read_csv
 from producers.files.lines import read_lines
@@ -369,9 +370,9 @@ def _check_row(row: Row, mapping: EventMapping, clicks: bool, at: int) -> None: 
     )
     source = source or every.sources["everything"]
     try:
-        record = source.user_record(mapping.event(row.values))
+        record = encoder_of(source).user_record(mapping.event(row.values))
     except ValueError as error:
         assert str(error)
         return
-    event = source.reader.decode(record.data)
+    event = AvroReader(source.schema, source.writers).decode(record.data)
     assert all(math.isfinite(event[each]) for each in source.scales if isinstance(event[each], float))

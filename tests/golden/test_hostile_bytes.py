@@ -560,7 +560,7 @@ def test_a_log_line_of_a_megabyte_is_told_with_its_reason(line: bytes) -> None:
 
 
 def test_the_body_of_a_known_prefix_is_all_that_reaches_the_decoder() -> None:
-    reader = pipelines()[0].sources["reading"].reader
+    reader = AvroReader(pipelines()[0].sources["reading"].schema)
     for length in range(HEADER_BYTES):
         with pytest.raises(PoisonRecord, match="unknown_schema"):
             reader.decode(reader.reader.prefix[:length])

@@ -15,8 +15,8 @@ import pytest
 import processors.aggregate.function
 from conftest import REGION, ClientFactory, create_table
 from infra.aws.bundle.files import ROOTS
+from processors.pipeline_files import load_pipeline
 from processors.query.question import DynamoPartialStore
-from streamgage.definition.pipeline_toml import load_pipeline
 from streamgage.errors import ConfigError
 from streamgage.formats.kinesis_event import encode_event
 from streamgage.records import StreamRecord, UserRecord
@@ -69,6 +69,7 @@ def function(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     client_of("kinesis").create_stream(StreamName=name, ShardCount=1)
     monkeypatch.setenv("STREAMGAGE_STREAM", name)
+    monkeypatch.setenv("STREAMGAGE_STREAM_ARN", STREAM_ARN)
     monkeypatch.setenv("STREAMGAGE_TABLE", name)
     monkeypatch.setenv("STREAMGAGE_QUARANTINE_URL", url)
     monkeypatch.setenv("STREAMGAGE_PIPELINE", str(ROOT / "pipeline.toml"))
@@ -157,6 +158,7 @@ def test_a_function_without_its_settings_says_which(
 def test_importing_the_function_builds_it_in_a_sandbox_and_nowhere_else() -> None:
     needed = {
         "STREAMGAGE_STREAM": "telemetry",
+        "STREAMGAGE_STREAM_ARN": STREAM_ARN,
         "STREAMGAGE_TABLE": "aggregates",
         "STREAMGAGE_QUARANTINE_URL": "http://127.0.0.1/q",
         "STREAMGAGE_PIPELINE": str(ROOT / "pipeline.toml"),

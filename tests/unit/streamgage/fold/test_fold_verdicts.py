@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from streamgage.definition.pipeline_toml import Folder as Files
+from processors.pipeline_files import FilesIn as Files
 from streamgage.definition.pipeline_toml import parse_pipeline
 from streamgage.errors import POISON_CODES
 from streamgage.fold.folder import Folded, Folder
