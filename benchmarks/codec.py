@@ -21,7 +21,8 @@ from benchmarks.harness import (
 )
 from benchmarks.peers import kinesis_agg
 from producers.client.batcher import BatcherConfig
-from streamgage.formats.avro import HEADER_BYTES
+from producers.client.encoder import encoder_of
+from streamgage.formats.avro import HEADER_BYTES, AvroReader
 from streamgage.formats.blocks.builder import BlockCodec
 from streamgage.formats.blocks.reader import Block, BlockReader
 from streamgage.formats.kinesis_event import encode_event
@@ -82,7 +83,7 @@ class _Steps:
         self._workload, self._seed = workload, seed
         self.events = len(workload.events)
         self._source = workload.pipeline.sources["reading"]
-        self._user_records = [self._source.user_record(each) for each in workload.events]
+        self._user_records = [encoder_of(self._source).user_record(each) for each in workload.events]
         self._datas = [each.data for each in self._user_records]
         self._pairs = [(each.partition_key, each.data) for each in self._user_records]
         self._end_ms = max(each["ts"] for each in workload.events)
@@ -118,7 +119,7 @@ class _Steps:
             raise WrongAnswerError(f"{step}: {label} did not give what went in")
 
     def _encode(self) -> list[bytes]:
-        return [self._source.user_record(each).data for each in self._workload.events]
+        return [encoder_of(self._source).user_record(each).data for each in self._workload.events]
 
     def _encode_blocks(self) -> list[bytes]:
         events = self._workload.events
@@ -153,7 +154,7 @@ class _Steps:
         return len(deaggregate_records(self._event["Records"]))
 
     def _decode(self) -> list[Any]:
-        decode = self._source.reader.decode
+        decode = AvroReader(self._source.schema, self._source.writers).decode
         return [decode(each) for each in self._datas]
 
     def _fastavro_decode(self) -> list[Any]:

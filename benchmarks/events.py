@@ -6,17 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from streamgage.fold.folder import Folded
+from streamgage.measures.monoids import State
+from streamgage.reading.contributions import Contributions
+
 from benchmarks.harness import WrongAnswerError
+from processors.pipeline_files import FilesIn, load_pipeline
 from producers.client.batcher import Batcher, BatcherConfig
+from producers.client.encoder import encoder_of
 from producers.client.identity import Identity
 from producers.simulators.fleet import FleetConfig, fleet_events
 from streamgage.definition.pipeline import Pipeline, Source
-from streamgage.definition.pipeline_toml import Folder, load_pipeline, parse_pipeline
-from streamgage.fold.folder import Folded
+from streamgage.definition.pipeline_toml import parse_pipeline
 from streamgage.fold.items import window_start_ms
 from streamgage.formats.avro import Event
-from streamgage.measures.monoids import State
-from streamgage.reading.contributions import Contributions
 from streamgage.records import StreamRecord, UserRecord
 from streamgage.shards import Shard, ShardMap
 
@@ -51,7 +54,7 @@ def variant_pipeline(*, windows: Sequence[str], measures: Sequence[str], rollups
             f'[[rollups]]\nname = "rollup_{number}"\nsource = "reading"\nkey = ["device_id", "metric"]\n'
             f'windows = {list(windows)}\nkeep = "90d"\n[rollups.measures]\nvalue = {list(measures)}\n'
         )
-    return parse_pipeline(head, Folder(DEFINITIONS))
+    return parse_pipeline(head, FilesIn(DEFINITIONS))
 
 
 def readings(*, events: int, devices: int, seed: int) -> list[Event]:
@@ -125,7 +128,7 @@ class Workload:
         source = pipeline.sources["reading"]
         made = readings(events=events, devices=devices, seed=seed)
         end_ms = max(each["ts"] for each in made)
-        records = kinesis_records(map(source.user_record, made), end_ms=end_ms, seed=seed)
+        records = kinesis_records(map(encoder_of(source).user_record, made), end_ms=end_ms, seed=seed)
         return cls(pipeline, made, records)
 
     @property

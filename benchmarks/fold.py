@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from streamgage.fold.folder import Folder
+
 from benchmarks.events import (
     STREAM_ARN,
     Totals,
@@ -24,7 +26,6 @@ from benchmarks.harness import (
 from benchmarks.peers import aws_sample
 from benchmarks.peers.external import ABSENT, Input, are_installed, as_text, input_file
 from benchmarks.peers.powertools_batch import PowertoolsFunction
-from streamgage.fold.folder import Folder
 from streamgage.formats.avro import HEADER_BYTES
 from streamgage.formats.kinesis_event import decode_event, encode_event
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from streamgage.fold.folder import Folder, Poison
+
 from benchmarks.events import (
     STREAM_ARN,
     Workload,
@@ -34,8 +36,8 @@ from processors.deadline import Deadline
 from processors.sink.fenced import AggregateSink, SinkLimits
 from processors.sink.lean_dynamodb import TARGET, LeanDynamoItemStore
 from processors.sink.writes import WRITTEN, Outcome, Write
+from producers.client.encoder import encoder_of
 from streamgage.definition.pipeline import Pipeline
-from streamgage.fold.folder import Folder, Poison
 from streamgage.fold.items import ItemKey, StoredItem, encode_state, lane_of_shard
 from streamgage.formats.kinesis_event import encode_event
 
@@ -124,7 +126,7 @@ class _Batch:
     def of(cls, pipeline: Pipeline, *, events: int, devices: int, seed: int) -> "_Batch":
         made = readings(events=events, devices=devices, seed=seed)
         end_ms = max(each["ts"] for each in made)
-        user_records = map(pipeline.sources["reading"].user_record, made)
+        user_records = map(encoder_of(pipeline.sources["reading"]).user_record, made)
         records = kinesis_records(user_records, end_ms=end_ms, seed=seed)
         items = len(Workload(pipeline, made, records).totals()) * len(pipeline.rollups)
         return cls(pipeline, encode_event(records, stream_arn=STREAM_ARN), events, items)

@@ -21,6 +21,7 @@ from benchmarks.harness import (
 from benchmarks.peers import kinesis_agg
 from benchmarks.peers.external import ABSENT, are_installed, input_file
 from producers.client.batcher import BatcherConfig
+from producers.client.encoder import encoder_of
 from streamgage.formats.blocks.reader import BlockReader
 from streamgage.formats.kpl import decode_aggregate
 
@@ -89,7 +90,7 @@ class _Producer:
     def __init__(self, workload: Workload, seed: int) -> None:
         self._workload, self._seed = workload, seed
         self._source = workload.pipeline.sources["reading"]
-        self._datas = [self._source.user_record(each).data for each in workload.events]
+        self._datas = [encoder_of(self._source).user_record(each).data for each in workload.events]
         self._sum = sum(round(each["value"] * 10**4) for each in workload.events)
         self.sent_bytes: dict[str, int] = {}
 
@@ -99,7 +100,7 @@ class _Producer:
 
     def rows(self) -> list[bytes]:
         """Encode, and gather in the batcher."""
-        user_records = map(self._source.user_record, self._workload.events)
+        user_records = map(encoder_of(self._source).user_record, self._workload.events)
         made = kinesis_records(user_records, end_ms=self._workload.end_ms, seed=self._seed)
         return [each.data for each in made]
 

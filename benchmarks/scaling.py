@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from streamgage.fold.folder import Folded, Folder
+
 from benchmarks.events import (
     block_records,
     kinesis_records,
@@ -23,8 +25,8 @@ from benchmarks.harness import (
     take_turns,
     timed,
 )
+from producers.client.encoder import encoder_of
 from streamgage.definition.pipeline import Pipeline
-from streamgage.fold.folder import Folded, Folder
 
 QUESTION = "How does the cost of an event grow with keys, batch size, windows and measures?"
 ROWS = "streamgage, rows"
@@ -108,7 +110,7 @@ class _Batch:
         ]
         end_ms = _MINUTE_MS + _SPAN_MS
         self.records = {
-            ROWS: kinesis_records(map(source.user_record, made), end_ms=end_ms, seed=seed),
+            ROWS: kinesis_records(map(encoder_of(source).user_record, made), end_ms=end_ms, seed=seed),
             BLOCKS: block_records(source, made, end_ms=end_ms, seed=seed),
         }
         self.events = events

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from streamgage.fold.folder import Folder, Poison
+
 from infra.aws.cost.counting import Consumed, CountingTable
 from infra.aws.cost.model import on_demand_bytes, put_units
 from infra.local.mapping.payload import ENVELOPE_BYTES, record_bytes
@@ -19,10 +21,10 @@ from processors.aggregate.progress import ProgressReader
 from processors.deadline import Deadline
 from processors.sink.fenced import AggregateSink, SinkLimits
 from producers.client.batcher import Batcher, BatcherConfig, PutEntry
+from producers.client.encoder import encoder_of
 from producers.client.identity import Identity
 from producers.simulators.fleet import FleetConfig, fleet_events
 from streamgage.definition.pipeline import Pipeline
-from streamgage.fold.folder import Folder, Poison
 from streamgage.fold.items import lane_of_shard
 from streamgage.formats.kinesis_event import encode_event
 from streamgage.limits import ESM_BATCH_RECORDS, ESM_PAYLOAD_BYTES, KINESIS_HASH_KEYS
@@ -117,7 +119,7 @@ def shard_records(
         if blocks:
             batcher.put_event(source, event, now_ms)
         else:
-            batcher.put(source.user_record(event), now_ms)
+            batcher.put(encoder_of(source).user_record(event), now_ms)
     puts_of(batcher.take_all(), now_ms + load.linger_ms, puts)
     return puts
 

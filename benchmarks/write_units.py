@@ -8,6 +8,8 @@ from functools import cache
 from itertools import groupby, pairwise
 from typing import Any
 
+from streamgage.measures.monoids import MEASURES
+
 from benchmarks.events import variant_pipeline
 from benchmarks.harness import Headline, Progress, Result, Role, Series, Table, WrongAnswerError
 from benchmarks.shard_slice import Driven, Put, ReferenceLoad, Wire, cut, drive, shard_records, wire_of
@@ -15,7 +17,6 @@ from infra.aws.cost.counting import CountingTable, Item
 from infra.aws.cost.item_size import item_size_bytes, value_size_bytes, write_units
 from processors.aggregate.progress import SHARDS_PK
 from streamgage.definition.pipeline import Pipeline
-from streamgage.measures.monoids import MEASURES
 
 QUESTION = "how many DynamoDB write units does a million events take, and which lever gives what?"
 METHOD = """The real producer (Batcher, linger 100 ms), the real function (progress, fold, fenced sink, boto3 adapter) and a

@@ -104,6 +104,7 @@ def staged(folder: Path, *, seed: int) -> Iterator[Stage]:
                 env={
                     "AWS_ENDPOINT_URL": stub.url,
                     "STREAMGAGE_STREAM": "telemetry",
+                    "STREAMGAGE_STREAM_ARN": STREAM_ARN,
                     "STREAMGAGE_TABLE": "aggregates",
                     "STREAMGAGE_QUARANTINE_URL": f"{stub.url}/000000000000/quarantine",
                     **env,

@@ -23,6 +23,7 @@ from benchmarks.load.schedule import Events, SenderLoad
 from benchmarks.load.sent_log import SentEntry, write_log
 from infra.local.stack.supervisor import LOCAL_CREDENTIALS
 from infra.template.translate import REGION
+from processors.pipeline_files import load_pipeline
 from producers.client.batcher import PutEntry
 from producers.client.identity import Identity
 from producers.client.kinesis import BotoKinesis, SystemClock, client_config
@@ -30,7 +31,6 @@ from producers.client.ports import KinesisPort, PutResult, PutStored
 from producers.client.producer import Producer, ProducerConfig
 from producers.simulators.totals import Tally, write_totals
 from streamgage.definition.pipeline import Source
-from streamgage.definition.pipeline_toml import load_pipeline
 from streamgage.formats.avro import Event
 from streamgage.shards import Shard
 

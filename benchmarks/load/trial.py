@@ -27,8 +27,8 @@ from infra.commands.demo import batch_lines, compare, read_all_items
 from infra.local.stack.home import Home, StackInfo
 from infra.local.stack.supervisor import Stack, StackOptions, local_client
 from processors.aggregate.progress import SHARDS_PK
+from processors.pipeline_files import load_pipeline
 from producers.simulators.totals import Totals, read_totals
-from streamgage.definition.pipeline_toml import load_pipeline
 from streamgage.errors import RetryableError
 
 _READY_S = 60.0

@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from streamgage.definition.pipeline_toml import load_pipeline
+from processors.pipeline_files import load_pipeline
 from streamgage.durations import format_duration
 
 EXAMPLES = """examples:
@@ -33,11 +33,13 @@ def run(arguments: argparse.Namespace) -> int:
     for source in pipeline.sources.values():
         older = f", reads {len(source.writers)} older schemas" if source.writers else ""
         print(f"source {source.name}: {source.schema.name}, partition key {source.partition_key}{older}")
+    several = len(pipeline.consumers) > 1
     for rollup in pipeline.rollups.values():
+        counted_by = f"; counted by {rollup.consumer}" if several else ""
         windows = ", ".join(each.label for each in rollup.windows)
         print(
             f"rollup {rollup.name} of {rollup.source}: by {', '.join(rollup.key)}; windows {windows}; "
-            f"kept {format_duration(rollup.keep_ms)}"
+            f"kept {'for ever' if rollup.keep_ms is None else format_duration(rollup.keep_ms)}{counted_by}"
         )
         for field, measures in rollup.measures.items():
             print(f"  {field}: {', '.join(measures)}")

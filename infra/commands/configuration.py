@@ -20,6 +20,9 @@ PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 
 OF_FUNCTION = {
     "STREAMGAGE_STREAM": "The stream whose shards are listed after a reshard. The template sets it.",
+    "STREAMGAGE_STREAM_ARN": "The stream whose batches are taken; those of another are refused. The template sets it.",
+    "STREAMGAGE_CONSUMER": "Whose rollups of the definition are counted. The template sets it.",
+    "STREAMGAGE_RETENTION_HOURS": "How long the stream keeps a record, and may deliver it again. The template sets it.",
     "STREAMGAGE_TABLE": "The table of the aggregates. The template sets it.",
     "STREAMGAGE_QUARANTINE_URL": "The queue of poison records. The template sets it.",
     "STREAMGAGE_PIPELINE": "The definition, in the bundle.",
@@ -39,7 +42,7 @@ OF_PIPELINE = {
         "event_time": "The field that says when it happened, in ms since the epoch.",
         "max_future": "Events later than their arrival by more are quarantined.",
         "max_lateness": "Events earlier than their arrival by more are quarantined. Without it, a late event corrects its "
-        "window, however old.",
+        "window, as long as every rollup of it keeps that.",
         "scale": "Decimal places of a numeric field: `{value = 3}`. Without it 9 for floats, 0 for integers.",
         "blocks": "Producers send compressed blocks of events.",
     },
@@ -48,14 +51,15 @@ OF_PIPELINE = {
         "source": "The source that it aggregates.",
         "key": "The fields that it is grouped by.",
         "windows": "Sizes of tumbling windows, aligned to the epoch.",
-        "keep": "How long after its last write an item is deleted. Longer than RetentionHours and MaxRecordAgeSeconds "
-        "together.",
+        "keep": "How long after its window an item is deleted. Longer than RetentionHours and MaxRecordAgeSeconds "
+        "together. An event that is later than that is quarantined, for the item of its window may be deleted.",
+        "consumer": "Who counts it. Rollups of one consumer are fixed together; another name counts beside: see operations.md.",
         "generation": "Another number starts the rollup afresh, beside the old one: after a change of its measures.",
         "measures": "What is computed, by field.",
     },
 }
 _DEFAULTS = {"blocks": "`false`", "generation": "`1`", "scale": "by type", "max_future": "none", "max_lateness": "none",
-             "measures": "the count of events"}  # fmt: skip
+             "measures": "the count of events", "keep": "for ever", "consumer": "`main`"}  # fmt: skip
 _HEAD = """# Configuration
 
 Every variable there is. Generated: change infra/commands/configuration.py, then `python -m infra.commands.configuration --write`.

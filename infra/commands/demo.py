@@ -25,6 +25,7 @@ from infra.local.stack.home import Home, StackInfo
 from infra.local.stack.supervisor import LOCAL_CREDENTIALS, Stack, StackOptions, local_client
 from infra.local.stack.tables import Engine
 from processors.aggregate.progress import SHARDS_PK
+from processors.pipeline_files import load_pipeline
 from processors.query.question import Question, Row, ask
 from processors.query.render import cells, columns, number_text
 from processors.sink.attributes import stored_item
@@ -33,7 +34,6 @@ from producers.simulators.fleet import FleetConfig, fleet_events
 from producers.simulators.totals import FieldTotals, Tally, Totals
 from producers.simulators.visitors import VisitorsConfig, visitor_events
 from streamgage.definition.pipeline import Pipeline, Rollup
-from streamgage.definition.pipeline_toml import load_pipeline
 from streamgage.fold.items import StoredItem, window_start_ms
 from streamgage.formats.avro import Event
 from streamgage.measures.windows import MAX_EVENT_TIME_MS

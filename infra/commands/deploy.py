@@ -17,7 +17,7 @@ from infra.aws.deploy.follow import how_to_look
 from infra.aws.deploy.ports import Clock
 from infra.commands.places import DEFAULT_STACK
 from infra.template.read import TEMPLATE, body_of, parameters_for, read_template, with_code
-from streamgage.definition.pipeline_toml import load_pipeline
+from processors.pipeline_files import load_pipeline
 from streamgage.errors import ConfigError
 
 if TYPE_CHECKING:

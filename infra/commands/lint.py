@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     from infra.template.lint import cloudformation, rules  # noqa: PLC0415 - see above
     from infra.template.lint.run import findings  # noqa: PLC0415 - see above
     from infra.template.read import TEMPLATE  # noqa: PLC0415 - see above
-    from streamgage.definition.pipeline_toml import load_pipeline  # noqa: PLC0415 - see above
+    from processors.pipeline_files import load_pipeline  # noqa: PLC0415 - see above
 
     if arguments.rules:
         print(rules.table())

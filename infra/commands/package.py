@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streamgage.definition.pipeline_toml import load_pipeline
+from processors.pipeline_files import load_pipeline
 
 if TYPE_CHECKING:
     from infra.aws.bundle.package import Package

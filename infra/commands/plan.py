@@ -160,7 +160,7 @@ def _reference(arguments: argparse.Namespace) -> tuple[float, tuple[RollupLoad, 
 
 def _weighed(arguments: argparse.Namespace) -> tuple[float, tuple[RollupLoad, ...]]:
     from infra.aws.cost.weigh import choose_source, weigh  # noqa: PLC0415 - fastavro, for --pipeline only
-    from streamgage.definition.pipeline_toml import load_pipeline  # noqa: PLC0415 - the same
+    from processors.pipeline_files import load_pipeline  # noqa: PLC0415 - the same
 
     if arguments.windows or arguments.keep:
         raise ConfigError(

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from infra.commands.places import add_stack_options, aws_stack
 from infra.local.stack.home import Home, StackInfo
+from processors.pipeline_files import load_pipeline
 from processors.query.freshness import Freshness, freshness
 from processors.query.question import DynamoPartialStore, PartialStore, Question, ask, read_progress
 from processors.query.render import Cell, cells, columns, number_text, to_csv, to_json
-from streamgage.definition.pipeline_toml import load_pipeline
 from streamgage.durations import parse_duration
 from streamgage.errors import ConfigError
 from streamgage.measures.windows import MAX_EVENT_TIME_MS

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from infra.commands.places import aws_stack, find_aws_target, find_target
 from infra.commands.world import World
+from processors.pipeline_files import load_pipeline
 from producers.files.access_log import COLUMNS, read_access_log
 from producers.files.csv import read_csv
 from producers.files.delivery import Sink
@@ -26,7 +27,6 @@ from producers.simulators.fleet import FleetConfig, fleet_events
 from producers.simulators.simulate import SimulateJob, simulate
 from producers.simulators.visitors import VisitorsConfig, visitor_events
 from streamgage.definition.pipeline import Pipeline, Source
-from streamgage.definition.pipeline_toml import load_pipeline
 from streamgage.durations import parse_duration
 from streamgage.errors import ConfigError
 from streamgage.formats.avro import Event

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from processors.aggregate.own_stream import CheckStream, any_stream
 from processors.aggregate.progress import ProgressReader
 from processors.deadline import Deadline
 from processors.quarantine.sqs import Quarantine
@@ -57,11 +58,13 @@ class Aggregate:
         quarantine: Quarantine,
         now_ms: Callable[[], int],
         report: Callable[[BatchReport], None],
+        check_stream: CheckStream = any_stream,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._fold, self._counting, self._progress = fold, counting, progress
         self._sink, self._quarantine = sink, quarantine
         self._now_ms, self._report, self._clock = now_ms, report, clock
+        self._check_stream = check_stream
 
     def handle(self, event: Any, *, remaining_ms: Callable[[], int]) -> dict[str, list[dict[str, str]]]:
         """Return Lambda's answer: the lowest sequence number that is not durable, or none.
@@ -69,6 +72,7 @@ class Aggregate:
         Raises:
             ValueError, ConfigError: a mistake in the wiring; Lambda's retries and bisect keep the batch.
         """
+        self._check_stream(event)
         records = decode_event(event)
         if not records:
             return encode_response(())

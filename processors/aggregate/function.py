@@ -9,12 +9,12 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from processors.aggregate import lineage
 from processors.aggregate.batch import Aggregate, BatchReport
-from processors.aggregate.progress import ProgressReader
+from processors.aggregate.own_stream import check_of_stream
+from processors.aggregate.progress import ProgressReader, Reader
 from processors.aggregate.report import SERVICE, Reporter
 from processors.aggregate.settings import Settings
 from processors.awsjson.client import AwsJsonClient
@@ -22,40 +22,46 @@ from processors.awsjson.connections import tls_context
 from processors.awsjson.credentials import CredentialSource, credential_source
 from processors.awsjson.endpoint import service_endpoint
 from processors.deadline import Deadline
+from processors.pipeline_files import load_pipeline
 from processors.quarantine import lean_sqs
 from processors.sink import lean_dynamodb
 from processors.sink.fenced import AggregateSink, SinkLimits
-from streamgage.definition.pipeline_toml import load_pipeline
-from streamgage.fold.folder import Folder
-from streamgage.fold.items import lane_of_key, lane_of_shard
+from streamgage.definition.fingerprint import counts_of, reader_counts
+from streamgage.fold.batch import BatchFold, Counting
+from streamgage.fold.items import Lanes
 
 ROOTS_FOLDER = "roots"  # in the bundle: infra/aws/bundle/files.py makes it
-
-_LANES = {"shard": lane_of_shard, "partition_key": lane_of_key}
+_HOUR_MS = 3_600_000
 
 
 def build(settings: Settings, report: Callable[[BatchReport], None]) -> Aggregate:
     """Return the function of *settings*, with real clients; *report* is told of each batch. No call is made yet."""
     store = lean_dynamodb.LeanDynamoItemStore(_client("dynamodb", lean_dynamodb.TARGET), settings.table)
-    lane = _LANES[settings.lanes]
-    sink = AggregateSink(
-        store, now_s=lambda: int(time.time()), limits=SinkLimits(concurrency=settings.write_concurrency)
-    )
+    pipeline = load_pipeline(settings.pipeline).of_consumer(settings.consumer)
+    lanes = Lanes(settings.stream, by_key=settings.lanes == "partition_key")
+    sink = AggregateSink(store, limits=SinkLimits(concurrency=settings.write_concurrency))
+    shards = lineage.KinesisLineage(_kinesis, settings.stream, from_first=settings.from_first_record)
+    reader = Reader(settings.consumer, lanes, reader_counts(settings.consumer, settings.stream_arn))
     return Aggregate(
-        folder=Folder(load_pipeline(Path(settings.pipeline)), lane),
-        progress=ProgressReader(sink, lineage.KinesisLineage(_list_shards, settings.stream), lane),
+        fold=BatchFold(pipeline, lanes),
+        counting=Counting(
+            {name: counts_of(pipeline, rollup) for name, rollup in pipeline.rollups.items()},
+            retention_ms=settings.retention_hours * _HOUR_MS,
+        ),
+        progress=ProgressReader(sink, shards, reader),
         sink=sink,
         quarantine=lean_sqs.LeanSqsQuarantine(_client("sqs", lean_sqs.TARGET), settings.quarantine_url),
         now_ms=lambda: time.time_ns() // 1_000_000,
         report=report,
+        check_stream=check_of_stream(settings.stream_arn),
     )
 
 
-def _list_shards(request: Mapping[str, Any], /, *, deadline: Deadline) -> Any:
+def _kinesis(operation: str, request: Mapping[str, Any], /, *, deadline: Deadline) -> Any:
     """Ask Kinesis by a client of the moment: it is asked once a sandbox and new shard."""
     kinesis = _client("kinesis", lineage.TARGET, json_version="1.1")
     try:
-        return json.loads(kinesis.call("ListShards", json.dumps(request), kinesis.retries(deadline)))
+        return json.loads(kinesis.call(operation, json.dumps(request), kinesis.retries(deadline)))
     finally:
         kinesis.close()
 

@@ -1,6 +1,7 @@
-"""Where a shard came from: ListShards, asked once a sandbox and new shard."""
+"""Where a shard came from, and whether its stream is read from its first record on: asked once a sandbox and new shard."""
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from processors.deadline import Deadline
@@ -8,18 +9,25 @@ from processors.deadline import Deadline
 TARGET = "Kinesis_20131202"
 
 
-class ListShards(Protocol):
-    """The call of that name."""
+class CallKinesis(Protocol):
+    """A call of Kinesis."""
 
-    def __call__(self, request: Mapping[str, Any], /, *, deadline: Deadline) -> Any:
-        """Return its answer to *request*. Raises: RetryableError, also where there is none by *deadline*."""
+    def __call__(self, operation: str, request: Mapping[str, Any], /, *, deadline: Deadline) -> Any:
+        """Return the answer of *operation*. Raises: RetryableError, also where there is none by *deadline*."""
 
 
 class KinesisLineage:
-    """The lineage of the shards of one stream."""
+    """The lineage of the shards of one stream. ``from_first``: the mapping began at TRIM_HORIZON."""
 
-    def __init__(self, list_shards: ListShards, stream: str) -> None:
-        self._list_shards, self._stream = list_shards, stream
+    def __init__(
+        self,
+        call: CallKinesis,
+        stream: str,
+        *,
+        from_first: bool = True,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self._call, self._stream, self._from_first, self._now_ms = call, stream, from_first, now_ms
         self._parents: dict[str, tuple[str, ...]] = {}
 
     def parents_of(self, shard_id: str, *, deadline: Deadline) -> Sequence[str]:
@@ -28,11 +36,20 @@ class KinesisLineage:
             self._parents = {shard["ShardId"]: _parents(shard) for shard in self._list(deadline)}
         return self._parents.get(shard_id, ())
 
+    def is_read_from_its_first_record(self, *, deadline: Deadline) -> bool:
+        """Tell whether this consumer misses nothing that was ever put: the stream is younger than its retention."""
+        if not self._from_first:
+            return False
+        answer = self._call("DescribeStreamSummary", {"StreamName": self._stream}, deadline=deadline)
+        summary = answer["StreamDescriptionSummary"]
+        age_s = self._now_ms() / 1000 - summary["StreamCreationTimestamp"]
+        return bool(age_s < summary["RetentionPeriodHours"] * 3600)
+
     def _list(self, deadline: Deadline) -> list[dict[str, Any]]:
         shards: list[dict[str, Any]] = []
         request = {"StreamName": self._stream}
         while True:
-            answer = self._list_shards(request, deadline=deadline)
+            answer = self._call("ListShards", request, deadline=deadline)
             shards += answer["Shards"]
             if not answer.get("NextToken"):
                 return shards

@@ -89,9 +89,7 @@ class LaneEntries:
         for entry in fresh:
             log.append(entry)
         expires_s = (log.applied_ms + _KEEP_MS) // 1000
-        return Joined(
-            StoredItem(fresh[-1].sequence_number, self.reader.counts, log.to_body(), expires_s), {}
-        )
+        return Joined(StoredItem(fresh[-1].sequence_number, self.reader.counts, log.to_body(), expires_s), {})
 
 
 class BatchProgress:
@@ -166,9 +164,7 @@ class ProgressReader:
             progress.open(key, found.get(key), inherited.get(key, LaneLog()))
         return progress
 
-    def _inherited(
-        self, lanes: Mapping[ItemKey, StreamRecord], deadline: Deadline
-    ) -> dict[ItemKey, LaneLog]:
+    def _inherited(self, lanes: Mapping[ItemKey, StreamRecord], deadline: Deadline) -> dict[ItemKey, LaneLog]:
         """Return what the ancestors of each lane knew: of each line the nearest that was ever written.
 
         All lanes are looked up together, a generation of ancestors at a time.

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from streamgage.definition.pipeline import DEFAULT_CONSUMER
 from streamgage.errors import ConfigError
 
 
@@ -19,6 +20,10 @@ class Settings:
     pipeline: str
     lanes: str
     write_concurrency: int
+    stream_arn: str
+    consumer: str
+    retention_hours: int
+    from_first_record: bool = True
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> "Settings":
@@ -51,6 +56,11 @@ class Settings:
             pipeline=text("STREAMGAGE_PIPELINE", "pipeline.toml"),
             lanes=one_of("STREAMGAGE_LANES", "shard", "partition_key"),
             write_concurrency=number("STREAMGAGE_WRITE_CONCURRENCY", 16, 1, 64),
+            stream_arn=text("STREAMGAGE_STREAM_ARN"),
+            consumer=text("STREAMGAGE_CONSUMER", DEFAULT_CONSUMER),
+            retention_hours=number("STREAMGAGE_RETENTION_HOURS", 24, 24, 8760),
+            from_first_record=one_of("STREAMGAGE_STARTING_POSITION", "TRIM_HORIZON", "LATEST", "AT_TIMESTAMP")
+            == "TRIM_HORIZON",
         )
         if problems:
             raise ConfigError(*problems)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from processors.awsjson.client import AwsJsonClient
 from processors.deadline import Deadline
 from processors.quarantine.sqs import encode_poison, message_batches
-from streamgage.fold.folder import Poison
+from streamgage.reading.poison import Poison
 
 TARGET = "AmazonSQS"
 

@@ -8,13 +8,13 @@ from typing import Any, Protocol
 
 from processors.deadline import Deadline
 from streamgage.errors import RetryableError
-from streamgage.fold.folder import Poison
 from streamgage.limits import (
     KINESIS_PARTITION_KEY_CHARS,
     KINESIS_RECORD_BYTES,
     SQS_BATCH_BYTES,
     SQS_BATCH_ENTRIES,
 )
+from streamgage.reading.poison import Poison
 
 # A payload travels as base64 in JSON: three bytes take four, and the rest of a message fits into what remains.
 _PART_BYTES = 144 * 1024

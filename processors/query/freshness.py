@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from processors.query.question import ShardProgress
+from processors.query.progress import ShardProgress
 
 
 @dataclass(frozen=True, slots=True)

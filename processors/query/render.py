@@ -15,19 +15,20 @@ Cell = str | int | Decimal | bool | None
 def columns(question: Question) -> list[str]:
     """Return the column names of an answer to *question*."""
     measures = [f"{field}.{name}" for field, names in question.rollup.measures.items() for name in names]
-    return [*question.rollup.key, "window_start", "window_end", "events", *measures, "may_change"]
+    return [*question.rollup.key, "window_start", "window_end", "events", *measures, "may_change", "partial"]
 
 
 def cells(question: Question, row: Row) -> list[Cell]:
     """Return the cells of *row*, in the order of columns."""
     values = [row.values[field][name] for field, names in question.rollup.measures.items() for name in names]
     return [
-        *question.key,
+        *row.key,
         _time(row.window.start_ms),
         _time(row.window.end_ms),
         row.events,
         *values,
         row.may_change,
+        row.partial,
     ]
 
 

@@ -7,8 +7,10 @@ write an item and batch; no transaction, no token, no hash of the batch. See doc
 What is written, and where what has no room goes on to, the contribution says; here is only what waits for the table.
 """
 
+import random
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -96,7 +98,7 @@ class AggregateSink:
     ) -> None:
         self._store = store
         self._limits = limits or SinkLimits()
-        self._breaker = breaker or Breaker()
+        self._breaker = breaker or Breaker(clock=time.monotonic, random=random.random)
         self._known: OrderedDict[ItemKey, StoredItem | None] = OrderedDict()
         self._known_bytes = 0
         self._pool = (
@@ -120,7 +122,9 @@ class AggregateSink:
             portion = {key: pending.pop(key) for key in list(islice(pending, _PORTION))}
             if not self._read([key for key in portion if key not in self._known], applied, deadline):
                 for contribution in (*portion.values(), *pending.values()):
-                    applied.fail(contribution, "no time left in this invocation, or the table does not answer")
+                    applied.fail(
+                        contribution, "no time left in this invocation, or the table does not answer"
+                    )
                 break
             writing, following = self._join(portion, applied)
             pending.update(self._write(writing, attempts, applied, deadline))
@@ -232,14 +236,15 @@ class AggregateSink:
     def _put(self, chunk: Sequence[_Writing], deadline: Deadline) -> Sequence[Outcome]:
         if deadline.has_passed:
             return [Unsure("no time left in this invocation")] * len(chunk)
-        if not self._breaker.allows():
-            return [Unsure(self._breaker.reason)] * len(chunk)
+        if not self._breaker.admits():
+            return [Unsure("the table takes no writes at the moment: it is left alone for a while")] * len(
+                chunk
+            )
         outcomes = self._store.put_many([each.write for each in chunk], deadline=deadline)
-        unsure = [outcome.error for outcome in outcomes if isinstance(outcome, Unsure)]
-        if len(unsure) == len(outcomes):
-            self._breaker.failed(unsure[0])
+        if all(isinstance(outcome, Unsure) for outcome in outcomes):
+            self._breaker.failed()
         else:
-            self._breaker.succeeded()
+            self._breaker.worked()
         return outcomes
 
     def _remember(self, key: ItemKey, item: StoredItem | None) -> None:

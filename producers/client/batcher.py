@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
+from producers.client.encoder import SourceEncoder, encoder_of
 from producers.client.gather import BlockGatherer, Gathered, GroupKey
 from streamgage.definition.pipeline import Source
 from streamgage.errors import ConfigError, StreamgageError
@@ -149,6 +150,7 @@ class Batcher:
         self._ready_bytes = 0
         self._due_ms = _NEVER_MS
         self._count = 0
+        self._encoder: SourceEncoder | None = None  # of the source that was put last
 
     @property
     def buffered_bytes(self) -> int:
@@ -189,13 +191,16 @@ class Batcher:
         """Take an event into the open block of its source and shard.
 
         Raises:
-            ValueError: as ``Source.user_record`` does. Nothing has changed.
+            ValueError: as ``SourceEncoder.user_record`` does. Nothing has changed.
             UnsendableRecord: as ``put`` does. Nothing has changed.
         """
-        partition_key = source.key_of(event)
+        encoder = self._encoder
+        if encoder is None or encoder.source is not source:
+            encoder = self._encoder = encoder_of(source)
+        partition_key = encoder.key_of(event)
         shard_id = self._routes.get(partition_key) or self._route(UserRecord(partition_key, b""))
         group = (shard_id, partition_key) if self._config.one_key_per_record else shard_id
-        full = self._blocks.add(source, event, group, self._count, now_ms)
+        full = self._blocks.add(encoder, event, group, self._count, now_ms)
         self._count += 1
         if self._due_ms == _NEVER_MS:  # what was opened before is due before
             self._due_ms = now_ms + self._config.linger_ms

@@ -5,7 +5,7 @@ No I/O and no clock, as the batcher that it belongs to.
 
 from dataclasses import dataclass
 
-from streamgage.definition.pipeline import Source
+from producers.client.encoder import SourceEncoder
 from streamgage.formats.avro import Event
 from streamgage.formats.blocks.builder import BlockBuilder
 from streamgage.limits import KINESIS_RECORD_BYTES
@@ -54,18 +54,20 @@ class BlockGatherer:
         """When the oldest open block was opened; None where none is open."""
         return next((each.opened_ms for each in self._open.values()), None)
 
-    def add(self, source: Source, event: Event, group: GroupKey, number: int, now_ms: int) -> list[Gathered]:
+    def add(
+        self, source: SourceEncoder, event: Event, group: GroupKey, number: int, now_ms: int
+    ) -> list[Gathered]:
         """Take *event*, the *number*-th put; return the blocks that are full now.
 
         Raises:
             ValueError: the event does not fit the schema. Nothing has changed.
         """
-        key = (source.name, group)
+        key = (source.source.name, group)
         full: list[Gathered] = []
         block = self._open.get(key)
         grown = block.builder.add_within(event, self._block_bytes) if block is not None else 0
         if block is None or not grown:  # the first event of a block is taken however large it is
-            builder = BlockBuilder(source.blocks_codec)
+            builder = BlockBuilder(source.blocks)
             grown = builder.add_within(event, KINESIS_RECORD_BYTES)
             if block is not None:
                 full.append(self._close(key))

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from producers.client.batcher import Batcher, BatcherConfig, PutEntry, TagsFor
+from producers.client.encoder import encoder_of
 from producers.client.outbox import Outbox, PutRequest, RetryConfig
 from producers.client.ports import Clock, KinesisPort, PutFailed, PutResult
 from streamgage.definition.pipeline import Source
@@ -162,7 +163,7 @@ class Producer:
             UnsendableRecord, DeliveryError: as ``put`` does.
         """
         if not source.blocks:
-            self.put(source.user_record(event))
+            self.put(encoder_of(source).user_record(event))
             return
         self._check_open()
         now_ms = self._clock.now_ms()

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
+from producers.client.encoder import encoder_of
 from producers.files.rejects import NdjsonFile, encode_undelivered
 from streamgage.definition.pipeline import Source
 from streamgage.errors import DeliveryError
@@ -29,7 +30,7 @@ class NullSink:
 
     def send(self, source: Source, event: Event) -> None:
         """Refuse what a stream would be spared, and forget the rest."""
-        source.user_record(event)
+        encoder_of(source).user_record(event)
 
     def put(self, record: UserRecord) -> None:
         """Forget *record*."""
@@ -61,7 +62,7 @@ class Delivery:
     def send(self, source: Source, event: Event) -> None:
         """Take *event*. Raises: ValueError, UnsendableRecord, and ConfigError if the file cannot be written."""
         if self.failure is not None:
-            self._keep([source.user_record(event)])
+            self._keep([encoder_of(source).user_record(event)])
         else:
             try:
                 self._sink.send(source, event)

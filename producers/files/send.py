@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TextIO
 
 from producers.client.batcher import UnsendableRecord
+from producers.client.encoder import encoder_of
 from producers.files.delivery import Delivery, NullSink, Sink
 from producers.files.lines import Line
 from producers.files.mapping import EventMapping
@@ -235,7 +236,7 @@ def _last_event_ms(job: SendJob, table: Table) -> int:
             continue
         try:
             event_ms: int = table.mapping.event(row.values)[job.source.event_time]
-            job.source.user_record(_event(row, job.source, table.mapping, keep))
+            encoder_of(job.source).user_record(_event(row, job.source, table.mapping, keep))
         except ValueError:
             continue
         if last_ms is None or event_ms > last_ms:

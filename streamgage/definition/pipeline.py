@@ -1,17 +1,14 @@
 """The pipeline definition: what is sent, and what analysts get. ``pipeline.toml`` is its one source."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from streamgage.durations import parse_duration
-from streamgage.formats.avro import AvroReader, AvroSchema, Event
-from streamgage.formats.blocks.builder import BlockCodec
-from streamgage.limits import KINESIS_PARTITION_KEY_CHARS
-from streamgage.measures.monoids import FieldLayout, StateLayout
-from streamgage.measures.windows import MAX_EVENT_TIME_MS, TumblingWindows
-from streamgage.records import UserRecord
+from streamgage.errors import ConfigError
+from streamgage.formats.avro import AvroSchema
+from streamgage.measures.layout import FieldLayout, StateLayout
+from streamgage.measures.windows import TumblingWindows
 
 # The types of Avro that a key, an event time or a measure may have.
 KEY_TYPES = frozenset({"string", "int", "long", "boolean", "enum"})
@@ -19,9 +16,10 @@ TIME_TYPES = frozenset({"long"})
 INTEGER_TYPES = frozenset({"int", "long"})
 NUMBER_TYPES = INTEGER_TYPES | {"float", "double"}
 DEFAULT_SCALE = 9  # decimal places kept of a float; an integer has none
+DEFAULT_CONSUMER = "main"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Source:
     """One kind of event: its schemas, and which of its fields say when and by whom.
 
@@ -39,74 +37,33 @@ class Source:
     scales: dict[str, int]
     blocks: bool = False
 
-    @cached_property
-    def _floats(self) -> tuple[str, ...]:
-        """The measurable fields that can hold a float."""
-        return tuple(
-            name for name in self.scales if branches(self.schema.fields[name]) - {"null"} - INTEGER_TYPES
-        )
+    def __hash__(self) -> int:
+        """Hash by name: a dict of scales has none, and two sources of one name are rare."""
+        return hash(self.name)
 
-    @cached_property
-    def blocks_codec(self) -> BlockCodec:
-        """The encoder of this source's blocks."""
-        return BlockCodec(self.schema)
-
-    @cached_property
-    def reader(self) -> AvroReader:
-        """The decoder of this source's user records."""
-        return AvroReader(self.schema, self.writers)
-
-    def user_record(self, event: Event) -> UserRecord:
-        """Return *event* as it is sent by itself: Avro, under its partition key.
-
-        Raises:
-            ValueError: it would be quarantined on arrival: it does not fit the schema, or a value is not finite.
-        """
-        data = self.schema.encode(event, fits=self.blocks_codec.fits(event))
-        return UserRecord(self.key_of(event), data)
-
-    def key_of(self, event: Event) -> str:
-        """Return the partition key of *event*, whose types are checked by whoever encodes it.
-
-        Raises:
-            ValueError: it would be quarantined on arrival: a value is not finite, its time or its key out of range.
-        """
-        for name in self._floats:
-            value = event.get(name)
-            if isinstance(value, float) and value - value != 0:
-                raise ValueError(f"{name} is {value!r}, which is not a finite number")
-        try:
-            event_time_ms, key = event[self.event_time], event[self.partition_key]
-            if type(key) is not str:
-                key = str(key)
-            in_range = 0 <= event_time_ms < MAX_EVENT_TIME_MS
-        except (KeyError, TypeError) as error:
-            self.schema.encode(event)  # says which field, where that is what is wrong
-            raise ValueError(f"no event time or partition key: {error!r}") from error
-        if not in_range:
-            raise ValueError(f"{self.event_time} is {event_time_ms}, not ms since 1970 before the year 10000")
-        if not 0 < len(key) <= KINESIS_PARTITION_KEY_CHARS:
-            raise ValueError(
-                f"{self.partition_key} is {len(key)} characters; a partition key has 1 to {KINESIS_PARTITION_KEY_CHARS}"
-            )
-        return key
+    @property
+    def prefixes(self) -> frozenset[bytes]:
+        """The first ten bytes of each event of this source in Avro, by any of its schemas."""
+        return frozenset(each.prefix for each in (self.schema, *self.writers))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Rollup:
     """One table of aggregates: per key and window, the measures of some fields.
 
-    ``keep_ms`` counts from the last write to an item. A changed ``generation`` starts the rollup afresh, beside the old.
+    ``keep_ms`` is how long an item is kept after the end of its window; None is for ever. A changed ``generation`` starts
+    the rollup afresh, beside the old. ``consumer`` names who counts it: rollups of one consumer share one progress.
     """
 
     name: str
     source: str
     key: tuple[str, ...]
     windows: tuple[TumblingWindows, ...]
-    keep_ms: int
+    keep_ms: int | None
     generation: int
     measures: dict[str, tuple[str, ...]]
     layout: StateLayout
+    consumer: str = DEFAULT_CONSUMER
 
     def window_named(self, label: str) -> TumblingWindows | None:
         """Return the windows of this rollup that *label* (``"1h"``, ``"60m"``) names."""
@@ -117,16 +74,60 @@ class Rollup:
         return next((each for each in self.windows if each.size_ms == size_ms), None)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Pipeline:
     """The whole definition, valid: names are unique, fields exist and have fitting types.
 
-    ``deploy`` holds parameters of the template by name, as text; the template judges the names.
+    ``deploy`` holds parameters of the template by name, as text; the template judges the names. ``passed_over`` are the
+    sources whose events are in the stream and none of this consumer's business: see ``of_consumer``.
     """
 
     sources: dict[str, Source]
     rollups: dict[str, Rollup]
     deploy: dict[str, str] = field(default_factory=dict)
+    passed_over: dict[str, Source] = field(default_factory=dict)
+
+    @property
+    def consumers(self) -> tuple[str, ...]:
+        """The names of the consumers, in the order in which rollups name them."""
+        return tuple(dict.fromkeys(each.consumer for each in self.rollups.values()))
+
+    def of_consumer(self, name: str) -> "Pipeline":
+        """Return what the consumer *name* counts: its rollups, and the sources that these read.
+
+        The others are passed over: their events are known, so they are no poison, but they are neither read nor judged.
+        Whoever counts them refuses what is wrong with them, once.
+
+        Raises:
+            ConfigError: no rollup names this consumer.
+        """
+        rollups = {key: each for key, each in self.rollups.items() if each.consumer == name}
+        if not rollups:
+            raise ConfigError(f"no rollup has the consumer {name!r}; there are: {', '.join(self.consumers)}")
+        known = {**self.sources, **self.passed_over}
+        read = {each.source for each in rollups.values()}
+        return replace(
+            self,
+            sources={key: each for key, each in known.items() if key in read},
+            rollups=rollups,
+            passed_over={key: each for key, each in known.items() if key not in read},
+        )
+
+    def consumer_for(self, named: str | None) -> str:
+        """Return the consumer that is meant: *named*, or the only one that there is.
+
+        Raises:
+            ConfigError: there is none of that name, or none is named and there are several.
+        """
+        consumers = self.consumers
+        if named is None and len(consumers) > 1:
+            raise ConfigError(
+                f"rollups name several consumers: {', '.join(consumers)}. Say which one this is: Consumer = NAME in "
+                "[deploy], or as a parameter"
+            )
+        name = consumers[0] if named is None else named
+        self.of_consumer(name)
+        return name
 
     def rollups_of(self, source: str) -> Iterator[Rollup]:
         """Yield the rollups that read *source*."""

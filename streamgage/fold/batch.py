@@ -80,7 +80,7 @@ class BatchFold:
             for name, source in pipeline.sources.items()
         }
         self._readers = {name: SourceReader(each.source, each.fields) for name, each in self._folds.items()}
-        self._records = RecordReader(self._readers)
+        self._records = RecordReader(self._readers, pipeline.passed_over.values())
 
     def fold(self, records: Sequence[StreamRecord], is_repeat: IsRepeat, counting: Counting) -> Folded:
         """Return the fold of *records*, in the order of their sequence numbers, each once, without what *is_repeat*."""
@@ -194,9 +194,7 @@ class _Fold:
         slices += self._fold_slice(folded, len(lanes.names))
         return self._sorted(slices, lanes)
 
-    def _fold_slice(
-        self, folded: Folded, lanes: int
-    ) -> list[tuple[RollupFold, TumblingWindows, States]]:
+    def _fold_slice(self, folded: Folded, lanes: int) -> list[tuple[RollupFold, TumblingWindows, States]]:
         slices: list[tuple[RollupFold, TumblingWindows, States]] = []
         for batch in self._batch_fold.drain_slice(lanes=lanes):
             if batch.refused:
@@ -250,9 +248,7 @@ def _add_slice(cell: Cell, states: States, rows: Sequence[int]) -> None:
     if not cell.keys:
         cell.keys, cell.firsts = keys, [states.firsts[row] for row in rows]
         whole = len(rows) == len(states.groups)
-        cell.table = [
-            list(column) if whole else [column[row] for row in rows] for column in states.table
-        ]
+        cell.table = [list(column) if whole else [column[row] for row in rows] for column in states.table]
         return
     known = dict(zip([key.text for key in cell.keys], range(len(cell.keys)), strict=True))
     new = [row for row, key in zip(rows, keys, strict=True) if key.text not in known]

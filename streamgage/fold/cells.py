@@ -17,7 +17,7 @@ from streamgage.definition.pipeline import Rollup
 from streamgage.errors import ConfigError
 from streamgage.fold.chunk import Chunk, decode_chunk, encode_chunk
 from streamgage.fold.items import HASH_BITS, ItemKey, StoredItem, chunk_key, chunk_of, sort_key
-from streamgage.fold.states import Key, States
+from streamgage.fold.states import Key
 from streamgage.measures.layout import StatePlan, Table
 from streamgage.measures.windows import TumblingWindows
 

@@ -31,7 +31,10 @@ LOG_BYTES = 26_000  # 1,000 producers: at most 26 write units a batch
 RANGES = 32  # of one producer
 _VERSION = 1
 _NAME_BYTES = 8
-_PRODUCER_BYTES, _RANGE_BYTES = _NAME_BYTES + 2, 16  # as they count against the bound: never less than they take
+_PRODUCER_BYTES, _RANGE_BYTES = (
+    _NAME_BYTES + 2,
+    16,
+)  # as they count against the bound: never less than they take
 
 Ranges = list[list[int]]
 
@@ -93,9 +96,7 @@ class LaneLog:
     def copy(self) -> "LaneLog":
         """Return a log that shares nothing with this one."""
         producers = {name: [list(each) for each in ranges] for name, ranges in self.producers.items()}
-        return LaneLog(
-            self.applied_ms, self.begin_ms, self.dropped, self.forgotten, producers, self._ranges
-        )
+        return LaneLog(self.applied_ms, self.begin_ms, self.dropped, self.forgotten, producers, self._ranges)
 
     def saw(self, mark: Mark | None) -> bool:
         """Tell whether a record with *mark* came before."""

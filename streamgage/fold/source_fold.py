@@ -12,7 +12,7 @@ from typing import Any
 from streamgage.definition.pipeline import Rollup, Source
 from streamgage.errors import PoisonRecord
 from streamgage.fold.states import KeyColumns, RollupFold, States
-from streamgage.fold.verdicts import checks_of, untimely, verdict
+from streamgage.fold.verdicts import TimeBounds, checks_of, untimely, verdict
 from streamgage.formats.blocks.decimal_column import Columns
 from streamgage.measures.decimals import Scaled, Scaler, scale_decimals
 from streamgage.measures.layout import EventColumns
@@ -67,6 +67,7 @@ class SourceFold:
         self.source = source
         self.rollups = [RollupFold(rollup) for rollup in rollups]
         self._checks = checks_of(source, rollups)
+        self._bounds = TimeBounds.of(source, rollups)
         measured = sorted({(each.field, each.scale) for one in rollups for each in one.layout.fields})
         self._scalers = {(name, scale): Scaler(scale) for name, scale in measured}
         self._keys = tuple(dict.fromkeys(name for rollup in rollups for name in rollup.key))
@@ -79,7 +80,7 @@ class SourceFold:
         scaled = {
             (name, scale): events.scaled(name, scaler) for (name, scale), scaler in self._scalers.items()
         }
-        refused = set(untimely(self.source, times, events.places))
+        refused = set(untimely(self._bounds, times, events.places))
         for column in scaled.values():
             refused.update(column.refused)
         whole = KeyColumns(

@@ -6,7 +6,7 @@ those that nest in them.
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Any, NamedTuple
@@ -94,9 +94,9 @@ class RollupFold:
         for values, ordinal in zip(zip(*fields, starts, lanes), columns.ordinals):  # noqa: B905 - repeat() has no end
             by_values[values].append(ordinal)
         groups: dict[Group, list[int]] = {}
-        for (*values, start_ms, lane), ordinals in by_values.items():
+        for (*key_values, start_ms, lane), ordinals in by_values.items():
             try:
-                key = self._key_of(tuple(values))
+                key = self._key_of(tuple(key_values))
             except PoisonRecord:
                 bad += ordinals
                 continue
@@ -104,7 +104,7 @@ class RollupFold:
         return groups
 
     def fold(
-        self, events: EventColumns, groups: dict[Group, list[int]], places: Places
+        self, events: EventColumns, groups: Mapping[Group, list[int]], places: Places
     ) -> dict[TumblingWindows, States]:
         """Return the states of each window size."""
         base = States(

@@ -100,7 +100,7 @@ class StatePlan:
     def add_keys(self, table: Table, count: int) -> None:
         """Append *count* keys of no events."""
         for column, part in zip(table, self._parts, strict=True):
-            column += [part.identity] * count
+            column.extend([part.identity] * count)
 
     def join(self, table: Table, picks: Sequence[Sequence[int]]) -> Table:
         """Return the states of windows that others nest in: a pick names those of each."""

@@ -13,6 +13,7 @@
 import struct
 from collections.abc import Sequence
 from math import gcd
+from typing import Any, cast
 
 Ints = Sequence[int | None]
 
@@ -23,14 +24,14 @@ _POWERS = [10**n for n in range(257)]
 
 def pack(column: Ints) -> bytes:
     """Return *column* packed. Raises: ValueError, where an entry has more than 63 bytes."""
+    flag, bitmap = 0, b""
+    known = cast("Sequence[int]", column)
     if None in column:
         known = [each for each in column if each is not None]
         gaps = sum(1 << at for at, each in enumerate(column) if each is None)
-        head = _GAPS, gaps.to_bytes((len(column) + 7) // 8, "little")
-    else:
-        known, head = column, (0, b"")  # type: ignore[assignment] - None is in it nowhere
+        flag, bitmap = _GAPS, gaps.to_bytes((len(column) + 7) // 8, "little")
     if not known:
-        return bytes((head[0], 0, 0)) + head[1]
+        return bytes((flag, 0, 0)) + bitmap
     places = _common_places(known)
     if places:
         power = _POWERS[places]
@@ -39,12 +40,16 @@ def pack(column: Ints) -> bytes:
     width = ((max(known) - base).bit_length() + 7) // 8
     if width > _WIDTH:
         raise ValueError(f"an integer of {width} bytes cannot be stored")
-    packed = bytes((width | head[0], places)) + zigzag_varint(base) + head[1]
+    packed = bytes((width | flag, places)) + zigzag_varint(base) + bitmap
     return packed + _planes([each - base for each in known] if base else known, width)
 
 
-def unpack(data: bytes, at: int, count: int) -> tuple[list[int | None], int]:
-    """Return the column of *count* entries at *at* of *data*, and where it ends. Raises: ValueError, IndexError."""
+def unpack(data: bytes, at: int, count: int) -> tuple[list[Any], int]:
+    """Return the column of *count* entries (integers, or None) at *at* of *data*, and where it ends.
+
+    Raises:
+        ValueError, IndexError: it is damaged.
+    """
     head, places = data[at], data[at + 1]
     base, at = read_zigzag_varint(data, at + 2)
     width, gaps = head & _WIDTH, 0
@@ -61,7 +66,7 @@ def unpack(data: bytes, at: int, count: int) -> tuple[list[int | None], int]:
     if base or places:
         values = [(each + base) * power for each in values] if places else [each + base for each in values]
     if not gaps:
-        return values, stop  # type: ignore[return-value] - a list of integers is one of integers or None
+        return values, stop
     there = iter(values)
     return [None if gaps >> number & 1 else next(there) for number in range(count)], stop
 

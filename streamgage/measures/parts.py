@@ -150,7 +150,10 @@ class Last:
 
 
 def _picked(column: Column, pick: Sequence[int]) -> Sequence[Any]:
-    return itemgetter(*pick)(column) if len(pick) > 1 else (column[pick[0]],)  # type: ignore[no-any-return] - of a column
+    if len(pick) == 1:
+        return (column[pick[0]],)
+    picked: Sequence[Any] = itemgetter(*pick)(column)
+    return picked
 
 
 def _known(column: Column, pick: Sequence[int]) -> list[Any]:

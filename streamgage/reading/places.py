@@ -62,4 +62,3 @@ class Places:
         for start, stop, lane in zip(self.starts, self.stops, self.lanes, strict=True):
             column += [lane] * (stop - start)
         return column
-

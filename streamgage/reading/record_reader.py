@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from streamgage.definition.pipeline import Source
 from streamgage.errors import PoisonRecord
-from streamgage.formats.avro import HEADER_BYTES, MARKER, Event
+from streamgage.formats.avro import HEADER_BYTES, MARKER, AvroReader, Event
 from streamgage.formats.blocks.decimal_column import Columns
 from streamgage.formats.blocks.reader import MARKER as BLOCK_MARKER
-from streamgage.formats.blocks.reader import Block, BlockReader
+from streamgage.formats.blocks.reader import Block, BlockReader, events_in
 from streamgage.formats.kpl import decode_aggregate, is_aggregated, walk_aggregate
 from streamgage.formats.mark import Mark, decode_mark
 from streamgage.reading.places import Places
@@ -27,6 +27,7 @@ class SourceReader:
         self.source = source
         self.rows = RowReader(source, fields)
         self._fields = fields
+        self.events = AvroReader(source.schema, source.writers)
         self._blocks = BlockReader(source.schema, source.writers)
         self._places = Places()
 
@@ -108,11 +109,14 @@ class _Bad(NamedTuple):
 class RecordReader:
     """Reads Kinesis records, one at a time, into the columns of each source."""
 
-    def __init__(self, sources: Mapping[str, SourceReader]) -> None:
+    def __init__(self, sources: Mapping[str, SourceReader], passed_over: Iterable[Source] = ()) -> None:
         self._by_name = sources
-        self._by_prefix = {
-            prefix: each for each in sources.values() for prefix in each.source.reader.prefixes
+        self._passed_names = {each.name for each in passed_over}
+        self._passed = {prefix for each in passed_over for prefix in each.prefixes}
+        self._passed_blocks = {
+            prefix for each in passed_over for prefix in BlockReader(each.schema, each.writers).prefixes
         }
+        self._by_prefix = {prefix: each for each in sources.values() for prefix in each.source.prefixes}
         self._by_block = {prefix: each for each in sources.values() for prefix in each.block_prefixes}
         self._source = next(iter(sources.values()))  # whose the last row was: the next is mostly its too
         self._record: StreamRecord
@@ -196,9 +200,16 @@ class RecordReader:
         if source is not None:
             self._source, rows = source, source.rows
             if not rows.take_one(data):
-                rows.add(source.source.reader.decode(data))
+                rows.add(source.events.decode(data))
+        elif passed := self._passed_events(data):
+            self._events += passed
+            return
         else:
-            source, event = self._decode_json(data)
+            decoded = self._decode_json(data)
+            if decoded is None:
+                self._events += 1
+                return
+            source, event = decoded
             source.rows.add(event)
         source.stand(self._record, self._lane, self._events, source.rows.count - 1)
         self._events += 1
@@ -218,7 +229,15 @@ class RecordReader:
                 rows.add(block.event(number))
             self._events += 1
 
-    def _decode_json(self, data: bytes) -> tuple[SourceReader, Event]:
+    def _passed_events(self, data: bytes) -> int:
+        """Return how many events of a source that is passed over stand in *data*; 0: it is none of these."""
+        prefix = data[:HEADER_BYTES]
+        if prefix in self._passed:
+            return 1
+        return events_in(data) if prefix in self._passed_blocks else 0
+
+    def _decode_json(self, data: bytes) -> tuple[SourceReader, Event] | None:
+        """Return the event in *data* and its source; None where that is passed over. Raises: PoisonRecord."""
         if data[:1] != b"{":
             if data[:2] in (MARKER, BLOCK_MARKER):
                 raise PoisonRecord("unknown_schema", f"no schema has the Avro fingerprint {data[2:10].hex()}")
@@ -232,12 +251,14 @@ class RecordReader:
             raise PoisonRecord("undecodable", f"not valid JSON: {error}") from error
         name = event.pop("source", None)
         source = self._by_name.get(name) if isinstance(name, str) else None
+        if source is None and isinstance(name, str) and name in self._passed_names:
+            return None
         if source is None:
             raise PoisonRecord(
                 "unknown_schema", f'"source" is {name!r}; it must be one of: {", ".join(self._by_name)}'
             )
         try:
-            return source, source.source.reader.decode(source.source.schema.encode(event))
+            return source, source.events.decode(source.source.schema.encode(event))
         except ValueError as error:
             raise PoisonRecord("undecodable", str(error)) from error
 

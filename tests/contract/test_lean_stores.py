@@ -10,6 +10,8 @@ import pytest
 from botocore.config import Config
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from streamgage.fold.folder import Poison
+from streamgage.measures.monoids import FieldLayout, StateLayout
 
 from conftest import CREDENTIALS, ClientFactory
 from processors.awsjson.client import AwsJsonClient, ServiceError
@@ -21,9 +23,7 @@ from processors.sink.lean_dynamodb import LeanDynamoItemStore
 from processors.sink.writes import Moved, Write
 from streamgage.definition.pipeline import Rollup
 from streamgage.errors import RetryableError
-from streamgage.fold.folder import Poison
 from streamgage.fold.items import ItemKey, StoredItem, decode_state
-from streamgage.measures.monoids import FieldLayout, StateLayout
 from streamgage.measures.windows import TumblingWindows
 from support.boto3_store import Boto3ItemStore
 from support.fake_statements import FakeStatements

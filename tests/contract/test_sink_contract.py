@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from random import Random
 
 import pytest
+from streamgage.measures.monoids import FieldLayout, State, StateLayout
+from streamgage.reading.contributions import Contributions
 
 from conftest import REGION, ClientFactory, create_table
 from processors.awsjson.client import AwsJsonClient
@@ -22,9 +24,7 @@ from processors.sink.writes import WRITTEN, Moved, Outcome, Unsure, Write
 from streamgage.definition.pipeline import Rollup
 from streamgage.errors import ConfigError, RetryableError
 from streamgage.fold.items import ItemKey, StoredItem, decode_state, encode_state
-from streamgage.measures.monoids import FieldLayout, State, StateLayout
 from streamgage.measures.windows import TumblingWindows
-from streamgage.reading.contributions import Contributions
 from support.boto3_store import Boto3ItemStore
 from support.fake_statements import FakeStatements
 from support.fakes import (

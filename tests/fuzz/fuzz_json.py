@@ -12,10 +12,11 @@ sys.path[:0] = [
 ]  # run as a script: tests, and the repository
 
 with atheris.instrument_imports(include=["streamgage", "processors", "json", "base64"]):
+    from streamgage.fold.folder import Poison
+
     from fuzz.promises import ARN, ARRIVAL_MS, check_event, check_quarantine
     from fuzz.targets import fuzz
     from processors.quarantine.sqs import encode_poison
-    from streamgage.fold.folder import Poison
     from streamgage.formats.kinesis_event import encode_event
     from streamgage.records import StreamRecord
 

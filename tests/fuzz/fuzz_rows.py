@@ -15,6 +15,7 @@ with atheris.instrument_imports(include=["streamgage"]):
     from fuzz.promises import pipelines, sign
     from fuzz.targets import fuzz
     from streamgage.definition.pipeline import Source
+    from streamgage.formats.avro import AvroReader
     from streamgage.formats.kpl import DIGEST_BYTES, MAGIC, AggregateBuilder
     from streamgage.reading.rows import RowReader
     from streamgage.records import UserRecord
@@ -38,7 +39,9 @@ def check(data: bytes) -> None:
     if len(data) > 1:
         source = sources()[data[0] % len(sources())]
         fields = _FIELDS[source.name]
-        check_aggregate(RowReader(source, fields), source.reader, fields, sign(data[1:]))
+        check_aggregate(
+            RowReader(source, fields), AvroReader(source.schema, source.writers), fields, sign(data[1:])
+        )
 
 
 def seeds() -> Iterator[bytes]:

@@ -13,7 +13,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from streamgage.fold.folder import Folder
+
 from processors.quarantine.sqs import decode_poison, encode_poison
+from producers.client.encoder import encoder_of
 from producers.files.access_log import COLUMNS, read_access_log
 from producers.files.csv import read_csv
 from producers.files.lines import read_lines
@@ -24,7 +27,6 @@ from producers.files.times import time_parser
 from streamgage.definition.pipeline import Pipeline
 from streamgage.definition.pipeline_toml import parse_pipeline
 from streamgage.errors import POISON_CODES, ConfigError, PoisonRecord
-from streamgage.fold.folder import Folder
 from streamgage.formats.avro import AvroReader, AvroSchema
 from streamgage.formats.kinesis_event import decode_event, encode_event
 from streamgage.formats.kpl import MAGIC, AggregateBuilder, decode_aggregate, is_aggregated
@@ -369,9 +371,9 @@ def _check_row(row: Row, mapping: EventMapping, clicks: bool, at: int) -> None: 
     )
     source = source or every.sources["everything"]
     try:
-        record = source.user_record(mapping.event(row.values))
+        record = encoder_of(source).user_record(mapping.event(row.values))
     except ValueError as error:
         assert str(error)
         return
-    event = source.reader.decode(record.data)
+    event = AvroReader(source.schema, source.writers).decode(record.data)
     assert all(math.isfinite(event[each]) for each in source.scales if isinstance(event[each], float))

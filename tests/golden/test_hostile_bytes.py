@@ -16,6 +16,7 @@ from io import BytesIO
 from typing import Any
 
 import pytest
+from streamgage.fold.folder import Folder
 
 from fuzz.promises import (
     ARRIVAL_MS,
@@ -31,7 +32,6 @@ from producers.files.csv import MAX_ROW_LINES, _Records, read_csv
 from producers.files.lines import Line, read_lines
 from producers.files.rows import BadRow, Row
 from streamgage.errors import PoisonRecord
-from streamgage.fold.folder import Folder
 from streamgage.formats.avro import HEADER_BYTES, AvroReader, AvroSchema
 from streamgage.formats.kinesis_event import decode_event
 from streamgage.formats.kpl import decode_aggregate
@@ -560,7 +560,7 @@ def test_a_log_line_of_a_megabyte_is_told_with_its_reason(line: bytes) -> None:
 
 
 def test_the_body_of_a_known_prefix_is_all_that_reaches_the_decoder() -> None:
-    reader = pipelines()[0].sources["reading"].reader
+    reader = AvroReader(pipelines()[0].sources["reading"].schema)
     for length in range(HEADER_BYTES):
         with pytest.raises(PoisonRecord, match="unknown_schema"):
             reader.decode(reader.reader.prefix[:length])

@@ -19,7 +19,7 @@ from infra.template.read import TEMPLATE, parameters_for
 from infra.template.translate import translate
 from processors.awsjson.client import AwsJsonClient, ServiceError
 from processors.awsjson.retry import Retries
-from streamgage.definition.pipeline_toml import load_pipeline
+from processors.pipeline_files import load_pipeline
 from streamgage.formats.kinesis_event import encode_event
 from streamgage.records import StreamRecord, UserRecord
 from support.fakes import PLENTY_MS
@@ -141,6 +141,7 @@ def calls(ministack: ClientFactory) -> Iterator[frozenset[Call]]:
             "AWS_SECRET_ACCESS_KEY": "test",
             "STREAMGAGE_LANES": "shard",
             "STREAMGAGE_STREAM": stream,
+            "STREAMGAGE_STREAM_ARN": arns_of(translate(TEMPLATE))["Stream"],
             "STREAMGAGE_TABLE": table,
             "STREAMGAGE_QUARANTINE_URL": url,
             "STREAMGAGE_PIPELINE": str(ROOT / "pipeline.toml"),

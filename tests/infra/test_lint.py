@@ -16,8 +16,8 @@ from infra.template.lint.resolve import resolved
 from infra.template.lint.rule import Finding
 from infra.template.lint.run import findings
 from infra.template.read import TEMPLATE
+from processors.pipeline_files import load_pipeline
 from streamgage.definition.pipeline import Pipeline
-from streamgage.definition.pipeline_toml import load_pipeline
 from streamgage.errors import ConfigError
 from support.paths import ROOT
 from support.template_mistakes import MISTAKES, SOUND, Mistake

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+from support.fakes import STREAM_ARN
 from support.paths import ROOT
 
 # What CPython reports of sockets, names and processes to an audit hook.
@@ -25,6 +26,7 @@ def in_a_sandbox(script: str) -> str:
             "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:9/credentials",
             "AWS_CONTAINER_AUTHORIZATION_TOKEN": "token",
             "STREAMGAGE_STREAM": "telemetry",
+            "STREAMGAGE_STREAM_ARN": STREAM_ARN,
             "STREAMGAGE_TABLE": "aggregates",
             "STREAMGAGE_QUARANTINE_URL": "https://sqs.eu-central-1.amazonaws.com/111122223333/quarantine",
             "STREAMGAGE_PIPELINE": str(ROOT / "pipeline.toml"),

@@ -24,11 +24,13 @@ from interop.java_clients import (
     build,
 )
 from interop.served import Served, served
+from processors.pipeline_files import FilesIn
 from producers.client.batcher import BatcherConfig
+from producers.client.encoder import encoder_of
 from producers.client.identity import Identity
 from producers.client.kinesis import BotoKinesis, SystemClock
 from producers.client.producer import Producer, ProducerConfig
-from streamgage.definition.pipeline_toml import Folder, parse_pipeline
+from streamgage.definition.pipeline_toml import parse_pipeline
 from streamgage.formats.kpl import decode_aggregate, is_aggregated
 from streamgage.limits import KINESIS_HASH_KEYS
 from streamgage.records import StreamRecord, UserRecord
@@ -57,7 +59,7 @@ PIPELINE = parse_pipeline(
     [rollups.measures]
     value = ["count", "sum", "min", "max"]
     """,
-    Folder(ROOT),
+    FilesIn(ROOT),
 )
 
 Tally = dict[tuple[str, str, int], tuple[int, Decimal, Decimal, Decimal]]
@@ -86,7 +88,9 @@ def readings(seed: int, count: int) -> tuple[list[UserRecord], Tally]:
         device, metric = f"zařízení-{dice.randrange(60)}", dice.choice(("temp", "load"))
         ts = now_ms - dice.randrange(3 * HOUR_MS)
         value = Decimal(dice.randrange(-50_000, 50_000)).scaleb(-3)
-        record = source.user_record({"device_id": device, "metric": metric, "ts": ts, "value": float(value)})
+        record = encoder_of(source).user_record(
+            {"device_id": device, "metric": metric, "ts": ts, "value": float(value)}
+        )
         hash_key = dice.randrange(KINESIS_HASH_KEYS) if dice.randrange(8) == 0 else None
         records.append(replace(record, explicit_hash_key=hash_key))
         key = (device, metric, ts - ts % HOUR_MS)

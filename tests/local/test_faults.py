@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from infra.commands.demo import compare, read_all_items
+from processors.pipeline_files import load_pipeline
 from producers.simulators.totals import Totals, read_totals
-from streamgage.definition.pipeline_toml import load_pipeline
 from support.machine import (
     FAULTS,
     Machine,

@@ -19,10 +19,10 @@ from infra.local.function.pool import VERSION_VARIABLE, FunctionPool
 from infra.local.function.sandbox import FunctionConfig
 from infra.local.stack.home import is_alive
 from infra.local.stack.supervisor import local_client
+from processors.pipeline_files import load_pipeline
 from processors.query.question import DynamoPartialStore, ask
 from producers.simulators.totals import Totals, read_totals
 from streamgage.definition.pipeline import Rollup
-from streamgage.definition.pipeline_toml import load_pipeline
 from support.machine import Machine, running, simulate
 from support.paths import ROOT
 

@@ -27,8 +27,8 @@ from infra.aws.bundle.wheels import Target
 from infra.local.function.outcome import Answered
 from infra.local.function.pool import FunctionPool
 from infra.local.function.sandbox import FunctionConfig
+from processors.pipeline_files import load_pipeline
 from processors.query.question import DynamoPartialStore
-from streamgage.definition.pipeline_toml import load_pipeline
 from streamgage.errors import ConfigError
 from streamgage.formats.kinesis_event import encode_event
 from streamgage.records import StreamRecord, UserRecord
@@ -178,6 +178,7 @@ def settings_of(task: Path, queue_url: str) -> dict[str, str]:
     return {
         "LAMBDA_TASK_ROOT": str(task),
         "STREAMGAGE_STREAM": "telemetry",
+        "STREAMGAGE_STREAM_ARN": STREAM_ARN,
         "STREAMGAGE_TABLE": "aggregates",
         "STREAMGAGE_QUARANTINE_URL": queue_url,
         "AWS_ACCESS_KEY_ID": CREDENTIALS["aws_access_key_id"],

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from streamgage.fold.folder import Folder, Lane
+from streamgage.measures.monoids import State, compile_layout
+from streamgage.reading.contributions import Contributions
 
 import streamgage.reading.record_reader
 from streamgage.errors import PoisonRecord
-from streamgage.fold.folder import Folder, Lane
 from streamgage.fold.items import ItemKey, lane_of_key, lane_of_shard
 from streamgage.formats.kpl import DIGEST_BYTES, MAGIC, decode_aggregate, is_aggregated, walk_aggregate
-from streamgage.measures.monoids import State, compile_layout
-from streamgage.reading.contributions import Contributions
 from streamgage.reading.rows import RowReader
 from streamgage.records import StreamRecord
 from support.fakes import World, invoke

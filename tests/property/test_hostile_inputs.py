@@ -12,6 +12,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from streamgage.fold.folder import Poison
 
 from fuzz.promises import (
     ARN,
@@ -32,7 +33,6 @@ from fuzz.promises import (
 )
 from processors.quarantine.sqs import encode_poison
 from streamgage.errors import PoisonRecord
-from streamgage.fold.folder import Poison
 from streamgage.formats.avro import AvroReader, AvroSchema
 from streamgage.formats.kinesis_event import encode_event
 from streamgage.formats.kpl import DIGEST_BYTES, MAGIC, AggregateBuilder

@@ -11,6 +11,7 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from processors.pipeline_files import load_pipeline
 from producers.files.access_log import parse_line, read_access_log
 from producers.files.convert import converter
 from producers.files.csv import read_csv
@@ -22,7 +23,6 @@ from producers.files.rows import Row
 from producers.files.times import time_parser
 from producers.simulators.fleet import FleetConfig, fleet_events
 from producers.simulators.totals import Tally
-from streamgage.definition.pipeline_toml import load_pipeline
 from streamgage.errors import ConfigError
 from streamgage.records import UserRecord
 from support.paths import ROOT

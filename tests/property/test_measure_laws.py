@@ -9,8 +9,6 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from streamgage.fold.items import decode_state, encode_state
 from streamgage.measures.monoids import (
     MEASURES,
     FieldColumns,
@@ -21,6 +19,8 @@ from streamgage.measures.monoids import (
     compile_layout,
     read_measures,
 )
+
+from streamgage.fold.items import decode_state, encode_state
 
 CALM = settings(max_examples=200, deadline=None)
 LAYOUT = StateLayout((FieldLayout.of("a", 9, MEASURES), FieldLayout.of("b", 0, ("sum", "last"))))

@@ -6,19 +6,19 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import streamgage.fold.column_fold
+import streamgage.fold.folder
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
+from streamgage.fold.folder import Lane, Poison
+from streamgage.reading.contributions import Contributions, Part, Places
 
 import processors.aggregate.batch
 import processors.sink.fenced
-import streamgage.fold.column_fold
-import streamgage.fold.folder
 from processors.aggregate.batch import Aggregate
 from processors.deadline import Deadline
 from processors.sink.fenced import AggregateSink, Applied
 from streamgage.errors import RetryableError
-from streamgage.fold.folder import Lane, Poison
 from streamgage.fold.items import ItemKey, StoredItem, lane_of_key, lane_of_shard
-from streamgage.reading.contributions import Contributions, Part, Places
 from support.fakes import PLENTY, Crash, InMemoryItemStore, InMemoryQuarantine, World
 from support.one_by_one import FenceMovedError
 from support.schedules import Attack, judge, shared_out

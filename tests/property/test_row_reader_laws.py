@@ -169,7 +169,7 @@ def _perhaps_hurt(draw: st.DrawFn, data: bytes) -> bytes:
 def test_an_aggregated_record_gives_what_fastavro_gives_of_each_user_record(
     made: Made, numbers: list[tuple[int, bool]]
 ) -> None:
-    slow, reader = made.source.reader, RowReader(made.source, made.fields)
+    slow, reader = AvroReader(made.source.schema, made.source.writers), RowReader(made.source, made.fields)
     builder = AggregateBuilder({"pid": "p", "n": "1"})
     for number in range(200):  # so that some indexes take two bytes
         builder.add(UserRecord(f"k{number}", b""))
@@ -185,7 +185,7 @@ def test_an_aggregated_record_gives_what_fastavro_gives_of_each_user_record(
 def test_a_message_that_was_hurt_gives_the_verdict_and_the_events_of_the_strict_decoder(
     made: Made, data: st.DataObject
 ) -> None:
-    slow, reader = made.source.reader, RowReader(made.source, made.fields)
+    slow, reader = AvroReader(made.source.schema, made.source.writers), RowReader(made.source, made.fields)
     builder = AggregateBuilder()
     for number, each in enumerate(made.datas):
         builder.add(UserRecord(f"k{number % 3}", each, 5 if number % 7 == 6 else None))
@@ -209,7 +209,7 @@ def _a_byte_changed(message: bytes) -> st.SearchStrategy[bytes]:
 @settings(deadline=None, max_examples=100)
 @given(made=sources())
 def test_a_plain_user_record_is_read_as_fastavro_reads_it_or_left(made: Made) -> None:
-    slow, reader = made.source.reader, RowReader(made.source, made.fields)
+    slow, reader = AvroReader(made.source.schema, made.source.writers), RowReader(made.source, made.fields)
     for data in made.datas:
         before = reader.count
         if reader.take_one(data):
@@ -283,7 +283,9 @@ def test_how_much_is_matched_at_once_does_not_matter(made: Made, sizes: tuple[in
     read = []
     try:
         for rows._MIN_WINDOW_BYTES, rows._MAX_WINDOW_BYTES in (sizes, before):
-            visitor = RowVisitor(RowReader(made.source, made.fields), made.source.reader)
+            visitor = RowVisitor(
+                RowReader(made.source, made.fields), AvroReader(made.source.schema, made.source.writers)
+            )
             assert visitor.read(record)
             read.append((visitor.left, repr(visitor.rows.drain())))
     finally:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
+from processors.pipeline_files import FilesIn
+from producers.client.encoder import encoder_of
 from streamgage.definition.pipeline import Pipeline
-from streamgage.definition.pipeline_toml import Folder, parse_pipeline
+from streamgage.definition.pipeline_toml import parse_pipeline
 from streamgage.formats.avro import MARKER
 from streamgage.formats.kpl import MAGIC, AggregateBuilder
 from streamgage.records import UserRecord
@@ -55,7 +57,7 @@ bytes = ["sum"]
 @cache
 def pipeline() -> Pipeline:
     """Return the definition of every world."""
-    return parse_pipeline(_DEFINITION, Folder(_ROOT))
+    return parse_pipeline(_DEFINITION, FilesIn(_ROOT))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +91,13 @@ def _draw_event(rng: random.Random, number: int, now_ms: int) -> Sent:
             "bytes": rng.choice((None, number)),
             "properties": {"id": str(number)},
         }
-        return Sent(pipeline().sources["click"].user_record(event), "click", event)
+        return Sent(encoder_of(pipeline().sources["click"]).user_record(event), "click", event)
     device = f"d{rng.randint(0, 3)}"
     event = _reading(number, device, now_ms - _lag_ms(rng), rng.randint(-999, 999) / 8)
     if rng.random() < 0.15:
         data = json.dumps({"source": "reading", **event}).encode()
         return Sent(UserRecord(device, data), "reading", event)
-    return Sent(pipeline().sources["reading"].user_record(event), "reading", event)
+    return Sent(encoder_of(pipeline().sources["reading"]).user_record(event), "reading", event)
 
 
 def _lag_ms(rng: random.Random) -> int:

@@ -10,11 +10,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
+from streamgage.fold.folder import Poison
+
 from infra.local.mapping.stream import ShardProgress
 from simulation.schedule import SimulationError
 from simulation.table import Row
 from simulation.tally import LAYOUTS, ItemName, LogRecord, Tally, fold_naively
-from streamgage.fold.folder import Poison
 from streamgage.fold.items import ItemKey, decode_state
 from streamgage.records import StreamRecord
 

@@ -8,6 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from streamgage.fold.column_fold import SourceFold
+from streamgage.fold.folder import Folder, Poison
+from streamgage.fold.repeats import LaneLog
+from streamgage.reading.contributions import Contributions, Part, Places
 
 import processors.sink.fenced
 import simulation.world
@@ -23,12 +27,8 @@ from simulation.oracle import Oracle
 from simulation.runner import simulate
 from simulation.table import KeptPoison, Row, Table
 from streamgage.errors import RetryableError
-from streamgage.fold.column_fold import SourceFold
-from streamgage.fold.folder import Folder, Poison
 from streamgage.fold.items import ItemKey, StoredItem
-from streamgage.fold.repeats import LaneLog
 from streamgage.formats.mark import Mark, encode_mark
-from streamgage.reading.contributions import Contributions, Part, Places
 from streamgage.reading.record_reader import RecordReader
 from streamgage.records import StreamRecord
 from support.fakes import PLENTY

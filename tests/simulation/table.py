@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from streamgage.fold.folder import Poison
+
 from processors.deadline import Deadline
 from simulation.function import Calls
 from simulation.schedule import SimulationError
 from simulation.trace import Trace
-from streamgage.fold.folder import Poison
 from streamgage.fold.items import ItemKey, StoredItem
 from streamgage.limits import (
     DYNAMODB_ITEM_BYTES,

@@ -8,8 +8,8 @@ import sys
 from dataclasses import replace
 
 import pytest
-
 import streamgage.fold.repeats
+
 from simulation.__main__ import main
 from simulation.plan import FAULTS, Dice, Plan, draw_plan
 from simulation.runner import Simulation, Totals, explain, simulate_in_parallel, trace_of

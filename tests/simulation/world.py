@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from streamgage.fold.folder import Folder, Lane
+
 from infra.local.kinesis.shards import shard_id
 from processors.aggregate.batch import Aggregate, BatchReport
 from processors.aggregate.lineage import KinesisLineage
@@ -22,7 +24,6 @@ from simulation.table import KeptPoison, Table
 from simulation.tally import Tally
 from simulation.trace import Trace
 from simulation.traffic import Traffic
-from streamgage.fold.folder import Folder, Lane
 from streamgage.fold.items import lane_of_key, lane_of_shard
 from streamgage.formats.mark import Mark
 from streamgage.records import StreamRecord

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from streamgage.definition.pipeline_toml import load_pipeline
+from processors.pipeline_files import load_pipeline
 from streamgage.formats.kinesis_event import encode_event
 from streamgage.records import StreamRecord, UserRecord
 from support.fakes import STREAM_ARN
@@ -78,6 +78,7 @@ def run(bundle: Path, batches: Sequence[Any], *, python: str | Path = sys.execut
         env={
             "LAMBDA_TASK_ROOT": str(bundle),
             "STREAMGAGE_STREAM": "telemetry",
+            "STREAMGAGE_STREAM_ARN": STREAM_ARN,
             "STREAMGAGE_TABLE": "aggregates",
             "STREAMGAGE_QUARANTINE_URL": "http://127.0.0.1/q",
             "AWS_ACCESS_KEY_ID": "test",

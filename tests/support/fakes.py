@@ -5,6 +5,10 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Literal, cast, get_args
 
+from streamgage.fold.folder import Folder, Lane, Poison
+from streamgage.measures.monoids import FieldColumns
+from streamgage.reading.contributions import Contributions, Places, RollupEvents
+
 from processors.aggregate.batch import Aggregate, BatchReport
 from processors.aggregate.progress import ProgressReader
 from processors.deadline import Deadline
@@ -12,11 +16,8 @@ from processors.query.question import PartialStore, Question, Row, ask
 from processors.sink.fenced import AggregateSink, ItemStore, SinkLimits
 from streamgage.definition.pipeline import Pipeline, Rollup
 from streamgage.errors import RetryableError
-from streamgage.fold.folder import Folder, Lane, Poison
 from streamgage.fold.items import ItemKey, StoredItem, lane_of_shard
 from streamgage.formats.kinesis_event import encode_event
-from streamgage.measures.monoids import FieldColumns
-from streamgage.reading.contributions import Contributions, Places, RollupEvents
 from streamgage.records import StreamRecord
 from support.one_by_one import FenceMovedError, OneByOne, SingleStore
 

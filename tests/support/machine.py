@@ -15,8 +15,8 @@ from typing import Any
 from infra.commands.demo import compare, read_all_items
 from infra.local.stack.home import Home, is_alive
 from infra.local.stack.supervisor import local_client
+from processors.pipeline_files import load_pipeline
 from producers.simulators.totals import read_totals
-from streamgage.definition.pipeline_toml import load_pipeline
 from support.paths import ROOT
 
 FAULTS = "11:throttle=0.05,internal=0.02,lost=0.05,error=0.02"

@@ -10,8 +10,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from processors.pipeline_files import FilesIn
 from streamgage.definition.pipeline import Pipeline
-from streamgage.definition.pipeline_toml import Folder, parse_pipeline
+from streamgage.definition.pipeline_toml import parse_pipeline
 from streamgage.formats.avro import MARKER
 from streamgage.formats.kpl import MAGIC, AggregateBuilder
 from streamgage.measures.windows import MAX_EVENT_TIME_MS
@@ -48,7 +49,6 @@ name = "page_views"
 source = "click"
 key = ["page"]
 windows = ["1h"]
-keep = "90d"
 [rollups.measures]
 bytes = ["count", "sum", "mean", "max"]
 
@@ -57,7 +57,6 @@ name = "visits"
 source = "click"
 key = ["visitor_id"]
 windows = ["1d"]
-keep = "90d"
 [rollups.measures]
 ts = ["min", "max"]
 bytes = ["sum"]
@@ -73,7 +72,7 @@ SEQUENCE_STARTS = st.sampled_from([REAL_SEQUENCE, 10**55 - 7, 10**56 - 3 * 10**1
 @cache
 def pipeline() -> Pipeline:
     """Return the definition that every strategy here writes for."""
-    return parse_pipeline(DEFINITION, Folder(ROOT))
+    return parse_pipeline(DEFINITION, FilesIn(ROOT))
 
 
 @dataclass(frozen=True, slots=True)

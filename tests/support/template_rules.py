@@ -12,7 +12,7 @@ from typing import Any
 
 from infra.local.mapping.config import from_properties
 from processors.aggregate.settings import Settings
-from streamgage.definition.pipeline_toml import load_pipeline
+from processors.pipeline_files import load_pipeline
 from support.paths import ROOT
 
 STREAM, TABLE, QUEUE, BUCKET = (
@@ -221,8 +221,10 @@ def batches_are_never_lost_in_silence(deployed: Deployed) -> Iterator[str]:
         yield "attempts are not bounded"
     if mapping.get("MetricsConfig") != {"Metrics": ["EventCount"]}:
         yield "the mapping does not count what it gives up on"
-    keep_ms = min(each.keep_ms for each in load_pipeline(ROOT / "pipeline.toml").rollups.values())
-    if hours * 3_600_000 >= keep_ms:
+    keeps_ms = [
+        each.keep_ms for each in load_pipeline(ROOT / "pipeline.toml").rollups.values() if each.keep_ms
+    ]
+    if keeps_ms and hours * 3_600_000 >= min(keeps_ms):
         yield f"the stream delivers again after {hours} h what the table may have forgotten"
 
 

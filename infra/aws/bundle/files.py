@@ -23,8 +23,8 @@ from infra.aws.bundle.imports import Imports, imports_of, module_path
 from infra.aws.bundle.roots import hashed_roots
 from infra.aws.bundle.trim import kept
 from processors.aggregate.function import ROOTS_FOLDER
+from processors.pipeline_files import load_pipeline
 from streamgage.definition.build_index import INDEX_NAME, index_text
-from streamgage.definition.pipeline_toml import load_pipeline
 
 ENTRY = "processors.aggregate.function"
 # Of the function's imports, what is not ours; boto3 comes with the Lambda runtime.

@@ -4,19 +4,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from streamgage.fold.folder import Folder
+
 from infra.aws.cost.counting import CountingTable
 from infra.aws.cost.item_size import item_size_bytes
 from infra.aws.cost.load import RollupLoad
 from processors.sink.fenced import AggregateSink, SinkLimits
+from producers.client.encoder import encoder_of
 from streamgage.definition.pipeline import Pipeline, Rollup, Source
 from streamgage.errors import ConfigError, StreamgageError
-from streamgage.fold.folder import Folder
 from streamgage.formats.avro import Event
 from streamgage.formats.kpl import AggregateBuilder
 from streamgage.records import StreamRecord
 
 _NOW_MS = 1_767_225_600_000
 _EVENTS = 60
+_FOR_EVER_MS = 365 * 86_400_000  # what is kept for ever is planned as it is after a year
 _SEQUENCE_NUMBER = 49590338271490256608559692538361571095921575989136588898
 _TEXT = "sample-00012"  # 12 characters, where nothing is known of a text
 _TABLE_ENTRY_BYTES = 4  # of the partition key table, where a device sends a few events a record
@@ -70,7 +73,7 @@ def weigh(
         events = [_sample(source, number) for number in range(_EVENTS)]
         builder = AggregateBuilder()
         for event in events:
-            builder.add(source.user_record(event))
+            builder.add(encoder_of(source).user_record(event))
     except (ValueError, StreamgageError) as error:
         raise ConfigError(
             f"no sample event of {source.name} could be made ({error}); say --event-bytes"
@@ -86,7 +89,7 @@ def weigh(
                 keys=keys.get(each.name) or _keys(each, devices=devices, metrics=metrics),
                 windows_ms=tuple(window.size_ms for window in each.windows),
                 item_bytes=sizes[each.name],
-                keep_s=each.keep_ms / 1000,
+                keep_s=(_FOR_EVER_MS if each.keep_ms is None else each.keep_ms) / 1000,
                 spread=source.partition_key not in each.key,
             )
             for each in rollups

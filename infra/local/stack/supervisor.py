@@ -42,7 +42,7 @@ from infra.local.stack.template import (
 )
 from infra.template.read import TEMPLATE
 from infra.template.translate import REGION
-from streamgage.definition.pipeline_toml import load_pipeline
+from processors.pipeline_files import load_pipeline
 from streamgage.errors import ConfigError
 
 LOOPBACK = "127.0.0.1"

@@ -158,7 +158,7 @@ def items_outlive_redelivery(subject: Subject) -> Iterator[Problem]:
     for each in subject.mappings:
         longest_ms = 1000 * (each.retention_s + max(each.age_s, 0))
         for rollup in rollups:
-            if each.is_ours and rollup.keep_ms <= longest_ms:
+            if each.is_ours and rollup.keep_ms is not None and rollup.keep_ms <= longest_ms:
                 what = (
                     f"rollup {rollup.name} is kept for {format_duration(rollup.keep_ms)}, and records may come again for "
                     f"{format_duration(longest_ms)}"

@@ -207,6 +207,15 @@ def _resolve_each(block: Block, fields: tuple[str, ...]) -> None:
     block.columns = dict(zip(fields, columns, strict=True))
 
 
+def events_in(data: bytes) -> int:
+    """Return how many events the block *data* says it has, unread; 1 where it does not: as poison it counts as one."""
+    try:
+        count, _ = decode_varint(data, PREFIX_BYTES + 1)
+    except PoisonRecord:
+        return 1
+    return count if 0 < count <= MAX_EVENTS else 1
+
+
 def open_block(data: bytes) -> tuple[int, bytes]:
     """Return the number of events of the block in *data*, and its body, inflated. Raises: PoisonRecord."""
     form = data[PREFIX_BYTES] if len(data) > PREFIX_BYTES else None

@@ -3,6 +3,7 @@ import json
 from pathlib import Path
 
 import pytest
+from streamgage.fold.folder import Folder
 
 from benchmarks.events import Workload, check_totals, totals_of
 from benchmarks.harness import (
@@ -19,7 +20,6 @@ from benchmarks.harness import (
     timed_after,
     write_result,
 )
-from streamgage.fold.folder import Folder
 
 RESULT = Result(
     name="fold",

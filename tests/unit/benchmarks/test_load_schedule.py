@@ -8,9 +8,9 @@ from benchmarks.harness import ROOT
 from benchmarks.load.generator import Done, Job, send
 from benchmarks.load.routes import Routes
 from benchmarks.load.schedule import Events, SenderLoad, divide
+from processors.pipeline_files import load_pipeline
 from producers.client.batcher import PutEntry
 from streamgage.definition.pipeline import Source
-from streamgage.definition.pipeline_toml import load_pipeline
 from streamgage.errors import ConfigError
 from streamgage.formats.avro import Event
 from streamgage.records import UserRecord

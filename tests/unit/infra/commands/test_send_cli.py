@@ -19,12 +19,13 @@ import pytest
 from infra.commands.places import Target, find_target
 from infra.commands.send import add_commands
 from infra.commands.world import World
+from processors.pipeline_files import load_pipeline
 from producers.client.batcher import UnsendableRecord
+from producers.client.encoder import encoder_of
 from producers.simulators.totals import read_totals
 from streamgage.definition.pipeline import Source
-from streamgage.definition.pipeline_toml import load_pipeline
 from streamgage.errors import ConfigError, DeliveryError
-from streamgage.formats.avro import Event
+from streamgage.formats.avro import AvroReader, Event
 from streamgage.records import UserRecord
 from support.paths import ROOT
 
@@ -47,7 +48,7 @@ class RecordingSink:
     buffer: list[UserRecord] = field(default_factory=list)
 
     def send(self, source: Source, event: Event) -> None:
-        self.put(source.user_record(event))
+        self.put(encoder_of(source).user_record(event))
 
     def put(self, record: UserRecord) -> None:
         if len(record.data) > self.max_bytes:
@@ -128,7 +129,8 @@ class Shell:
         return [json.loads(line) for line in lines]
 
     def events(self, source: str) -> list[dict[str, Any]]:
-        return [PIPELINE.sources[source].reader.decode(record.data) for record in self.sink.records]
+        reader = AvroReader(PIPELINE.sources[source].schema)
+        return [reader.decode(record.data) for record in self.sink.records]
 
     def files(self) -> list[str]:
         return sorted(path.name for path in self.folder.iterdir())

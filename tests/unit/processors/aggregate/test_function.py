@@ -15,7 +15,8 @@ import pytest
 import processors.aggregate.function
 from conftest import REGION, ClientFactory, create_table
 from infra.aws.bundle.files import ROOTS
-from processors.query.question import DynamoPartialStore, PartialStore
+from processors.pipeline_files import load_pipeline
+from processors.query.question import PartialStore
 from processors.sink.attributes import stored_item
 from streamgage.definition.pipeline_toml import load_pipeline
 from streamgage.errors import ConfigError
@@ -107,12 +108,13 @@ def over_ministack(ministack: ClientFactory, monkeypatch: pytest.MonkeyPatch) ->
     create_table(dynamodb, name)
     url: str = sqs.create_queue(QueueName=name)["QueueUrl"]
     client_of("kinesis").create_stream(StreamName=name, ShardCount=1)
-    wire(monkeypatch, url=sqs.meta.endpoint_url, name=name, queue_url=url)
-
-    def messages() -> list[str]:
-        return [each["Body"] for each in sqs.receive_message(QueueUrl=url).get("Messages", ())]
-
-    yield Function(DynamoPartialStore(dynamodb, name), messages)
+    monkeypatch.setenv("STREAMGAGE_STREAM", name)
+    monkeypatch.setenv("STREAMGAGE_STREAM_ARN", STREAM_ARN)
+    monkeypatch.setenv("STREAMGAGE_TABLE", name)
+    monkeypatch.setenv("STREAMGAGE_QUARANTINE_URL", url)
+    monkeypatch.setenv("STREAMGAGE_PIPELINE", str(ROOT / "pipeline.toml"))
+    monkeypatch.setattr(processors.aggregate.function, "_aggregate", None)
+    yield Function(sqs, url, dynamodb, name)
     lose_sandbox()
 
 
@@ -201,6 +203,7 @@ def test_a_function_without_its_settings_says_which(
 def test_importing_the_function_builds_it_in_a_sandbox_and_nowhere_else() -> None:
     needed = {
         "STREAMGAGE_STREAM": "telemetry",
+        "STREAMGAGE_STREAM_ARN": STREAM_ARN,
         "STREAMGAGE_TABLE": "aggregates",
         "STREAMGAGE_QUARANTINE_URL": "http://127.0.0.1/q",
         "STREAMGAGE_PIPELINE": str(ROOT / "pipeline.toml"),

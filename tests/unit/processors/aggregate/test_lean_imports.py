@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from processors.pipeline_files import load_pipeline
 from streamgage.definition.build_index import INDEX_NAME, index_text
-from streamgage.definition.pipeline_toml import load_pipeline
 from streamgage.formats.kinesis_event import encode_event
 from streamgage.records import StreamRecord, UserRecord
 from support.fakes import STREAM_ARN
@@ -112,6 +112,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             "PYTHONPATH": str(ROOT),
             "LAMBDA_TASK_ROOT": str(bundle),
             "STREAMGAGE_STREAM": "telemetry",
+            "STREAMGAGE_STREAM_ARN": STREAM_ARN,
             "STREAMGAGE_TABLE": "aggregates",
             "STREAMGAGE_QUARANTINE_URL": "http://127.0.0.1/q",
             "AWS_ACCESS_KEY_ID": "test",

@@ -2,17 +2,28 @@ import pytest
 
 from processors.aggregate.settings import Settings
 from streamgage.errors import ConfigError
+from support.fakes import STREAM_ARN
 
 NEEDED = {
     "STREAMGAGE_STREAM": "telemetry",
     "STREAMGAGE_TABLE": "aggregates",
     "STREAMGAGE_QUARANTINE_URL": "http://127.0.0.1/q",
+    "STREAMGAGE_STREAM_ARN": STREAM_ARN,
 }
 
 
 def test_defaults_are_the_safe_ones() -> None:
     assert Settings.of(NEEDED) == Settings(
-        "telemetry", "aggregates", "http://127.0.0.1/q", "pipeline.toml", "shard", 16
+        "telemetry",
+        "aggregates",
+        "http://127.0.0.1/q",
+        "pipeline.toml",
+        "shard",
+        16,
+        STREAM_ARN,
+        "main",
+        24,
+        "lean",
     )
 
 
@@ -23,6 +34,9 @@ def test_every_problem_is_reported_at_once() -> None:
                 "STREAMGAGE_TABLE": "",
                 "STREAMGAGE_LANES": "hash",
                 "STREAMGAGE_WRITE_CONCURRENCY": "many",
+                "STREAMGAGE_RETENTION_HOURS": "23",
+                "STREAMGAGE_CONSUMER": "",
+                "STREAMGAGE_CLIENT": "curl",
             }
         )
     assert error.value.problems == (
@@ -31,6 +45,10 @@ def test_every_problem_is_reported_at_once() -> None:
         "STREAMGAGE_QUARANTINE_URL is not set",
         "STREAMGAGE_LANES is 'hash'; it is one of shard, partition_key",
         "STREAMGAGE_WRITE_CONCURRENCY is 'many'; it is a whole number from 1 to 64",
+        "STREAMGAGE_STREAM_ARN is not set",
+        "STREAMGAGE_CONSUMER is not set",
+        "STREAMGAGE_RETENTION_HOURS is '23'; it is a whole number from 24 to 8760",
+        "STREAMGAGE_CLIENT is 'curl'; it is one of lean, boto3",
     )
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
+from streamgage.fold.folder import Poison
 
 from conftest import ClientFactory
 from processors.quarantine.sqs import SqsQuarantine, decode_poison, encode_poison
 from streamgage.errors import RetryableError
-from streamgage.fold.folder import Poison
 from streamgage.limits import SQS_BATCH_BYTES, SQS_BATCH_ENTRIES
 from support.fakes import PLENTY
 

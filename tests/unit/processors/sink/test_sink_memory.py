@@ -1,10 +1,11 @@
 """What a sink remembers, and when it had better forget: a write on top of a stale item costs one that fails."""
 
+from streamgage.measures.monoids import FieldLayout, StateLayout
+
 from processors.aggregate.progress import lane_key
 from processors.sink.fenced import AggregateSink, Applied
 from streamgage.definition.pipeline import Rollup
 from streamgage.fold.items import ItemKey, window_prefix
-from streamgage.measures.monoids import FieldLayout, StateLayout
 from streamgage.measures.windows import TumblingWindows
 from support.fakes import PLENTY, PLENTY_MS, InMemoryItemStore, RemainingTime, contributions_of, sink_over
 

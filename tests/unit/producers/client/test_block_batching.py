@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
+from processors.pipeline_files import load_pipeline
 from producers.client.batcher import Batcher, BatcherConfig, PutEntry
+from producers.client.encoder import encoder_of
 from producers.client.identity import Identity
 from producers.client.outbox import RetryConfig
 from producers.client.ports import PutFailed, PutResult, PutStored
 from producers.client.producer import Producer, ProducerConfig
 from producers.files.rejects import decode_undelivered, encode_undelivered
-from streamgage.definition.pipeline_toml import load_pipeline
 from streamgage.errors import DeliveryError
 from streamgage.formats.avro import Event
 from streamgage.formats.blocks.reader import BlockReader
@@ -213,4 +214,4 @@ def test_a_source_without_blocks_sends_rows() -> None:
     producer.send(replace(READING, blocks=False), reading(1))
     producer.flush()
     (entry,) = world.stored
-    assert entry.data == READING.user_record(reading(1)).data
+    assert entry.data == encoder_of(READING).user_record(reading(1)).data

@@ -2,6 +2,7 @@
 
 import pytest
 
+from producers.client.encoder import encoder_of
 from producers.files.mapping import EventMapping, plan_mapping
 from producers.files.times import time_parser
 from streamgage.definition.pipeline import Source
@@ -71,7 +72,7 @@ def test_text_becomes_what_the_schema_says() -> None:
     }
     event = mapping(*row).event(row)
     assert event == {"name": " n ", "ts": 1392388200000, "value": 51.846000000000004, "size": 94, "up": False}
-    SOURCE.user_record(event)
+    encoder_of(SOURCE).user_record(event)
 
 
 def test_an_empty_cell_is_the_default_where_there_is_one() -> None:

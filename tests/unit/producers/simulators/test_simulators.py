@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from processors.pipeline_files import load_pipeline
+from producers.client.encoder import encoder_of
 from producers.simulators.fleet import FleetConfig, fleet_events
 from producers.simulators.totals import FieldTotals, Tally, read_totals, write_totals
 from producers.simulators.visitors import VisitorsConfig, visitor_events
 from streamgage.definition.pipeline import Pipeline
-from streamgage.definition.pipeline_toml import load_pipeline
 from streamgage.errors import ConfigError
 from support.paths import ROOT
 
@@ -83,9 +84,9 @@ def test_clicks_come_in_order_of_time_from_returning_visitors_on_pages_of_unequa
 
 def test_every_simulated_event_fits_its_source(pipeline: Pipeline) -> None:
     for event in fleet_events(FLEET):
-        pipeline.sources["reading"].user_record(event)
+        encoder_of(pipeline.sources["reading"]).user_record(event)
     for event in visitor_events(VISITORS):
-        pipeline.sources["click"].user_record(event)
+        encoder_of(pipeline.sources["click"]).user_record(event)
 
 
 @pytest.mark.parametrize(

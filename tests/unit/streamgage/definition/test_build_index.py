@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from processors.pipeline_files import load_pipeline
 from streamgage.definition.build_index import INDEX_NAME, BuildIndex, index_text
-from streamgage.definition.pipeline_toml import load_pipeline
 from streamgage.formats.avro import AvroReader, AvroSchema
 from support.paths import ROOT
 
@@ -113,7 +113,7 @@ def test_a_definition_beside_its_index_is_the_same_and_a_changed_schema_is_seen(
 
 def test_a_definition_beside_its_index_is_loaded_without_their_parsers(bundle: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from streamgage.definition.pipeline_toml import load_pipeline\n"
+        "import sys; from pathlib import Path; from processors.pipeline_files import load_pipeline\n"
         "load_pipeline(Path(sys.argv[1])); print({'fastavro', 'tomllib'} & set(sys.modules) or 'neither')"
     )
     for expected in ({"neither"}, {"{'fastavro', 'tomllib'}", "{'tomllib', 'fastavro'}"}):

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from streamgage.definition.pipeline_toml import Folder, load_pipeline, parse_pipeline
+from processors.pipeline_files import FilesIn, load_pipeline
+from streamgage.definition.pipeline_toml import parse_pipeline
 from streamgage.errors import ConfigError
 from support.paths import ROOT
 from support.strategies import DEFINITION
@@ -56,7 +57,7 @@ def test_the_pipeline_of_the_repository_is_valid() -> None:
     assert pipeline.sources.keys() == {"reading", "click"}
     assert pipeline.rollups.keys() == {"device_metrics", "page_views", "visits"}
     assert [each.label for each in pipeline.rollups["device_metrics"].windows] == ["1m", "1h", "1d"]
-    assert parse_pipeline(DEFINITION, Folder(ROOT)).sources["reading"].max_lateness_ms == 7 * 86_400_000
+    assert parse_pipeline(DEFINITION, FilesIn(ROOT)).sources["reading"].max_lateness_ms == 7 * 86_400_000
 
 
 def test_a_windows_size_may_be_named_in_any_unit() -> None:
@@ -163,7 +164,10 @@ def test_a_windows_size_may_be_named_in_any_unit() -> None:
             "shorter than a second",
         ),
         ('windows = ["1m"]', 'windows = ["1m", "60s"]', "rollups[0].windows[1]", "'60s'", "twice"),
-        ('keep = "90d"', "", "rollups[0].keep", "missing", '"90d"'),
+        ('keep = "90d"', "keep = 90", "rollups[0].keep", "90 is not a duration", '"7d"'),
+        ('keep = "90d"', 'consumer = "Main"', "rollups[0].consumer", "'Main'", "lower-case letters"),
+        ('keep = "90d"', "consumer = 5", "rollups[0].consumer", "5", "a text"),
+        ('keep = "90d"', 'consumr = "x"', "rollups[0].consumr", "unknown key", "did you mean 'consumer'?"),
         ('keep = "90d"', 'keep = "0d"', "rollups[0].keep", "'0d'", "nothing at all"),
         ('keep = "90d"', 'keep = "90d"\ngeneration = 0', "rollups[0].generation", "0", "1 to 999999"),
         ('value = ["sum"]', 'value = ["summ"]', "rollups[0].measures.value", "'summ'", "did you mean 'sum'?"),
@@ -199,7 +203,6 @@ def test_every_problem_is_reported_at_once() -> None:
         "sources[0].event_time",
         "sources[0].max_future",
         "rollups[0].windows[1]",
-        "rollups[0].keep",
         "rollups[0].measures.value",
         "rollups[0].kep",
         "extra",
@@ -252,7 +255,7 @@ def test_problems_of_a_file_begin_with_its_path_and_older_schemas_stand_beside_i
     (tmp_path / "reading.v1.avsc").write_text(SCHEMA.replace('"double"', '"float"'))
     source = load_pipeline(path).sources["reading"]
     assert len(source.writers) == 1
-    assert len(source.reader.prefixes) == 2
+    assert len(source.prefixes) == 2
 
 
 def test_a_key_of_two_types_is_refused_for_two_values_could_share_it() -> None:

@@ -2,11 +2,11 @@ import zlib
 from typing import Any
 
 import pytest
+from streamgage.fold.folder import Folded, Folder
 
-from streamgage.definition.pipeline_toml import Folder as Files
+from processors.pipeline_files import FilesIn as Files
 from streamgage.definition.pipeline_toml import parse_pipeline
 from streamgage.errors import POISON_CODES
-from streamgage.fold.folder import Folded, Folder
 from streamgage.formats.blocks.builder import DEFLATED, PREFIX_BYTES, RAW, BlockCodec
 from streamgage.formats.kpl import DIGEST_BYTES, MAGIC
 from streamgage.limits import DYNAMODB_PARTITION_KEY_BYTES

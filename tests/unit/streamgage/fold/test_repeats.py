@@ -7,12 +7,12 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from streamgage.fold.repeats import PRODUCERS, RANGES, Entry, LaneLog
 
 from processors.aggregate.progress import SHARDS_PK, lane_key
 from producers.client.identity import Identity
 from streamgage.definition.pipeline import Pipeline
 from streamgage.fold.items import lane_of_key
-from streamgage.fold.repeats import PRODUCERS, RANGES, Entry, LaneLog
 from streamgage.formats.kpl import AggregateBuilder
 from streamgage.formats.mark import Mark, decode_mark, encode_mark
 from streamgage.records import StreamRecord, UserRecord

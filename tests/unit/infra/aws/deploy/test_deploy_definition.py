@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamgage.definition.pipeline_toml import Folder, parse_pipeline
+from processors.pipeline_files import FilesIn
+from streamgage.definition.pipeline_toml import parse_pipeline
 from streamgage.errors import ConfigError
 from support.paths import ROOT
 from support.strategies import DEFINITION
 
-FILES = Folder(ROOT)
+FILES = FilesIn(ROOT)
 
 
 def deploy(text: str) -> dict[str, str]:
@@ -70,4 +71,4 @@ def test_every_value_comes_through_as_its_text(values: dict[str, str | int]) -> 
 
 
 def test_our_own_definition_is_still_read() -> None:
-    parse_pipeline((ROOT / "pipeline.toml").read_text(), Folder(Path(ROOT)))
+    parse_pipeline((ROOT / "pipeline.toml").read_text(), FilesIn(Path(ROOT)))

@@ -1,0 +1,231 @@
+"""Read the items of windows: from the root of each lane on, along the way that a key took when it was written."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Protocol
+
+from processors.sink.attributes import stored_item
+from streamgage.definition.pipeline import Rollup
+from streamgage.errors import ConfigError, RetryableError
+from streamgage.fold.chunk import Chunk, decode_chunk
+from streamgage.fold.items import (
+    HASH_BITS,
+    ROOT,
+    ItemKey,
+    StoredItem,
+    chunk_key,
+    chunk_of,
+    hash_of,
+    lane_of,
+    window_prefix,
+    window_start_ms,
+)
+from streamgage.limits import DYNAMODB_BATCH_GET_KEYS
+from streamgage.measures.layout import Table, plan_of
+from streamgage.measures.windows import TumblingWindows
+
+_ROOTS = 500  # items at once: what is held in memory while a long range is read
+_READERS = 8
+_ROUNDS = 8  # of a BatchGetItem that leaves keys unprocessed
+
+
+class PartialStore(Protocol):
+    """Where items are read from."""
+
+    def range(self, pk: str, first_sk: str, last_sk: str) -> Iterator[tuple[str, StoredItem]]:
+        """Yield (sk, item) of the partition *pk* with first_sk ≤ sk ≤ last_sk, in the order of sk."""
+
+    def get(self, keys: Sequence[ItemKey]) -> Mapping[ItemKey, StoredItem]:
+        """Return those of *keys*, any number, that exist."""
+
+
+class DynamoPartialStore:
+    """Items in DynamoDB, by paginated Query and by BatchGetItem in parallel. *client* is a boto3 DynamoDB client.
+
+    ``read_units`` adds up what the reads cost.
+    """
+
+    def __init__(self, client: Any, table: str) -> None:
+        self._client, self._table = client, table
+        self.read_units = 0.0
+
+    def range(self, pk: str, first_sk: str, last_sk: str) -> Iterator[tuple[str, StoredItem]]:
+        """Yield the items of the range, read consistently."""
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            KeyConditionExpression="pk = :pk AND sk BETWEEN :first AND :last",
+            ExpressionAttributeValues={":pk": {"S": pk}, ":first": {"S": first_sk}, ":last": {"S": last_sk}},
+            ConsistentRead=True,
+            ReturnConsumedCapacity="TOTAL",
+        )
+        for page in pages:
+            self.read_units += _units(page.get("ConsumedCapacity"))
+            for item in page["Items"]:
+                yield item["sk"]["S"], stored_item(item)
+
+    def get(self, keys: Sequence[ItemKey]) -> Mapping[ItemKey, StoredItem]:
+        """Return those of *keys* that exist, read consistently."""
+        starts = range(0, len(keys), DYNAMODB_BATCH_GET_KEYS)
+        chunks = [keys[start : start + DYNAMODB_BATCH_GET_KEYS] for start in starts]
+        if len(chunks) < 2:
+            return self._get(chunks[0]) if chunks else {}
+        with ThreadPoolExecutor(min(_READERS, len(chunks))) as pool:
+            return {key: item for found in pool.map(self._get, chunks) for key, item in found.items()}
+
+    def _get(self, keys: Sequence[ItemKey]) -> dict[ItemKey, StoredItem]:
+        found: dict[ItemKey, StoredItem] = {}
+        wanted: Any = {
+            self._table: {
+                "Keys": [{"pk": {"S": key.pk}, "sk": {"S": key.sk}} for key in keys],
+                "ConsistentRead": True,
+            }
+        }
+        for _ in range(_ROUNDS):
+            answer = self._client.batch_get_item(RequestItems=wanted, ReturnConsumedCapacity="TOTAL")
+            for each in answer.get("ConsumedCapacity") or ():
+                self.read_units += _units(each)
+            for item in answer["Responses"].get(self._table, ()):
+                found[ItemKey(item["pk"]["S"], item["sk"]["S"])] = stored_item(item)
+            wanted = answer.get("UnprocessedKeys") or {}
+            if not wanted:
+                return found
+        raise RetryableError(f"table {self._table} is throttled: keys were left unread {_ROUNDS} times")
+
+
+def _units(capacity: Mapping[str, Any] | None) -> float:
+    return float(capacity["CapacityUnits"]) if capacity else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class KeyStates:
+    """The states of one window, of the keys that were asked for: of all lanes, merged.
+
+    The n-th key's are the n-th entries of ``table``'s columns, counted from the arrival time ``begin_ms[n]`` on.
+    """
+
+    start_ms: int
+    keys: Sequence[str]
+    table: Table
+    begin_ms: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """An item that was read, or is to be: of a window and lane, the chunk of *bits* bits whose hashes begin so."""
+
+    sk: str
+    bits: int = 0
+    prefix: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CellReader:
+    """Reads the cells of one rollup and window size. *counts* is the fingerprint that its items must have."""
+
+    store: PartialStore
+    rollup: Rollup
+    windows: TumblingWindows
+    counts: str
+
+    def read(
+        self, from_ms: int, to_ms: int, keys: Sequence[str] | None, *, now_ms: int
+    ) -> Iterator[KeyStates]:
+        """Yield each window that overlaps ``[from_ms, to_ms)``, in the order of time; *keys* None: all keys.
+
+        A window whose items may be deleted by *now_ms* is passed over: what is left of it is no whole.
+
+        Raises:
+            ConfigError: an item counts something else than the rollup, or is damaged.
+        """
+        first = self.windows.assign(max(from_ms, 0)).start_ms
+        # "}" sorts after the "|" that ends a window's prefix; BETWEEN includes both its ends.
+        last = window_prefix(max(to_ms - 1, 0)) + "}"
+        pk = chunk_key(self.rollup, self.windows, ROOT, "").pk
+        roots = self.store.range(pk, window_prefix(first), last)
+        alive = ((sk, item) for sk, item in roots if item.expires_s * 1000 > now_ms)
+        held: list[tuple[str, StoredItem]] = []
+        for _, of_window in groupby(alive, key=lambda each: window_start_ms(each[0])):
+            held += of_window
+            if len(held) >= _ROOTS:
+                yield from self._resolve(held, keys)
+                held = []
+        yield from self._resolve(held, keys)
+
+    def _resolve(
+        self, roots: Sequence[tuple[str, StoredItem]], keys: Sequence[str] | None
+    ) -> Iterator[KeyStates]:
+        found: dict[_Place, Chunk] = {}
+        level = {_Place(sk): item for sk, item in roots}
+        while level:
+            chunks = {place: self._decoded(place, item) for place, item in level.items()}
+            found.update(chunks)
+            following = {
+                self._key_of(place): place
+                for above, chunk in chunks.items()
+                if chunk.next_bits
+                for place in _below(above, chunk, keys)
+            }
+            items = self.store.get(list(following)) if following else {}
+            level = {following[key]: item for key, item in items.items()}
+        by_window: dict[int, list[tuple[_Place, Chunk]]] = {}
+        for place, chunk in found.items():
+            by_window.setdefault(window_start_ms(place.sk), []).append((place, chunk))
+        for start_ms in sorted(by_window):
+            states = self._merged(start_ms, by_window[start_ms], keys)
+            if states.keys:
+                yield states
+
+    def _key_of(self, place: _Place) -> ItemKey:
+        chunk = chunk_of(place.prefix << HASH_BITS - place.bits, place.bits)
+        return chunk_key(self.rollup, self.windows, chunk, place.sk)
+
+    def _decoded(self, place: _Place, item: StoredItem) -> Chunk:
+        what = f"an item of {self.rollup.name} at {place.sk}"
+        if item.counts != self.counts:
+            raise ConfigError(
+                f"{what} was written by another definition ({item.counts}; pipeline.toml now says {self.counts}). Ask with "
+                "the definition it was written by, or set the next generation of the rollup"
+            )
+        try:
+            return decode_chunk(item.body, self.rollup.layout, start_ms=window_start_ms(place.sk))
+        except ValueError as error:
+            raise ConfigError(f"{what} is damaged: {error}") from error
+
+    def _merged(
+        self, start_ms: int, chunks: Iterable[tuple[_Place, Chunk]], keys: Sequence[str] | None
+    ) -> KeyStates:
+        """Merge what the lanes hold, in the order of their names: a child of a shard comes behind its parent."""
+        plan = plan_of(self.rollup.layout)
+        wanted = None if keys is None else set(keys)
+        places: dict[str, int] = {}
+        table = plan.empty()
+        begins: dict[str, int] = {}
+        for _, chunk in sorted(chunks, key=lambda each: (lane_of(each[0].sk), each[0].bits, each[0].prefix)):
+            rows = [row for row, key in enumerate(chunk.keys) if wanted is None or key in wanted]
+            of_rows = [chunk.keys[row] for row in rows]
+            new = [key for key in of_rows if key not in places]
+            plan.add_keys(table, len(new))
+            for key in new:
+                places[key] = len(places)
+            for key in of_rows:
+                begins[key] = max(begins.get(key, 0), chunk.begin_ms)
+            plan.merge(table, [places[key] for key in of_rows], chunk.table, rows)
+        return KeyStates(start_ms, list(places), table, [begins[key] for key in places])
+
+
+def _below(place: _Place, chunk: Chunk, keys: Sequence[str] | None) -> Iterator[_Place]:
+    """Yield where keys are that *chunk* has no room for: all of them, or those of *keys* that it does not hold."""
+    bits = chunk.next_bits
+    if keys is None:
+        shift = bits - place.bits
+        for low in range(1 << shift):
+            yield _Place(place.sk, bits, place.prefix << shift | low)
+        return
+    held = set(chunk.keys)
+    for key in keys:
+        if key not in held:
+            key_hash = hash_of(key)
+            if not place.bits or key_hash >> HASH_BITS - place.bits == place.prefix:
+                yield _Place(place.sk, bits, key_hash >> HASH_BITS - bits)
