@@ -98,7 +98,7 @@ def test_a_hanging_connect_ends_by_the_deadline() -> None:
     with (
         mute_listener(full=True) as port,
         closing(client_at(f"http://127.0.0.1:{port}", timeouts=PATIENT)) as client,
-        pytest.raises(RetryableError, match="timed out|no time left"),
+        pytest.raises(RetryableError, match=r"timed out|no time left"),
     ):
         call(client, Deadline.after(SOON_S))
 
@@ -108,7 +108,7 @@ def test_a_hanging_handshake_ends_by_the_deadline() -> None:
     with (
         mute_listener(full=False) as port,
         closing(client_at(f"https://127.0.0.1:{port}", timeouts=PATIENT, tls=tls)) as client,
-        pytest.raises(RetryableError, match="timed out|no time left"),
+        pytest.raises(RetryableError, match=r"timed out|no time left"),
     ):
         call(client, Deadline.after(SOON_S))
 
@@ -117,7 +117,7 @@ def test_a_service_that_reads_nothing_ends_by_the_deadline() -> None:
     with (
         mute_listener(full=False) as port,
         closing(client_at(f"http://127.0.0.1:{port}", timeouts=PATIENT)) as client,
-        pytest.raises(RetryableError, match="timed out|no time left"),
+        pytest.raises(RetryableError, match=r"timed out|no time left"),
     ):
         call(client, Deadline.after(SOON_S), body="x" * 8_000_000)
 
