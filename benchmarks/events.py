@@ -6,10 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from streamgage.fold.folder import Folded
-from streamgage.measures.monoids import State
-from streamgage.reading.contributions import Contributions
-
 from benchmarks.harness import WrongAnswerError
 from processors.pipeline_files import FilesIn, load_pipeline
 from producers.client.batcher import Batcher, BatcherConfig
@@ -18,7 +14,10 @@ from producers.client.identity import Identity
 from producers.simulators.fleet import FleetConfig, fleet_events
 from streamgage.definition.pipeline import Pipeline, Source
 from streamgage.definition.pipeline_toml import parse_pipeline
-from streamgage.fold.items import window_start_ms
+from streamgage.fold.batch import Folded
+from streamgage.fold.chunk import Chunk
+from streamgage.fold.cells import ChunkContribution
+from streamgage.fold.items import key_values
 from streamgage.formats.avro import Event
 from streamgage.records import StreamRecord, UserRecord
 from streamgage.shards import Shard, ShardMap
@@ -172,29 +171,21 @@ def total_key(window: str, start_ms: int, device_id: str, metric: str) -> str:
     return f"{window}|{start_ms}|{device_id}|{metric}"
 
 
-def totals_of(folded: Folded, pipeline: Pipeline) -> Totals:
-    """Return our own fold as totals. It asks each item what it would write, through the sink's own port."""
+def totals_of(folded: Folded) -> Totals:
+    """Return our own fold as totals: what each cell would add to a table that is empty."""
     totals: Totals = {}
-    for rollup in pipeline.rollups.values():
-        (field,) = rollup.layout.fields
-        for key, contribution in folded.items.items():
-            _, window, device_id, metric = key.pk.split("|")
-            count, _, total, most = state_of(contribution)
-            name = total_key(window, window_start_ms(key.sk), device_id, metric)
-            totals[name] = (count, total / 10**field.scale, most / 10**field.scale)
+    for contribution in folded.items.values():
+        if not isinstance(contribution, ChunkContribution):
+            raise WrongAnswerError(f"{contribution!r} is no contribution of a fold")
+        cell = contribution.cell
+        (field,) = cell.rollup.layout.fields
+        chunk = Chunk(0, cell.plan.empty())
+        cell.add(chunk, contribution.rows)
+        _, counts, sums, most = chunk.table
+        for at, key in enumerate(chunk.keys):
+            name = total_key(cell.windows.label, cell.start_ms, *key_values(key))
+            totals[name] = (counts[at], sums[at] / 10**field.scale, most[at] / 10**field.scale)
     return totals
-
-
-def state_of(contribution: Contributions) -> State:
-    """Return the state that *contribution* would write to an item that does not exist yet.
-
-    Raises:
-        WrongAnswerError: it would write nothing.
-    """
-    part = contribution.after(None)
-    if part is None:
-        raise WrongAnswerError("a contribution of a batch adds nothing to an item that does not exist yet")
-    return contribution.merge(None, part)
 
 
 def check_totals(label: str, found: Mapping[str, Sequence[float]], expected: Totals) -> None:

@@ -11,12 +11,12 @@ from streamgage.definition.pipeline import Rollup
 from streamgage.errors import ConfigError, RetryableError
 from streamgage.fold.chunk import Chunk, decode_chunk
 from streamgage.fold.items import (
-    HASH_BITS,
     ROOT,
     ItemKey,
     StoredItem,
     chunk_key,
-    chunk_of,
+    chunk_name,
+    chunk_number,
     hash_of,
     lane_of,
     window_prefix,
@@ -113,11 +113,11 @@ class KeyStates:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """An item that was read, or is to be: of a window and lane, the chunk of *bits* bits whose hashes begin so."""
+    """An item that was read, or is to be: of a window and lane, the chunk *number* among so many; among 0: the root."""
 
     sk: str
-    bits: int = 0
-    prefix: int = 0
+    among: int = 0
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ class CellReader:
             following = {
                 self._key_of(place): place
                 for above, chunk in chunks.items()
-                if chunk.next_bits
+                if chunk.onward
                 for place in _below(above, chunk, keys)
             }
             items = self.store.get(list(following)) if following else {}
@@ -178,8 +178,7 @@ class CellReader:
                 yield states
 
     def _key_of(self, place: _Place) -> ItemKey:
-        chunk = chunk_of(place.prefix << HASH_BITS - place.bits, place.bits)
-        return chunk_key(self.rollup, self.windows, chunk, place.sk)
+        return chunk_key(self.rollup, self.windows, chunk_name(place.among, place.number), place.sk)
 
     def _decoded(self, place: _Place, item: StoredItem) -> Chunk:
         what = f"an item of {self.rollup.name} at {place.sk}"
@@ -202,7 +201,7 @@ class CellReader:
         places: dict[str, int] = {}
         table = plan.empty()
         begins: dict[str, int] = {}
-        for _, chunk in sorted(chunks, key=lambda each: (lane_of(each[0].sk), each[0].bits, each[0].prefix)):
+        for _, chunk in sorted(chunks, key=lambda each: (lane_of(each[0].sk), each[0].among, each[0].number)):
             rows = [row for row, key in enumerate(chunk.keys) if wanted is None or key in wanted]
             of_rows = [chunk.keys[row] for row in rows]
             new = [key for key in of_rows if key not in places]
@@ -217,15 +216,16 @@ class CellReader:
 
 def _below(place: _Place, chunk: Chunk, keys: Sequence[str] | None) -> Iterator[_Place]:
     """Yield where keys are that *chunk* has no room for: all of them, or those of *keys* that it does not hold."""
-    bits = chunk.next_bits
+    among = chunk.onward
     if keys is None:
-        shift = bits - place.bits
-        for low in range(1 << shift):
-            yield _Place(place.sk, bits, place.prefix << shift | low)
+        share = among // max(place.among, 1)
+        first = place.number * share
+        for number in range(first, first + share):
+            yield _Place(place.sk, among, number)
         return
     held = set(chunk.keys)
     for key in keys:
         if key not in held:
             key_hash = hash_of(key)
-            if not place.bits or key_hash >> HASH_BITS - place.bits == place.prefix:
-                yield _Place(place.sk, bits, key_hash >> HASH_BITS - bits)
+            if not place.among or chunk_number(key_hash, place.among) == place.number:
+                yield _Place(place.sk, among, chunk_number(key_hash, among))

@@ -1,12 +1,11 @@
 """Cells: what a batch adds to one (rollup, window, lane), and in which items its keys stand.
 
 A key stands in exactly one item of a cell. It is looked for from the root on: an item either holds it, or takes it, or
-(where it says ``next_bits``) takes no new key any more and says by how many bits of the key's hash the next chunk is
-found. What an item says so it says for good, and no key ever moves. So nothing has to be split, no step can be
+(where it says ``onward``) takes no new key any more and says among how many chunks the others are found. What an item says so it says for good, and no key ever moves. So nothing has to be split, no step can be
 half done, and a reader who goes the same way meets each key once.
 
-An item takes new keys up to about one write unit. How many bits follow the root is chosen by the keys that come first,
-so that dense keys fill items of some forty each at once, and a single key has a single item.
+An item takes new keys up to about one write unit. How many chunks follow the root is chosen by the keys that come first,
+so that dense keys fill items of some thirty each at once, and a single key has a single item.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,16 +15,17 @@ from typing import Protocol
 from streamgage.definition.pipeline import Rollup
 from streamgage.errors import ConfigError
 from streamgage.fold.chunk import Chunk, decode_chunk, encode_chunk
-from streamgage.fold.items import HASH_BITS, ItemKey, StoredItem, chunk_key, chunk_of, sort_key
+from streamgage.fold.items import ItemKey, StoredItem, chunk_key, chunk_name, chunk_number, sort_key
 from streamgage.fold.states import Key
 from streamgage.measures.layout import StatePlan, Table
 from streamgage.measures.windows import TumblingWindows
 
-FULL_BYTES = 720
-"""A body takes new keys up to so many bytes. With its key, fence and names of attributes an item then has some 900 of
-the 1,024 of a write unit, and room for its states to grow."""
-_FILL = 0.7  # of a chunk's room, expected when the number of chunks is chosen: keys do not spread evenly
-_STEP_BITS = 3  # from a chunk that is full to the next ones
+FULL_BYTES = 800
+"""A body takes new keys up to so many bytes. With its key, fence and names of attributes an item then has some 970 of
+the 1,024 of a write unit."""
+_AIM_BYTES = 540  # of a body, when the number of chunks is chosen: keys do not spread evenly, and states grow
+_FEW, _MANY = 2, 8  # chunks that follow one that is full: where few keys had no room, and where many had none
+_MOST = 2**56  # chunks of a cell
 _SAMPLE = 48  # keys, by which the bytes of one are judged
 _DEFLATES = 16  # a long name is thought to deflate to so much: a bound on what names of any length take
 FOREVER_S = 253_402_300_799  # 9999-12-31, what an item without `keep` expires at
@@ -93,25 +93,25 @@ class Cell:
         """Which of the batch's cells it is."""
         return self.rollup.name, self.windows.size_ms, self.start_ms, self.lane
 
-    def item_key(self, bits: int, key_hash: int) -> ItemKey:
-        """Return the key of the item in which a key with *key_hash* is looked for by *bits* of it."""
+    def item_key(self, among: int, number: int) -> ItemKey:
+        """Return the key of the item of chunk *number* among so many; among 0: the root."""
         return chunk_key(
-            self.rollup, self.windows, chunk_of(key_hash, bits), sort_key(self.start_ms, self.lane)
+            self.rollup, self.windows, chunk_name(among, number), sort_key(self.start_ms, self.lane)
         )
 
     def contribution(self) -> "ChunkContribution":
         """Return all of it, as it is looked for at the root."""
         return ChunkContribution(self, range(len(self.keys)))
 
-    def onward(self, rows: Sequence[int], bits: int) -> dict[ItemKey, Contribution]:
-        """Return the keys at *rows* as contributions to the chunks that *bits* of their hashes name."""
+    def onward(self, rows: Sequence[int], among: int) -> dict[ItemKey, Contribution]:
+        """Return the keys at *rows* as contributions to their chunks *among* so many."""
         by_chunk: dict[int, list[int]] = {}
-        shift, keys = HASH_BITS - bits, self.keys
+        keys = self.keys
         for row in rows:
-            by_chunk.setdefault(keys[row].hash >> shift, []).append(row)
+            by_chunk.setdefault(chunk_number(keys[row].hash, among), []).append(row)
         return {
-            self.item_key(bits, prefix << shift): ChunkContribution(self, chunk, bits)
-            for prefix, chunk in by_chunk.items()
+            self.item_key(among, number): ChunkContribution(self, chunk, among)
+            for number, chunk in by_chunk.items()
         }
 
     def rows_of(self, keys: Sequence[str]) -> list[int | None]:
@@ -140,11 +140,11 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class ChunkContribution:
-    """The keys at *rows* of a cell, looked for in the chunk of *bits* bits."""
+    """The keys at *rows* of a cell, looked for in a chunk among so many; 0: in the root."""
 
     cell: Cell
     rows: Sequence[int]
-    bits: int = 0
+    among: int = 0
 
     @property
     def first(self) -> int:
@@ -164,14 +164,14 @@ class ChunkContribution:
         onward: Mapping[ItemKey, Contribution] = {}
         is_behind = known is not None and known.fence >= cell.fence
         closes = False
-        if chunk.next_bits:
-            onward, new = cell.onward(new, chunk.next_bits), []
+        if chunk.onward:
+            onward, new = cell.onward(new, chunk.onward), []
         elif new and not is_behind:
             taken = self._room(chunk, new, 0 if known is None else len(known.body))
             new, left = new[:taken], new[taken:]
             if left:
-                closes, chunk.next_bits = True, self._next_bits(len(left))
-                onward = cell.onward(left, chunk.next_bits)
+                closes, chunk.onward = True, self._onward(len(left), len(chunk.keys) + len(new))
+                onward = cell.onward(left, chunk.onward)
         if is_behind or not (closes or here or new):  # a write always moves the fence on
             return Joined(None, onward)
         if known is not None and (here or new) and known.fence >= self._first_of(here, new):
@@ -210,15 +210,14 @@ class ChunkContribution:
         for taken, row in enumerate(new):
             size_bytes += key_bytes + len(cell.keys[row].text) / _DEFLATES
             if size_bytes > FULL_BYTES and (taken or chunk.keys):
-                return taken if self.bits or chunk.keys else 0
+                return taken if self.among or chunk.keys else 0
         return len(new)
 
-    def _next_bits(self, left: int) -> int:
-        """Return by how many bits of their hashes *left* keys that have no room here are spread."""
-        if self.bits:
-            return min(self.bits + _STEP_BITS, HASH_BITS)
-        keys_a_chunk = max(FULL_BYTES * _FILL / self.cell.key_bytes(), 1.0)
-        return max(int(left / keys_a_chunk), 1).bit_length()
+    def _onward(self, left: int, here: int) -> int:
+        """Return among how many chunks *left* keys are spread, that have no room beside those that are *here*."""
+        if self.among:
+            return min(self.among * (_FEW if left < here else _MANY), _MOST)
+        return max(int(left * self.cell.key_bytes() / _AIM_BYTES) + 1, _FEW)
 
     def _read(self, known: StoredItem) -> Chunk:
         cell = self.cell

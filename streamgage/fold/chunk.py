@@ -2,9 +2,9 @@
 
 ::
 
-    body     = 01 | flags | bits | begin | count | payload
+    body     = 01 | flags | onward | begin | count | payload
     flags      one byte: 1 where the payload is deflated (RFC 1951)
-    bits       one byte: where no new key is taken any more, how many bits of a key's hash name the next chunk; else 0
+    onward     varint: where no new key is taken any more, among how many chunks others are found; else 0
     begin      varint: the arrival time in ms from which on it was counted; 0: from the stream's first record on
     count      varint: the number of keys
     payload  = varint: bytes of the names | names, UTF-8, a line each | table (measures/codec.py)
@@ -26,14 +26,14 @@ _DEFLATED = 1
 class Chunk:
     """The keys of an item, in the order in which they came, and the table of their states.
 
-    ``next_bits``: no key is added any more, and one that is not here is looked for in the chunk of so many bits of its
-    hash; 0: new keys are taken. ``begin_ms``: the arrival time from which on it was counted, 0 from the first record on.
+    ``onward``: no key is added any more, and one that is not here is looked for among so many chunks; 0: new keys are
+    taken. ``begin_ms``: the arrival time from which on it was counted, 0 from the first record on.
     """
 
     begin_ms: int
     table: Table
     keys: list[str] = field(default_factory=list)
-    next_bits: int = 0
+    onward: int = 0
 
 
 def encode_chunk(chunk: Chunk, layout: StateLayout, *, start_ms: int) -> bytes:
@@ -44,8 +44,8 @@ def encode_chunk(chunk: Chunk, layout: StateLayout, *, start_ms: int) -> bytes:
     flags = 0
     if len(deflated) < len(payload):
         flags, payload = _DEFLATED, deflated
-    head = bytes((VERSION, flags, chunk.next_bits)) + varint(chunk.begin_ms) + varint(len(chunk.keys))
-    return head + payload
+    heads = map(varint, (chunk.onward, chunk.begin_ms, len(chunk.keys)))
+    return bytes((VERSION, flags)) + b"".join(heads) + payload
 
 
 def decode_chunk(body: bytes, layout: StateLayout, *, start_ms: int) -> Chunk:
@@ -53,8 +53,9 @@ def decode_chunk(body: bytes, layout: StateLayout, *, start_ms: int) -> Chunk:
     try:
         if body[0] != VERSION:
             raise ValueError(f"version {body[0]}, not {VERSION}: a newer streamgage wrote it")
-        flags, next_bits = body[1], body[2]
-        begin_ms, at = read_varint(body, 3)
+        flags = body[1]
+        onward, at = read_varint(body, 2)
+        begin_ms, at = read_varint(body, at)
         count, at = read_varint(body, at)
         payload = _inflated(body[at:]) if flags & _DEFLATED else body[at:]
         names_bytes, at = read_varint(payload, 0)
@@ -65,7 +66,7 @@ def decode_chunk(body: bytes, layout: StateLayout, *, start_ms: int) -> Chunk:
         table = decode_table(layout, payload, at, count=count, start_ms=start_ms)
     except (IndexError, zlib.error, UnicodeDecodeError, OverflowError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
-    return Chunk(begin_ms, table, keys, next_bits)
+    return Chunk(begin_ms, table, keys, onward)
 
 
 def _inflated(data: bytes) -> bytes:

@@ -1,7 +1,7 @@
 """How aggregates stand in DynamoDB: one single-writer item a (rollup, window, chunk of keys, lane).
 
 ======== ==========================================================================
-pk       ``device_metrics.1|1h|8.5c``: rollup.generation|window|chunk
+pk       ``device_metrics.1|1h|1190.417``: rollup.generation|window|chunk
 sk       ``001385942400000|telemetry/shardId-000000000000``: window start in ms, and
          the lane
 fence    the sequence number of the last Kinesis record folded in, as decimal text:
@@ -53,9 +53,14 @@ def chunk_key(rollup: Rollup, windows: TumblingWindows, chunk: str, sk: str) -> 
     return ItemKey(f"{rollup.name}.{rollup.generation}|{windows.label}|{chunk}", sk)
 
 
-def chunk_of(key_hash: int, bits: int) -> str:
-    """Return the chunk of a key that is looked for by the first *bits* of its hash; 0 bits: the root."""
-    return f"{bits}.{key_hash >> HASH_BITS - bits:x}" if bits else ROOT
+def chunk_name(among: int, number: int) -> str:
+    """Return what the chunk of that *number* (from 0) is called, of as many as there are *among*; 0 is the root."""
+    return f"{among}.{number}" if among else ROOT
+
+
+def chunk_number(key_hash: int, among: int) -> int:
+    """Return in which of *among* chunks a key stands: each takes an equal share of the hashes, in their order."""
+    return key_hash * among >> HASH_BITS
 
 
 def key_text(rollup: Rollup, key: Iterable[object]) -> str:

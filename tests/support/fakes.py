@@ -5,23 +5,28 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Literal, cast, get_args
 
-from streamgage.fold.folder import Folder, Lane, Poison
-from streamgage.measures.monoids import FieldColumns
-from streamgage.reading.contributions import Contributions, Places, RollupEvents
-
 from processors.aggregate.batch import Aggregate, BatchReport
-from processors.aggregate.progress import ProgressReader
+from processors.aggregate.progress import ProgressReader, Reader
 from processors.deadline import Deadline
 from processors.query.question import PartialStore, Question, Row, ask
 from processors.sink.fenced import AggregateSink, ItemStore, SinkLimits
-from streamgage.definition.pipeline import Pipeline, Rollup
+from streamgage.definition.fingerprint import counts_of, reader_counts
+from streamgage.definition.pipeline import DEFAULT_CONSUMER, Pipeline, Rollup
 from streamgage.errors import RetryableError
-from streamgage.fold.items import ItemKey, StoredItem, lane_of_shard
+from streamgage.fold.batch import BatchFold, Counting
+from streamgage.fold.chunk import decode_chunk
+from streamgage.fold.cells import FOREVER_S, Cell, Contribution
+from streamgage.fold.items import ItemKey, Lanes, StoredItem, hash_of
+from streamgage.fold.states import Key
 from streamgage.formats.kinesis_event import encode_event
+from streamgage.measures.layout import EventColumns, plan_of
+from streamgage.reading.poison import Poison
 from streamgage.records import StreamRecord
 from support.one_by_one import FenceMovedError, OneByOne, SingleStore
 
 STREAM_ARN = "arn:aws:kinesis:eu-central-1:000000000000:stream/telemetry"
+LANES = Lanes("telemetry")
+KEY_LANES = Lanes("telemetry", by_key=True)
 NOW_MS = 1_700_000_000_000
 PLENTY_MS = 60_000
 PLENTY = Deadline(2.0**30)  # of the real clock: nothing ends by it
@@ -70,7 +75,7 @@ class Faulty:
 
 
 class InMemoryItemStore:
-    """A SingleStore and a PartialStore. Fences are kept as text, as DynamoDB keeps them."""
+    """A SingleStore, and a PartialStore where it is asked through ``Reads``. Fences are kept as text, as DynamoDB keeps them."""
 
     def __init__(self) -> None:
         self.rows: dict[ItemKey, tuple[str, str, bytes, int]] = {}
@@ -124,14 +129,19 @@ class InMemoryQuarantine:
 
 
 class InMemoryLineage:
-    """A ShardLineage that a test can write: the parents of each shard."""
+    """A ShardLineage that a test can write: the parents of each shard, and whether the stream is read from its start."""
 
     def __init__(self, parents: Mapping[str, Sequence[str]] | None = None) -> None:
         self.parents = dict(parents or {})
+        self.from_first = True
 
     def parents_of(self, shard_id: str, *, deadline: Deadline) -> Sequence[str]:  # noqa: ARG002 - the port's
         """Return the parents of *shard_id*."""
         return self.parents.get(shard_id, ())
+
+    def is_read_from_its_first_record(self, *, deadline: Deadline) -> bool:  # noqa: ARG002 - the port's
+        """Return what a test said."""
+        return self.from_first
 
 
 @dataclass
@@ -154,20 +164,25 @@ class World:
     """The table and the queue that every sandbox of the function shares, and how sandboxes are built."""
 
     pipeline: Pipeline
-    lane: Lane = lane_of_shard
+    lanes: Lanes = LANES
     concurrency: int = 1
     store: InMemoryItemStore = field(default_factory=InMemoryItemStore)
     quarantine: InMemoryQuarantine = field(default_factory=InMemoryQuarantine)
     reports: list[BatchReport] = field(default_factory=list)
-    cached_items: int = 50_000
+    cached_bytes: int = 64 * 1024 * 1024
+    consumer: str = DEFAULT_CONSUMER
+    slice_events: int = 1_000
     lineage: InMemoryLineage = field(default_factory=InMemoryLineage)
 
     def sandbox(self) -> Aggregate:
         """Return a function with an empty memory of its own."""
-        sink = sink_over(self.store, concurrency=self.concurrency, cached_items=self.cached_items)
+        sink = sink_over(self.store, concurrency=self.concurrency, cached_bytes=self.cached_bytes)
+        reader = Reader(self.consumer, self.lanes, reader_counts(self.consumer, STREAM_ARN))
+        own = self.pipeline.of_consumer(self.consumer)
         return Aggregate(
-            folder=Folder(self.pipeline, self.lane),
-            progress=ProgressReader(sink, self.lineage, self.lane),
+            fold=BatchFold(own, self.lanes, slice_events=self.slice_events),
+            counting=counting_of(own),
+            progress=ProgressReader(sink, self.lineage, reader),
             sink=sink,
             quarantine=self.quarantine,
             now_ms=lambda: NOW_MS,
@@ -179,7 +194,7 @@ class World:
     ) -> list[Row]:
         """Return the answer of the query side."""
         return ask_store(
-            self.store, self.pipeline, rollup=rollup, key=key, window=window, from_ms=from_ms, to_ms=to_ms
+            Reads(self.store), self.pipeline, rollup=rollup, key=key, window=window, from_ms=from_ms, to_ms=to_ms
         )
 
 
@@ -188,30 +203,72 @@ def sink_over(
     *,
     concurrency: int = 1,
     write_attempts: int = 20,
-    cached_items: int = 50_000,
+    cached_bytes: int = 64 * 1024 * 1024,
     batch: int = 1,
 ) -> AggregateSink:
     """Return a sink with an empty memory of its own: another sandbox. *batch*: of a store that writes one at a time."""
     many = cast("ItemStore", store) if hasattr(store, "put_many") else OneByOne(store, batch=batch)
-    limits = SinkLimits(concurrency=concurrency, write_attempts=write_attempts, cached_items=cached_items)
-    return AggregateSink(many, now_s=lambda: NOW_MS // 1000, limits=limits)
+    limits = SinkLimits(concurrency=concurrency, write_attempts=write_attempts, cached_bytes=cached_bytes)
+    return AggregateSink(many, limits=limits)
+
+
+def counting_of(pipeline: Pipeline) -> Counting:
+    """Return how the cells of *pipeline* are counted: whole, by their fingerprints."""
+    return Counting({name: counts_of(pipeline, each) for name, each in pipeline.rollups.items()})
 
 
 ItemRecord = tuple[int, tuple[int, ...]]
 """A Kinesis record as far as one item goes: its sequence number, and scaled values, which are their own event times."""
 
 
-def contributions_of(rollup: Rollup, records: Sequence[ItemRecord]) -> Contributions:
-    """Return what a batch of *records* adds to an item of *rollup*, which measures one field."""
-    places, values = Places(), list[int]()
-    for sequence_number, each in records:
-        record = StreamRecord("shardId-000000000000", sequence_number, "k", b"", NOW_MS)
-        places.begin(len(values), 0, record, 0)
-        values += each
-    columns = FieldColumns(values=(values,), gaps=(False,), times=values, place=places.place)
-    events = RollupEvents(rollup, columns, places)
-    ordinals = range(len(values))
-    return Contributions(records[-1][0], events.fold(ordinals), [ordinals], events)
+def contribution_of(
+    rollup: Rollup, records: Sequence[ItemRecord], *, counts: str = "counts", key: str = "k"
+) -> Contribution:
+    """Return what a batch of *records* adds to the root of a cell of *rollup*, which measures one field: to one key."""
+    fence = records[-1][0]
+
+    def cell_of(some: Sequence[ItemRecord]) -> Cell:
+        values = [value for _, each in some for value in each]
+        plan = plan_of(rollup.layout)
+        table = plan.fold(EventColumns((values,), (False,), values), [range(len(values))])
+        return Cell(
+            rollup,
+            rollup.windows[0],
+            plan,
+            counts,
+            0,
+            LANES.of_shard("shardId-000000000000"),
+            fence,
+            0,
+            FOREVER_S,
+            lambda _, beyond: cell_of(rest) if (rest := [r for r in some if r[0] > beyond and r[1]]) else None,
+            keys=[Key(key, hash_of(key))],
+            firsts=[some[0][0]],
+            table=table,
+        )
+
+    return cell_of([each for each in records if each[1]]).contribution()
+
+
+def values_of(rollup: Rollup, item: StoredItem) -> list[object]:
+    """Return the state of the one key of *item*."""
+    chunk = decode_chunk(item.body, rollup.layout, start_ms=0)
+    return [column[0] for column in chunk.table]
+
+
+class Reads:
+    """A PartialStore over an InMemoryItemStore."""
+
+    def __init__(self, store: InMemoryItemStore) -> None:
+        self._store = store
+
+    def range(self, pk: str, first_sk: str, last_sk: str) -> Iterator[tuple[str, StoredItem]]:
+        """Yield (sk, item) of a range of a partition."""
+        return self._store.range(pk, first_sk, last_sk)
+
+    def get(self, keys: Sequence[ItemKey]) -> Mapping[ItemKey, StoredItem]:
+        """Return those of *keys* that exist."""
+        return {key: self._store.item(key) for key in keys if key in self._store.rows}
 
 
 def ask_store(
@@ -226,7 +283,7 @@ def ask_store(
 ) -> list[Row]:
     """Ask *store* as an analyst would."""
     question = Question.parse(pipeline, rollup=rollup, key=key, window=window, from_ms=from_ms, to_ms=to_ms)
-    return list(ask(store, question, applied_ms=NOW_MS))
+    return list(ask(store, question, applied_ms=NOW_MS, now_ms=NOW_MS))
 
 
 def invoke(
