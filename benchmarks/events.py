@@ -15,8 +15,8 @@ from producers.simulators.fleet import FleetConfig, fleet_events
 from streamgage.definition.pipeline import Pipeline, Source
 from streamgage.definition.pipeline_toml import parse_pipeline
 from streamgage.fold.batch import Folded
-from streamgage.fold.chunk import Chunk
 from streamgage.fold.cells import ChunkContribution
+from streamgage.fold.chunk import Chunk
 from streamgage.fold.items import key_values
 from streamgage.formats.avro import Event
 from streamgage.records import StreamRecord, UserRecord

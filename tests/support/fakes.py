@@ -14,8 +14,8 @@ from streamgage.definition.fingerprint import counts_of, reader_counts
 from streamgage.definition.pipeline import DEFAULT_CONSUMER, Pipeline, Rollup
 from streamgage.errors import RetryableError
 from streamgage.fold.batch import BatchFold, Counting
-from streamgage.fold.chunk import decode_chunk
 from streamgage.fold.cells import FOREVER_S, Cell, Contribution
+from streamgage.fold.chunk import decode_chunk
 from streamgage.fold.items import ItemKey, Lanes, StoredItem, hash_of
 from streamgage.fold.states import Key
 from streamgage.formats.kinesis_event import encode_event
@@ -194,7 +194,13 @@ class World:
     ) -> list[Row]:
         """Return the answer of the query side."""
         return ask_store(
-            Reads(self.store), self.pipeline, rollup=rollup, key=key, window=window, from_ms=from_ms, to_ms=to_ms
+            Reads(self.store),
+            self.pipeline,
+            rollup=rollup,
+            key=key,
+            window=window,
+            from_ms=from_ms,
+            to_ms=to_ms,
         )
 
 
@@ -241,7 +247,9 @@ def contribution_of(
             fence,
             0,
             FOREVER_S,
-            lambda _, beyond: cell_of(rest) if (rest := [r for r in some if r[0] > beyond and r[1]]) else None,
+            lambda _, beyond: (
+                cell_of(rest) if (rest := [r for r in some if r[0] > beyond and r[1]]) else None
+            ),
             keys=[Key(key, hash_of(key))],
             firsts=[some[0][0]],
             table=table,
