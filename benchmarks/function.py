@@ -30,6 +30,7 @@ from processors.aggregate.batch import Aggregate, BatchReport
 from processors.aggregate.progress import SHARDS_PK, ProgressReader
 from processors.awsjson.client import AwsJsonClient
 from processors.awsjson.credentials import credential_source
+from processors.deadline import Deadline
 from processors.sink.dynamodb import DynamoItemStore
 from processors.sink.fenced import AggregateSink, ItemStore, SinkLimits
 from processors.sink.lean_dynamodb import TARGET, LeanDynamoItemStore
@@ -154,10 +155,10 @@ class _NoLineage:
 
 
 class _NoQuarantine:
-    def send(self, poison: Sequence[Poison]) -> None:
+    def send(self, poison: Sequence[Poison], *, deadline: Deadline) -> None:  # noqa: ARG002 - the port's
         if poison:
             raise WrongAnswerError(
-                f"{len(poison)} poison records in a workload without any: {poison[0].reason}"
+                f"{len(poison)} poison records in a workload without any: {poison[0].refused[0].reason}"
             )
 
 

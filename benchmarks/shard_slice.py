@@ -16,6 +16,7 @@ from infra.aws.cost.model import on_demand_bytes, put_units
 from infra.local.mapping.payload import ENVELOPE_BYTES, record_bytes
 from processors.aggregate.batch import Aggregate, BatchReport
 from processors.aggregate.progress import ProgressReader
+from processors.deadline import Deadline
 from processors.sink.dynamodb import DynamoItemStore
 from processors.sink.fenced import AggregateSink, SinkLimits
 from processors.sink.one_by_one import OneByOne
@@ -245,9 +246,9 @@ class _NoParents:
 
 
 class _NoQuarantine:
-    def send(self, poison: Sequence[Poison]) -> None:
+    def send(self, poison: Sequence[Poison], *, deadline: Deadline) -> None:  # noqa: ARG002 - the port's
         if poison:
-            raise ValueError(f"the reference load has poison: {poison[0].reason}")
+            raise ValueError(f"the reference load has poison: {poison[0].refused[0].reason}")
 
 
 def drive(

@@ -50,7 +50,7 @@ class PoisonRecord(StreamgageError):
     """A record that fails the same way on every delivery. Quarantine it and go on."""
 
     def __init__(self, code: PoisonCode, reason: str) -> None:
-        self.code = code
+        self.code: PoisonCode = code
         self.reason = reason
         super().__init__(f"{code}: {reason}")
 

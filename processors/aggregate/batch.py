@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from processors.aggregate.progress import ProgressReader
-from processors.quarantine.sqs import Quarantine
+from processors.deadline import Deadline
+from processors.quarantine.port import Quarantine
 from processors.sink.fenced import AggregateSink, Applied
 from streamgage.errors import RetryableError
 from streamgage.fold.folder import Folded, Folder
 from streamgage.formats.kinesis_event import decode_event, encode_response
+from streamgage.reading.poison import counted
 from streamgage.records import StreamRecord
 
-# A flood of poison is a bad deploy, upstream or here: the stream waits for a person, the queue is not a drain.
-FLOOD_RECORDS = 1_000
-FLOOD_RATIO = 0.5
+_MARGIN_MS = 2_000  # of the invocation's time, kept for the answer: the quarantine ends before
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +83,9 @@ class Aggregate:
         fresh = [record for record in records if not progress.is_done(record)]
         outcome.redelivered_records = len(records) - len(fresh)
         outcome.folded = folded = self._folder.fold(fresh, progress.is_repeat)
-        _check_flood(folded)
-        self._quarantine.send(folded.poison)
+        if folded.poison:
+            deadline = Deadline.after((remaining_ms() - _MARGIN_MS) / 1000)
+            self._quarantine.send(folded.poison, deadline=deadline)
         outcome.applied = self._sink.apply(folded.items, remaining_ms=remaining_ms)
         entries = progress.entries(before=outcome.applied.failed_from)
         outcome.progress = self._sink.apply(entries, remaining_ms=remaining_ms)
@@ -99,7 +100,7 @@ class Aggregate:
             user_records=folded.user_records,
             redelivered_records=outcome.redelivered_records,
             repeated_records=folded.repeated_records,
-            poison=Counter(each.code for each in folded.poison),
+            poison=counted(folded.poison),
             applied=outcome.applied,
             progress=outcome.progress,
             failed_from=outcome.failed_from,
@@ -126,12 +127,3 @@ class _Outcome:
 
 def _first(records: Sequence[StreamRecord]) -> int:
     return min(each.sequence_number for each in records)
-
-
-def _check_flood(folded: Folded) -> None:
-    poison = len(folded.poison)
-    if poison >= FLOOD_RECORDS and poison > FLOOD_RATIO * folded.user_records:
-        raise RetryableError(
-            f"{poison} of {folded.user_records} user records are poison: the batch waits instead of being quarantined. "
-            f"The first: {folded.poison[0].reason}"
-        )

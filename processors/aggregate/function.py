@@ -21,8 +21,8 @@ from processors.awsjson.client import AwsJsonClient
 from processors.awsjson.connections import tls_context
 from processors.awsjson.credentials import CredentialSource, credential_source
 from processors.awsjson.endpoint import service_endpoint
-from processors.quarantine import lean_sqs
-from processors.quarantine.sqs import Quarantine, SqsQuarantine
+from processors.quarantine.queue import TARGET as SQS
+from processors.quarantine.queue import LeanQuarantine, ObjectStore
 from processors.sink import lean_dynamodb
 from processors.sink.fenced import AggregateSink, ManyItemStore, SinkLimits
 from streamgage.definition.pipeline_toml import load_pipeline
@@ -36,7 +36,7 @@ _LANES = {"shard": lane_of_shard, "partition_key": lane_of_key}
 
 def build(settings: Settings, report: Callable[[BatchReport], None]) -> Aggregate:
     """Return the function of *settings*, with real clients; *report* is told of each batch. No call is made yet."""
-    store, quarantine, shards = _ADAPTERS[settings.client](settings)
+    store, shards = _ADAPTERS[settings.client](settings)
     lane = _LANES[settings.lanes]
     sink = AggregateSink(
         store, now_s=lambda: int(time.time()), limits=SinkLimits(concurrency=settings.write_concurrency)
@@ -45,18 +45,31 @@ def build(settings: Settings, report: Callable[[BatchReport], None]) -> Aggregat
         folder=Folder(load_pipeline(Path(settings.pipeline)), lane),
         progress=ProgressReader(sink, shards, lane),
         sink=sink,
-        quarantine=quarantine,
+        quarantine=_quarantine(settings),
         now_ms=lambda: time.time_ns() // 1_000_000,
         report=report,
     )
 
 
-def _lean(settings: Settings) -> tuple[ManyItemStore, Quarantine, ShardLineage]:
+def _lean(settings: Settings) -> tuple[ManyItemStore, ShardLineage]:
     return (
         lean_dynamodb.LeanDynamoItemStore(_client("dynamodb", lean_dynamodb.TARGET), settings.table),
-        lean_sqs.LeanSqsQuarantine(_client("sqs", lean_sqs.TARGET), settings.quarantine_url),
         lineage.KinesisLineage(_list_shards, settings.stream),
     )
+
+
+def _quarantine(settings: Settings) -> LeanQuarantine:
+    return LeanQuarantine(
+        _client("sqs", SQS), settings.quarantine_url, objects=lambda: _objects(settings.quarantine_bucket)
+    )
+
+
+def _objects(bucket: str) -> ObjectStore:
+    # Here and not above: nearly no sandbox ever writes an object.
+    from processors.quarantine.objects import S3Objects  # noqa: PLC0415 - see above
+
+    tls = _tls() if service_endpoint("s3", os.environ).tls else None
+    return S3Objects.of_environment(bucket, environment=os.environ, credentials=_credentials(), tls=tls)
 
 
 def _list_shards(request: Mapping[str, Any]) -> Any:
@@ -97,7 +110,7 @@ def _tls() -> ssl.SSLContext:
     return tls_context(os.environ)
 
 
-def _boto3(settings: Settings) -> tuple[ManyItemStore, Quarantine, ShardLineage]:
+def _boto3(settings: Settings) -> tuple[ManyItemStore, ShardLineage]:
     # Imported here only: boto3 is most of a cold start.
     import boto3  # noqa: PLC0415 - see above
     from botocore.config import Config  # noqa: PLC0415 - see above
@@ -114,7 +127,6 @@ def _boto3(settings: Settings) -> tuple[ManyItemStore, Quarantine, ShardLineage]
     kinesis = boto3.client("kinesis", config=config)
     return (
         OneByOne(DynamoItemStore(boto3.client("dynamodb", config=config), settings.table)),
-        SqsQuarantine(boto3.client("sqs", config=config), settings.quarantine_url),
         lineage.KinesisLineage(lambda request: kinesis.list_shards(**request), settings.stream),
     )
 

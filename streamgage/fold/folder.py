@@ -6,7 +6,6 @@ Nothing here depends on how the batch was cut: each verdict, and what an item ge
 import gc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import groupby, pairwise
 from operator import attrgetter
 
@@ -16,7 +15,7 @@ from streamgage.fold.column_fold import Events, Lanes, SourceBatch, SourceFold
 from streamgage.fold.items import ItemKey, lane_of_shard
 from streamgage.formats.mark import Mark
 from streamgage.reading.contributions import Contributions
-from streamgage.reading.poison import Poison
+from streamgage.reading.poison import Poison, in_log_order, refusals, refused_whole
 from streamgage.reading.record_reader import RecordReader, SourceReader
 from streamgage.records import StreamRecord
 
@@ -78,7 +77,7 @@ class Folder:
             each for name, events in read.items() for each in self._fold_source(name, events, lanes, folded)
         ]
         if late:
-            folded.poison = sorted(folded.poison + late, key=_place_in_log)
+            folded.poison = in_log_order(folded.poison + late)
         return folded
 
     def _read(self, record: StreamRecord, folded: Folded, lanes: Lanes, is_repeat: IsRepeat) -> None:
@@ -92,8 +91,9 @@ class Folder:
             folded.poison.append(
                 Poison.of(
                     record,
-                    poison,
+                    refused_whole(poison),
                     data=record.data,
+                    events=1,
                     partition_key=record.partition_key,
                     sub_sequence_number=None,
                 )
@@ -114,37 +114,20 @@ class Folder:
         poison = []
         if batch.refused:
             for record, ordinals in groupby(sorted(batch.refused), events.places.record_of):
-                poison += self._explain(record, list(ordinals), batch, folded)
+                poison += self._explain(record, list(ordinals), batch)
         batch.contribute(folded.items)
         return poison
 
-    def _explain(
-        self, record: StreamRecord, ordinals: Sequence[int], batch: SourceBatch, folded: Folded
-    ) -> list[Poison]:
-        """Return as poison the events of *record* at *ordinals*, which a check of their columns refused."""
+    def _explain(self, record: StreamRecord, ordinals: Sequence[int], batch: SourceBatch) -> list[Poison]:
+        """Return as poison the user records of *record* whose events at *ordinals* a check of their columns refused."""
         refused = {batch.events.places.place(ordinal)[1]: ordinal for ordinal in ordinals}
         poison: list[Poison] = []
         for held in self._records.held(record):
-            subs = [sub for sub in held.sub_sequence_numbers if sub in refused]
-            if not subs:
-                continue
-            try:
-                datas = [held.data_of(sub) for sub in subs]
-            except (
-                PoisonRecord
-            ) as broken:  # a block that cannot be shown event by event counts as one user record
-                batch.refuse(batch.events.places.ordinals_of(record, held.sub_sequence_numbers))
-                folded.user_records -= len(held.sub_sequence_numbers) - 1
-                poison.append(held.poison(record, broken, held.data, held.sub_sequence_number))
-            else:
-                reasons = [batch.reason(refused[sub]) for sub in subs]
-                poison += map(partial(held.poison, record), reasons, datas, subs)
+            subs = held.sub_sequence_numbers
+            reasons = [(sub - subs.start, batch.reason(refused[sub])) for sub in subs if sub in refused]
+            if reasons:
+                poison.append(held.poison(record, refusals(reasons)))
         return poison
-
-
-def _place_in_log(poison: Poison) -> tuple[int, int]:
-    sub_sequence_number = poison.sub_sequence_number
-    return poison.sequence_number, -1 if sub_sequence_number is None else sub_sequence_number
 
 
 def _in_order(records: Sequence[StreamRecord]) -> Sequence[StreamRecord]:

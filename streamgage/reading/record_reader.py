@@ -15,7 +15,7 @@ from streamgage.formats.blocks.reader import Block, BlockReader
 from streamgage.formats.kpl import decode_aggregate, is_aggregated, walk_aggregate
 from streamgage.formats.mark import Mark, decode_mark
 from streamgage.reading.contributions import Places
-from streamgage.reading.poison import Poison
+from streamgage.reading.poison import Poison, Refused, refusals, refused_whole
 from streamgage.reading.rows import RowReader
 from streamgage.records import StreamRecord
 
@@ -59,7 +59,7 @@ class SourceReader:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What was found in one Kinesis record: its mark, the number of its events, and those of them that are poison."""
+    """What was found in one Kinesis record: its mark, the number of its events, and its user records with poison."""
 
     mark: Mark | None
     events: int
@@ -81,34 +81,26 @@ class Held:
         count = 1 if self.block is None else self.block.count
         return range(self.sub_sequence_number, self.sub_sequence_number + count)
 
-    def data_of(self, sub_sequence_number: int) -> bytes:
-        """Return one event as it came, or would have come by itself. Raises: PoisonRecord, where it cannot be had."""
-        return (
-            self.data
-            if self.block is None
-            else self.block.row(sub_sequence_number - self.sub_sequence_number)
-        )
-
-    def poison(
-        self, record: StreamRecord, reason: PoisonRecord, data: bytes, sub_sequence_number: int
-    ) -> Poison:
-        """Return *data*, which stands here in *record*, as poison."""
+    def poison(self, record: StreamRecord, refused: tuple[Refused, ...]) -> Poison:
+        """Return it, which stands in *record*, as poison: what of it was *refused*."""
         return Poison.of(
             record,
-            reason,
-            data=data,
+            refused,
+            data=self.data,
+            events=len(self.sub_sequence_numbers),
             partition_key=self.partition_key,
-            sub_sequence_number=sub_sequence_number,
+            sub_sequence_number=self.sub_sequence_number,
         )
 
 
 class _Bad(NamedTuple):
-    """A poison event, before its partition key is known."""
+    """A user record with poison, before its partition key is known."""
 
     sub_sequence_number: int
     partition_key_index: int
     data: bytes
-    poison: PoisonRecord
+    events: int
+    refused: tuple[Refused, ...]
 
 
 class RecordReader:
@@ -148,8 +140,9 @@ class RecordReader:
         poison = [
             Poison.of(
                 record,
-                bad.poison,
+                bad.refused,
                 data=bad.data,
+                events=bad.events,
                 partition_key=record.partition_key
                 if partition_keys is None
                 else partition_keys[bad.partition_key_index].decode(),
@@ -190,7 +183,7 @@ class RecordReader:
             else:
                 self._add_block(block_source, data, partition_key_index)
         except PoisonRecord as poison:
-            self._bad.append(_Bad(self._events, partition_key_index, data, poison))
+            self._bad.append(_Bad(self._events, partition_key_index, data, 1, refused_whole(poison)))
             self._events += 1
 
     def _add_event(self, data: bytes) -> None:
@@ -212,10 +205,10 @@ class RecordReader:
             rows.add_columns(block.columns, block.count)
             self._events += block.count
             return
+        faults = refusals(sorted(block.faults.items()))
+        self._bad.append(_Bad(self._events, partition_key_index, data, block.count, faults))
         for number in range(block.count):
-            if fault := block.faults.get(number):
-                self._bad.append(_Bad(self._events, partition_key_index, block.row(number), fault))
-            else:
+            if number not in block.faults:
                 source.stand(self._record, self._lane, self._events, rows.count)
                 rows.add(block.event(number))
             self._events += 1

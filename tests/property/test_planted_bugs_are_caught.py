@@ -13,6 +13,7 @@ import processors.sink.fenced
 import streamgage.fold.column_fold
 import streamgage.fold.folder
 from processors.aggregate.batch import Aggregate
+from processors.deadline import Deadline
 from processors.sink.fenced import AggregateSink, Applied, FenceMovedError
 from streamgage.errors import RetryableError
 from streamgage.fold.folder import Lane, Poison
@@ -157,7 +158,7 @@ def _quarantine_last(patch: pytest.MonkeyPatch, *, skipped_on_failure: bool) -> 
             self._quarantine = quarantine
         if not (skipped_on_failure and answer["batchItemFailures"]):
             try:
-                quarantine.send(held.kept)
+                quarantine.send(held.kept, deadline=Deadline.after(60))
             except RetryableError as error:
                 raise Crash from error  # the invocation fails, and Lambda delivers the whole batch again
         return answer
@@ -170,9 +171,9 @@ def quarantine_after_the_sink_and_only_if_it_succeeded(patch: pytest.MonkeyPatch
 
 
 def quarantine_failure_swallowed(patch: pytest.MonkeyPatch) -> None:
-    def send(self: InMemoryQuarantine, poison: Sequence[Poison]) -> None:
+    def send(self: InMemoryQuarantine, poison: Sequence[Poison], *, deadline: Deadline) -> None:
         try:
-            plain_send(self, poison)
+            plain_send(self, poison, deadline=deadline)
         except RetryableError:
             return
 

@@ -15,6 +15,7 @@ from infra.local.mapping.shard import ShardMapping, _Lane
 from infra.local.mapping.stream import ShardProgress, StreamMapping
 from processors.aggregate.batch import Aggregate
 from processors.aggregate.progress import BatchProgress, ProgressReader
+from processors.deadline import Deadline
 from processors.sink.fenced import AggregateSink, Applied, FenceMovedError
 from producers.client.identity import Identity
 from simulation.function import Crash
@@ -163,7 +164,7 @@ def quarantine_after_sink(patch: pytest.MonkeyPatch) -> None:
             self._quarantine = quarantine
         if not answer["batchItemFailures"]:
             try:
-                quarantine.send(held.kept)
+                quarantine.send(held.kept, deadline=Deadline.after(60))
             except RetryableError as error:
                 raise Crash from error
         return answer
@@ -175,7 +176,7 @@ class _Held:
     def __init__(self) -> None:
         self.kept: list[Poison] = []
 
-    def send(self, poison: Sequence[Poison]) -> None:
+    def send(self, poison: Sequence[Poison], *, deadline: Deadline) -> None:  # noqa: ARG002 - the port's
         self.kept.extend(poison)
 
 
@@ -183,9 +184,9 @@ def quarantine_failure_swallowed(patch: pytest.MonkeyPatch) -> None:
     """Poison that the queue did not take is forgotten."""
     plain_send = KeptPoison.send
 
-    def send(self: KeptPoison, poison: Sequence[Poison]) -> None:
+    def send(self: KeptPoison, poison: Sequence[Poison], *, deadline: Deadline) -> None:
         try:
-            plain_send(self, poison)
+            plain_send(self, poison, deadline=deadline)
         except RetryableError:
             return
 
@@ -286,7 +287,7 @@ def progress_before_sink(patch: pytest.MonkeyPatch) -> None:
     def apply(self: Aggregate, records: Any, outcome: Any, remaining_ms: Any) -> None:
         progress = self._progress.open(records)
         outcome.folded = folded = fold(self._folder, records, progress.is_repeat)
-        self._quarantine.send(folded.poison)
+        self._quarantine.send(folded.poison, deadline=Deadline.after(60))
         outcome.progress = self._sink.apply(progress.entries(before=None), remaining_ms=remaining_ms)
         outcome.applied = self._sink.apply(folded.items, remaining_ms=remaining_ms)
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from processors.deadline import Deadline
 from processors.sink.fenced import FenceMovedError
 from simulation.function import Calls
 from simulation.schedule import SimulationError
@@ -118,7 +119,7 @@ class KeptPoison:
     def __init__(self, calls: Calls, *, sent: Callable[[Poison], None]) -> None:
         self._calls, self._sent = calls, sent
 
-    def send(self, poison: Sequence[Poison]) -> None:
+    def send(self, poison: Sequence[Poison], *, deadline: Deadline) -> None:  # noqa: ARG002 - the port's
         """Keep *poison*."""
 
         def effect() -> None:

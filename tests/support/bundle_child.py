@@ -35,7 +35,7 @@ def loaded():
 said = []
 for batch in batches:
     folded = processors.aggregate.function._aggregate._folder.fold(decode_event(batch))
-    said.append({"modules": loaded(), "records": folded.user_records, "poison": [each.code for each in folded.poison]})
+    said.append({"modules": loaded(), "records": folded.user_records, "poison": [code for each in folded.poison for code in each.codes]})
 print(json.dumps(said))
 """
 
@@ -80,6 +80,7 @@ def run(bundle: Path, batches: Sequence[Any], *, python: str | Path = sys.execut
             "STREAMGAGE_STREAM": "telemetry",
             "STREAMGAGE_TABLE": "aggregates",
             "STREAMGAGE_QUARANTINE_URL": "http://127.0.0.1/q",
+            "STREAMGAGE_QUARANTINE_BUCKET": "failed-batches",
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_REGION": "us-east-1",

@@ -7,6 +7,7 @@ from typing import Literal, cast, get_args
 
 from processors.aggregate.batch import Aggregate, BatchReport
 from processors.aggregate.progress import ProgressReader
+from processors.deadline import Deadline
 from processors.query.question import PartialStore, Question, Row, ask
 from processors.sink.fenced import AggregateSink, FenceMovedError, ItemStore, ManyItemStore, SinkLimits
 from processors.sink.one_by_one import OneByOne
@@ -116,7 +117,7 @@ class InMemoryQuarantine:
         self.kept: list[Poison] = []
         self.sends = Faulty()
 
-    def send(self, poison: Sequence[Poison]) -> None:
+    def send(self, poison: Sequence[Poison], *, deadline: Deadline) -> None:  # noqa: ARG002 - the port's
         """Keep *poison*."""
         if poison:
             self.sends.call(lambda: self.kept.extend(poison))

@@ -100,6 +100,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             "STREAMGAGE_STREAM": "telemetry",
             "STREAMGAGE_TABLE": "aggregates",
             "STREAMGAGE_QUARANTINE_URL": "http://127.0.0.1/q",
+            "STREAMGAGE_QUARANTINE_BUCKET": "failed-batches",
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_REGION": "us-east-1",

@@ -7,12 +7,20 @@ NEEDED = {
     "STREAMGAGE_STREAM": "telemetry",
     "STREAMGAGE_TABLE": "aggregates",
     "STREAMGAGE_QUARANTINE_URL": "http://127.0.0.1/q",
+    "STREAMGAGE_QUARANTINE_BUCKET": "failed-batches",
 }
 
 
 def test_defaults_are_the_safe_ones() -> None:
     assert Settings.of(NEEDED) == Settings(
-        "telemetry", "aggregates", "http://127.0.0.1/q", "pipeline.toml", "shard", 16, "lean"
+        "telemetry",
+        "aggregates",
+        "http://127.0.0.1/q",
+        "failed-batches",
+        "pipeline.toml",
+        "shard",
+        16,
+        "lean",
     )
 
 
@@ -30,6 +38,7 @@ def test_every_problem_is_reported_at_once() -> None:
         "STREAMGAGE_STREAM is not set",
         "STREAMGAGE_TABLE is not set",
         "STREAMGAGE_QUARANTINE_URL is not set",
+        "STREAMGAGE_QUARANTINE_BUCKET is not set",
         "STREAMGAGE_LANES is 'hash'; it is one of shard, partition_key",
         "STREAMGAGE_WRITE_CONCURRENCY is 'many'; it is a whole number from 1 to 64",
         "STREAMGAGE_CLIENT is 'curl'; it is one of lean, boto3",
