@@ -3,7 +3,7 @@
 import json
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from threading import Lock
@@ -107,6 +107,5 @@ def lean_quarantine(
             policy=policy,
             now_s=lambda: NOW_S,
         )
-        yield LeanQuarantine(client, QUEUE_URL, objects=lambda: objects), service
-        client.close()
-        objects.close()
+        with closing(client), closing(objects):
+            yield LeanQuarantine(client, QUEUE_URL, objects=lambda: objects), service
