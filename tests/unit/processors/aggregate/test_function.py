@@ -8,13 +8,16 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 import processors.aggregate.function
 from conftest import REGION, ClientFactory, create_table
 from infra.aws.bundle.files import ROOTS
+from processors.awsjson.client import AwsJsonClient
+from processors.awsjson.retry import Retries, RetryPolicy
+from processors.quarantine.queue import LeanQuarantine, ObjectStore
 from processors.query.question import DynamoPartialStore
 from streamgage.definition.pipeline_toml import load_pipeline
 from streamgage.errors import ConfigError
@@ -53,6 +56,27 @@ class Function:
         return ask_store(store, PIPELINE, rollup="device_metrics", key=key, window="1h")
 
 
+class MotoSqs:
+    """The lean client of SQS, over boto3: moto stands in front of botocore only."""
+
+    def __init__(self, sqs: Any) -> None:
+        self._sqs = sqs
+
+    def retries(self) -> Retries:
+        return RetryPolicy().start()
+
+    def call(self, operation: str, body: str, _: Retries) -> bytes:
+        assert operation == "SendMessageBatch"
+        return json.dumps(self._sqs.send_message_batch(**json.loads(body))).encode()
+
+    def close(self) -> None:
+        self._sqs.close()
+
+
+def no_objects() -> ObjectStore:
+    raise AssertionError("nothing is large here")
+
+
 @pytest.fixture(params=["moto", pytest.param("ministack", marks=pytest.mark.local)])
 def function(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Function]:
     client_of: ClientFactory = request.getfixturevalue(request.param)
@@ -62,6 +86,9 @@ def function(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     url: str = sqs.create_queue(QueueName=name)["QueueUrl"]
     # Moto stands in front of botocore: the lean client would pass it by, and go out to AWS.
     monkeypatch.setenv("STREAMGAGE_CLIENT", "boto3" if request.param == "moto" else "lean")
+    if request.param == "moto":
+        quarantine = LeanQuarantine(cast("AwsJsonClient", MotoSqs(sqs)), url, objects=no_objects)
+        monkeypatch.setattr(processors.aggregate.function, "_quarantine", lambda _: quarantine)
     if request.param == "ministack":
         monkeypatch.setenv("AWS_ENDPOINT_URL", sqs.meta.endpoint_url)
         monkeypatch.setenv("AWS_REGION", REGION)
@@ -71,6 +98,7 @@ def function(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("STREAMGAGE_STREAM", name)
     monkeypatch.setenv("STREAMGAGE_TABLE", name)
     monkeypatch.setenv("STREAMGAGE_QUARANTINE_URL", url)
+    monkeypatch.setenv("STREAMGAGE_QUARANTINE_BUCKET", "failed-batches")
     monkeypatch.setenv("STREAMGAGE_PIPELINE", str(ROOT / "pipeline.toml"))
     monkeypatch.setattr(processors.aggregate.function, "_aggregate", None)
     yield Function(sqs, url, dynamodb, name)
@@ -140,7 +168,8 @@ def test_without_time_the_first_sequence_number_is_named_and_told_as_a_warning(
 ) -> None:
     answer, (line, blob) = call(Context(remaining_ms=1_500), capsys)
     assert answer == {"batchItemFailures": [{"itemIdentifier": str(REAL_SEQUENCE)}]}
-    assert (line["level"], line["error"]) == ("WARNING", "no time left in this invocation")
+    assert line["level"] == "WARNING"
+    assert line["error"] == "1 poison records are not all in the quarantine: no time left in this invocation"
     assert line["failed_from"] == str(REAL_SEQUENCE)
     assert blob["PartialFailures"] == 1
     assert function.rows() == []
