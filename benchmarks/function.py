@@ -31,14 +31,12 @@ from processors.aggregate.progress import SHARDS_PK, ProgressReader
 from processors.awsjson.client import AwsJsonClient
 from processors.awsjson.credentials import credential_source
 from processors.deadline import Deadline
-from processors.sink.dynamodb import DynamoItemStore
-from processors.sink.fenced import AggregateSink, ItemStore, SinkLimits
+from processors.sink.fenced import AggregateSink, SinkLimits
 from processors.sink.lean_dynamodb import TARGET, LeanDynamoItemStore
-from processors.sink.one_by_one import OneByOne
-from processors.sink.writes import Write, Written
+from processors.sink.writes import WRITTEN, Outcome, Write
 from streamgage.definition.pipeline import Pipeline
 from streamgage.fold.folder import Folder, Poison
-from streamgage.fold.items import ItemKey, StoredItem, lane_of_shard
+from streamgage.fold.items import ItemKey, StoredItem, encode_state, lane_of_shard
 from streamgage.formats.kinesis_event import encode_event
 
 QUESTION = "What does a batch cost in the handler, and a write in each client?"
@@ -136,26 +134,28 @@ class _Batch:
 class CountingStore:
     """An ItemStore without a network: it keeps what is written, and how often."""
 
+    batch = 25
     items: dict[ItemKey, StoredItem] = field(default_factory=dict)
     writes: int = 0
 
-    def get(self, keys: Sequence[ItemKey]) -> Mapping[ItemKey, StoredItem]:
+    def get(self, keys: Sequence[ItemKey], *, deadline: Deadline) -> Mapping[ItemKey, StoredItem]:  # noqa: ARG002 - it takes no time
         """Return those of *keys* that exist."""
         return {key: self.items[key] for key in keys if key in self.items}
 
-    def put(self, key: ItemKey, item: StoredItem, *, expected_fence: int | None) -> None:  # noqa: ARG002 - nobody else writes
-        """Write *item*."""
-        self.items[key] = item
-        self.writes += 1
+    def put_many(self, writes: Sequence[Write], *, deadline: Deadline) -> Sequence[Outcome]:  # noqa: ARG002 - the same
+        """Write each of *writes*: nobody else does."""
+        self.items.update({write.key: write.item for write in writes})
+        self.writes += len(writes)
+        return [WRITTEN] * len(writes)
 
 
 class _NoLineage:
-    def parents_of(self, shard_id: str) -> Sequence[str]:  # noqa: ARG002 - the port's
+    def parents_of(self, shard_id: str, *, deadline: Deadline) -> Sequence[str]:  # noqa: ARG002 - the port's
         return ()
 
 
 class _NoQuarantine:
-    def send(self, poison: Sequence[Poison], *, deadline: Deadline) -> None:  # noqa: ARG002 - the port's
+    def send(self, poison: Sequence[Poison], *, deadline: Deadline) -> None:  # noqa: ARG002 - the same
         if poison:
             raise WrongAnswerError(
                 f"{len(poison)} poison records in a workload without any: {poison[0].refused[0].reason}"
@@ -167,7 +167,7 @@ _Function = tuple[Aggregate, CountingStore, list[BatchReport]]
 
 def _function(pipeline: Pipeline) -> _Function:
     store, reports = CountingStore(), list[BatchReport]()
-    sink = AggregateSink(OneByOne(store), now_s=lambda: 1_767_225_600, limits=SinkLimits(concurrency=1))
+    sink = AggregateSink(store, now_s=lambda: 1_767_225_600, limits=SinkLimits(concurrency=1))
     function = Aggregate(
         folder=Folder(pipeline),
         progress=ProgressReader(sink, _NoLineage(), lane_of_shard),
@@ -229,12 +229,12 @@ def _clients(writes: int, *, rounds: int, progress: Progress) -> Table:
         client = AwsJsonClient.of_environment(
             "dynamodb", TARGET, environment=environment, credentials=credential_source(environment), tls=None
         )
-        stores: dict[str, ItemStore] = {
-            LEAN: LeanDynamoItemStore(client, "aggregates"),
-            BOTO3: DynamoItemStore(_boto3_client(url), "aggregates"),
+        store = LeanDynamoItemStore(client, "aggregates")
+        ways = {
+            LEAN: _writer(store, writes, at_once=1),
+            STATEMENTS: _writer(store, writes, at_once=25),
+            BOTO3: _boto3_writer(_boto3_client(url), writes),
         }
-        ways = {label: _writer(store, writes) for label, store in stores.items()}
-        ways[STATEMENTS] = _statement_writer(LeanDynamoItemStore(client, "aggregates"), writes)
         seconds = take_turns(
             {label: timed(ways[label]) for label in (LEAN, STATEMENTS, BOTO3)},
             rounds=rounds,
@@ -266,31 +266,49 @@ def _boto3_client(url: str) -> Any:
     )
 
 
-def _writer(store: ItemStore, writes: int) -> Callable[[], int]:
+def _writer(store: LeanDynamoItemStore, writes: int, *, at_once: int) -> Callable[[], int]:
     """Return the work of *writes* writes of items that do not exist yet, as large as the reference definition's."""
+    each = [Write(key, item, None) for key, item in _items(writes)]
+    requests = [each[start : start + at_once] for start in range(0, writes, at_once)]
+
+    def write() -> int:
+        return sum(
+            outcome == WRITTEN
+            for request in requests
+            for outcome in store.put_many(request, deadline=Deadline.after(60))
+        )
+
+    return write
+
+
+def _boto3_writer(client: Any, writes: int) -> Callable[[], int]:
+    """Return the same work, a PutItem a write."""
     items = _items(writes)
 
     def write() -> int:
         for key, item in items:
-            store.put(key, item, expected_fence=None)
+            client.put_item(
+                TableName="aggregates",
+                Item={
+                    "pk": {"S": key.pk},
+                    "sk": {"S": key.sk},
+                    "fence": {"S": str(item.fence)},
+                    "counts": {"S": item.counts},
+                    "body": {"B": item.body},
+                    "expires": {"N": str(item.expires_s)},
+                },
+                ConditionExpression="attribute_not_exists(pk)",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
         return len(items)
 
     return write
 
 
-def _statement_writer(store: LeanDynamoItemStore, writes: int) -> Callable[[], int]:
-    """Return the same work, 25 writes a request."""
-    items = _items(writes)
-
-    def write() -> int:
-        outcomes = store.put_many([Write(key, item, None) for key, item in items])
-        return sum(isinstance(each, Written) for each in outcomes)
-
-    return write
-
-
 def _items(count: int) -> list[tuple[ItemKey, StoredItem]]:
-    item = StoredItem(10**55 + 7, _LAYOUT, [60, 60, 1_234_567_890_123, 21_000_000_000], 1_775_001_600)
+    item = StoredItem(
+        10**55 + 7, _LAYOUT, encode_state([60, 60, 1_234_567_890_123, 21_000_000_000]), 1_775_001_600
+    )
     pk, sk = "device_metrics.1|1m|device-{:05d}|temperature", "001767225600000|shardId-000000000000"
     return [(ItemKey(pk.format(number), sk), item) for number in range(count)]
 

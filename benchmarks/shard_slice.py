@@ -17,9 +17,7 @@ from infra.local.mapping.payload import ENVELOPE_BYTES, record_bytes
 from processors.aggregate.batch import Aggregate, BatchReport
 from processors.aggregate.progress import ProgressReader
 from processors.deadline import Deadline
-from processors.sink.dynamodb import DynamoItemStore
 from processors.sink.fenced import AggregateSink, SinkLimits
-from processors.sink.one_by_one import OneByOne
 from producers.client.batcher import Batcher, BatcherConfig, PutEntry
 from producers.client.identity import Identity
 from producers.simulators.fleet import FleetConfig, fleet_events
@@ -241,12 +239,12 @@ class Driven:
 
 
 class _NoParents:
-    def parents_of(self, shard_id: str) -> Sequence[str]:  # noqa: ARG002 - a port's signature
+    def parents_of(self, shard_id: str, *, deadline: Deadline) -> Sequence[str]:  # noqa: ARG002 - a port's signature
         return ()
 
 
 class _NoQuarantine:
-    def send(self, poison: Sequence[Poison], *, deadline: Deadline) -> None:  # noqa: ARG002 - the port's
+    def send(self, poison: Sequence[Poison], *, deadline: Deadline) -> None:  # noqa: ARG002 - the same
         if poison:
             raise ValueError(f"the reference load has poison: {poison[0].refused[0].reason}")
 
@@ -297,8 +295,7 @@ def drive(
 def _function(
     table: CountingTable, pipeline: Pipeline, reports: list[BatchReport], limits: SinkLimits
 ) -> Aggregate:
-    store = DynamoItemStore(table, "aggregates")
-    sink = AggregateSink(OneByOne(store), now_s=lambda: START_MS // 1000, limits=limits)
+    sink = AggregateSink(table, now_s=lambda: START_MS // 1000, limits=limits)
     return Aggregate(
         folder=Folder(pipeline),
         progress=ProgressReader(sink, _NoParents(), lane_of_shard),

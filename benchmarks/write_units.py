@@ -230,7 +230,7 @@ def item_bytes(table: CountingTable) -> dict[str, float]:
     median = sizes[len(sizes) // 2]
     found: dict[str, float] = {name: len(name) + value_size_bytes(value) for name, value in median.items()}
     found["all"] = item_size_bytes(median)
-    digits = sum(map(len, _LONG_DIGITS.findall(median["state"]["S"])))
+    digits = sum(map(len, _LONG_DIGITS.findall(median["body"]["B"].decode())))
     found["sequence_numbers"] = digits
     found["sequence_numbers_share"] = digits / found["all"]
     found["largest"] = max(map(item_size_bytes, items))
@@ -249,9 +249,9 @@ def pivoted_units(table: CountingTable) -> dict[str, float]:
     bytes_, before, after = [], 0, 0
     for _, members in groupby(sorted(_aggregates(table), key=group), key=group):
         items = list(members)
-        own = sum(value_size_bytes(each["state"]) + len(each["pk"]["S"].rpartition("|")[2]) for each in items)
-        shared = item_size_bytes({name: value for name, value in items[0].items() if name != "state"})
-        bytes_.append(shared + own + len("state"))
+        own = sum(value_size_bytes(each["body"]) + len(each["pk"]["S"].rpartition("|")[2]) for each in items)
+        shared = item_size_bytes({name: value for name, value in items[0].items() if name != "body"})
+        bytes_.append(shared + own + len("body"))
         before += sum(write_units(item_size_bytes(each)) for each in items)
         after += write_units(bytes_[-1])
     return {"bytes": statistics.median(bytes_), "largest": max(bytes_), "units_ratio": after / before}

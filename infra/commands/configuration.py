@@ -27,8 +27,6 @@ OF_FUNCTION = {
     "STREAMGAGE_LANES": "`shard`, or `partition_key` where ParallelizationFactor is above 1: with the wrong one events are "
     "lost. The template sets it.",
     "STREAMGAGE_WRITE_CONCURRENCY": "Writes to the table at a time, of one batch: 1 to 64.",
-    "STREAMGAGE_CLIENT": "How AWS is called: `lean`, or `boto3` for what the lean client lacks (a proxy, http to another "
-    "machine).",
 }
 OF_COMMANDS = {
     "STREAMGAGE_PIPELINE": ("pipeline.toml", "The definition, where `--pipeline` does not say."),

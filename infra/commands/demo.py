@@ -27,7 +27,7 @@ from infra.local.stack.tables import Engine
 from processors.aggregate.progress import SHARDS_PK
 from processors.query.question import Question, Row, ask
 from processors.query.render import cells, columns, number_text
-from processors.sink.dynamodb import stored_item
+from processors.sink.attributes import stored_item
 from producers.client.kinesis import connect
 from producers.simulators.fleet import FleetConfig, fleet_events
 from producers.simulators.totals import FieldTotals, Tally, Totals

@@ -12,14 +12,12 @@ from typing import Any
 from processors.aggregate.progress import ProgressReader
 from processors.deadline import Deadline
 from processors.quarantine.port import Quarantine
-from processors.sink.fenced import AggregateSink, Applied
+from processors.sink.fenced import ANSWER_MS, AggregateSink, Applied
 from streamgage.errors import RetryableError
 from streamgage.fold.folder import Folded, Folder
 from streamgage.formats.kinesis_event import decode_event, encode_response
 from streamgage.reading.poison import counted
 from streamgage.records import StreamRecord
-
-_MARGIN_MS = 2_000  # of the invocation's time, kept for the answer: the quarantine ends before
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +77,12 @@ class Aggregate:
         self, records: Sequence[StreamRecord], outcome: "_Outcome", remaining_ms: Callable[[], int]
     ) -> None:
         """Quarantine, then aggregates, then progress: each only counts on what is durable before it."""
-        progress = self._progress.open(records)
+        deadline = Deadline.after((remaining_ms() - ANSWER_MS) / 1000)
+        progress = self._progress.open(records, deadline=deadline)
         fresh = [record for record in records if not progress.is_done(record)]
         outcome.redelivered_records = len(records) - len(fresh)
         outcome.folded = folded = self._folder.fold(fresh, progress.is_repeat)
-        if folded.poison:
-            deadline = Deadline.after((remaining_ms() - _MARGIN_MS) / 1000)
-            self._quarantine.send(folded.poison, deadline=deadline)
+        self._quarantine.send(folded.poison, deadline=deadline)
         outcome.applied = self._sink.apply(folded.items, remaining_ms=remaining_ms)
         entries = progress.entries(before=outcome.applied.failed_from)
         outcome.progress = self._sink.apply(entries, remaining_ms=remaining_ms)

@@ -14,17 +14,18 @@ from typing import Any
 
 from processors.aggregate import lineage
 from processors.aggregate.batch import Aggregate, BatchReport
-from processors.aggregate.progress import ProgressReader, ShardLineage
+from processors.aggregate.progress import ProgressReader
 from processors.aggregate.report import SERVICE, Reporter
 from processors.aggregate.settings import Settings
 from processors.awsjson.client import AwsJsonClient
 from processors.awsjson.connections import tls_context
 from processors.awsjson.credentials import CredentialSource, credential_source
 from processors.awsjson.endpoint import service_endpoint
+from processors.deadline import Deadline
 from processors.quarantine.queue import TARGET as SQS
 from processors.quarantine.queue import LeanQuarantine, ObjectStore
 from processors.sink import lean_dynamodb
-from processors.sink.fenced import AggregateSink, ManyItemStore, SinkLimits
+from processors.sink.fenced import AggregateSink, SinkLimits
 from streamgage.definition.pipeline_toml import load_pipeline
 from streamgage.fold.folder import Folder
 from streamgage.fold.items import lane_of_key, lane_of_shard
@@ -36,25 +37,18 @@ _LANES = {"shard": lane_of_shard, "partition_key": lane_of_key}
 
 def build(settings: Settings, report: Callable[[BatchReport], None]) -> Aggregate:
     """Return the function of *settings*, with real clients; *report* is told of each batch. No call is made yet."""
-    store, shards = _ADAPTERS[settings.client](settings)
+    store = lean_dynamodb.LeanDynamoItemStore(_client("dynamodb", lean_dynamodb.TARGET), settings.table)
     lane = _LANES[settings.lanes]
     sink = AggregateSink(
         store, now_s=lambda: int(time.time()), limits=SinkLimits(concurrency=settings.write_concurrency)
     )
     return Aggregate(
         folder=Folder(load_pipeline(Path(settings.pipeline)), lane),
-        progress=ProgressReader(sink, shards, lane),
+        progress=ProgressReader(sink, lineage.KinesisLineage(_list_shards, settings.stream), lane),
         sink=sink,
         quarantine=_quarantine(settings),
         now_ms=lambda: time.time_ns() // 1_000_000,
         report=report,
-    )
-
-
-def _lean(settings: Settings) -> tuple[ManyItemStore, ShardLineage]:
-    return (
-        lean_dynamodb.LeanDynamoItemStore(_client("dynamodb", lean_dynamodb.TARGET), settings.table),
-        lineage.KinesisLineage(_list_shards, settings.stream),
     )
 
 
@@ -72,11 +66,11 @@ def _objects(bucket: str) -> ObjectStore:
     return S3Objects.of_environment(bucket, environment=os.environ, credentials=_credentials(), tls=tls)
 
 
-def _list_shards(request: Mapping[str, Any]) -> Any:
+def _list_shards(request: Mapping[str, Any], /, *, deadline: Deadline) -> Any:
     """Ask Kinesis by a client of the moment: it is asked once a sandbox and new shard."""
     kinesis = _client("kinesis", lineage.TARGET, json_version="1.1")
     try:
-        return json.loads(kinesis.call("ListShards", json.dumps(request)))
+        return json.loads(kinesis.call("ListShards", json.dumps(request), kinesis.retries(deadline)))
     finally:
         kinesis.close()
 
@@ -108,30 +102,6 @@ def _tls() -> ssl.SSLContext:
     if not os.environ.get("AWS_CA_BUNDLE") and os.path.isdir(folder):  # noqa: PTH112 - the same
         return ssl.create_default_context(capath=folder)
     return tls_context(os.environ)
-
-
-def _boto3(settings: Settings) -> tuple[ManyItemStore, ShardLineage]:
-    # Imported here only: boto3 is most of a cold start.
-    import boto3  # noqa: PLC0415 - see above
-    from botocore.config import Config  # noqa: PLC0415 - see above
-
-    from processors.sink.dynamodb import DynamoItemStore  # noqa: PLC0415 - see above
-    from processors.sink.one_by_one import OneByOne  # noqa: PLC0415 - see above
-
-    config = Config(
-        connect_timeout=1,
-        read_timeout=3,
-        retries={"mode": "standard", "max_attempts": 3},
-        max_pool_connections=settings.write_concurrency,
-    )
-    kinesis = boto3.client("kinesis", config=config)
-    return (
-        OneByOne(DynamoItemStore(boto3.client("dynamodb", config=config), settings.table)),
-        lineage.KinesisLineage(lambda request: kinesis.list_shards(**request), settings.stream),
-    )
-
-
-_ADAPTERS = {"lean": _lean, "boto3": _boto3}
 
 
 _aggregate: Aggregate | None = None

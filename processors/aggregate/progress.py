@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from processors.deadline import Deadline
 from processors.sink.fenced import AggregateSink
-from streamgage.fold.items import ItemKey, StoredItem
+from streamgage.fold.items import ItemKey, StoredItem, decode_state
 from streamgage.fold.repeats import LAYOUT, Entry, LaneLog
 from streamgage.formats.mark import Mark
 from streamgage.measures.monoids import State
@@ -22,7 +23,7 @@ _KEEP_MS = 400 * 86_400_000  # longer than any stream's retention (365 days)
 class ShardLineage(Protocol):
     """Where a shard came from."""
 
-    def parents_of(self, shard_id: str) -> Sequence[str]:
+    def parents_of(self, shard_id: str, *, deadline: Deadline) -> Sequence[str]:
         """Return the shards that *shard_id* was split or merged from; () where there are none, or none is known.
 
         Raises:
@@ -75,7 +76,7 @@ class BatchProgress:
 
     def open(self, key: ItemKey, item: StoredItem | None, inherited: LaneLog) -> None:
         """Begin with what *item* says of its lane, or where there is none with what was *inherited*."""
-        log = inherited if item is None else LaneLog.of_state(item.state)
+        log = inherited if item is None else LaneLog.of_state(decode_state(item.body))
         self._entries[key] = LaneEntries(inherited.to_state())
         self._logs[key] = (-1 if item is None else item.fence, LaneLog.of_state(log.to_state()))
 
@@ -111,7 +112,7 @@ class ProgressReader:
         self._sink, self._lineage, self._lane = sink, lineage, lane
         self._parents: dict[str, Sequence[str]] = {}
 
-    def open(self, records: Sequence[StreamRecord]) -> BatchProgress:
+    def open(self, records: Sequence[StreamRecord], *, deadline: Deadline) -> BatchProgress:
         """Return the progress of each lane that *records* belong to.
 
         Raises:
@@ -119,33 +120,35 @@ class ProgressReader:
         """
         progress = BatchProgress(self._lane)
         owners = {progress.key_of(record): record for record in records}
-        found = self._sink.refresh(list(owners))
+        found = self._sink.refresh(list(owners), deadline=deadline)
         for key, record in owners.items():
             item = found.get(key)
             inherited = (
                 LaneLog.empty()
                 if item is not None
-                else self._inherited(record.shard_id, record.partition_key)
+                else self._inherited(record.shard_id, record.partition_key, deadline)
             )
             progress.open(key, item, inherited)
         return progress
 
-    def _inherited(self, shard_id: str, partition_key: str) -> LaneLog:
+    def _inherited(self, shard_id: str, partition_key: str, deadline: Deadline) -> LaneLog:
         """Return what the ancestors of a lane knew: of each line the nearest that was ever written."""
         log, seen, pending = LaneLog.empty(), {shard_id}, [shard_id]
         while pending:
-            parents = [each for each in self._parents_of(pending.pop()) if each not in seen]
+            parents = [each for each in self._parents_of(pending.pop(), deadline) if each not in seen]
             seen.update(parents)
             keys = {lane_key(each, self._lane(each, partition_key)): each for each in parents}
-            found: Mapping[ItemKey, StoredItem] = self._sink.refresh(list(keys)) if keys else {}
+            found: Mapping[ItemKey, StoredItem] = (
+                self._sink.refresh(list(keys), deadline=deadline) if keys else {}
+            )
             for key, parent in keys.items():
                 if key in found:
-                    log.inherit(LaneLog.of_state(found[key].state))
+                    log.inherit(LaneLog.of_state(decode_state(found[key].body)))
                 else:
                     pending.append(parent)
         return log
 
-    def _parents_of(self, shard_id: str) -> Sequence[str]:
+    def _parents_of(self, shard_id: str, deadline: Deadline) -> Sequence[str]:
         if shard_id not in self._parents:
-            self._parents[shard_id] = self._lineage.parents_of(shard_id)
+            self._parents[shard_id] = self._lineage.parents_of(shard_id, deadline=deadline)
         return self._parents[shard_id]

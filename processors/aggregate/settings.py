@@ -10,8 +10,7 @@ from streamgage.errors import ConfigError
 class Settings:
     """What the template sets. A test compares the names with the template's.
 
-    ``lanes`` is "shard" where the mapping's ParallelizationFactor is 1, else "partition_key". ``client`` is how AWS is
-    called: "lean", or "boto3" for what the lean client lacks (a proxy, http to another machine). See docs/adr/0006.
+    ``lanes`` is "shard" where the mapping's ParallelizationFactor is 1, else "partition_key".
     """
 
     stream: str
@@ -21,7 +20,6 @@ class Settings:
     pipeline: str
     lanes: str
     write_concurrency: int
-    client: str = "lean"
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> "Settings":
@@ -55,7 +53,6 @@ class Settings:
             pipeline=text("STREAMGAGE_PIPELINE", "pipeline.toml"),
             lanes=one_of("STREAMGAGE_LANES", "shard", "partition_key"),
             write_concurrency=number("STREAMGAGE_WRITE_CONCURRENCY", 16, 1, 64),
-            client=one_of("STREAMGAGE_CLIENT", "lean", "boto3"),
         )
         if problems:
             raise ConfigError(*problems)

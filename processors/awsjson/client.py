@@ -10,29 +10,10 @@ from processors.awsjson.connections import Connections, Timeouts
 from processors.awsjson.credentials import CredentialSource
 from processors.awsjson.endpoint import Endpoint, region_of, service_endpoint
 from processors.awsjson.http1 import Answer, BrokenAnswerError
-from processors.awsjson.retry import Retries, RetryPolicy
+from processors.awsjson.retry import Retries, RetryPolicy, may_pass
 from processors.awsjson.signing import Signer
-from streamgage.errors import StreamgageError
-
-# Answers that a later try may not meet again; besides them every 5xx.
-# Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
-# and https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html
-TRANSIENT = frozenset(
-    {
-        "InternalServerError",
-        "InternalFailure",
-        "ItemCollectionSizeLimitExceededException",
-        "LimitExceededException",
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "RequestThrottled",
-        "RequestTimeout",
-        "ServiceUnavailable",
-        "Throttling",
-        "ThrottlingException",
-        "TransactionConflictException",
-    }
-)
+from processors.deadline import Deadline
+from streamgage.errors import RetryableError, StreamgageError
 
 
 class ServiceError(StreamgageError):
@@ -48,7 +29,7 @@ class ServiceError(StreamgageError):
     @property
     def is_transient(self) -> bool:
         """Whether a later try may not meet it again."""
-        return self.status >= 500 or self.status == 429 or self.error in TRANSIENT
+        return self.status >= 500 or self.status == 429 or may_pass(self.error)
 
 
 class AwsJsonClient:
@@ -72,9 +53,7 @@ class AwsJsonClient:
     ) -> None:
         self._target, self._signer, self._credentials, self._now_s = target, signer, credentials, now_s
         self._policy = policy or RetryPolicy()
-        self._connections = Connections(
-            endpoint, tls=tls, timeouts=timeouts or Timeouts(), clock=self._policy.clock
-        )
+        self._connections = Connections(endpoint, tls=tls, timeouts=timeouts or Timeouts())
         self._headers = {
             "host": endpoint.authority,
             "content-type": f"application/x-amz-json-{json_version}",
@@ -102,25 +81,26 @@ class AwsJsonClient:
             json_version=json_version,
         )
 
-    def retries(self) -> Retries:
-        """Return the retries of a piece of work that takes several calls."""
-        return self._policy.start()
+    def retries(self, deadline: Deadline) -> Retries:
+        """Return the retries of a piece of work that takes one call or several, and ends by *deadline*."""
+        return self._policy.start(deadline)
 
-    def call(self, operation: str, body: str, retries: Retries | None = None) -> bytes:
-        """Return what *operation* answers to the JSON *body*.
+    def call(self, operation: str, body: str, retries: Retries) -> bytes:
+        """Return what *operation* answers to the JSON *body*, by the deadline of *retries*.
 
         A call whose answer was lost is sent again: *operation* may take effect more than once.
 
         Raises:
             ServiceError: refused, for good.
-            RetryableError: throttled, unreachable or timed out; it may or may not have taken effect.
+            RetryableError: throttled, unreachable, timed out or out of time; it may or may not have taken effect.
             ConfigError: no credentials, or a certificate that is not trusted.
         """
-        retries = retries or self._policy.start()
         payload = body.encode()
         headers = {**self._headers, "x-amz-target": f"{self._target}.{operation}"}
         while True:
-            request = self._request(headers, payload)
+            if retries.deadline.has_passed:
+                raise RetryableError(f"{self._target} {operation}: no time left")
+            request = self._request(headers, payload, retries.deadline)
             try:
                 answer = self._connections.exchange(request, deadline=retries.deadline)
             except (OSError, BrokenAnswerError) as error:
@@ -137,8 +117,9 @@ class AwsJsonClient:
         """Close the connections that nobody uses."""
         self._connections.close()
 
-    def _request(self, headers: Mapping[str, str], payload: bytes) -> bytes:
-        signed = self._signer.sign(headers, payload, credentials=self._credentials(), now_s=self._now_s())
+    def _request(self, headers: Mapping[str, str], payload: bytes, deadline: Deadline) -> bytes:
+        credentials = self._credentials(deadline)
+        signed = self._signer.sign(headers, payload, credentials=credentials, now_s=self._now_s())
         lines = "".join([f"{name}: {value}\r\n" for name, value in signed.items()])
         return f"POST / HTTP/1.1\r\n{lines}content-length: {len(payload)}\r\n\r\n".encode("latin-1") + payload
 

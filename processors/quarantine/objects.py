@@ -20,10 +20,12 @@ from processors.awsjson.http1 import Answer, BrokenAnswerError
 from processors.awsjson.retry import RetryPolicy
 from processors.awsjson.signing import Signer
 from processors.deadline import Deadline
+from streamgage.errors import RetryableError
 
 _CODE = re.compile(rb"<Code>([^<]{1,100})</Code>")
 _MESSAGE = re.compile(rb"<Message>([^<]{1,500})</Message>")
-_TIMEOUTS = Timeouts(read_s=5.0)  # of ten megabytes sent, too
+_BUDGET_S = 10.0  # for all tries; the deadline is mostly sooner
+_TIMEOUTS = Timeouts(read_s=5.0)  # S3 answers once it has all of it
 # Besides those of AWS JSON. Source: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 _TRANSIENT = frozenset({"OperationAborted", "SlowDown", "KMS.ThrottlingException"})
 
@@ -64,8 +66,8 @@ class S3Objects:
     ) -> None:
         self.bucket = bucket
         self._place, self._signer, self._credentials, self._now_s = place, signer, credentials, now_s
-        self._policy = policy or RetryPolicy()
-        self._connections = Connections(place.endpoint, tls=tls, timeouts=_TIMEOUTS, clock=self._policy.clock)
+        self._policy = policy or RetryPolicy(budget_s=_BUDGET_S)
+        self._connections = Connections(place.endpoint, tls=tls, timeouts=_TIMEOUTS)
 
     @classmethod
     def of_environment(
@@ -94,9 +96,11 @@ class S3Objects:
             ConfigError: no credentials, or a certificate that is not trusted.
         """
         call = f"S3 PutObject {self.bucket}/{key}"
-        retries = replace(self._policy, budget_s=deadline.left_s()).start()
+        retries = self._policy.start(deadline)
         while True:
-            request = self._request(key, body, content_type)
+            if retries.deadline.has_passed:
+                raise RetryableError(f"{call}: no time left in this invocation")
+            request = self._request(key, body, content_type, retries.deadline)
             try:
                 answer = self._connections.exchange(request, deadline=retries.deadline)
             except (OSError, BrokenAnswerError) as error:
@@ -113,15 +117,16 @@ class S3Objects:
         """Close the connections that nobody uses."""
         self._connections.close()
 
-    def _request(self, key: str, body: bytes, content_type: str) -> bytes:
+    def _request(self, key: str, body: bytes, content_type: str, deadline: Deadline) -> bytes:
         path = f"{self._place.path}/{quote(key)}"
         headers = {
             "host": self._place.endpoint.authority,
             "content-type": content_type,
             "x-amz-content-sha256": sha256(body).hexdigest(),
         }
+        credentials = self._credentials(deadline)
         signed = self._signer.sign(
-            headers, body, method="PUT", path=path, credentials=self._credentials(), now_s=self._now_s()
+            headers, body, method="PUT", path=path, credentials=credentials, now_s=self._now_s()
         )
         lines = "".join([f"{name}: {value}\r\n" for name, value in signed.items()])
         return f"PUT {path} HTTP/1.1\r\n{lines}content-length: {len(body)}\r\n\r\n".encode("latin-1") + body

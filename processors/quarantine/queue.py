@@ -104,10 +104,8 @@ class LeanQuarantine:
             raise next((each for each in failures if not isinstance(each, RetryableError)), failures[0])
 
     def _send_batch(self, messages: list[str], deadline: Deadline) -> None:
-        _check(deadline)
         left = {str(number): message for number, message in enumerate(messages)}
-        retries = self._client.retries()
-        retries.deadline = min(retries.deadline, deadline.at_s)
+        retries = self._client.retries(deadline)
         while True:
             entries = [{"Id": number, "MessageBody": message} for number, message in left.items()]
             body = json.dumps({"QueueUrl": self._queue_url, "Entries": entries})

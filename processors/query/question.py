@@ -7,10 +7,10 @@ from itertools import groupby
 from typing import Any, Protocol
 
 from processors.aggregate.progress import SHARDS_PK
-from processors.sink.dynamodb import stored_item
+from processors.sink.attributes import stored_item
 from streamgage.definition.pipeline import Pipeline, Rollup
 from streamgage.errors import ConfigError
-from streamgage.fold.items import StoredItem, partition_of, window_prefix, window_start_ms
+from streamgage.fold.items import StoredItem, decode_state, partition_of, window_prefix, window_start_ms
 from streamgage.fold.repeats import LaneLog
 from streamgage.measures.monoids import compile_layout, read_measures
 from streamgage.measures.windows import TumblingWindows, Window
@@ -112,12 +112,12 @@ def ask(store: PartialStore, question: Question, *, applied_ms: int) -> Iterator
     for start_ms, group in groupby(partials, key=lambda partial: window_start_ms(partial[0])):
         state = monoid.identity()
         for sk, item in group:
-            if item.layout != rollup.layout.text:
+            if item.counts != rollup.layout.text:
                 raise ConfigError(
-                    f"{sk} was written with measures {item.layout!r}; pipeline.toml now says {rollup.layout.text!r}. "
+                    f"{sk} was written with measures {item.counts!r}; pipeline.toml now says {rollup.layout.text!r}. "
                     "Ask with the definition it was written by, or set a new generation"
                 )
-            monoid.merge(state, item.state)
+            monoid.merge(state, decode_state(item.body))
         window = windows.assign(start_ms)
         values = read_measures(state, rollup.layout, rollup.measures)
         yield Row(window, state[0], values, window.end_ms > applied_ms)
@@ -138,6 +138,6 @@ def read_progress(store: PartialStore) -> list[ShardProgress]:
     """Return the progress of every shard, open or closed: one Query. With lanes by partition key there is none."""
     found = []
     for shard_id, item in store.range(SHARDS_PK, "shardId-", "shardId-~"):
-        log = LaneLog.of_state(item.state)
+        log = LaneLog.of_state(decode_state(item.body))
         found.append(ShardProgress(shard_id, item.fence, log.applied_ms, log.dropped, log.forgotten))
     return found

@@ -11,25 +11,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeVar
 
+from processors.deadline import Deadline
 from processors.sink.writes import Moved, Outcome, Unsure, Write
-from streamgage.errors import ConfigError, RetryableError, StreamgageError
-from streamgage.fold.items import ItemKey, StoredItem, lane_of
+from streamgage.errors import ConfigError, RetryableError
+from streamgage.fold.items import ItemKey, StoredItem, decode_state, encode_state, lane_of
 from streamgage.limits import DYNAMODB_BATCH_GET_KEYS
 from streamgage.measures.monoids import State
 from streamgage.reading.contributions import Part
 
+ANSWER_MS = 200
+"""What is kept of an invocation's time for its answer: no call lasts longer."""
+
 In = TypeVar("In")
 Out = TypeVar("Out")
-
-
-class FenceMovedError(StreamgageError):
-    """A conditional write met another fence than it expected. ``current`` is the item that stands there now."""
-
-    code = "fence_moved"
-
-    def __init__(self, current: StoredItem | None) -> None:
-        self.current = current
-        super().__init__(f"the fence is {current.fence if current else 'absent'}")
 
 
 class Contribution(Protocol):
@@ -57,35 +51,20 @@ class Contribution(Protocol):
 
 
 class ItemStore(Protocol):
-    """Where items are kept. Called from several threads at once."""
-
-    def get(self, keys: Sequence[ItemKey]) -> Mapping[ItemKey, StoredItem]:
-        """Return those of *keys* (at most 100) that exist, as the last completed write left them.
-
-        Raises:
-            RetryableError: throttled, unreachable or timed out.
-        """
-
-    def put(self, key: ItemKey, item: StoredItem, *, expected_fence: int | None) -> None:
-        """Write *item* if the one that stands there has *expected_fence*, or if none does and it is None.
-
-        Raises:
-            FenceMovedError: another fence stands there; nothing was written.
-            RetryableError: it may or may not have been written.
-        """
-
-
-class ManyItemStore(Protocol):
-    """Where items are kept, and written ``batch`` at a time. Called from several threads at once."""
+    """Where items are kept. Called from several threads at once; nothing waits beyond the *deadline*."""
 
     @property
     def batch(self) -> int:
         """How many writes it takes at once at best."""
 
-    def get(self, keys: Sequence[ItemKey]) -> Mapping[ItemKey, StoredItem]:
-        """As an ItemStore's."""
+    def get(self, keys: Sequence[ItemKey], *, deadline: Deadline) -> Mapping[ItemKey, StoredItem]:
+        """Return those of *keys*, any number, that exist, as the last completed write left them.
 
-    def put_many(self, writes: Sequence[Write]) -> Sequence[Outcome]:
+        Raises:
+            RetryableError: throttled, unreachable or timed out.
+        """
+
+    def put_many(self, writes: Sequence[Write], *, deadline: Deadline) -> Sequence[Outcome]:
         """Write each of *writes* (each item once) on its own condition; return what became of each, in their order."""
 
 
@@ -132,7 +111,7 @@ class AggregateSink:
     """
 
     def __init__(
-        self, store: ManyItemStore, *, now_s: Callable[[], int], limits: SinkLimits | None = None
+        self, store: ItemStore, *, now_s: Callable[[], int], limits: SinkLimits | None = None
     ) -> None:
         self._store = store
         self._now_s = now_s
@@ -153,9 +132,9 @@ class AggregateSink:
             ConfigError: an item was written by another layout of the same rollup; a person has to decide.
         """
         applied = Applied(items=len(items))
-        chunks = _chunks([key for key in items if key not in self._known], DYNAMODB_BATCH_GET_KEYS)
-        applied.reads = len(chunks)
-        self._each(lambda chunk: self._read(chunk, remaining_ms), chunks)
+        unknown = [key for key in items if key not in self._known]
+        applied.reads = -(-len(unknown) // DYNAMODB_BATCH_GET_KEYS)
+        self._read(unknown, remaining_ms)
         chunked = _chunks(list(items.items()), self._store.batch)
         for outcome in self._each(lambda chunk: self._apply_chunk(chunk, remaining_ms), chunked):
             applied.writes += outcome.writes
@@ -167,7 +146,7 @@ class AggregateSink:
             self._known.popitem(last=False)
         return applied
 
-    def refresh(self, keys: Sequence[ItemKey]) -> Mapping[ItemKey, StoredItem]:
+    def refresh(self, keys: Sequence[ItemKey], *, deadline: Deadline) -> Mapping[ItemKey, StoredItem]:
         """Return those of *keys* that exist, as the table has them now, and remember them.
 
         Where one is not as it was remembered, another sandbox has worked on its lane: what is remembered of that lane's
@@ -177,9 +156,7 @@ class AggregateSink:
         Raises:
             RetryableError: the table did not answer.
         """
-        found: dict[ItemKey, StoredItem] = {}
-        for chunk in _chunks(keys, DYNAMODB_BATCH_GET_KEYS):
-            found.update(self._store.get(chunk))
+        found = self._store.get(keys, deadline=deadline)
         moved = {key.sk for key in keys if _fence(self._known.get(key)) != _fence(found.get(key))}
         if moved:
             for key in [key for key in self._known if lane_of(key.sk) in moved]:
@@ -193,10 +170,10 @@ class AggregateSink:
 
     def _read(self, keys: Sequence[ItemKey], remaining_ms: Callable[[], int]) -> None:
         """Remember what *keys* hold. A read that fails only costs a conflict later."""
-        if remaining_ms() < self._limits.margin_ms:
+        if not keys or (left_ms := remaining_ms()) < self._limits.margin_ms:
             return
         try:
-            found = self._store.get(keys)
+            found = self._store.get(keys, deadline=_until(left_ms))
         except RetryableError:
             return
         for key in keys:
@@ -213,9 +190,9 @@ class AggregateSink:
         for _ in range(self._limits.write_attempts):
             if not pending:
                 return outcome
-            if remaining_ms() < self._limits.margin_ms:
+            if (left_ms := remaining_ms()) < self._limits.margin_ms:
                 return _fail_each(outcome, pending, "no time left in this invocation")
-            pending = self._write(pending, outcome)
+            pending = self._write(pending, outcome, _until(left_ms))
         for each in pending:
             self._known.pop(each.key, None)
         return _fail_each(outcome, pending, f"its fence moved {self._limits.write_attempts} times")
@@ -231,7 +208,7 @@ class AggregateSink:
         pending.append(_Pending(key, contribution, known, part))
         return True
 
-    def _write(self, pending: Sequence[_Pending], outcome: Applied) -> list[_Pending]:
+    def _write(self, pending: Sequence[_Pending], outcome: Applied, deadline: Deadline) -> list[_Pending]:
         """Write what is *pending*, and return what is to be written on top of fences that had moved."""
         writes = [
             Write(each.key, self._merged(each), None if each.known is None else each.known.fence)
@@ -239,7 +216,8 @@ class AggregateSink:
         ]
         outcome.writes += len(writes)
         again: list[_Pending] = []
-        for each, write, became in zip(pending, writes, self._store.put_many(writes), strict=True):
+        outcomes = self._store.put_many(writes, deadline=deadline)
+        for each, write, became in zip(pending, writes, outcomes, strict=True):
             if isinstance(became, Moved):
                 outcome.conflicts += 1
                 self._add(again, each.key, each.contribution, became.current)
@@ -252,19 +230,23 @@ class AggregateSink:
 
     def _merged(self, pending: _Pending) -> StoredItem:
         key, contribution, known, part = pending
-        if known is not None and known.layout != contribution.layout:
+        if known is not None and known.counts != contribution.layout:
             raise ConfigError(
-                f"{key.pk} {key.sk} was written with {known.layout!r}, which is now {contribution.layout!r}. "
+                f"{key.pk} {key.sk} was written with {known.counts!r}, which is now {contribution.layout!r}. "
                 + contribution.mend()
             )
-        state = contribution.merge(None if known is None else known.state, part)
+        state = contribution.merge(None if known is None else decode_state(known.body), part)
         return StoredItem(
-            part.fence, contribution.layout, state, self._now_s() + contribution.keep_ms // 1000
+            part.fence, contribution.layout, encode_state(state), self._now_s() + contribution.keep_ms // 1000
         )
 
     def _remember(self, key: ItemKey, item: StoredItem | None) -> None:
         self._known[key] = item
         self._known.move_to_end(key)
+
+
+def _until(left_ms: int) -> Deadline:
+    return Deadline.after((left_ms - ANSWER_MS) / 1000)
 
 
 def _fence(item: StoredItem | None) -> int | None:

@@ -7,16 +7,21 @@ engines answer, and what follows from it: docs/adr/0013-batched-statements.md.
 
 import json
 import re
+from binascii import b2a_base64
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from processors.awsjson.client import AwsJsonClient, ServiceError
-from processors.awsjson.retry import Retries
-from processors.sink.fenced import FenceMovedError
+from processors.awsjson.retry import Retries, may_pass
+from processors.deadline import Deadline
+from processors.sink.attributes import stored_item
 from processors.sink.writes import WRITTEN, Moved, Outcome, Unsure, Write
 from streamgage.errors import RetryableError
-from streamgage.fold.items import ItemKey, StoredItem, decode_state, encode_state
+from streamgage.fold.items import ItemKey, StoredItem
+from streamgage.limits import DYNAMODB_BATCH_GET_KEYS
 
 TARGET = "DynamoDB_20120810"
 STATEMENTS = 25
@@ -26,40 +31,28 @@ Source: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Batch
 """
 _REQUEST_BYTES = 1024 * 1024  # no limit is documented; far below 16 MB, BatchWriteItem's
 
-# Every name is quoted: "state" is a reserved word. Only the table's name enters a statement, all else is a parameter:
+# Every name is quoted: no word of DynamoDB's is taken for one of ours, nor the other way round. Only the table's name enters a statement, all else is a parameter:
 # parameters do not count towards the 8,192 bytes of a statement, and need no quoting.
 # Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-reference.update.html
 _TABLE = re.compile(r"[a-zA-Z0-9_.-]{3,255}")
-_INSERT = "INSERT INTO \"{}\" VALUE {{'pk':?,'sk':?,'fence':?,'layout':?,'state':?,'expires':?}}"
-_UPDATE = 'UPDATE "{}" SET "fence"=? SET "layout"=? SET "state"=? SET "expires"=? WHERE "pk"=? AND "sk"=? AND "fence"=?'
+_INSERT = "INSERT INTO \"{}\" VALUE {{'pk':?,'sk':?,'fence':?,'counts':?,'body':?,'expires':?}}"
+_UPDATE = 'UPDATE "{}" SET "fence"=? SET "counts"=? SET "body"=? SET "expires"=? WHERE "pk"=? AND "sk"=? AND "fence"=?'
 
-# What a statement answers where a later try may not meet it again.
-# Source: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchStatementError.html
-_TRANSIENT = frozenset(
-    {
-        "InternalServerError",
-        "ItemCollectionSizeLimitExceeded",
-        "ProvisionedThroughputExceeded",
-        "RequestLimitExceeded",
-        "ThrottlingError",
-        "TransactionConflict",
-    }
-)
 _text = json.JSONEncoder().encode  # json.dumps of a text costs twice as much
 _MOVED = frozenset({"ConditionalCheckFailed", "DuplicateItem"})
 
 
 class LeanDynamoItemStore:
-    """The ItemStore over a DynamoDB table with the key (pk, sk), which also writes many items in one request.
+    """The ItemStore over a DynamoDB table with the key (pk, sk).
 
-    A request whose answer was lost is sent again. Each of its writes that took effect meets its own fence then: Moved,
+    *readers* is how many BatchGetItem it makes at a time, of one ``get``. A request whose answer was lost is sent again. Each of its writes that took effect meets its own fence then: Moved,
     with the very item that was written, in which the sink finds everything applied.
     """
 
     batch = STATEMENTS
 
-    def __init__(self, client: AwsJsonClient, table: str) -> None:
-        self._client, self._table = client, table
+    def __init__(self, client: AwsJsonClient, table: str, *, readers: int = 8) -> None:
+        self._client, self._table, self._readers = client, table, readers
         self._put_head = f'{{"TableName":{json.dumps(table)},"ReturnValuesOnConditionCheckFailure":"ALL_OLD","Item":{{"pk":{{"S":'
         self._insert_head, self._update_head = (
             f'{{"Statement":{json.dumps(statement.format(table))},"ReturnValuesOnConditionCheckFailure":"ALL_OLD",'
@@ -68,20 +61,27 @@ class LeanDynamoItemStore:
         )
         self._takes_statements = _TABLE.fullmatch(table) is not None  # an ARN is for PutItem only
 
-    def get(self, keys: Sequence[ItemKey]) -> Mapping[ItemKey, StoredItem]:
-        """Return those of *keys* that exist, read consistently."""
-        return self._read(keys, self._client.retries())
+    def get(self, keys: Sequence[ItemKey], *, deadline: Deadline) -> Mapping[ItemKey, StoredItem]:
+        """Return those of *keys* that exist, read consistently; a hundred keys a request, in parallel."""
+        each_once = list(dict.fromkeys(keys))
+        chunks = [
+            each_once[start : start + DYNAMODB_BATCH_GET_KEYS]
+            for start in range(0, len(each_once), DYNAMODB_BATCH_GET_KEYS)
+        ]
+        if len(chunks) <= 1:
+            return self._read_by(each_once, deadline) if chunks else {}
+        reads = [self._pool.submit(self._read_by, chunk, deadline) for chunk in chunks]
+        try:
+            return {key: item for read in reads for key, item in read.result().items()}
+        finally:  # what has failed is told when nothing is on its way any more, and what waits for its turn never begins
+            for read in reads:
+                read.cancel()
+            wait(reads)
 
-    def put(self, key: ItemKey, item: StoredItem, *, expected_fence: int | None) -> None:
-        """Write *item* on the condition that the fence is the expected one."""
-        outcome = self._put_one(Write(key, item, expected_fence), self._client.retries())
-        if isinstance(outcome, Moved):
-            raise FenceMovedError(outcome.current)
-
-    def put_many(self, writes: Sequence[Write]) -> Sequence[Outcome]:
+    def put_many(self, writes: Sequence[Write], *, deadline: Deadline) -> Sequence[Outcome]:
         """Write each of *writes* on its own condition, and return what became of each, in their order.
 
-        All requests and retries together end within the time of one call. Each key stands in *writes* once.
+        All requests and retries together end within the time of one call, and by *deadline*. Each key stands in *writes* once.
 
         Raises:
             ServiceError: a write was refused for good; others may have been made.
@@ -91,11 +91,15 @@ class LeanDynamoItemStore:
             raise ValueError("two writes of one item cannot go together")
         done = _Sorted()
         try:
-            self._put_many(writes, done, self._client.retries())
+            self._put_many(writes, done, self._client.retries(deadline))
         except RetryableError as error:
             unsure = Unsure(str(error))
             return [done.outcomes.get(write.key, unsure) for write in writes]
         return [done.outcomes[write.key] for write in writes]
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self._readers, thread_name_prefix="read")
 
     def _put_many(self, writes: Sequence[Write], done: "_Sorted", retries: Retries) -> None:
         for request in self._requests(writes):
@@ -143,7 +147,7 @@ class LeanDynamoItemStore:
         text = _text
         pk_sk = f'{text(key.pk)}}},{{"S":{text(key.sk)}}}'
         values = (
-            f'"{item.fence}"}},{{"S":{text(item.layout)}}},{{"S":{text(encode_state(item.state))}}},'
+            f'"{item.fence}"}},{{"S":{text(item.counts)}}},{{"B":"{_base64(item.body)}"}},'
             f'{{"N":"{item.expires_s}"}}'
         )
         if expected_fence is None:
@@ -160,7 +164,7 @@ class LeanDynamoItemStore:
         )
         body = (
             f'{self._put_head}{text(key.pk)}}},"sk":{{"S":{text(key.sk)}}},"fence":{{"S":"{item.fence}"}},'
-            f'"layout":{{"S":{text(item.layout)}}},"state":{{"S":{text(encode_state(item.state))}}},'
+            f'"counts":{{"S":{text(item.counts)}}},"body":{{"B":"{_base64(item.body)}"}},'
             f'"expires":{{"N":"{item.expires_s}"}}}},"ConditionExpression":{condition}}}'
         )
         try:
@@ -169,8 +173,11 @@ class LeanDynamoItemStore:
             if error.error != "ConditionalCheckFailedException":
                 raise
             old = error.answer.get("Item")
-            return Moved(_stored_item(old) if old else None)
+            return Moved(stored_item(old) if old else None)
         return WRITTEN
+
+    def _read_by(self, keys: Sequence[ItemKey], deadline: Deadline) -> dict[ItemKey, StoredItem]:
+        return self._read(keys, self._client.retries(deadline))
 
     def _read(self, keys: Sequence[ItemKey], retries: Retries) -> dict[ItemKey, StoredItem]:
         found: dict[ItemKey, StoredItem] = {}
@@ -184,7 +191,7 @@ class LeanDynamoItemStore:
             body = json.dumps({"RequestItems": wanted}, separators=(",", ":"))
             answer = json.loads(self._client.call("BatchGetItem", body, retries))
             for item in answer.get("Responses", {}).get(self._table, ()):
-                found[ItemKey(item["pk"]["S"], item["sk"]["S"])] = _stored_item(item)
+                found[ItemKey(item["pk"]["S"], item["sk"]["S"])] = stored_item(item)
             wanted = answer.get("UnprocessedKeys")
             if not wanted:
                 return found
@@ -212,17 +219,17 @@ class _Sorted:
         again = []
         for each, response in zip(request, responses, strict=True):
             key, error = each[0].key, response.get("Error")
-            code = error["Code"] if error else None
-            if error is None:
+            code = error["Code"] if error else ""
+            if not error:
                 self.outcomes[key] = WRITTEN
-            elif code in _TRANSIENT:
+            elif may_pass(code):
                 again.append(each)
             elif code == "ValidationError":
                 self.single.append(each[0])  # PutItem tells whether it is the item or the statement
             elif code not in _MOVED:
                 raise _refusal(key, error)
             elif old := error.get("Item"):
-                self.outcomes[key] = Moved(_stored_item(old))
+                self.outcomes[key] = Moved(stored_item(old))
             else:
                 self.standing.append(key)
         return again
@@ -233,10 +240,5 @@ def _refusal(key: ItemKey, error: Mapping[str, Any]) -> ServiceError:
     return ServiceError(call, status=400, error=error["Code"], answer={"message": error.get("Message")})
 
 
-def _stored_item(item: Mapping[str, Any]) -> StoredItem:
-    return StoredItem(
-        fence=int(item["fence"]["S"]),
-        layout=item["layout"]["S"],
-        state=decode_state(item["state"]["S"]),
-        expires_s=int(item["expires"]["N"]),
-    )
+def _base64(body: bytes) -> str:
+    return b2a_base64(body, newline=False).decode("ascii")

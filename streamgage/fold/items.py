@@ -5,8 +5,8 @@ pk       ``device_metrics.1|1h|machine-1|temperature``: rollup.generation|window
 sk       ``001385942400000|shardId-000000000000``: window start in ms, and the lane
 fence    the sequence number of the last Kinesis record folded in, as decimal text:
          it has 56 digits, a DynamoDB number holds 38
-layout   what stands where in the state (StateLayout.text)
-state    the mergeable state, as a JSON list of integers
+counts   what is counted, and stands where in the body
+body     the mergeable state, in binary
 expires  when DynamoDB may delete the item (TTL), in s since the epoch
 ======== ==========================================================================
 
@@ -38,11 +38,11 @@ class ItemKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StoredItem:
-    """An item as it is stored: *state* holds the fold of every contribution up to *fence*."""
+    """An item as it is stored: *body* holds the fold of every contribution up to *fence*. No store looks into it."""
 
     fence: int
-    layout: str
-    state: State
+    counts: str
+    body: bytes
     expires_s: int
 
 
@@ -106,14 +106,14 @@ def lane_of_key(shard_id: str, partition_key: str) -> str:
     return f"{shard_id}|{key}"
 
 
-def encode_state(state: State) -> str:
-    """Return *state* as JSON text."""
-    return json.dumps(state, separators=(",", ":"))
+def encode_state(state: State) -> bytes:
+    """Return *state* as the body of an item: JSON text."""
+    return json.dumps(state, separators=(",", ":")).encode()
 
 
-def decode_state(text: str) -> State:
-    """Return the state in *text*."""
-    state: State = json.loads(text)
+def decode_state(body: bytes) -> State:
+    """Return the state in *body*."""
+    state: State = json.loads(body)
     return state
 
 

@@ -3,15 +3,21 @@
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime
-from threading import Event
+from threading import Event, Thread
 
 import pytest
 
+from processors.awsjson.client import AwsJsonClient
 from processors.awsjson.credentials import ContainerCredentials, Credentials, credential_source
 from processors.awsjson.endpoint import Endpoint
+from processors.awsjson.signing import Signer
+from processors.deadline import Deadline
 from streamgage.errors import ConfigError, RetryableError
-from support.lean_server import HANG_UP, Reply, Request, Service, serving
+from support.fake_statements import FakeStatements
+from support.fakes import PLENTY
+from support.lean_server import HANG_UP, SILENCE, Reply, Request, Service, serving
 
 LIFE_S = 3600
 
@@ -59,6 +65,7 @@ def source(service: Service, issuer: Issuer) -> ContainerCredentials:
         Endpoint.parse(f"{service.url}/2021-06-01/credentials?a=b"),
         authorization="basic secret",
         now_s=lambda: issuer.now_s,
+        spawn=lambda work: work(),  # a refresh ahead of time is over when the call that began it returns
     )
 
 
@@ -66,7 +73,7 @@ def test_lambdas_own_variables_are_the_credentials() -> None:
     source = credential_source(
         {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_SESSION_TOKEN": "token"}
     )
-    assert source() == Credentials("key", "secret", "token")
+    assert source(PLENTY) == Credentials("key", "secret", "token")
 
 
 def test_without_the_variables_the_endpoint_of_snapstart_is_asked(service: Service) -> None:
@@ -77,7 +84,7 @@ def test_without_the_variables_the_endpoint_of_snapstart_is_asked(service: Servi
         }
     )
     with pytest.raises(RetryableError, match="expired"):  # of 2026: asked with the real time of day
-        source()
+        source(PLENTY)
     assert service.requests[0].line == "GET /credentials HTTP/1.1"
 
 
@@ -104,11 +111,12 @@ def test_what_gives_no_credentials_safely_is_refused(environment: dict[str, str]
 def test_the_endpoint_is_asked_once_until_shortly_before_the_expiry(
     source: ContainerCredentials, service: Service, issuer: Issuer
 ) -> None:
-    assert {source().access_key for _ in range(10)} == {"key 1"}
+    assert {source(PLENTY).access_key for _ in range(10)} == {"key 1"}
     issuer.now_s += LIFE_S - 301
-    assert source().access_key == "key 1"
+    assert source(PLENTY).access_key == "key 1"
     issuer.now_s += 1
-    assert source() == Credentials("key 2", "s", "t")
+    assert source(PLENTY).access_key == "key 1"  # nobody waits for what is asked ahead of time
+    assert source(PLENTY) == Credentials("key 2", "s", "t")
     assert len(service.requests) == 2
     assert service.requests[0].line == "GET /2021-06-01/credentials?a=b HTTP/1.1"
 
@@ -116,11 +124,16 @@ def test_the_endpoint_is_asked_once_until_shortly_before_the_expiry(
 def test_a_refresh_that_fails_keeps_what_is_still_valid(
     source: ContainerCredentials, service: Service, issuer: Issuer
 ) -> None:
-    source()
+    source(PLENTY)
     issuer.now_s += LIFE_S - 200
     service.script.extend([HANG_UP, Reply.of(b"busy", status=500), Reply.of(b"not JSON")])
-    assert source().access_key == "key 1"
-    assert source().access_key == "key 2"
+    assert source(PLENTY).access_key == "key 1"
+    issuer.now_s += 9
+    assert source(PLENTY).access_key == "key 1"
+    assert len(service.requests) == 4  # it is left alone for ten seconds
+    issuer.now_s += 1
+    assert source(PLENTY).access_key == "key 1"
+    assert source(PLENTY).access_key == "key 2"
 
 
 @pytest.mark.parametrize(
@@ -138,18 +151,30 @@ def test_a_refresh_that_fails_keeps_what_is_still_valid(
 def test_expired_credentials_are_never_used_and_the_endpoint_is_tried_three_times(
     source: ContainerCredentials, service: Service, issuer: Issuer, reply: Reply
 ) -> None:
-    source()
+    source(PLENTY)
     issuer.now_s += LIFE_S - 30
     service.script.extend([reply, reply, reply, reply, reply])
     with pytest.raises(RetryableError, match="credentials endpoint"):
-        source()
-    assert source().access_key == "key 2"
+        source(PLENTY)
+    assert source(PLENTY).access_key == "key 2"
 
 
-def test_one_thread_refreshes_while_the_others_go_on(
-    source: ContainerCredentials, service: Service, issuer: Issuer
+def threaded(service: Service, issuer: Issuer, started: list[Thread]) -> ContainerCredentials:
+    def spawn(work: Callable[[], None]) -> None:
+        started.append(Thread(target=work, daemon=True))
+        started[-1].start()
+
+    return ContainerCredentials(
+        Endpoint.parse(service.url), authorization="basic secret", now_s=lambda: issuer.now_s, spawn=spawn
+    )
+
+
+def test_nobody_waits_for_a_refresh_that_hangs_while_credentials_are_valid(
+    service: Service, issuer: Issuer
 ) -> None:
-    source()
+    started: list[Thread] = []
+    source = threaded(service, issuer, started)
+    source(PLENTY)
     issuer.now_s += LIFE_S - 100
     asked, answer = Event(), Event()
 
@@ -158,18 +183,39 @@ def test_one_thread_refreshes_while_the_others_go_on(
         answer.wait(10)
 
     issuer.hold = hold
-    with ThreadPoolExecutor(1) as pool:
-        refreshing = pool.submit(source)
-        assert asked.wait(10)
-        assert {source().access_key for _ in range(20)} == {"key 1"}
-        answer.set()
-        assert refreshing.result(10).access_key == "key 2"
-    assert len(service.requests) == 2
+    assert {source(PLENTY).access_key for _ in range(20)} == {"key 1"}
+    assert asked.wait(10)
+    assert {source(PLENTY).access_key for _ in range(20)} == {"key 1"}
+    answer.set()
+    started[-1].join(10)
+    assert source(PLENTY).access_key == "key 2"
+    assert (len(service.requests), len(started)) == (2, 2)
 
 
-def test_threads_without_valid_credentials_wait_for_one_answer(
-    source: ContainerCredentials, service: Service
+def test_without_valid_credentials_a_call_waits_for_a_hanging_endpoint_until_its_deadline(
+    service: Service, issuer: Issuer
 ) -> None:
+    source = threaded(service, issuer, [])
+    service.script.append(SILENCE)
+    dynamo = FakeStatements("aggregates")
+    with (
+        serving(dynamo) as table,
+        closing(
+            AwsJsonClient(
+                "DynamoDB_20120810",
+                endpoint=Endpoint.parse(table.url),
+                signer=Signer(service="dynamodb", region="eu-central-1"),
+                credentials=source,
+            )
+        ) as client,
+        pytest.raises(RetryableError, match="credentials endpoint: no answer in time"),
+    ):
+        client.call("PutItem", "{}", client.retries(Deadline.after(0.2)))
+    assert table.requests == []
+
+
+def test_threads_without_valid_credentials_wait_for_one_answer(service: Service, issuer: Issuer) -> None:
+    source = threaded(service, issuer, [])
     with ThreadPoolExecutor(8) as pool:
-        assert {each.access_key for each in pool.map(lambda _: source(), range(32))} == {"key 1"}
+        assert {each.access_key for each in pool.map(lambda _: source(PLENTY), range(32))} == {"key 1"}
     assert len(service.requests) == 1

@@ -14,22 +14,22 @@ from hypothesis import strategies as st
 from conftest import CREDENTIALS
 from processors.awsjson.client import ServiceError
 from processors.awsjson.connections import Timeouts
-from processors.sink.dynamodb import DynamoItemStore
-from processors.sink.fenced import FenceMovedError
 from processors.sink.lean_dynamodb import LeanDynamoItemStore
-from processors.sink.one_by_one import OneByOne
+from processors.sink.writes import Moved, Write
 from streamgage.definition.pipeline import Rollup
 from streamgage.errors import RetryableError
-from streamgage.fold.items import ItemKey, StoredItem
+from streamgage.fold.items import ItemKey, StoredItem, decode_state
 from streamgage.measures.monoids import FieldLayout, StateLayout
 from streamgage.measures.windows import TumblingWindows
-from support.fakes import PLENTY_MS, RemainingTime, contributions_of, sink_over
+from support.boto3_store import Boto3ItemStore
+from support.fake_statements import FakeStatements
+from support.fakes import PLENTY, PLENTY_MS, RemainingTime, contributions_of, sink_over
 from support.lean_server import (
     HANG_UP,
     SILENCE,
-    FakeDynamo,
     FakeTime,
     Reply,
+    Request,
     Service,
     client_of,
     serving,
@@ -40,12 +40,9 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=2
 )
 KEYS = st.builds(ItemKey, TEXTS, TEXTS)
 FENCES = st.integers(0, 10**128)
-STATES = st.recursive(
-    st.none() | st.integers(-(10**38), 10**38), lambda inner: st.lists(inner, max_size=4), max_leaves=8
-)
-ITEMS = st.builds(StoredItem, FENCES, TEXTS, st.lists(STATES, max_size=5), st.integers(0, 10**11))
+ITEMS = st.builds(StoredItem, FENCES, TEXTS, st.binary(max_size=40), st.integers(0, 10**11))
 A = ItemKey("device_metrics.1|1m|machine-1", "001699999200000|shardId-0")
-ITEM = StoredItem(10**55, "layout", [1, None, [2]], 1_700_000_000)
+ITEM = StoredItem(10**55, "layout", b"\x00\xff", 1_700_000_000)
 
 
 def boto3_client(name: str, service: Service) -> Any:
@@ -61,12 +58,12 @@ def recorder() -> Iterator[Service]:
 
 
 @pytest.fixture
-def dynamo() -> FakeDynamo:
-    return FakeDynamo()
+def dynamo() -> FakeStatements:
+    return FakeStatements("aggregates")
 
 
 @pytest.fixture
-def service(dynamo: FakeDynamo) -> Iterator[Service]:
+def service(dynamo: FakeStatements) -> Iterator[Service]:
     with serving(dynamo) as started:
         yield started
 
@@ -92,18 +89,24 @@ def requests_of(service: Service, *calls: Callable[[], object]) -> list[tuple[st
     return asked
 
 
-def test_every_write_asks_for_what_boto3_asks_for(recorder: Service) -> None:
-    reference = DynamoItemStore(boto3_client("dynamodb", recorder), "aggregates")
+def without_statements(request: Request) -> Reply:
+    """Answer as an engine that knows none: every write is a PutItem then."""
+    known = request.operation != "BatchExecuteStatement"
+    return Reply.of(b"{}") if known else Reply.error("UnknownOperationException")
 
-    with closing(client_of(recorder)) as client:
+
+def test_every_write_asks_for_what_boto3_asks_for() -> None:
+    with serving(without_statements) as service, closing(client_of(service)) as client:
         lean = LeanDynamoItemStore(client, "aggregates")
+        reference = Boto3ItemStore(boto3_client("dynamodb", service), "aggregates")
+        lean.put_many([Write(A, ITEM, None)], deadline=PLENTY)  # it asks for statements once
 
         @settings(deadline=None, max_examples=50)
         @given(key=KEYS, item=ITEMS, fence=st.none() | FENCES)
         def same(key: ItemKey, item: StoredItem, fence: int | None) -> None:
             ours, theirs = requests_of(
-                recorder,
-                lambda: lean.put(key, item, expected_fence=fence),
+                service,
+                lambda: lean.put_many([Write(key, item, fence)], deadline=PLENTY),
                 lambda: reference.put(key, item, expected_fence=fence),
             )
             assert ours == theirs
@@ -114,12 +117,14 @@ def test_every_write_asks_for_what_boto3_asks_for(recorder: Service) -> None:
 def test_every_read_asks_for_what_boto3_asks_for() -> None:
     with serving(lambda _: Reply.of(b'{"Responses":{}}')) as service, closing(client_of(service)) as client:
         lean = LeanDynamoItemStore(client, "aggregates")
-        reference = DynamoItemStore(boto3_client("dynamodb", service), "aggregates")
+        reference = Boto3ItemStore(boto3_client("dynamodb", service), "aggregates")
 
         @settings(deadline=None, max_examples=20)
         @given(keys=st.lists(KEYS, min_size=1, max_size=100, unique=True))
         def same(keys: list[ItemKey]) -> None:
-            ours, theirs = requests_of(service, lambda: lean.get(keys), lambda: reference.get(keys))
+            ours, theirs = requests_of(
+                service, lambda: lean.get(keys, deadline=PLENTY), lambda: reference.get(keys, deadline=PLENTY)
+            )
             assert ours == theirs
 
         same()
@@ -128,21 +133,21 @@ def test_every_read_asks_for_what_boto3_asks_for() -> None:
 def test_a_refusal_for_good_propagates(store: LeanDynamoItemStore, service: Service) -> None:
     service.script.append(Reply.error("ResourceNotFoundException"))
     with pytest.raises(ServiceError, match="ResourceNotFoundException"):
-        store.put(A, ITEM, expected_fence=None)
+        store.put_many([Write(A, ITEM, None)], deadline=PLENTY)
     service.script.append(Reply.error("AccessDeniedException"))
     with pytest.raises(ServiceError, match="AccessDeniedException"):
-        store.get([A])
+        store.get([A], deadline=PLENTY)
 
 
 def test_keys_left_unprocessed_are_asked_for_again_after_a_pause(
-    store: LeanDynamoItemStore, service: Service, dynamo: FakeDynamo, time: FakeTime
+    store: LeanDynamoItemStore, service: Service, dynamo: FakeStatements, time: FakeTime
 ) -> None:
     keys = [ItemKey(f"key {number}", "0") for number in range(4)]
     for key in keys:
-        store.put(key, ITEM, expected_fence=None)
+        store.put_many([Write(key, ITEM, None)], deadline=PLENTY)
     service.requests.clear()
     dynamo.unprocessed = 3
-    assert store.get(keys) == dict.fromkeys(keys, ITEM)
+    assert store.get(keys, deadline=PLENTY) == dict.fromkeys(keys, ITEM)
     assert [len(each.json["RequestItems"]["aggregates"]["Keys"]) for each in service.requests] == [4, 3, 2, 1]
     assert time.pauses_s == [0.05, 0.1, 0.2]
 
@@ -156,7 +161,7 @@ def test_keys_that_stay_unprocessed_end_in_a_retryable_error(
     }
     service.script.extend([Reply.of(json.dumps(left).encode())] * 20)
     with pytest.raises(RetryableError, match="unprocessed: table aggregates is throttled"):
-        store.get([A])
+        store.get([A], deadline=PLENTY)
     assert len(service.requests) == 6
 
 
@@ -178,11 +183,9 @@ def test_a_write_whose_answer_was_lost_meets_its_own_fence(
     store: LeanDynamoItemStore, service: Service, fault: Callable[[Reply], Reply], warm: bool  # noqa: FBT001 - a table
 ) -> None:  # fmt: skip
     if warm:
-        store.get([A])
+        store.get([A], deadline=PLENTY)
     service.script.append(fault)
-    with pytest.raises(FenceMovedError) as moved:
-        store.put(A, ITEM, expected_fence=None)
-    assert moved.value.current == ITEM
+    assert store.put_many([Write(A, ITEM, None)], deadline=PLENTY) == [Moved(ITEM)]
 
 
 @pytest.mark.parametrize("fault", [lost, late])
@@ -200,13 +203,14 @@ def test_the_sink_counts_a_write_whose_answer_was_lost_once(
         measures={"value": ("count", "sum")},
         layout=layout,
     )
-    sink = sink_over(OneByOne(store))
+    sink = sink_over(store)
     for fence in (1, 2, 3):
         sink.apply({}, remaining_ms=RemainingTime(PLENTY_MS))
         service.script.extend([fault] if fence > 1 else [])
         batch = {A: contributions_of(rollup, [(fence, (10**fence,))])}
         applied = sink.apply(batch, remaining_ms=RemainingTime(PLENTY_MS))
         assert (applied.failed_from, applied.conflicts) == (None, int(fence > 1))
-    stored = store.get([A])[A]
-    assert (stored.fence, stored.state[0]) == (3, 3)
-    assert 1110 in stored.state
+    stored = store.get([A], deadline=PLENTY)[A]
+    state = decode_state(stored.body)
+    assert (stored.fence, state[0]) == (3, 3)
+    assert 1110 in state

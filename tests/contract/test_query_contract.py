@@ -6,10 +6,10 @@ import pytest
 
 from conftest import ClientFactory, create_table
 from processors.query.question import DynamoPartialStore
-from processors.sink.dynamodb import DynamoItemStore
 from streamgage.fold.items import ItemKey, StoredItem
+from support.boto3_store import Boto3ItemStore
 
-ITEM = StoredItem(1, "", [1, "x" * 100_000], 2_000_000_000)
+ITEM = StoredItem(1, "", b"\xff" * 100_000, 2_000_000_000)
 FIRST, LAST = "00100|shardId-0", "00200|shardId-1"
 
 
@@ -20,29 +20,29 @@ FIRST, LAST = "00100|shardId-0", "00200|shardId-1"
         pytest.param("dynamodb_local", marks=pytest.mark.local),
     ]
 )
-def table(request: pytest.FixtureRequest) -> tuple[DynamoItemStore, DynamoPartialStore]:
+def table(request: pytest.FixtureRequest) -> tuple[Boto3ItemStore, DynamoPartialStore]:
     """A new table, to write to and to ask."""
     client_of: ClientFactory = request.getfixturevalue(request.param)
     client, name = client_of("dynamodb"), f"aggregates-{uuid.uuid4().hex}"
     create_table(client, name)
-    return DynamoItemStore(client, name), DynamoPartialStore(client, name)
+    return Boto3ItemStore(client, name), DynamoPartialStore(client, name)
 
 
 def test_a_range_has_both_its_ends_in_order_and_nothing_of_another_key(
-    table: tuple[DynamoItemStore, DynamoPartialStore],
+    table: tuple[Boto3ItemStore, DynamoPartialStore],
 ) -> None:
     store, partials = table
     inside = [FIRST, "00100|shardId-1", "00150|shardId-10", "00150|shardId-9", LAST]
     outside = ["00099|shardId-9", "00200|shardId-10", "1"]
     for sk in reversed(inside + outside):
-        store.put(ItemKey("key", sk), StoredItem(1, "", [1], 2_000_000_000), expected_fence=None)
+        store.put(ItemKey("key", sk), StoredItem(1, "", b"1", 2_000_000_000), expected_fence=None)
     store.put(ItemKey("kez", FIRST), ITEM, expected_fence=None)
     assert [sk for sk, _ in partials.range("key", FIRST, LAST)] == inside
     assert list(partials.range("ke", FIRST, LAST)) == []
 
 
 def test_a_range_of_more_than_a_page_is_read_to_its_end(
-    table: tuple[DynamoItemStore, DynamoPartialStore],
+    table: tuple[Boto3ItemStore, DynamoPartialStore],
 ) -> None:
     store, partials = table
     wanted = [f"{100 + n:05d}|shardId-0" for n in range(25)]  # 2.5 MB, in pages of 1 MB

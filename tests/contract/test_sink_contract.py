@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 import pytest
@@ -15,19 +15,21 @@ import pytest
 from conftest import REGION, ClientFactory, create_table
 from processors.awsjson.client import AwsJsonClient
 from processors.awsjson.credentials import credential_source
+from processors.deadline import Deadline
 from processors.sink import lean_dynamodb
-from processors.sink.dynamodb import DynamoItemStore
-from processors.sink.fenced import FenceMovedError, ItemStore
-from processors.sink.one_by_one import OneByOne
-from processors.sink.writes import Outcome, Unsure, Write
+from processors.sink.fenced import ItemStore
+from processors.sink.writes import WRITTEN, Moved, Outcome, Unsure, Write
 from streamgage.definition.pipeline import Rollup
 from streamgage.errors import ConfigError, RetryableError
-from streamgage.fold.items import ItemKey, StoredItem
-from streamgage.measures.monoids import FieldLayout, StateLayout
+from streamgage.fold.items import ItemKey, StoredItem, decode_state, encode_state
+from streamgage.measures.monoids import FieldLayout, State, StateLayout
 from streamgage.measures.windows import TumblingWindows
 from streamgage.reading.contributions import Contributions
+from support.boto3_store import Boto3ItemStore
+from support.fake_statements import FakeStatements
 from support.fakes import (
     NOW_MS,
+    PLENTY,
     PLENTY_MS,
     InMemoryItemStore,
     ItemRecord,
@@ -35,7 +37,8 @@ from support.fakes import (
     contributions_of,
     sink_over,
 )
-from support.lean_server import FakeDynamo, client_of, serving
+from support.lean_server import client_of, serving
+from support.one_by_one import OneByOne
 from support.strategies import REAL_SEQUENCE
 
 MEASURES = ("count", "sum", "min", "max", "first", "last")
@@ -72,7 +75,7 @@ class Engine:
 @pytest.fixture
 def in_memory() -> Engine:
     store = InMemoryItemStore()
-    return Engine(store, store.delete)
+    return Engine(OneByOne(store), store.delete)
 
 
 def table_of(client_of: ClientFactory) -> tuple[Engine, str]:
@@ -80,7 +83,7 @@ def table_of(client_of: ClientFactory) -> tuple[Engine, str]:
     client, table = client_of("dynamodb"), f"aggregates-{uuid.uuid4().hex}"
     create_table(client, table)
     engine = Engine(
-        DynamoItemStore(client, table),
+        OneByOne(Boto3ItemStore(client, table)),
         lambda key: client.delete_item(TableName=table, Key={"pk": {"S": key.pk}, "sk": {"S": key.sk}}),
     )
     return engine, table
@@ -112,7 +115,7 @@ def lean_over_dynamodb_local(dynamodb_local: ClientFactory) -> Iterator[Engine]:
 
 
 def lean_engine(client_of: ClientFactory, *, one_by_one: bool = False) -> Iterator[Engine]:
-    """Yield the client that the function uses by default, over an engine."""
+    """Yield the store that the function uses, over an engine; *one_by_one*: as where it knows no statements."""
     boto3_engine, table = table_of(client_of)
     environment = {
         "AWS_ENDPOINT_URL": client_of("dynamodb").meta.endpoint_url,
@@ -128,7 +131,8 @@ def lean_engine(client_of: ClientFactory, *, one_by_one: bool = False) -> Iterat
         tls=None,
     )
     store = lean_dynamodb.LeanDynamoItemStore(client, table)
-    yield Engine(OneByOne(store) if one_by_one else store, boto3_engine.delete)
+    store._takes_statements = not one_by_one
+    yield Engine(store, boto3_engine.delete)
     client.close()
 
 
@@ -150,15 +154,23 @@ def lean_one_by_one_over_dynamodb_local(dynamodb_local: ClientFactory) -> Iterat
 
 @pytest.fixture
 def lean_one_by_one_over_fake() -> Iterator[Engine]:
-    dynamo = FakeDynamo()
+    dynamo = FakeStatements("aggregates", knows_statements=False)
     with serving(dynamo) as service, closing(client_of(service)) as client:
-        yield Engine(OneByOne(lean_dynamodb.LeanDynamoItemStore(client, "aggregates")), dynamo.delete)
+        yield Engine(lean_dynamodb.LeanDynamoItemStore(client, "aggregates"), dynamo.delete)
+
+
+@pytest.fixture
+def lean_over_fake() -> Iterator[Engine]:
+    dynamo = FakeStatements("aggregates")
+    with serving(dynamo) as service, closing(client_of(service)) as client:
+        yield Engine(lean_dynamodb.LeanDynamoItemStore(client, "aggregates"), dynamo.delete)
 
 
 ENGINES = [
     "in_memory",
     "in_memory_at_once",
     "over_moto",
+    "lean_over_fake",
     "lean_one_by_one_over_fake",
     pytest.param("over_ministack", marks=pytest.mark.local),
     pytest.param("lean_over_ministack", marks=pytest.mark.local),
@@ -200,11 +212,20 @@ def log(sequence_numbers: Iterable[int]) -> list[ItemRecord]:
 
 
 def stored(store: ItemStore, key: ItemKey = A) -> StoredItem:
-    return store.get([key])[key]
+    return store.get([key], deadline=PLENTY)[key]
+
+
+def state(store: ItemStore, key: ItemKey = A) -> State:
+    return decode_state(stored(store, key).body)
+
+
+def put(store: ItemStore, key: ItemKey, item: StoredItem, expected_fence: int | None) -> Outcome:
+    (outcome,) = store.put_many([Write(key, item, expected_fence)], deadline=PLENTY)
+    return outcome
 
 
 def events(store: ItemStore, key: ItemKey = A) -> int:
-    count: int = stored(store, key).state[0]
+    count: int = state(store, key)[0]
     return count
 
 
@@ -226,19 +247,18 @@ class Interposed:
         self._inner = inner
         self._before_put, self._after_put, self._before_get = before_put, after_put, before_get
 
-    def get(self, keys: Sequence[ItemKey]) -> Mapping[ItemKey, StoredItem]:
+    def get(self, keys: Sequence[ItemKey], *, deadline: Deadline) -> Mapping[ItemKey, StoredItem]:
         self._before_get()
-        return self._inner.get(keys)
+        return self._inner.get(keys, deadline=deadline)
 
     @property
     def batch(self) -> int:
-        return getattr(self._inner, "batch", 1)
+        return self._inner.batch
 
-    def put_many(self, writes: Sequence[Write]) -> Sequence[Outcome]:
+    def put_many(self, writes: Sequence[Write], *, deadline: Deadline) -> Sequence[Outcome]:
         outcomes = {each.key: error for each in writes if (error := self._unsure(self._before_put, each.key))}
         made = [each for each in writes if each.key not in outcomes]
-        inner = self._inner if hasattr(self._inner, "put_many") else OneByOne(self._inner)
-        for each, outcome in zip(made, inner.put_many(made), strict=True):
+        for each, outcome in zip(made, self._inner.put_many(made, deadline=deadline), strict=True):
             outcomes[each.key] = self._unsure(self._after_put, each.key) or outcome
         return [outcomes[each.key] for each in writes]
 
@@ -248,11 +268,6 @@ class Interposed:
         except RetryableError as error:
             return Unsure(str(error))
         return None
-
-    def put(self, key: ItemKey, item: StoredItem, *, expected_fence: int | None) -> None:
-        self._before_put(key)
-        self._inner.put(key, item, expected_fence=expected_fence)
-        self._after_put(key)
 
 
 def failing(*keys: ItemKey, times: int = 1000) -> Callable[[ItemKey], None]:
@@ -282,40 +297,45 @@ REMAINING = RemainingTime(PLENTY_MS)
 class TestItemStoreContract:
     """Every ItemStore keeps these promises."""
 
-    ITEM = StoredItem(
-        REAL_SEQUENCE, LAYOUT.text, folded([(REAL_SEQUENCE, (10**37, -(10**37)))]), 1_700_000_000
-    )
+    ITEM = StoredItem(REAL_SEQUENCE, LAYOUT.text, bytes(range(256)), 1_700_000_000)
 
-    def test_what_was_written_comes_back_to_the_last_digit(self, store: ItemStore) -> None:
+    @pytest.mark.parametrize("body", [b"", b"\x00", b"\xff" * 3, bytes(range(256)), b"text", b"=" * 70_000])
+    def test_what_was_written_comes_back_to_the_last_bit(self, store: ItemStore, body: bytes) -> None:
         key = ItemKey("rollup.1|1m|größe|%7C 🌊", "001699999200000|shardId-0")
-        store.put(key, self.ITEM, expected_fence=None)
-        assert store.get([A, key]) == {key: self.ITEM}
+        item = replace(self.ITEM, body=body)
+        assert put(store, key, item, None) == WRITTEN
+        assert store.get([A, key], deadline=PLENTY) == {key: item}
+        again = replace(item, fence=REAL_SEQUENCE + 1, body=body[::-1] + b"\x80")
+        assert put(store, key, again, REAL_SEQUENCE) == WRITTEN
+        assert stored(store, key) == again
+        assert put(store, key, item, REAL_SEQUENCE) == Moved(again)
+
+    def test_any_number_of_keys_is_read_at_once(self, store: ItemStore) -> None:
+        keys = [ItemKey(f"device_metrics.1|1m|d|{number}", A.sk) for number in range(260)]
+        items = {key: replace(self.ITEM, fence=number) for number, key in enumerate(keys) if number % 3}
+        store.put_many([Write(key, item, None) for key, item in items.items()], deadline=PLENTY)
+        assert store.get(keys, deadline=PLENTY) == items
+        assert store.get([], deadline=PLENTY) == {}
 
     def test_an_item_expected_absent_but_present_is_not_overwritten(self, store: ItemStore) -> None:
-        store.put(A, self.ITEM, expected_fence=None)
-        with pytest.raises(FenceMovedError) as moved:
-            store.put(A, StoredItem(REAL_SEQUENCE + 1, "", [0], 0), expected_fence=None)
-        assert moved.value.current == self.ITEM
+        put(store, A, self.ITEM, None)
+        assert put(store, A, StoredItem(REAL_SEQUENCE + 1, "", b"", 0), None) == Moved(self.ITEM)
         assert stored(store) == self.ITEM
 
     @pytest.mark.parametrize("expected", [REAL_SEQUENCE - 1, REAL_SEQUENCE + 1, 10**55])
     def test_an_item_with_another_fence_is_not_overwritten(self, store: ItemStore, expected: int) -> None:
-        store.put(A, self.ITEM, expected_fence=None)
-        with pytest.raises(FenceMovedError) as moved:
-            store.put(A, StoredItem(REAL_SEQUENCE + 2, "", [0], 0), expected_fence=expected)
-        assert moved.value.current == self.ITEM
+        put(store, A, self.ITEM, None)
+        assert put(store, A, StoredItem(REAL_SEQUENCE + 2, "", b"", 0), expected) == Moved(self.ITEM)
         assert stored(store) == self.ITEM
 
     def test_an_item_expected_present_but_absent_is_not_written(self, store: ItemStore) -> None:
-        with pytest.raises(FenceMovedError) as moved:
-            store.put(A, self.ITEM, expected_fence=REAL_SEQUENCE - 1)
-        assert moved.value.current is None
-        assert store.get([A]) == {}
+        assert put(store, A, self.ITEM, REAL_SEQUENCE - 1) == Moved(None)
+        assert store.get([A], deadline=PLENTY) == {}
 
     def test_the_expected_fence_lets_a_write_through(self, store: ItemStore) -> None:
-        store.put(A, self.ITEM, expected_fence=None)
-        item = StoredItem(REAL_SEQUENCE + 1, LAYOUT.text, [2, 2, 3, 1, 2, None, None], 5)
-        store.put(A, item, expected_fence=REAL_SEQUENCE)
+        put(store, A, self.ITEM, None)
+        item = StoredItem(REAL_SEQUENCE + 1, LAYOUT.text, b"\x02", 5)
+        assert put(store, A, item, REAL_SEQUENCE) == WRITTEN
         assert stored(store) == item
 
 
@@ -330,7 +350,7 @@ class TestAggregateSinkContract:
             for sink in (sink_over(store, concurrency=concurrency), sink_over(store)):
                 batch = contributions(everything[start:stop])
                 assert sink.apply({A: batch, B: batch}, remaining_ms=REMAINING).failed_from is None
-        assert stored(store).state == stored(store, B).state == folded(everything)
+        assert state(store) == state(store, B) == folded(everything)
         assert stored(store).fence == everything[-1][0]
 
     def test_a_fence_inside_the_batch_lets_only_the_records_behind_it_through(
@@ -339,15 +359,19 @@ class TestAggregateSinkContract:
         everything = log(REAL_SEQUENCE + 3 * n for n in range(5))
         for fence in range(-1, 14):
             key = ItemKey(f"device_metrics.1|1m|d|{fence}", A.sk)
-            item = StoredItem(REAL_SEQUENCE + fence, LAYOUT.text, [0, 0, 0, None, None, None, None], 0)
-            store.put(key, item, expected_fence=None)
+            item = StoredItem(
+                REAL_SEQUENCE + fence, LAYOUT.text, encode_state([0, 0, 0, None, None, None, None]), 0
+            )
+            put(store, key, item, None)
             behind = [each for each in everything if each[0] > item.fence]
             applied = sink_over(store, concurrency=concurrency).apply(
                 {key: contributions(everything)}, remaining_ms=REMAINING
             )
             assert (applied.writes, applied.already_applied) == ((1, 0) if behind else (0, 1))
-            expected = (everything[-1][0], folded(behind)) if behind else (item.fence, item.state)
-            assert (stored(store, key).fence, stored(store, key).state) == expected
+            expected = (
+                (everything[-1][0], folded(behind)) if behind else (item.fence, decode_state(item.body))
+            )
+            assert (stored(store, key).fence, state(store, key)) == expected
 
     @pytest.mark.parametrize(
         ("lower", "higher"),
@@ -389,7 +413,7 @@ class TestAggregateSinkContract:
 
         with ThreadPoolExecutor(writers) as pool:
             list(pool.map(deliver, range(writers)))
-        assert stored(store).state == stored(store, B).state == folded(everything)
+        assert state(store) == state(store, B) == folded(everything)
 
     def test_a_stale_memory_costs_a_conflict_not_an_event(self, store: ItemStore, concurrency: int) -> None:
         stale, other = sink_over(store, concurrency=concurrency), sink_over(store)
@@ -398,7 +422,7 @@ class TestAggregateSinkContract:
         other.apply({A: contributions(everything[:3])}, remaining_ms=REMAINING)
         applied = stale.apply({A: contributions(everything[1:])}, remaining_ms=REMAINING)
         assert (applied.failed_from, applied.conflicts, applied.writes) == (None, 1, 2)
-        assert stored(store).state == folded(everything)
+        assert state(store) == folded(everything)
 
     def test_a_batch_that_was_applied_while_it_ran_is_not_applied_again(self, store: ItemStore) -> None:
         everything = log(REAL_SEQUENCE + n for n in range(3))
@@ -410,7 +434,7 @@ class TestAggregateSinkContract:
             {A: contributions(everything)}, remaining_ms=REMAINING
         )  # it read that the item is absent
         assert (applied.failed_from, applied.conflicts) == (None, 1)
-        assert stored(store).state == folded(everything)
+        assert state(store) == folded(everything)
 
     def test_an_item_read_as_absent_but_present_when_written_is_merged_with(self, store: ItemStore) -> None:
         everything = log(REAL_SEQUENCE + n for n in range(3))
@@ -418,7 +442,7 @@ class TestAggregateSinkContract:
         overtake = once(lambda: sink_over(store).apply({A: earlier}, remaining_ms=REMAINING))
         sink = sink_over(Interposed(store, before_put=overtake))
         assert sink.apply({A: contributions(everything)}, remaining_ms=REMAINING).conflicts == 1
-        assert stored(store).state == folded(everything)
+        assert state(store) == folded(everything)
 
     def test_an_item_that_ttl_removed_starts_afresh(self, engine: Engine) -> None:
         sink = sink_over(engine.store)
@@ -443,7 +467,7 @@ class TestAggregateSinkContract:
     def test_a_write_that_did_not_happen_is_made_when_redelivered(self, store: ItemStore) -> None:
         sink = sink_over(Interposed(store, before_put=failing(A, times=1)))
         assert sink.apply({A: parts(5, 6)}, remaining_ms=REMAINING).failed_from == 5
-        assert store.get([A]) == {}
+        assert store.get([A], deadline=PLENTY) == {}
         assert sink.apply({A: parts(5, 6)}, remaining_ms=REMAINING).failed_from is None
         assert events(store) == 2
 
@@ -468,7 +492,9 @@ class TestAggregateSinkContract:
             dict.fromkeys(keys, parts(1, 2)), remaining_ms=REMAINING
         )
         assert (applied.reads, applied.writes, applied.conflicts) == (3, 250, 0)
-        assert {item.state[0] for item in store.get(keys[80:160]).values()} == {2}
+        assert {decode_state(item.body)[0] for item in store.get(keys[80:160], deadline=PLENTY).values()} == {
+            2
+        }
 
     def test_a_warm_batch_reads_nothing_that_it_wrote(self, store: ItemStore) -> None:
         sink = sink_over(store)
@@ -484,7 +510,7 @@ class TestAggregateSinkContract:
         batch = {A: parts(12, 13), B: parts(11, 14), C: parts(15)}
         applied = sink.apply(batch, remaining_ms=RemainingTime(1_999))
         assert (applied.failed_from, applied.writes, applied.reads) == (11, 0, 1)
-        assert store.get([A, B, C]) == {}
+        assert store.get([A, B, C], deadline=PLENTY) == {}
         assert sink.apply(batch, remaining_ms=REMAINING).failed_from is None
         assert [events(store, key) for key in (A, B, C)] == [2, 2, 1]
 
@@ -497,7 +523,7 @@ class TestAggregateSinkContract:
         asked = RemainingTime(asked=2)  # the read, and one write of as many as the store takes at once
         applied = sink_over(store).apply(batch, remaining_ms=asked)
         assert (applied.failed_from, applied.writes) == (10, at_once)
-        assert store.get([*first, B, C]).keys() == set(first)
+        assert store.get([*first, B, C], deadline=PLENTY).keys() == set(first)
         sink_over(store).apply(batch, remaining_ms=REMAINING)
         assert [events(store, key) for key in (*first, B, C)] == [*[2] * at_once, 1, 1]
 
@@ -521,9 +547,9 @@ class TestAggregateSinkContract:
 
         def move(key: ItemKey) -> None:
             fence[0] += 1
-            current = store.get([key]).get(key)
-            item = StoredItem(fence[0], LAYOUT.text, parts(fence[0]).state, 0)
-            store.put(key, item, expected_fence=current.fence if current else None)
+            current = store.get([key], deadline=PLENTY).get(key)
+            item = StoredItem(fence[0], LAYOUT.text, encode_state(parts(fence[0]).state), 0)
+            put(store, key, item, current.fence if current else None)
 
         sink = sink_over(Interposed(store, before_put=move), write_attempts=4)
         applied = sink.apply({A: parts(100, 101)}, remaining_ms=REMAINING)
@@ -550,5 +576,5 @@ class TestAggregateSinkContract:
         keys = [ItemKey(f"device_metrics.1|1m|d{n}", "001699999200000|shardId-0") for n in range(7)]
         for last in (2, 3, 4):
             sink.apply(dict.fromkeys(keys, parts(1, last)), remaining_ms=REMAINING)
-        assert {item.state[0] for item in store.get(keys).values()} == {4}
+        assert {decode_state(item.body)[0] for item in store.get(keys, deadline=PLENTY).values()} == {4}
         assert len(sink._known) == 2

@@ -117,7 +117,7 @@ class Recorder:
     def install(self, patch: pytest.MonkeyPatch) -> None:
         real = AwsJsonClient.call
 
-        def call(client: AwsJsonClient, operation: str, body: str, retries: Retries | None = None) -> bytes:
+        def call(client: AwsJsonClient, operation: str, body: str, retries: Retries) -> bytes:
             self.clients.append(client)
             self.calls.update(calls_of(client._target, operation, json.loads(body), stream=name_of("Stream")))
             if operation in self.refused:
@@ -152,7 +152,6 @@ def calls(ministack: ClientFactory) -> Iterator[frozenset[Call]]:
             "AWS_REGION": REGION,
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
-            "STREAMGAGE_CLIENT": "lean",
             "STREAMGAGE_LANES": "shard",
             "STREAMGAGE_STREAM": stream,
             "STREAMGAGE_TABLE": table,

@@ -199,11 +199,9 @@ class Running:
     queue_url: str
 
 
-@pytest.fixture(params=["lean", "boto3"])
-def running(
-    request: pytest.FixtureRequest, made: Callable[[str, str], Made], ministack: ClientFactory, tmp_path: Path
-) -> Iterator[Running]:
-    """The bundle for this machine, by each of its clients; boto3 is the runtime's."""
+@pytest.fixture
+def running(made: Callable[[str, str], Made], ministack: ClientFactory, tmp_path: Path) -> Iterator[Running]:
+    """The bundle for this machine."""
     task = made(this_architecture(), HERE).folder
     dynamodb, sqs = ministack("dynamodb"), ministack("sqs")
     name = f"package-{uuid.uuid4().hex}"
@@ -221,7 +219,6 @@ def running(
                 **settings_of(task, queue_url),
                 "STREAMGAGE_TABLE": name,
                 "STREAMGAGE_STREAM": name,
-                "STREAMGAGE_CLIENT": request.param,
                 "AWS_ENDPOINT_URL": dynamodb.meta.endpoint_url,
             },
             timeout_s=60,

@@ -14,12 +14,13 @@ import streamgage.fold.column_fold
 import streamgage.fold.folder
 from processors.aggregate.batch import Aggregate
 from processors.deadline import Deadline
-from processors.sink.fenced import AggregateSink, Applied, FenceMovedError
+from processors.sink.fenced import AggregateSink, Applied
 from streamgage.errors import RetryableError
 from streamgage.fold.folder import Lane, Poison
 from streamgage.fold.items import ItemKey, StoredItem, lane_of_key, lane_of_shard
 from streamgage.reading.contributions import Contributions, Part, Places
-from support.fakes import Crash, InMemoryItemStore, InMemoryQuarantine, World
+from support.fakes import PLENTY, Crash, InMemoryItemStore, InMemoryQuarantine, World
+from support.one_by_one import FenceMovedError
 from support.schedules import Attack, judge, shared_out
 from support.strategies import SCHEDULES, Entry, Step, logs, pipeline
 
@@ -158,7 +159,7 @@ def _quarantine_last(patch: pytest.MonkeyPatch, *, skipped_on_failure: bool) -> 
             self._quarantine = quarantine
         if not (skipped_on_failure and answer["batchItemFailures"]):
             try:
-                quarantine.send(held.kept, deadline=Deadline.after(60))
+                quarantine.send(held.kept, deadline=PLENTY)
             except RetryableError as error:
                 raise Crash from error  # the invocation fails, and Lambda delivers the whole batch again
         return answer

@@ -15,7 +15,7 @@ from simulation.schedule import SimulationError
 from simulation.table import Row
 from simulation.tally import LAYOUTS, ItemName, LogRecord, Tally, fold_naively
 from streamgage.fold.folder import Poison
-from streamgage.fold.items import ItemKey
+from streamgage.fold.items import ItemKey, decode_state
 from streamgage.records import StreamRecord
 
 _PROGRESS = "~progress"
@@ -165,16 +165,16 @@ class Oracle:
                 raise SimulationError(f"{name} is missing: {len(parts)} events are lost")
             return
         item = row.item()
-        if item.layout != LAYOUTS[name[0].partition(".")[0]]:
-            raise SimulationError(f"{name} has the layout {item.layout}")
+        if item.counts != LAYOUTS[name[0].partition(".")[0]]:
+            raise SimulationError(f"{name} has the layout {item.counts}")
         sizes = range(len(optional) + 1) if len(optional) <= _MOST_SUBSETS_OF else range(0)
         for size in sizes:
             for chosen in combinations(optional, size):
                 counted = [*parts, *(part for each in chosen for part in each)]
-                if counted and fold_naively(name, counted) == item.state:
+                if counted and fold_naively(name, counted) == decode_state(item.body):
                     self._branches["optional, and counted"] += bool(chosen)
                     return
         if len(optional) > _MOST_SUBSETS_OF:
             return  # its number of events was checked at each write
         expected = fold_naively(name, parts) if parts else "nothing"
-        raise SimulationError(f"{name} is {item.state}; one pass over the log gives {expected}")
+        raise SimulationError(f"{name} is {decode_state(item.body)}; one pass over the log gives {expected}")

@@ -16,7 +16,7 @@ from infra.local.mapping.stream import ShardProgress, StreamMapping
 from processors.aggregate.batch import Aggregate
 from processors.aggregate.progress import BatchProgress, ProgressReader
 from processors.deadline import Deadline
-from processors.sink.fenced import AggregateSink, Applied, FenceMovedError
+from processors.sink.fenced import AggregateSink, Applied
 from producers.client.identity import Identity
 from simulation.function import Crash
 from simulation.oracle import Oracle
@@ -31,6 +31,8 @@ from streamgage.formats.mark import Mark, encode_mark
 from streamgage.reading.contributions import Contributions, Part, Places
 from streamgage.reading.record_reader import RecordReader
 from streamgage.records import StreamRecord
+from support.fakes import PLENTY
+from support.one_by_one import FenceMovedError
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -164,7 +166,7 @@ def quarantine_after_sink(patch: pytest.MonkeyPatch) -> None:
             self._quarantine = quarantine
         if not answer["batchItemFailures"]:
             try:
-                quarantine.send(held.kept, deadline=Deadline.after(60))
+                quarantine.send(held.kept, deadline=PLENTY)
             except RetryableError as error:
                 raise Crash from error
         return answer
@@ -285,9 +287,9 @@ def progress_before_sink(patch: pytest.MonkeyPatch) -> None:
     fold = Folder.fold
 
     def apply(self: Aggregate, records: Any, outcome: Any, remaining_ms: Any) -> None:
-        progress = self._progress.open(records)
+        progress = self._progress.open(records, deadline=PLENTY)
         outcome.folded = folded = fold(self._folder, records, progress.is_repeat)
-        self._quarantine.send(folded.poison, deadline=Deadline.after(60))
+        self._quarantine.send(folded.poison, deadline=PLENTY)
         outcome.progress = self._sink.apply(progress.entries(before=None), remaining_ms=remaining_ms)
         outcome.applied = self._sink.apply(folded.items, remaining_ms=remaining_ms)
 
@@ -330,7 +332,9 @@ def nothing_inherited(patch: pytest.MonkeyPatch) -> None:
 def one_parent_inherited(patch: pytest.MonkeyPatch) -> None:
     """Of a merge, the first parent is asked only."""
     parents_of = ProgressReader._parents_of
-    patch.setattr(ProgressReader, "_parents_of", lambda self, shard_id: parents_of(self, shard_id)[:1])
+    patch.setattr(
+        ProgressReader, "_parents_of", lambda self, shard_id, until: parents_of(self, shard_id, until)[:1]
+    )
 
 
 def grandparents_forgotten(patch: pytest.MonkeyPatch) -> None:
@@ -338,10 +342,10 @@ def grandparents_forgotten(patch: pytest.MonkeyPatch) -> None:
     parents_of = ProgressReader._parents_of
     inherited = ProgressReader._inherited
 
-    def mutant(self: ProgressReader, shard_id: str, partition_key: str) -> LaneLog:
-        patch_of = lambda each: parents_of(self, each) if each == shard_id else ()  # noqa: E731 - one use
+    def mutant(self: ProgressReader, shard_id: str, partition_key: str, deadline: Deadline) -> LaneLog:
+        patch_of = lambda each, until: parents_of(self, each, until) if each == shard_id else ()  # noqa: E731 - one use
         self._parents_of = patch_of  # type: ignore[method-assign]  # a mutant
-        return inherited(self, shard_id, partition_key)
+        return inherited(self, shard_id, partition_key, deadline)
 
     patch.setattr(ProgressReader, "_inherited", mutant)
 
@@ -377,10 +381,12 @@ def progress_from_memory(patch: pytest.MonkeyPatch) -> None:
     """A warm sandbox trusts what it remembers of its lanes."""
     refresh = AggregateSink.refresh
 
-    def mutant(self: AggregateSink, keys: Sequence[ItemKey]) -> Mapping[ItemKey, StoredItem]:
+    def mutant(
+        self: AggregateSink, keys: Sequence[ItemKey], *, deadline: Deadline
+    ) -> Mapping[ItemKey, StoredItem]:
         unknown = [key for key in keys if key not in self._known]
         if unknown:
-            refresh(self, unknown)
+            refresh(self, unknown, deadline=deadline)
         return {key: item for key in keys if (item := self._known[key]) is not None}
 
     patch.setattr(AggregateSink, "refresh", mutant)
@@ -416,9 +422,9 @@ def remembered_before_written(patch: pytest.MonkeyPatch) -> None:
     """A sandbox remembers an item before DynamoDB has it."""
     write = AggregateSink._write
 
-    def mutant(self: AggregateSink, pending: Sequence[Any], outcome: Applied) -> Any:
+    def mutant(self: AggregateSink, pending: Sequence[Any], outcome: Applied, deadline: Deadline) -> Any:
         items = {each.key: self._merged(each) for each in pending}
-        again = write(self, pending, outcome)
+        again = write(self, pending, outcome, deadline)
         for each in pending:
             if each.key not in self._known:
                 self._known[each.key] = items[each.key]

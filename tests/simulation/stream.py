@@ -16,6 +16,7 @@ from infra.local.kinesis.model import KinesisModel
 from infra.local.kinesis.sequence import arrival_ms
 from infra.local.kinesis.shards import Shard
 from infra.local.kinesis.storage import MemoryLog, MemoryStorage, ShardLog, StoredRecord
+from processors.deadline import Deadline
 from simulation.plan import Dice
 from simulation.schedule import Scheduler
 from streamgage.errors import RetryableError
@@ -97,7 +98,7 @@ class Stream:
         }
         return self._reshard("MergeShards", request)
 
-    def list_for_function(self, request: Any) -> Any:
+    def list_for_function(self, request: Any, /, *, deadline: Deadline) -> Any:  # noqa: ARG002 - it takes no time
         """Answer ListShards to the function's lineage."""
         if self.dice.strikes("lineage_failed"):
             raise RetryableError("ListShards: timed out")

@@ -5,40 +5,39 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from processors.deadline import Deadline
-from processors.sink.fenced import FenceMovedError
 from simulation.function import Calls
 from simulation.schedule import SimulationError
 from simulation.trace import Trace
 from streamgage.fold.folder import Poison
-from streamgage.fold.items import ItemKey, StoredItem, decode_state, encode_state
+from streamgage.fold.items import ItemKey, StoredItem
 from streamgage.limits import (
-    DYNAMODB_BATCH_GET_KEYS,
     DYNAMODB_ITEM_BYTES,
     DYNAMODB_PARTITION_KEY_BYTES,
     DYNAMODB_SORT_KEY_BYTES,
 )
+from support.one_by_one import FenceMovedError
 
 
 class Row(NamedTuple):
-    """An item as the table keeps it: text and a number, so that no state is shared with a sandbox."""
+    """An item as the table keeps it."""
 
     fence: str
-    layout: str
-    state: str
+    counts: str
+    body: bytes
     expires_s: int
 
     @property
     def head(self) -> int:
         """What a state begins with: its number of events, or of progress the arrival time that is applied."""
-        return int(self.state[1 : self.state.index(",")])
+        return int(self.body[1 : self.body.index(b",")])
 
     def item(self) -> StoredItem:
         """Return the item as a reader gets it."""
-        return StoredItem(int(self.fence), self.layout, decode_state(self.state), self.expires_s)
+        return StoredItem(int(self.fence), self.counts, self.body, self.expires_s)
 
 
 class Table:
-    """An ItemStore. *written* is told of each write that took effect, with the fence that stood there before."""
+    """A SingleStore. *written* is told of each write that took effect, with the fence that stood there before."""
 
     def __init__(
         self,
@@ -51,12 +50,8 @@ class Table:
         self.rows: dict[ItemKey, Row] = {}
         self._calls, self._written, self._branches, self._trace = calls, written, branches, trace
 
-    def get(self, keys: Sequence[ItemKey]) -> Mapping[ItemKey, StoredItem]:
+    def get(self, keys: Sequence[ItemKey], *, deadline: Deadline) -> Mapping[ItemKey, StoredItem]:  # noqa: ARG002 - the port's
         """Return those of *keys* that exist, as they are at one moment of the call."""
-        if not 0 < len(keys) <= DYNAMODB_BATCH_GET_KEYS or len(set(keys)) < len(keys):
-            raise SimulationError(
-                f"BatchGetItem takes 1 to 100 keys, each once: {len(keys)}, {len(set(keys))}"
-            )
         found: dict[ItemKey, StoredItem] = {}
 
         def effect() -> None:
@@ -67,7 +62,7 @@ class Table:
 
     def put(self, key: ItemKey, item: StoredItem, *, expected_fence: int | None) -> None:
         """Write *item* where the fence is the expected one."""
-        row = Row(str(item.fence), item.layout, encode_state(item.state), item.expires_s)
+        row = Row(str(item.fence), item.counts, item.body, item.expires_s)
         _check_size(key, row)
         call = _Write(self, key, row, expected_fence)
         self._calls.make(call, refused="write_throttled", lost="write_lost", delayed="write_delayed")
@@ -132,8 +127,8 @@ class KeptPoison:
 
 def _check_size(key: ItemKey, row: Row) -> None:
     pk_bytes, sk_bytes = len(key.pk.encode()), len(key.sk.encode())
-    names_bytes = len("pkskfencelayoutstateexpires")
-    size_bytes = pk_bytes + sk_bytes + names_bytes + len(row.fence) + len(row.layout) + len(row.state) + 21
+    names_bytes = len("pkskfencecountsbodyexpires")
+    size_bytes = pk_bytes + sk_bytes + names_bytes + len(row.fence) + len(row.counts) + len(row.body) + 21
     if (
         size_bytes > DYNAMODB_ITEM_BYTES
         or not 0 < pk_bytes <= DYNAMODB_PARTITION_KEY_BYTES

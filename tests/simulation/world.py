@@ -9,8 +9,8 @@ from infra.local.kinesis.shards import shard_id
 from processors.aggregate.batch import Aggregate, BatchReport
 from processors.aggregate.lineage import KinesisLineage
 from processors.aggregate.progress import BatchProgress, ProgressReader
+from processors.deadline import Deadline
 from processors.sink.fenced import AggregateSink, SinkLimits
-from processors.sink.one_by_one import OneByOne
 from simulation.definition import pipeline
 from simulation.function import Calls, Function
 from simulation.mapping import Driver, Watch
@@ -26,6 +26,7 @@ from streamgage.fold.folder import Folder, Lane
 from streamgage.fold.items import lane_of_key, lane_of_shard
 from streamgage.formats.mark import Mark
 from streamgage.records import StreamRecord
+from support.one_by_one import OneByOne
 
 _START_MS = 1_700_000_000_000
 _MOST_STEPS = 30_000  # after the last fault
@@ -52,9 +53,9 @@ class _NotedProgress(ProgressReader):
         super().__init__(sink, self._lineage_of_world, lane)
         self._world = world
 
-    def open(self, records: Sequence[StreamRecord]) -> BatchProgress:
+    def open(self, records: Sequence[StreamRecord], *, deadline: Deadline) -> BatchProgress:
         """Open the progress of a batch, and watch it."""
-        progress = super().open(records)
+        progress = super().open(records, deadline=deadline)
         rows, branches = self._world.table.rows, self._world.branches
         fences = {key: int(rows[key].fence) for key in map(progress.key_of, records) if key in rows}
         if not fences:

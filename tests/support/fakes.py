@@ -9,20 +9,21 @@ from processors.aggregate.batch import Aggregate, BatchReport
 from processors.aggregate.progress import ProgressReader
 from processors.deadline import Deadline
 from processors.query.question import PartialStore, Question, Row, ask
-from processors.sink.fenced import AggregateSink, FenceMovedError, ItemStore, ManyItemStore, SinkLimits
-from processors.sink.one_by_one import OneByOne
+from processors.sink.fenced import AggregateSink, ItemStore, SinkLimits
 from streamgage.definition.pipeline import Pipeline, Rollup
 from streamgage.errors import RetryableError
 from streamgage.fold.folder import Folder, Lane, Poison
-from streamgage.fold.items import ItemKey, StoredItem, decode_state, encode_state, lane_of_shard
+from streamgage.fold.items import ItemKey, StoredItem, lane_of_shard
 from streamgage.formats.kinesis_event import encode_event
 from streamgage.measures.monoids import FieldColumns
 from streamgage.reading.contributions import Contributions, Places, RollupEvents
 from streamgage.records import StreamRecord
+from support.one_by_one import FenceMovedError, OneByOne, SingleStore
 
 STREAM_ARN = "arn:aws:kinesis:eu-central-1:000000000000:stream/telemetry"
 NOW_MS = 1_700_000_000_000
 PLENTY_MS = 60_000
+PLENTY = Deadline(2.0**30)  # of the real clock: nothing ends by it
 
 Fault = Literal["crash before", "crash after", "lost before", "lost after"]
 """A sandbox that dies, or an answer that never comes; before or after the call took effect."""
@@ -68,17 +69,15 @@ class Faulty:
 
 
 class InMemoryItemStore:
-    """An ItemStore and a PartialStore. Items are kept as text, as DynamoDB keeps them: no state is ever shared."""
+    """A SingleStore and a PartialStore. Fences are kept as text, as DynamoDB keeps them."""
 
     def __init__(self) -> None:
-        self.rows: dict[ItemKey, tuple[str, str, str, int]] = {}
+        self.rows: dict[ItemKey, tuple[str, str, bytes, int]] = {}
         self.writes, self.reads = Faulty(), Faulty()
         self._lock = Lock()
 
-    def get(self, keys: Sequence[ItemKey]) -> Mapping[ItemKey, StoredItem]:
+    def get(self, keys: Sequence[ItemKey], *, deadline: Deadline) -> Mapping[ItemKey, StoredItem]:  # noqa: ARG002 - the port's
         """Return those of *keys* that exist."""
-        assert 0 < len(keys) <= 100, "BatchGetItem takes 1 to 100 keys"
-        assert len(set(keys)) == len(keys), "BatchGetItem takes each key once"
         found: dict[ItemKey, StoredItem] = {}
         self.reads.call(lambda: found.update({key: self.item(key) for key in keys if key in self.rows}))
         return found
@@ -92,7 +91,7 @@ class InMemoryItemStore:
             current = self.item(key) if key in self.rows else None
             if (current.fence if current else None) != expected_fence:
                 raise FenceMovedError(current)
-            self.rows[key] = (str(item.fence), item.layout, encode_state(item.state), item.expires_s)
+            self.rows[key] = (str(item.fence), item.counts, item.body, item.expires_s)
 
     def delete(self, key: ItemKey) -> None:
         """Remove *key*, as TTL does."""
@@ -100,8 +99,8 @@ class InMemoryItemStore:
 
     def item(self, key: ItemKey) -> StoredItem:
         """Return the item at *key*, which exists."""
-        fence, layout, state, expires_s = self.rows[key]
-        return StoredItem(int(fence), layout, decode_state(state), expires_s)
+        fence, counts, body, expires_s = self.rows[key]
+        return StoredItem(int(fence), counts, body, expires_s)
 
     def range(self, pk: str, first_sk: str, last_sk: str) -> Iterator[tuple[str, StoredItem]]:
         """Yield (sk, item) of a range of a partition."""
@@ -129,7 +128,7 @@ class InMemoryLineage:
     def __init__(self, parents: Mapping[str, Sequence[str]] | None = None) -> None:
         self.parents = dict(parents or {})
 
-    def parents_of(self, shard_id: str) -> Sequence[str]:
+    def parents_of(self, shard_id: str, *, deadline: Deadline) -> Sequence[str]:  # noqa: ARG002 - the port's
         """Return the parents of *shard_id*."""
         return self.parents.get(shard_id, ())
 
@@ -184,7 +183,7 @@ class World:
 
 
 def sink_over(
-    store: ItemStore | ManyItemStore,
+    store: ItemStore | SingleStore,
     *,
     concurrency: int = 1,
     write_attempts: int = 20,
@@ -192,7 +191,7 @@ def sink_over(
     batch: int = 1,
 ) -> AggregateSink:
     """Return a sink with an empty memory of its own: another sandbox. *batch*: of a store that writes one at a time."""
-    many = cast("ManyItemStore", store) if hasattr(store, "put_many") else OneByOne(store, batch=batch)
+    many = cast("ItemStore", store) if hasattr(store, "put_many") else OneByOne(store, batch=batch)
     limits = SinkLimits(concurrency=concurrency, write_attempts=write_attempts, cached_items=cached_items)
     return AggregateSink(many, now_s=lambda: NOW_MS // 1000, limits=limits)
 

@@ -17,6 +17,7 @@ from processors.awsjson.credentials import Credentials
 from processors.awsjson.endpoint import Endpoint
 from processors.awsjson.retry import RetryPolicy
 from processors.awsjson.signing import Signer
+from processors.deadline import Deadline
 
 CREDENTIALS = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "token//==")
 NOW_S = 1_790_000_000.0
@@ -237,9 +238,13 @@ class FakeTime:
         self.pauses_s.append(seconds)
         self.now_s += seconds
 
+    def deadline(self, seconds: float = 3600.0) -> Deadline:
+        """Return the deadline *seconds* from now, of this clock."""
+        return Deadline.after(seconds, self.clock)
+
     def policy(self, **fields: Any) -> RetryPolicy:
-        """Return a policy on this clock, with the longest pauses that the jitter allows."""
-        defaults: dict[str, Any] = {"clock": self.clock, "sleep": self.sleep, "random": lambda: 1.0}
+        """Return a policy that waits on this clock, with the longest pauses that the jitter allows."""
+        defaults: dict[str, Any] = {"sleep": self.sleep, "random": lambda: 1.0}
         return RetryPolicy(**{**defaults, **fields})
 
 
@@ -265,12 +270,12 @@ def client_at(
     timeouts: Timeouts | None = None,
     tls: ssl.SSLContext | None = None,
 ) -> AwsJsonClient:
-    """Return a client of what is at *url*, the same way, on the real clock unless *policy* has another."""
+    """Return a client of what is at *url*, the same way."""
     return AwsJsonClient(
         target,
         endpoint=Endpoint.parse(url),
         signer=Signer(service="dynamodb", region="eu-central-1"),
-        credentials=lambda: CREDENTIALS,
+        credentials=lambda _: CREDENTIALS,
         tls=tls,
         timeouts=timeouts,
         policy=policy,

@@ -103,7 +103,7 @@ def lean_quarantine(
             BUCKET,
             place=place,
             signer=Signer(service="s3", region=REGION),
-            credentials=lambda: CREDENTIALS,
+            credentials=lambda _: CREDENTIALS,
             policy=policy,
             now_s=lambda: NOW_S,
         )

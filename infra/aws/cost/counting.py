@@ -1,16 +1,15 @@
-"""A DynamoDB table in memory that counts what AWS would bill: it stands behind the real boto3 adapter.
+"""The sink's store in memory, which counts what AWS would bill for it."""
 
-It answers put_item and batch_get_item as DynamoItemStore calls them; conditions are those of the fence, nothing else.
-"""
-
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from infra.aws.cost.item_size import item_size_bytes, read_units, write_units
 from processors.aggregate.progress import SHARDS_PK
+from processors.deadline import Deadline
+from processors.sink.attributes import stored_item
+from processors.sink.writes import WRITTEN, Moved, Outcome, Write
+from streamgage.fold.items import ItemKey, StoredItem
 
 Item = Mapping[str, Mapping[str, Any]]
 
@@ -35,60 +34,58 @@ class Consumed:
 
 @dataclass(slots=True)
 class CountingTable:
-    """Items by (pk, sk). ``items`` counts the aggregates, ``progress`` what the lanes' progress costs beside them.
+    """An ItemStore. ``items`` counts the aggregates, ``progress`` what the lanes' progress costs beside them.
 
     Source: read-write-operations.html: a PutItem takes "the larger of the item's before and after sizes"; a write whose
     condition is false "still consumes write capacity"; a read of an absent item "will still consume read throughput".
     """
 
-    rows: dict[tuple[str, str], Item] = field(default_factory=dict)
+    batch = 25
+    rows: dict[ItemKey, Item] = field(default_factory=dict)
     items: Consumed = field(default_factory=Consumed)
     progress: Consumed = field(default_factory=Consumed)
 
-    def put_item(self, **request: Any) -> dict[str, Any]:
-        """Write the item if its condition holds. Raises: ClientError ConditionalCheckFailedException."""
-        item: Item = request["Item"]
-        key = (item["pk"]["S"], item["sk"]["S"])
-        consumed, current = self._consumed(key[0]), self.rows.get(key)
-        size_bytes = item_size_bytes(item)
+    def get(self, keys: Sequence[ItemKey], *, deadline: Deadline) -> Mapping[ItemKey, StoredItem]:  # noqa: ARG002 - it takes no time
+        """Return those of *keys* that exist."""
+        found: dict[ItemKey, StoredItem] = {}
+        for key in keys:
+            consumed, row = self._consumed(key.pk), self.rows.get(key)
+            consumed.reads += 1
+            consumed.read_units += read_units(item_size_bytes(row) if row else 0)
+            if row:
+                found[key] = stored_item(row)
+        return found
+
+    def put_many(self, writes: Sequence[Write], *, deadline: Deadline) -> Sequence[Outcome]:  # noqa: ARG002 - the same
+        """Write each of *writes* if its condition holds."""
+        return [self._put(write) for write in writes]
+
+    def _put(self, write: Write) -> Outcome:
+        key, consumed, current = write.key, self._consumed(write.key.pk), self.rows.get(write.key)
+        row = _attributes(key, write.item)
+        size_bytes = item_size_bytes(row)
         units = write_units(max(size_bytes, item_size_bytes(current) if current else 0))
-        if not _holds(request, current):
+        stands = stored_item(current) if current else None
+        if (stands.fence if stands else None) != write.expected_fence:
             consumed.failed_writes += 1
             consumed.failed_write_units += units
-            answer: Any = {
-                "Error": {"Code": "ConditionalCheckFailedException", "Message": "the condition failed"},
-                "ResponseMetadata": {"HTTPStatusCode": 400},
-                "Item": current,
-            }
-            raise ClientError(answer, "PutItem")
+            return Moved(stands)
         consumed.writes += 1
         consumed.write_units += units
         consumed.largest_bytes = max(consumed.largest_bytes, size_bytes)
-        self.rows[key] = item
-        return {}
-
-    def batch_get_item(self, **request: Any) -> dict[str, Any]:
-        """Return those of the keys of one table that exist."""
-        ((table, wanted),) = request["RequestItems"].items()
-        found = []
-        for each in wanted["Keys"]:
-            key = (each["pk"]["S"], each["sk"]["S"])
-            consumed, item = self._consumed(key[0]), self.rows.get(key)
-            consumed.reads += 1
-            consumed.read_units += read_units(item_size_bytes(item) if item else 0)
-            if item:
-                found.append(item)
-        return {"Responses": {table: found}, "UnprocessedKeys": {}}
+        self.rows[key] = row
+        return WRITTEN
 
     def _consumed(self, pk: str) -> Consumed:
         return self.progress if pk.startswith(SHARDS_PK) else self.items
 
 
-def _holds(request: Mapping[str, Any], current: Item | None) -> bool:
-    condition = request["ConditionExpression"]
-    if condition == "attribute_not_exists(pk)":
-        return current is None
-    if condition == "fence = :fence":
-        expected: Any = request["ExpressionAttributeValues"][":fence"]
-        return current is not None and current["fence"] == expected
-    raise ValueError(f"a condition that this table does not know: {condition}")
+def _attributes(key: ItemKey, item: StoredItem) -> Item:
+    return {
+        "pk": {"S": key.pk},
+        "sk": {"S": key.sk},
+        "fence": {"S": str(item.fence)},
+        "counts": {"S": item.counts},
+        "body": {"B": item.body},
+        "expires": {"N": str(item.expires_s)},
+    }

@@ -7,9 +7,7 @@ from typing import Any
 from infra.aws.cost.counting import CountingTable
 from infra.aws.cost.item_size import item_size_bytes
 from infra.aws.cost.load import RollupLoad
-from processors.sink.dynamodb import DynamoItemStore
 from processors.sink.fenced import AggregateSink, SinkLimits
-from processors.sink.one_by_one import OneByOne
 from streamgage.definition.pipeline import Pipeline, Rollup, Source
 from streamgage.errors import ConfigError, StreamgageError
 from streamgage.fold.folder import Folder
@@ -108,8 +106,7 @@ def _item_bytes(pipeline: Pipeline, data: bytes) -> dict[str, float]:
     if folded.poison:
         raise ConfigError(f"a sample event was refused: {folded.poison[0].refused[0].reason}")
     table = CountingTable()
-    store = DynamoItemStore(table, "aggregates")
-    sink = AggregateSink(OneByOne(store), now_s=lambda: _NOW_MS // 1000, limits=SinkLimits(concurrency=1))
+    sink = AggregateSink(table, now_s=lambda: _NOW_MS // 1000, limits=SinkLimits(concurrency=1))
     sink.apply(folded.items, remaining_ms=lambda: 60_000)
     sizes: dict[str, float] = {}
     for (pk, _), item in table.rows.items():

@@ -1,29 +1,30 @@
-"""The function as Lambda calls it: boto3 over moto, and its own lean client over MiniStack."""
+"""The function as Lambda calls it, over fakes of the services and over MiniStack."""
 
 import json
 import ssl
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 import processors.aggregate.function
 from conftest import REGION, ClientFactory, create_table
 from infra.aws.bundle.files import ROOTS
-from processors.awsjson.client import AwsJsonClient
-from processors.awsjson.retry import Retries, RetryPolicy
-from processors.quarantine.queue import LeanQuarantine, ObjectStore
-from processors.query.question import DynamoPartialStore
+from processors.query.question import DynamoPartialStore, PartialStore
+from processors.sink.attributes import stored_item
 from streamgage.definition.pipeline_toml import load_pipeline
 from streamgage.errors import ConfigError
+from streamgage.fold.items import StoredItem
 from streamgage.formats.kinesis_event import encode_event
 from streamgage.records import StreamRecord, UserRecord
+from support.fake_statements import FakeStatements
 from support.fakes import PLENTY_MS, STREAM_ARN, ask_store
+from support.lean_server import Reply, Request, serving
 from support.paths import ROOT
 from support.strategies import ARRIVAL_MS, REAL_SEQUENCE, aggregated, reading
 
@@ -45,72 +46,88 @@ class Context:
 class Function:
     """The wired function and what stands around it."""
 
-    sqs: Any
-    queue_url: str
-    dynamodb: Any
-    table: str
+    store: PartialStore
+    messages: Callable[[], list[str]]
 
     def rows(self) -> Any:
-        store = DynamoPartialStore(self.dynamodb, self.table)
         key = {"device_id": "d1", "metric": "temp"}
-        return ask_store(store, PIPELINE, rollup="device_metrics", key=key, window="1h")
+        return ask_store(self.store, PIPELINE, rollup="device_metrics", key=key, window="1h")
 
 
-class MotoSqs:
-    """The lean client of SQS, over boto3: moto stands in front of botocore only."""
+class Services:
+    """DynamoDB, SQS and Kinesis on one port, each as far as the function asks it; a PartialStore of what was written."""
 
-    def __init__(self, sqs: Any) -> None:
-        self._sqs = sqs
+    def __init__(self) -> None:
+        self.dynamo, self.sent = FakeStatements("aggregates"), list[str]()
 
-    def retries(self) -> Retries:
-        return RetryPolicy().start()
+    def __call__(self, request: Request) -> Reply:
+        if request.operation == "SendMessageBatch":
+            self.sent += [each["MessageBody"] for each in request.json["Entries"]]
+            return Reply.of(b'{"Successful":[]}')
+        if request.operation == "ListShards":
+            return Reply.of(b'{"Shards":[{"ShardId":"shardId-000000000000"}]}')
+        return self.dynamo(request)
 
-    def call(self, operation: str, body: str, _: Retries) -> bytes:
-        assert operation == "SendMessageBatch"
-        return json.dumps(self._sqs.send_message_batch(**json.loads(body))).encode()
-
-    def close(self) -> None:
-        self._sqs.close()
+    def range(self, pk: str, first_sk: str, last_sk: str) -> Iterator[tuple[str, StoredItem]]:
+        for (its_pk, sk), item in sorted(self.dynamo.items.items()):
+            if its_pk == pk and first_sk <= sk <= last_sk:
+                yield sk, stored_item(item)
 
 
-def no_objects() -> ObjectStore:
-    raise AssertionError("nothing is large here")
+def wire(patch: pytest.MonkeyPatch, *, url: str, name: str, queue_url: str) -> None:
+    """Set the environment of a sandbox whose services are at *url*."""
+    for variable, value in {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "STREAMGAGE_STREAM": name,
+        "STREAMGAGE_TABLE": name,
+        "STREAMGAGE_QUARANTINE_URL": queue_url,
+        "STREAMGAGE_QUARANTINE_BUCKET": "failed-batches",
+        "STREAMGAGE_PIPELINE": str(ROOT / "pipeline.toml"),
+    }.items():
+        patch.setenv(variable, value)
+    patch.setattr(processors.aggregate.function, "_aggregate", None)
 
 
-@pytest.fixture(params=["moto", pytest.param("ministack", marks=pytest.mark.local)])
-def function(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Function]:
-    client_of: ClientFactory = request.getfixturevalue(request.param)
+@pytest.fixture
+def over_fakes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Function]:
+    services = Services()
+    with serving(services) as service:
+        wire(monkeypatch, url=service.url, name="aggregates", queue_url="http://127.0.0.1/q")
+        yield Function(services, lambda: services.sent)
+        lose_sandbox()
+
+
+@pytest.fixture
+def over_ministack(ministack: ClientFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Function]:
+    client_of = ministack
     sqs, dynamodb = client_of("sqs"), client_of("dynamodb")
     name = f"function-{uuid.uuid4().hex}"
     create_table(dynamodb, name)
     url: str = sqs.create_queue(QueueName=name)["QueueUrl"]
-    # Moto stands in front of botocore: the lean client would pass it by, and go out to AWS.
-    monkeypatch.setenv("STREAMGAGE_CLIENT", "boto3" if request.param == "moto" else "lean")
-    if request.param == "moto":
-        quarantine = LeanQuarantine(cast("AwsJsonClient", MotoSqs(sqs)), url, objects=no_objects)
-        monkeypatch.setattr(processors.aggregate.function, "_quarantine", lambda _: quarantine)
-    if request.param == "ministack":
-        monkeypatch.setenv("AWS_ENDPOINT_URL", sqs.meta.endpoint_url)
-        monkeypatch.setenv("AWS_REGION", REGION)
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     client_of("kinesis").create_stream(StreamName=name, ShardCount=1)
-    monkeypatch.setenv("STREAMGAGE_STREAM", name)
-    monkeypatch.setenv("STREAMGAGE_TABLE", name)
-    monkeypatch.setenv("STREAMGAGE_QUARANTINE_URL", url)
-    monkeypatch.setenv("STREAMGAGE_QUARANTINE_BUCKET", "failed-batches")
-    monkeypatch.setenv("STREAMGAGE_PIPELINE", str(ROOT / "pipeline.toml"))
-    monkeypatch.setattr(processors.aggregate.function, "_aggregate", None)
-    yield Function(sqs, url, dynamodb, name)
+    wire(monkeypatch, url=sqs.meta.endpoint_url, name=name, queue_url=url)
+
+    def messages() -> list[str]:
+        return [each["Body"] for each in sqs.receive_message(QueueUrl=url).get("Messages", ())]
+
+    yield Function(DynamoPartialStore(dynamodb, name), messages)
     lose_sandbox()
+
+
+@pytest.fixture(params=["over_fakes", pytest.param("over_ministack", marks=pytest.mark.local)])
+def function(request: pytest.FixtureRequest) -> Function:
+    wired: Function = request.getfixturevalue(request.param)
+    return wired
 
 
 def lose_sandbox() -> None:
     """Forget the function, and close its connections: a lost sandbox leaves none behind."""
     aggregate: Any = processors.aggregate.function._aggregate
     if aggregate is not None:
-        store = aggregate._sink._store
-        getattr(store, "_store", store)._client.close()  # boto3's stands behind one that writes many
+        aggregate._sink._store._client.close()
         aggregate._quarantine._client.close()
         processors.aggregate.function._aggregate = None
 
@@ -137,8 +154,8 @@ def test_a_batch_is_applied_poison_quarantined_and_told_in_one_line_and_one_blob
     assert answer == {"batchItemFailures": []}
     (row,) = function.rows()
     assert (row.events, str(row.values["value"]["sum"])) == (4, "0.600000000")
-    (message,) = function.sqs.receive_message(QueueUrl=function.queue_url)["Messages"]
-    assert json.loads(message["Body"])["id"] == f"shardId-000000000000:{REAL_SEQUENCE}:2"
+    (message,) = function.messages()
+    assert json.loads(message)["id"] == f"shardId-000000000000:{REAL_SEQUENCE}:2"
     assert line["first_sequence_number"] == str(REAL_SEQUENCE)
     assert (line["level"], line["user_records"], line["poison"]) == ("INFO", 5, {"unknown_format": 1})
     assert (line["items"], line["writes"], "failed_from" in line) == (3, 3, False)
@@ -168,8 +185,7 @@ def test_without_time_the_first_sequence_number_is_named_and_told_as_a_warning(
 ) -> None:
     answer, (line, blob) = call(Context(remaining_ms=1_500), capsys)
     assert answer == {"batchItemFailures": [{"itemIdentifier": str(REAL_SEQUENCE)}]}
-    assert line["level"] == "WARNING"
-    assert line["error"] == "1 poison records are not all in the quarantine: no time left in this invocation"
+    assert (line["level"], line["error"]) == ("WARNING", "no time left in this invocation")
     assert line["failed_from"] == str(REAL_SEQUENCE)
     assert blob["PartialFailures"] == 1
     assert function.rows() == []

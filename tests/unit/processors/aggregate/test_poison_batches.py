@@ -3,14 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-import pytest
-
 from processors.quarantine.queue import LeanQuarantine
 from streamgage.formats.blocks.builder import BlockCodec
 from streamgage.reading.poison import Refused
 from streamgage.records import StreamRecord, UserRecord
 from support.fakes import World, invoke
-from support.lean_server import FakeTime
 from support.quarantine_server import FakeCloud, lean_quarantine, s3_error
 from support.strategies import ARRIVAL_MS, DAY_MS, aggregated, pipeline, reading
 
@@ -39,34 +36,22 @@ def events_of(world: World) -> int:
     return sum(each.events for each in rows)
 
 
-@pytest.fixture
-def real_time() -> FakeTime:
-    """The clock of this machine, by which the function makes its deadline."""
-    import time
-
-    fake = FakeTime()
-    fake.clock = time.monotonic  # type: ignore[method-assign] # a fake of none
-    return fake
-
-
-def test_eight_thousand_poison_records_are_quarantined_in_one_invocation_and_the_shard_goes_on(
-    real_time: FakeTime,
-) -> None:
+def test_eight_thousand_poison_records_are_quarantined_in_one_invocation_and_the_shard_goes_on() -> None:
     world, cloud = World(pipeline()), FakeCloud()
-    with lean_quarantine(cloud, real_time) as (quarantine, service):
+    with lean_quarantine(cloud) as (quarantine, service):
         assert deliver(world, quarantine, flood(8_000)) is None
         assert len(service.requests) == 2
     assert (cloud.puts, cloud.batches, len(cloud.kept())) == (1, [1], 8_000)
     assert (world.reports[0].poison, events_of(world)) == ({"unknown_format": 8_000}, 1)
 
 
-def test_a_record_of_blocks_with_106_000_late_events_is_a_handful_of_calls(real_time: FakeTime) -> None:
+def test_a_record_of_blocks_with_106_000_late_events_is_a_handful_of_calls() -> None:
     late = reading("d1", "temp", ARRIVAL_MS - 8 * DAY_MS, 1.0)
     good = reading("d1", "temp", ARRIVAL_MS, 1.0)
     block = BlockCodec(SCHEMA).encode([late] * BLOCK_EVENTS + [good])
     users = [UserRecord("d1", block), UserRecord("d1", GOOD), UserRecord("d1", block)]
     world, cloud = World(pipeline()), FakeCloud()
-    with lean_quarantine(cloud, real_time) as (quarantine, service):
+    with lean_quarantine(cloud) as (quarantine, service):
         assert deliver(world, quarantine, [record(aggregated(users), 0)]) is None
         assert len(service.requests) == 1
     assert world.reports[0].poison == {"late": 2 * BLOCK_EVENTS}
@@ -76,9 +61,9 @@ def test_a_record_of_blocks_with_106_000_late_events_is_a_handful_of_calls(real_
         assert [replace(at, reason="") for at in each.refused] == [Refused(0, BLOCK_EVENTS - 1, "late", "")]
 
 
-def test_while_s3_is_down_the_batch_is_redelivered_and_then_nothing_is_lost(real_time: FakeTime) -> None:
+def test_while_s3_is_down_the_batch_is_redelivered_and_then_nothing_is_lost() -> None:
     world, cloud = World(pipeline()), FakeCloud()
-    with lean_quarantine(cloud, real_time) as (quarantine, _):
+    with lean_quarantine(cloud) as (quarantine, _):
         for _ in range(2):
             cloud.s3_answers.extend([s3_error("SlowDown", 503)] * 6)
             assert deliver(world, quarantine, flood(1_000)) == 10**55
@@ -88,9 +73,9 @@ def test_while_s3_is_down_the_batch_is_redelivered_and_then_nothing_is_lost(real
     assert (len(cloud.kept()), events_of(world)) == (1_000, 1)
 
 
-def test_a_redelivery_of_a_batch_that_failed_afterwards_writes_over_its_object(real_time: FakeTime) -> None:
+def test_a_redelivery_of_a_batch_that_failed_afterwards_writes_over_its_object() -> None:
     world, cloud = World(pipeline()), FakeCloud()
-    with lean_quarantine(cloud, real_time) as (quarantine, _):
+    with lean_quarantine(cloud) as (quarantine, _):
         world.store.writes.arm({0: "lost before"})
         assert deliver(world, quarantine, flood(1_000)) == 10**55
         assert deliver(world, quarantine, flood(1_000)) is None

@@ -13,14 +13,7 @@ NEEDED = {
 
 def test_defaults_are_the_safe_ones() -> None:
     assert Settings.of(NEEDED) == Settings(
-        "telemetry",
-        "aggregates",
-        "http://127.0.0.1/q",
-        "failed-batches",
-        "pipeline.toml",
-        "shard",
-        16,
-        "lean",
+        "telemetry", "aggregates", "http://127.0.0.1/q", "failed-batches", "pipeline.toml", "shard", 16
     )
 
 
@@ -31,7 +24,6 @@ def test_every_problem_is_reported_at_once() -> None:
                 "STREAMGAGE_TABLE": "",
                 "STREAMGAGE_LANES": "hash",
                 "STREAMGAGE_WRITE_CONCURRENCY": "many",
-                "STREAMGAGE_CLIENT": "curl",
             }
         )
     assert error.value.problems == (
@@ -41,7 +33,6 @@ def test_every_problem_is_reported_at_once() -> None:
         "STREAMGAGE_QUARANTINE_BUCKET is not set",
         "STREAMGAGE_LANES is 'hash'; it is one of shard, partition_key",
         "STREAMGAGE_WRITE_CONCURRENCY is 'many'; it is a whole number from 1 to 64",
-        "STREAMGAGE_CLIENT is 'curl'; it is one of lean, boto3",
     )
 
 

@@ -8,12 +8,12 @@ import pytest
 from conftest import ClientFactory, create_table
 from processors.query.question import DynamoPartialStore, Question, Row, ask
 from processors.query.render import cells, columns, number_text, to_csv, to_json
-from processors.sink.dynamodb import DynamoItemStore
 from streamgage.definition.pipeline import Rollup
 from streamgage.errors import ConfigError
-from streamgage.fold.items import ItemKey, StoredItem, partition_of, window_prefix
+from streamgage.fold.items import ItemKey, StoredItem, encode_state, partition_of, window_prefix
 from streamgage.measures.windows import Window
 from streamgage.records import StreamRecord
+from support.boto3_store import Boto3ItemStore
 from support.fakes import NOW_MS, InMemoryItemStore, World, ask_store, invoke
 from support.strategies import ARRIVAL_MS, MINUTE_MS, pipeline, reading
 
@@ -106,7 +106,7 @@ def test_the_smallest_windows_are_asked_for_by_default() -> None:
 def test_an_item_of_another_layout_is_not_guessed_at() -> None:
     store = InMemoryItemStore()
     key = ItemKey(partition_of(ROLLUP, ROLLUP.windows[0], KEY.values()), window_prefix(0) + "|shardId-0")
-    store.put(key, StoredItem(1, "value@6:n,sum", [1, 1, 1], 0), expected_fence=None)
+    store.put(key, StoredItem(1, "value@6:n,sum", encode_state([1, 1, 1]), 0), expected_fence=None)
     with pytest.raises(ConfigError, match="value@6:n,sum"):
         list(ask(store, question(), applied_ms=0))
 
@@ -120,11 +120,13 @@ def test_a_key_with_the_separator_in_it_is_found_and_no_other() -> None:
 def test_dynamodb_answers_of_several_pages_are_read_to_their_end(moto: ClientFactory) -> None:
     client = moto("dynamodb")
     create_table(client, "aggregates")
-    store, pk = DynamoItemStore(client, "aggregates"), partition_of(ROLLUP, ROLLUP.windows[0], KEY.values())
+    store, pk = Boto3ItemStore(client, "aggregates"), partition_of(ROLLUP, ROLLUP.windows[0], KEY.values())
     state = [1, 1, 10**150_000, 0, None, None, None, None]  # large items: a page of an answer is 1 MB
     for number in range(10):
         sk = f"{window_prefix(number * MINUTE_MS)}|shardId-0"
-        store.put(ItemKey(pk, sk), StoredItem(1, ROLLUP.layout.text, [1], 0), expected_fence=None)
+        store.put(
+            ItemKey(pk, sk), StoredItem(1, ROLLUP.layout.text, encode_state([1]), 0), expected_fence=None
+        )
         client.update_item(
             TableName="aggregates",
             Key={"pk": {"S": pk}, "sk": {"S": sk}},
@@ -149,7 +151,7 @@ def test_dynamodb_gives_the_rows_that_memory_gives(moto: ClientFactory) -> None:
     create_table(client, "aggregates")
     world, store = (
         world_of((ARRIVAL_MS, 1.5), (ARRIVAL_MS + 7, -2.25), shards=2),
-        DynamoItemStore(client, "aggregates"),
+        Boto3ItemStore(client, "aggregates"),
     )
     for key in world.store.rows:
         store.put(key, world.store.item(key), expected_fence=None)

@@ -6,7 +6,7 @@ from streamgage.definition.pipeline import Rollup
 from streamgage.fold.items import ItemKey, window_prefix
 from streamgage.measures.monoids import FieldLayout, StateLayout
 from streamgage.measures.windows import TumblingWindows
-from support.fakes import PLENTY_MS, InMemoryItemStore, RemainingTime, contributions_of, sink_over
+from support.fakes import PLENTY, PLENTY_MS, InMemoryItemStore, RemainingTime, contributions_of, sink_over
 
 LANE, OTHER = "shardId-000000000000", "shardId-000000000001"
 ROLLUP = Rollup(
@@ -24,7 +24,7 @@ ROLLUP = Rollup(
 def batch(sink: AggregateSink, number: int, *, lane: str = LANE) -> Applied:
     """Apply the lane's *number*-th batch as the function does: its progress is read first, and written last."""
     progress, item = lane_key(lane, lane), ItemKey("device_metrics.1|1m|d", f"{window_prefix(0)}|{lane}")
-    sink.refresh([progress])
+    sink.refresh([progress], deadline=PLENTY)
     applied = sink.apply(
         {item: contributions_of(ROLLUP, [(number, (1,))])}, remaining_ms=RemainingTime(PLENTY_MS)
     )

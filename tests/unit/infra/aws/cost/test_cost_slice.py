@@ -2,10 +2,8 @@
 
 from collections.abc import Sequence
 from itertools import count
-from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from benchmarks.shard_slice import (
     SHARD,
@@ -24,38 +22,35 @@ from infra.local.function.outcome import Answered
 from infra.local.mapping.config import MappingConfig
 from infra.local.mapping.shard import Invocation, ShardMapping
 from processors.aggregate.progress import SHARDS_PK
+from processors.sink.writes import WRITTEN, Moved, Write
+from streamgage.fold.items import ItemKey, StoredItem
 from streamgage.records import StreamRecord
 from streamgage.shards import hash_key_of
-
-ABSENT: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(pk)"}
-
-
-def item(pk: str, *, fence: str = "1", state: str = "[]") -> dict[str, dict[str, str]]:
-    return {"pk": {"S": pk}, "sk": {"S": "lane"}, "fence": {"S": fence}, "state": {"S": state}}
+from support.fakes import PLENTY
 
 
-def fence_is(fence: str) -> dict[str, Any]:
-    return {"ConditionExpression": "fence = :fence", "ExpressionAttributeValues": {":fence": {"S": fence}}}
+def write(pk: str, *, fence: int = 1, body: bytes = b"", expected: int | None = None) -> Write:
+    return Write(ItemKey(pk, "lane"), StoredItem(fence, "", body, 5), expected)
 
 
 def test_a_put_counts_the_larger_of_the_item_before_and_after() -> None:
     table = CountingTable()
-    table.put_item(Item=item("a", state="x" * 2000), **ABSENT)
-    table.put_item(Item=item("a", fence="2"), **fence_is("1"))
-    table.put_item(Item=item("a", fence="3"), **fence_is("2"))
+    for each in (
+        write("a", body=b"x" * 2000),
+        write("a", fence=2, expected=1),
+        write("a", fence=3, expected=2),
+    ):
+        assert table.put_many([each], deadline=PLENTY) == [WRITTEN]
     assert (table.items.writes, table.items.write_units) == (3, 2 + 2 + 1)
 
 
 def test_a_condition_that_fails_is_billed_and_changes_nothing() -> None:
     table = CountingTable()
-    table.put_item(Item=item("a", state="x" * 2000), **ABSENT)
-    with pytest.raises(ClientError) as caught:
-        table.put_item(Item=item("a", fence="9"), **fence_is("8"))
-    assert caught.value.response["Item"] == item("a", state="x" * 2000)
-    with pytest.raises(ClientError):
-        table.put_item(Item=item("a", fence="9"), **ABSENT)
-    with pytest.raises(ClientError):
-        table.put_item(Item=item("b"), **fence_is("1"))
+    first = write("a", body=b"x" * 2000)
+    failing = [write("a", fence=9, expected=8), write("a", fence=9), write("b", expected=1)]
+    assert table.put_many([first, *failing], deadline=PLENTY) == [
+        WRITTEN, Moved(first.item), Moved(first.item), Moved(None)
+    ]  # fmt: skip
     assert (table.items.failed_writes, table.items.failed_write_units) == (3, 2 + 2 + 1)
     assert (table.items.writes, table.items.all_write_units) == (1, 2 + 5)
     assert list(table.rows) == [("a", "lane")]
@@ -63,18 +58,12 @@ def test_a_condition_that_fails_is_billed_and_changes_nothing() -> None:
 
 def test_reads_are_counted_for_absent_items_too_and_progress_apart() -> None:
     table = CountingTable()
-    table.put_item(Item=item(SHARDS_PK), **ABSENT)
-    table.put_item(Item=item("a", state="x" * 5000), **ABSENT)
-    keys = [{"pk": {"S": pk}, "sk": {"S": "lane"}} for pk in ("a", "b", SHARDS_PK)]
-    answer = table.batch_get_item(RequestItems={"t": {"Keys": keys}})
-    assert [each["pk"]["S"] for each in answer["Responses"]["t"]] == ["a", SHARDS_PK]
+    writes = [write(SHARDS_PK), write("a", body=b"x" * 5000)]
+    table.put_many(writes, deadline=PLENTY)
+    keys = [ItemKey(pk, "lane") for pk in ("a", "b", SHARDS_PK)]
+    assert table.get(keys, deadline=PLENTY) == {each.key: each.item for each in writes}
     assert (table.items.reads, table.items.read_units) == (2, 2 + 1)
     assert (table.progress.reads, table.progress.read_units, table.progress.writes) == (1, 1, 1)
-
-
-def test_a_condition_that_it_does_not_know_is_an_error() -> None:
-    with pytest.raises(ValueError, match="does not know"):
-        CountingTable().put_item(Item=item("a"), ConditionExpression="pk = :x")
 
 
 def put(number: int, *, data_bytes: int, arrival_ms: int, events: int = 1) -> Put:

@@ -1,41 +1,35 @@
-"""Items in DynamoDB, through boto3."""
+"""Items in DynamoDB, through boto3, one at a time: the reference that the production store is held against."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError  # noqa: A004 - botocore's name
 
-from processors.sink.fenced import FenceMovedError
+from processors.awsjson.retry import may_pass
+from processors.deadline import Deadline
+from processors.sink.attributes import stored_item
 from streamgage.errors import RetryableError
-from streamgage.fold.items import ItemKey, StoredItem, decode_state, encode_state
+from streamgage.fold.items import ItemKey, StoredItem
+from streamgage.limits import DYNAMODB_BATCH_GET_KEYS
+from support.one_by_one import FenceMovedError
 
-# Answers that a later try may not meet again.
-# Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
-_TRANSIENT = frozenset(
-    {
-        "InternalServerError",
-        "InternalFailure",
-        "ItemCollectionSizeLimitExceededException",
-        "LimitExceededException",
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "RequestTimeout",
-        "ServiceUnavailable",
-        "ThrottlingException",
-        "TransactionConflictException",
-    }
-)
 _READ_ROUNDS = 8  # of a BatchGetItem that leaves keys unprocessed
 
 
-class DynamoItemStore:
-    """The ItemStore over a DynamoDB table with the key (pk, sk). *client* is a boto3 DynamoDB client."""
+class Boto3ItemStore:
+    """A SingleStore over a DynamoDB table with the key (pk, sk). *client* is a boto3 DynamoDB client."""
 
     def __init__(self, client: Any, table: str) -> None:
         self._client, self._table = client, table
 
-    def get(self, keys: Sequence[ItemKey]) -> Mapping[ItemKey, StoredItem]:
-        """Return those of *keys* that exist, read consistently."""
+    def get(self, keys: Sequence[ItemKey], *, deadline: Deadline) -> Mapping[ItemKey, StoredItem]:  # noqa: ARG002 - the port's
+        """Return those of *keys* that exist, read consistently. boto3 knows no deadline."""
+        found: dict[ItemKey, StoredItem] = {}
+        for start in range(0, len(keys), DYNAMODB_BATCH_GET_KEYS):
+            found.update(self._get(keys[start : start + DYNAMODB_BATCH_GET_KEYS]))
+        return found
+
+    def _get(self, keys: Sequence[ItemKey]) -> dict[ItemKey, StoredItem]:
         found: dict[ItemKey, StoredItem] = {}
         wanted = {self._table: {"Keys": [_key(key) for key in keys], "ConsistentRead": True}}
         for _ in range(_READ_ROUNDS):
@@ -63,8 +57,8 @@ class DynamoItemStore:
             Item={
                 **_key(key),
                 "fence": {"S": str(item.fence)},
-                "layout": {"S": item.layout},
-                "state": {"S": encode_state(item.state)},
+                "counts": {"S": item.counts},
+                "body": {"B": item.body},
                 "expires": {"N": str(item.expires_s)},
             },
             ReturnValuesOnConditionCheckFailure="ALL_OLD",
@@ -79,21 +73,11 @@ class DynamoItemStore:
             if code == "ConditionalCheckFailedException":
                 old = error.response.get("Item")
                 raise FenceMovedError(stored_item(old) if old else None) from error
-            if code in _TRANSIENT or error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
+            if may_pass(code) or error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
                 raise RetryableError(f"DynamoDB {operation} on {self._table}: {code}") from error
             raise
         except (ConnectionError, HTTPClientError) as error:
             raise RetryableError(f"DynamoDB {operation} on {self._table}: {error}") from error
-
-
-def stored_item(item: Mapping[str, Any]) -> StoredItem:
-    """Return the item that DynamoDB JSON describes."""
-    return StoredItem(
-        fence=int(item["fence"]["S"]),
-        layout=item["layout"]["S"],
-        state=decode_state(item["state"]["S"]),
-        expires_s=int(item["expires"]["N"]),
-    )
 
 
 def _key(key: ItemKey) -> dict[str, dict[str, str]]:
