@@ -7,17 +7,27 @@ nothing.
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from processors.aggregate.progress import ProgressReader
 from processors.deadline import Deadline
-from processors.quarantine.port import Quarantine
 from processors.sink.fenced import ANSWER_MS, AggregateSink, Applied
 from streamgage.errors import RetryableError
 from streamgage.fold.folder import Folded, Folder
 from streamgage.formats.kinesis_event import decode_event, encode_response
-from streamgage.reading.poison import counted
+from streamgage.reading.poison import Poison, counted
 from streamgage.records import StreamRecord
+
+
+class Quarantine(Protocol):
+    """Where poison goes."""
+
+    def send(self, poison: Sequence[Poison], *, deadline: Deadline) -> None:
+        """Keep each of *poison*, of one shard and in the order of the log, by *deadline*; a redelivery sends it again.
+
+        Raises:
+            RetryableError: some of it may not be kept.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,13 @@ from random import Random
 import pytest
 
 from conftest import CREDENTIALS, ClientFactory
+from processors.aggregate.batch import Quarantine
 from processors.awsjson.client import AwsJsonClient
 from processors.awsjson.credentials import credential_source
 from processors.deadline import Deadline
 from processors.quarantine.bulk import decode_bulk
 from processors.quarantine.message import BulkRef, decode_message
 from processors.quarantine.objects import S3Objects
-from processors.quarantine.port import Quarantine
 from processors.quarantine.queue import MAX_MESSAGES, TARGET, LeanQuarantine
 from streamgage.reading.poison import Poison, Refused
 from support.fakes import InMemoryQuarantine

@@ -26,7 +26,7 @@ OURS = {
         "aggregate": "batch function lineage progress report settings",
         "awsjson": "aside client connections credentials endpoint http1 names retry signing",
         "deadline": "",
-        "quarantine": "port queue",
+        "quarantine": "queue",
         "sink": "attributes fenced lean_dynamodb writes",
     },
     "streamgage": {
