@@ -81,9 +81,7 @@ def test_only_refused_messages_are_sent_again() -> None:
 @pytest.mark.parametrize("count", [3, 150])
 def test_messages_that_the_queue_refuses_again_and_again_are_retryable(count: int) -> None:
     cloud = FakeCloud(refuse=100_000)
-    with pytest.raises(
-        RetryableError, match=rf"{count} poison records are not all in the quarantine: the queue did"
-    ):
+    with pytest.raises(RetryableError, match=rf"^{count} poison records are not all in the quarantine: "):
         send(cloud, [poison(number) for number in range(count)])
     assert cloud.messages == []
 
