@@ -160,7 +160,7 @@ class _NoQuarantine:
     def send(self, poison: Sequence[Poison], *, deadline: Deadline) -> None:  # noqa: ARG002 - the same
         if poison:
             raise WrongAnswerError(
-                f"{len(poison)} poison records in a workload without any: {poison[0].reason}"
+                f"{len(poison)} poison records in a workload without any: {poison[0].refused[0].reason}"
             )
 
 

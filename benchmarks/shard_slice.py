@@ -248,7 +248,7 @@ class _NoParents:
 class _NoQuarantine:
     def send(self, poison: Sequence[Poison], *, deadline: Deadline) -> None:  # noqa: ARG002 - the same
         if poison:
-            raise ValueError(f"the reference load has poison: {poison[0].reason}")
+            raise ValueError(f"the reference load has poison: {poison[0].refused[0].reason}")
 
 
 def drive(

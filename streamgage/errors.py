@@ -52,7 +52,7 @@ class PoisonRecord(StreamgageError):
     code: PoisonCode
 
     def __init__(self, code: PoisonCode, reason: str) -> None:
-        self.code = code
+        self.code: PoisonCode = code
         self.reason = reason
         super().__init__(f"{code}: {reason}")
 

@@ -54,7 +54,7 @@ def ministack() -> Iterator[ClientFactory]:
         **os.environ,
         "GATEWAY_PORT": str(port),
         "BIND_HOST": "127.0.0.1",
-        "SERVICES": "dynamodb,sqs,kinesis",
+        "SERVICES": "dynamodb,sqs,kinesis,s3",
         "PERSIST_STATE": "0",
     }
     child = subprocess.Popen(

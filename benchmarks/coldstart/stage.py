@@ -107,6 +107,7 @@ def staged(folder: Path, *, seed: int) -> Iterator[Stage]:
                     "STREAMGAGE_STREAM_ARN": STREAM_ARN,
                     "STREAMGAGE_TABLE": "aggregates",
                     "STREAMGAGE_QUARANTINE_URL": f"{stub.url}/000000000000/quarantine",
+                    "STREAMGAGE_QUARANTINE_BUCKET": "failed-batches",
                     **env,
                 },
                 timeout_s=60,

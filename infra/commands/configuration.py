@@ -25,6 +25,7 @@ OF_FUNCTION = {
     "STREAMGAGE_RETENTION_HOURS": "How long the stream keeps a record, and may deliver it again. The template sets it.",
     "STREAMGAGE_TABLE": "The table of the aggregates. The template sets it.",
     "STREAMGAGE_QUARANTINE_URL": "The queue of poison records. The template sets it.",
+    "STREAMGAGE_QUARANTINE_BUCKET": "The bucket of poison that is large or much. The template sets it.",
     "STREAMGAGE_PIPELINE": "The definition, in the bundle.",
     "STREAMGAGE_LANES": "`shard`, or `partition_key` where ParallelizationFactor is above 1: with the wrong one events are "
     "lost. The template sets it.",

@@ -121,7 +121,7 @@ ALARMS = (
         periods=2,
         of=5,
         says="invocations failed in two of five minutes",
-        why="A bug, a timeout or too little memory: the mapping bisects the batch and tries again. What DynamoDB or SQS "
+        why="A bug, a timeout or too little memory: the mapping bisects the batch and tries again. What DynamoDB, SQS or S3 "
         "refuse is no error of the function: see partial-failures.",
         rolls_back=True,
     ),
@@ -139,14 +139,15 @@ ALARMS = (
         threshold=1,
         periods=3,
         says="batches are redelivered in part for 15 minutes",
-        why="DynamoDB or SQS refuses, a batch does not end in time, or a flood of poison is held back.",
+        why="DynamoDB, SQS or S3 refuses, or a batch does not end in time.",
     ),
     Alarm(
         name="quarantine-depth",
         measure=_queue("ApproximateNumberOfMessagesVisible"),
         threshold=1,
         says="a record is in quarantine",
-        why="An event could not be read, is from the future or too late. The rest of its batch is applied.",
+        why="An event could not be read, is from the future or too late. The rest of its batch is applied. A message may "
+        "stand for many: it then points to an object.",
     ),
     Alarm(
         name="quarantine-age",
@@ -154,7 +155,7 @@ ALARMS = (
         threshold=864_000,
         period_s=3_600,
         says="a record is in quarantine for ten days",
-        why="SQS deletes it on the 14th.",
+        why="SQS deletes it on the 14th. The objects of the bucket stay for 90 days.",
     ),
     Alarm(
         name="poison-ratio",

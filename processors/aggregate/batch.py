@@ -10,20 +10,30 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 from processors.aggregate.own_stream import CheckStream, any_stream
 from processors.aggregate.progress import ProgressReader
 from processors.deadline import Deadline
-from processors.quarantine.sqs import Quarantine
 from processors.sink.fenced import AggregateSink, Applied
 from streamgage.errors import RetryableError
 from streamgage.fold.batch import BatchFold, Counting, Folded
 from streamgage.formats.kinesis_event import decode_event, encode_response
-from streamgage.reading.poison import Poison
+from streamgage.reading.poison import Poison, counted
 from streamgage.records import StreamRecord
 
 MARGIN_MS = 2_000  # of an invocation's time, for the answer
+
+
+class Quarantine(Protocol):
+    """Where poison goes."""
+
+    def send(self, poison: Sequence[Poison], *, deadline: Deadline) -> None:
+        """Keep each of *poison*, of one shard and in the order of the log, by *deadline*; a redelivery sends it again.
+
+        Raises:
+            RetryableError: some of it may not be kept.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +119,7 @@ class Aggregate:
             user_records=folded.user_records,
             redelivered_records=outcome.redelivered_records,
             repeated_records=folded.repeated_records,
-            poison=_by_code(folded.poison),
+            poison=counted(folded.poison),
             applied=outcome.applied,
             progress=outcome.progress,
             failed_from=outcome.failed_from,
@@ -132,15 +142,6 @@ class _Outcome:
         """The lowest sequence number that is not durable: in its items, or in the progress of its lane."""
         numbers = [each.failed_from for each in (self.applied, self.progress) if each.failed_from is not None]
         return min(numbers, default=None)
-
-
-def _by_code(poison: Sequence[Poison]) -> Counter[str]:
-    """Return how many events were refused, by code."""
-    counter: Counter[str] = Counter()
-    for each in poison:
-        for refused in each.refused:
-            counter[refused.code] += refused.events
-    return counter
 
 
 def _first(records: Sequence[StreamRecord]) -> int:

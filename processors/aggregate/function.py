@@ -23,7 +23,8 @@ from processors.awsjson.credentials import CredentialSource, credential_source
 from processors.awsjson.endpoint import service_endpoint
 from processors.deadline import Deadline
 from processors.pipeline_files import load_pipeline
-from processors.quarantine import lean_sqs
+from processors.quarantine.queue import TARGET as SQS
+from processors.quarantine.queue import LeanQuarantine, ObjectStore
 from processors.sink import lean_dynamodb
 from processors.sink.fenced import AggregateSink, SinkLimits
 from streamgage.definition.fingerprint import counts_of, reader_counts
@@ -50,11 +51,25 @@ def build(settings: Settings, report: Callable[[BatchReport], None]) -> Aggregat
         ),
         progress=ProgressReader(sink, shards, reader),
         sink=sink,
-        quarantine=lean_sqs.LeanSqsQuarantine(_client("sqs", lean_sqs.TARGET), settings.quarantine_url),
+        quarantine=_quarantine(settings),
         now_ms=lambda: time.time_ns() // 1_000_000,
         report=report,
         check_stream=check_of_stream(settings.stream_arn),
     )
+
+
+def _quarantine(settings: Settings) -> LeanQuarantine:
+    return LeanQuarantine(
+        _client("sqs", SQS), settings.quarantine_url, objects=lambda: _objects(settings.quarantine_bucket)
+    )
+
+
+def _objects(bucket: str) -> ObjectStore:
+    # Here and not above: nearly no sandbox ever writes an object.
+    from processors.quarantine.objects import S3Objects  # noqa: PLC0415 - see above
+
+    tls = _tls() if service_endpoint("s3", os.environ).tls else None
+    return S3Objects.of_environment(bucket, environment=os.environ, credentials=_credentials(), tls=tls)
 
 
 def _kinesis(operation: str, request: Mapping[str, Any], /, *, deadline: Deadline) -> Any:

@@ -17,6 +17,7 @@ class Settings:
     stream: str
     table: str
     quarantine_url: str
+    quarantine_bucket: str
     pipeline: str
     lanes: str
     write_concurrency: int
@@ -53,6 +54,7 @@ class Settings:
             stream=text("STREAMGAGE_STREAM"),
             table=text("STREAMGAGE_TABLE"),
             quarantine_url=text("STREAMGAGE_QUARANTINE_URL"),
+            quarantine_bucket=text("STREAMGAGE_QUARANTINE_BUCKET"),
             pipeline=text("STREAMGAGE_PIPELINE", "pipeline.toml"),
             lanes=one_of("STREAMGAGE_LANES", "shard", "partition_key"),
             write_concurrency=number("STREAMGAGE_WRITE_CONCURRENCY", 16, 1, 64),

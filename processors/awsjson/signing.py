@@ -1,4 +1,4 @@
-"""AWS Signature Version 4 of what the JSON services take: ``POST /``, no query, the body in one piece.
+"""AWS Signature Version 4 of requests without a query, the body in one piece: the JSON services' ``POST /``, S3's PUT.
 
 Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 """
@@ -21,7 +21,14 @@ class Signer:
         self._derived = ("", "", b"")  # secret key, day, signing key
 
     def sign(
-        self, headers: Mapping[str, str], body: bytes, *, credentials: Credentials, now_s: float
+        self,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        credentials: Credentials,
+        now_s: float,
+        method: str = "POST",
+        path: str = "/",
     ) -> dict[str, str]:
         """Return *headers* and those that authenticate the request; every one is signed.
 
@@ -30,6 +37,8 @@ class Signer:
             body: what is sent, to the byte.
             credentials: who sends it.
             now_s: since the epoch; AWS refuses what is more than 5 minutes off.
+            method: of HTTP.
+            path: as it is sent, percent-encoded once. (All services but S3 would have it encoded again.)
         """
         amz_date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now_s))
         day = amz_date[:8]
@@ -39,7 +48,7 @@ class Signer:
         names = sorted(signed)
         name_list = ";".join(names)
         canonical = "".join([f"{name}:{' '.join(signed[name].split())}\n" for name in names])
-        request = f"POST\n/\n\n{canonical}\n{name_list}\n{sha256(body).hexdigest()}"
+        request = f"{method}\n{path}\n\n{canonical}\n{name_list}\n{sha256(body).hexdigest()}"
         scope = f"{day}/{self._region}/{self._service}/aws4_request"
         to_sign = f"{_ALGORITHM}\n{amz_date}\n{scope}\n{sha256(request.encode()).hexdigest()}"
         signature = digest(self._signing_key(credentials.secret_key, day), to_sign.encode(), "sha256").hex()

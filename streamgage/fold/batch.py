@@ -17,7 +17,7 @@ from streamgage.fold.source_fold import Events, SourceBatch, SourceFold
 from streamgage.fold.states import RollupFold, States
 from streamgage.formats.mark import Mark
 from streamgage.measures.windows import TumblingWindows
-from streamgage.reading.poison import Poison, Refused, joined
+from streamgage.reading.poison import Poison, in_log_order, refusals, refused_whole
 from streamgage.reading.record_reader import RecordReader, SourceReader
 from streamgage.records import StreamRecord
 
@@ -95,10 +95,11 @@ class BatchFold:
             folded.user_records += 1
             is_repeat(record, None)
             folded.poison.append(
-                Poison.whole(
+                Poison.of(
                     record,
-                    poison,
+                    refused_whole(poison),
                     data=record.data,
+                    events=1,
                     partition_key=record.partition_key,
                     sub_sequence_number=None,
                 )
@@ -139,7 +140,7 @@ class BatchFold:
                         (sub - held.sub_sequence_number, batch.plan.reason(events, refused[sub]))
                         for sub in subs
                     ]
-                    poison.append(held.poison(record, joined(reasons)))
+                    poison.append(held.poison(record, refusals(reasons)))
         return poison
 
 
@@ -162,7 +163,7 @@ class _Fold:
 
         cells = self._cells(self._records, noted, folded)
         folded.items = {cell.root: cell.contribution() for cell in cells.values()}
-        folded.poison = _in_log_order(folded.poison)
+        folded.poison = in_log_order(folded.poison)
         return folded
 
     def beyond(self, cell: Cell, fence: int) -> Cell | None:
@@ -259,34 +260,6 @@ def _add_slice(cell: Cell, states: States, rows: Sequence[int]) -> None:
     cell.firsts += [states.firsts[row] for row in new]
     cell.plan.add_keys(cell.table, len(new))
     cell.plan.merge(cell.table, at, states.table, new)
-
-
-def _in_log_order(poison: Sequence[Poison]) -> list[Poison]:
-    """Return *poison* in the order of the log, one value a user record: a block may be refused in part by two readers."""
-
-    def place(each: Poison) -> tuple[int, int]:
-        sub_sequence_number = each.sub_sequence_number
-        return each.sequence_number, -1 if sub_sequence_number is None else sub_sequence_number
-
-    found: list[Poison] = []
-    for _, same in groupby(sorted(poison, key=place), place):
-        first, *rest = same
-        if rest:
-            ranges: list[Refused] = sorted(
-                (refused for each in (first, *rest) for refused in each.refused), key=attrgetter("first")
-            )
-            first = Poison(
-                first.shard_id,
-                first.sequence_number,
-                first.sub_sequence_number,
-                first.partition_key,
-                first.arrival_ms,
-                first.data,
-                first.events,
-                tuple(ranges),
-            )
-        found.append(first)
-    return found
 
 
 def in_order(records: Sequence[StreamRecord]) -> Sequence[StreamRecord]:

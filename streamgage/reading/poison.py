@@ -1,7 +1,9 @@
-"""Poison: what fails the same way on every delivery, as it stood in the log. One value a user record, whatever it holds."""
+"""Poison: what fails the same way on every delivery, as it stood in the log, and which of its events were refused."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from operator import attrgetter
 
 from streamgage.errors import PoisonCode, PoisonRecord
 from streamgage.records import StreamRecord
@@ -9,9 +11,9 @@ from streamgage.records import StreamRecord
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Neighbouring events of a user record that were refused for the same kind of reason; ``reason`` is the first's.
+    """Neighbouring events of one user record that count nowhere, for one code: the offsets *first* to *last* in it.
 
-    ``first`` and ``last`` count from 0 within the user record; both are included.
+    ``reason`` is that of the first event of the code in the user record; the others differ in their numbers at most.
     """
 
     first: int
@@ -27,10 +29,11 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Poison:
-    """A user record, or a whole Kinesis record, of which something cannot be counted; the rest of it was.
+    """A user record of which something cannot be counted: what it was, where it stood, and what of it was refused, why.
 
-    ``sub_sequence_number`` is the place of its first event in its Kinesis record; None where the whole Kinesis record
-    is poison. ``data`` is as it came. ``events`` is how many it holds, 1 where that cannot be known.
+    One value a user record, a block of many events too, never one an event: the events of ``data`` that no range of
+    ``refused`` holds were counted. ``data`` is the user record as it came, ``events`` how many it holds: of what cannot
+    be read, one. ``sub_sequence_number`` is that of its first event; None where the whole Kinesis record is poison.
     """
 
     shard_id: str
@@ -42,40 +45,85 @@ class Poison:
     events: int
     refused: tuple[Refused, ...]
 
-    @property
-    def refused_events(self) -> int:
-        """How many of its events count nowhere."""
-        return sum(each.events for each in self.refused)
-
     @classmethod
-    def whole(
+    def of(
         cls,
         record: StreamRecord,
-        reason: PoisonRecord,
+        refused: tuple[Refused, ...],
         *,
         data: bytes,
+        events: int,
         partition_key: str,
         sub_sequence_number: int | None,
     ) -> "Poison":
-        """Return what stands in *record*, of which nothing can be counted."""
+        """Return what stands in *record*, and what of it was *refused*."""
         return cls(
-            record.shard_id,
-            record.sequence_number,
-            sub_sequence_number,
-            partition_key,
-            record.arrival_ms,
-            data,
-            1,
-            (Refused(0, 0, reason.code, reason.reason),),
+            shard_id=record.shard_id,
+            sequence_number=record.sequence_number,
+            sub_sequence_number=sub_sequence_number,
+            partition_key=partition_key,
+            arrival_ms=record.arrival_ms,
+            data=data,
+            events=events,
+            refused=refused,
         )
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where it stands in its shard's log: poison sorts by it."""
+        sub_sequence_number = self.sub_sequence_number
+        return self.sequence_number, -1 if sub_sequence_number is None else sub_sequence_number
 
-def joined(refused: Sequence[tuple[int, PoisonRecord]]) -> tuple[Refused, ...]:
-    """Return events (each with its place, ascending) and their reasons as ranges."""
-    ranges: list[Refused] = []
-    for at, reason in refused:
-        if ranges and ranges[-1].last == at - 1 and ranges[-1].code == reason.code:
-            ranges[-1] = Refused(ranges[-1].first, at, reason.code, ranges[-1].reason)
+    @property
+    def id(self) -> str:
+        """Its place in the stream: the same on every delivery, so a reader can drop repeats."""
+        sub = "" if self.sub_sequence_number is None else f":{self.sub_sequence_number}"
+        return f"{self.shard_id}:{self.sequence_number}{sub}"
+
+    @property
+    def codes(self) -> Counter[str]:
+        """How many of its events were refused, by code."""
+        return counted((self,))
+
+
+def refusals(refused: Iterable[tuple[int, PoisonRecord]]) -> tuple[Refused, ...]:
+    """Return the ranges of what was *refused* of one user record: (offset, why), in rising order of offsets."""
+    return _joined(Refused(offset, offset, poison.code, poison.reason) for offset, poison in refused)
+
+
+def refused_whole(poison: PoisonRecord) -> tuple[Refused, ...]:
+    """Return the range of a record that cannot be read, and so holds one event as far as anybody knows."""
+    return (Refused(0, 0, poison.code, poison.reason),)
+
+
+def _joined(ranges: Iterable[Refused]) -> tuple[Refused, ...]:
+    reasons: dict[PoisonCode, str] = {}
+    joined: list[Refused] = []
+    for each in ranges:
+        last = joined[-1] if joined else None
+        if last is not None and last.code == each.code and last.last + 1 == each.first:
+            joined[-1] = replace(last, last=each.last)
         else:
-            ranges.append(Refused(at, at, reason.code, reason.reason))
-    return tuple(ranges)
+            joined.append(replace(each, reason=reasons.setdefault(each.code, each.reason)))
+    return tuple(joined)
+
+
+def in_log_order(poison: Iterable[Poison]) -> list[Poison]:
+    """Return *poison* in the order of the log, one value a user record, though several checks refused events of it."""
+    ordered: list[Poison] = []
+    for each in sorted(poison, key=attrgetter("place")):
+        if ordered and ordered[-1].place == each.place:
+            both = sorted(ordered[-1].refused + each.refused, key=attrgetter("first"))
+            ordered[-1] = replace(each, refused=_joined(both))
+        else:
+            ordered.append(each)
+    return ordered
+
+
+def counted(poison: Iterable[Poison]) -> Counter[str]:
+    """Return how many events were refused, by code."""
+    counts: Counter[str] = Counter()
+    for each in poison:
+        for refused in each.refused:
+            counts[refused.code] += refused.events
+    return counts

@@ -15,7 +15,7 @@ from streamgage.formats.blocks.reader import Block, BlockReader, events_in
 from streamgage.formats.kpl import decode_aggregate, is_aggregated, walk_aggregate
 from streamgage.formats.mark import Mark, decode_mark
 from streamgage.reading.places import Places
-from streamgage.reading.poison import Poison, Refused, joined
+from streamgage.reading.poison import Poison, Refused, refusals, refused_whole
 from streamgage.reading.rows import RowReader
 from streamgage.records import StreamRecord
 
@@ -191,8 +191,7 @@ class RecordReader:
             else:
                 self._add_block(block_source, data, partition_key_index)
         except PoisonRecord as poison:
-            refused = (Refused(0, 0, poison.code, poison.reason),)
-            self._bad.append(_Bad(self._events, partition_key_index, data, 1, refused))
+            self._bad.append(_Bad(self._events, partition_key_index, data, 1, refused_whole(poison)))
             self._events += 1
 
     def _add_event(self, data: bytes) -> None:
@@ -221,7 +220,7 @@ class RecordReader:
             rows.add_columns(block.columns, block.count)
             self._events += block.count
             return
-        faults = joined(sorted(block.faults.items()))
+        faults = refusals(sorted(block.faults.items()))
         self._bad.append(_Bad(self._events, partition_key_index, data, block.count, faults))
         for number in range(block.count):
             if number not in block.faults:

@@ -13,12 +13,9 @@ from hypothesis import strategies as st
 from streamgage.fold.folder import Poison
 from streamgage.measures.monoids import FieldLayout, StateLayout
 
-from conftest import CREDENTIALS, ClientFactory
-from processors.awsjson.client import AwsJsonClient, ServiceError
+from conftest import CREDENTIALS
+from processors.awsjson.client import ServiceError
 from processors.awsjson.connections import Timeouts
-from processors.awsjson.credentials import credential_source
-from processors.quarantine.lean_sqs import TARGET, LeanSqsQuarantine
-from processors.quarantine.sqs import SqsQuarantine, decode_poison
 from processors.sink.lean_dynamodb import LeanDynamoItemStore
 from processors.sink.writes import Moved, Write
 from streamgage.definition.pipeline import Rollup
@@ -31,7 +28,6 @@ from support.fakes import PLENTY, PLENTY_MS, RemainingTime, contributions_of, si
 from support.lean_server import (
     HANG_UP,
     SILENCE,
-    THROTTLED,
     FakeTime,
     Reply,
     Request,
@@ -219,98 +215,3 @@ def test_the_sink_counts_a_write_whose_answer_was_lost_once(
     state = decode_state(stored.body)
     assert (stored.fence, state[0]) == (3, 3)
     assert 1110 in state
-
-
-def poison_of(number: int, data: bytes) -> Poison:
-    return Poison(
-        code="undecodable",
-        reason=f"reason {number}",
-        shard_id="shardId-000000000000",
-        sequence_number=10**55 + number,
-        sub_sequence_number=None if number % 2 else number,
-        partition_key="größe",
-        arrival_ms=1_700_000_000_000,
-        data=data,
-    )
-
-
-POISON = [poison_of(number, b"\x00\xff" * number) for number in range(23)]
-
-
-def test_poison_is_sent_as_boto3_sends_it(recorder: Service) -> None:
-    recorder.requests.clear()
-    with closing(client_of(recorder, target=TARGET)) as client:
-        LeanSqsQuarantine(client, "http://127.0.0.1/queue").send(POISON, deadline=PLENTY)
-    SqsQuarantine(boto3_client("sqs", recorder), "http://127.0.0.1/queue").send(POISON, deadline=PLENTY)
-    sent = [(each.headers["x-amz-target"], each.json) for each in recorder.requests]
-    assert len(sent) == 6
-    assert sent[:3] == sent[3:]
-    assert recorder.requests[0].headers["content-type"] == recorder.requests[3].headers["content-type"]
-
-
-class FakeQueue:
-    """SendMessageBatch that refuses the first ``refuse`` entries it sees."""
-
-    def __init__(self, refuse: int) -> None:
-        self.refuse, self.kept = refuse, list[str]()
-
-    def __call__(self, request: Request) -> Reply:
-        failed = []
-        for entry in request.json["Entries"]:
-            if self.refuse > 0:
-                self.refuse -= 1
-                failed.append({"Id": entry["Id"], "Code": "ServiceUnavailable", "SenderFault": False})
-            else:
-                self.kept.append(entry["MessageBody"])
-        return Reply.of(json.dumps({"Failed": failed} if failed else {"Successful": []}).encode())
-
-
-def test_messages_that_the_queue_refuses_are_sent_again() -> None:
-    queue = FakeQueue(refuse=5)
-    with serving(queue) as service, closing(client_of(service, target=TARGET)) as client:
-        service.script.append(THROTTLED)
-        LeanSqsQuarantine(client, "http://127.0.0.1/queue").send(POISON, deadline=PLENTY)
-    kept = [json.loads(message) for message in queue.kept]
-    assert sorted(decode_poison([each]) for each in kept) == sorted(each.data for each in POISON)
-
-
-def test_poison_that_the_queue_keeps_refusing_is_a_retryable_error() -> None:
-    with (
-        serving(FakeQueue(refuse=1000)) as service,
-        closing(client_of(service, target=TARGET)) as client,
-        pytest.raises(
-            RetryableError, match=r"3 poison records are not in the quarantine queue: ServiceUnavailable"
-        ),
-    ):
-        LeanSqsQuarantine(client, "http://127.0.0.1/queue").send(POISON[:3], deadline=PLENTY)
-
-
-def test_no_poison_is_no_call(recorder: Service) -> None:
-    recorder.requests.clear()
-    LeanSqsQuarantine(client_of(recorder, target=TARGET), "http://127.0.0.1/queue").send([], deadline=PLENTY)
-    assert recorder.requests == []
-
-
-@pytest.mark.local
-def test_an_emulated_queue_takes_it(ministack: ClientFactory) -> None:
-    sqs = ministack("sqs")
-    url = sqs.create_queue(QueueName="lean-quarantine")["QueueUrl"]
-    environment = {
-        "AWS_ENDPOINT_URL": sqs.meta.endpoint_url,
-        "AWS_REGION": CREDENTIALS["region_name"],
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-    }
-    client = AwsJsonClient.of_environment(
-        "sqs", TARGET, environment=environment, credentials=credential_source(environment), tls=None
-    )
-    with closing(client):
-        LeanSqsQuarantine(client, url).send(POISON, deadline=PLENTY)
-        with pytest.raises(ServiceError):
-            LeanSqsQuarantine(client, f"{url}-that-is-not-there").send(POISON, deadline=PLENTY)
-    received: list[str] = []
-    while batch := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
-        received += [each["Body"] for each in batch]
-    assert sorted(decode_poison([json.loads(each)]) for each in received) == sorted(
-        each.data for each in POISON
-    )

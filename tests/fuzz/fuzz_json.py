@@ -12,17 +12,18 @@ sys.path[:0] = [
 ]  # run as a script: tests, and the repository
 
 with atheris.instrument_imports(include=["streamgage", "processors", "json", "base64"]):
-    from streamgage.fold.folder import Poison
-
     from fuzz.promises import ARN, ARRIVAL_MS, check_event, check_quarantine
     from fuzz.targets import fuzz
-    from processors.quarantine.sqs import encode_poison
+    from processors.quarantine.message import encode_poison, encode_reference
+    from streamgage.errors import PoisonRecord
     from streamgage.formats.kinesis_event import encode_event
+    from streamgage.reading.poison import Poison, refused_whole
     from streamgage.records import StreamRecord
 
 WORDS = (
-    b'"part"',
-    b'"parts"',
+    b'"object"',
+    b'"refused"',
+    b'"reasons"',
     b'"compression"',
     b'"zlib"',
     b'"data"',
@@ -34,18 +35,19 @@ WORDS = (
 
 
 def check(data: bytes) -> None:
-    """Check *data* as an event of Lambda and as messages of the quarantine."""
+    """Check *data* as an event of Lambda and as a message of the quarantine."""
     check_event(data)
     check_quarantine(data)
 
 
 def seeds() -> Iterator[bytes]:
-    """Yield an event and the messages of a poison record, as the real encoders write them."""
+    """Yield an event and the messages of the quarantine, as the real encoders write them."""
     record = StreamRecord("shardId-000000000000", 2**180 + 7, "key", b"data", ARRIVAL_MS)
     yield json.dumps(encode_event([record, record], stream_arn=ARN)).encode()
-    poison = Poison("s", 7, None, "key", ARRIVAL_MS, b"x", "undecodable", "why")
-    yield f"[{','.join(encode_poison(poison))}]".encode()
-    yield b'[{"part":0,"parts":2,"compression":"zlib","data":"eJw="},{"part":1,"parts":2,"data":"AwAAAAAB"}]'
+    refused = refused_whole(PoisonRecord("undecodable", "why"))
+    poison = Poison("s", 7, None, "key", ARRIVAL_MS, b"x", 1, refused)
+    yield encode_poison(poison, deflate=True).encode()
+    yield encode_reference("bucket", "key", [poison]).encode()
 
 
 if __name__ == "__main__":

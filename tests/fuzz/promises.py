@@ -13,10 +13,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from streamgage.fold.folder import Folder
-
-from processors.quarantine.sqs import decode_poison, encode_poison
 from producers.client.encoder import encoder_of
+from processors.quarantine.bulk import decode_bulk, encode_bulk
+from processors.quarantine.message import decode_message, decode_poison, encode_poison
 from producers.files.access_log import COLUMNS, read_access_log
 from producers.files.csv import read_csv
 from producers.files.lines import read_lines
@@ -30,7 +29,8 @@ from streamgage.errors import POISON_CODES, ConfigError, PoisonRecord
 from streamgage.formats.avro import AvroReader, AvroSchema
 from streamgage.formats.kinesis_event import decode_event, encode_event
 from streamgage.formats.kpl import MAGIC, AggregateBuilder, decode_aggregate, is_aggregated
-from streamgage.limits import DYNAMODB_PARTITION_KEY_BYTES, SQS_BATCH_BYTES
+from streamgage.limits import DYNAMODB_PARTITION_KEY_BYTES
+from streamgage.reading.poison import Poison, counted
 from streamgage.records import StreamRecord
 
 ROOT = Path(__file__).parents[2]
@@ -241,16 +241,23 @@ def check_fold(data: bytes) -> None:
         assert folded.poison == again.poison
         assert folded.items == again.items
         assert folded.kinesis_records == 1
-        assert len(folded.poison) <= folded.user_records
-        assert bool(folded.items) == (len(folded.poison) < folded.user_records)
+        refused = counted(folded.poison).total()
+        assert refused <= folded.user_records
+        assert bool(folded.items) == (refused < folded.user_records)
         for key, contributions in folded.items.items():
             assert len(key.pk.encode()) <= DYNAMODB_PARTITION_KEY_BYTES
             json.dumps(contributions.state, allow_nan=False)
         for poison in folded.poison[:20]:
-            assert poison.code in POISON_CODES
-            messages = list(encode_poison(poison))
-            assert all(len(each.encode()) <= SQS_BATCH_BYTES for each in messages)
-            assert decode_poison([json.loads(each) for each in messages]) == poison.data
+            assert poison.codes.keys() <= set(POISON_CODES)
+            assert poison.refused[0].first >= 0
+            assert poison.refused[-1].last < poison.events
+            for deflate in (False, True):
+                message = encode_poison(poison, deflate=deflate)
+                assert message.isascii()
+                assert "\n" not in message
+                assert decode_poison(message) == poison
+        if folded.poison:
+            assert list(decode_bulk(encode_bulk(folded.poison).body)) == folded.poison
 
 
 def check_event(text: bytes) -> None:
@@ -294,16 +301,14 @@ def check_toml(data: bytes) -> None:
 
 
 def check_quarantine(text: bytes) -> None:
-    """Messages from a queue are a payload or a ValueError."""
+    """A message from a queue is poison, a reference to an object, or a ValueError; so is a line of an object."""
     try:
-        messages = json.loads(text)
-    except (ValueError, RecursionError):
+        found = decode_message(text)
+    except ValueError as error:
+        assert str(error)
         return
-    if isinstance(messages, list) and all(isinstance(each, dict) for each in messages):
-        try:
-            assert type(decode_poison(messages)) is bytes
-        except ValueError as error:
-            assert str(error)
+    if isinstance(found, Poison):
+        assert decode_poison(encode_poison(found, deflate=True)).refused == found.refused
 
 
 @cache

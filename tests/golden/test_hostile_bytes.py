@@ -26,7 +26,8 @@ from fuzz.promises import (
     pipelines,
     sign,
 )
-from processors.quarantine.sqs import decode_poison
+from processors.quarantine.bulk import decode_bulk
+from processors.quarantine.message import decode_message, decode_poison
 from producers.files.convert import converter
 from producers.files.csv import MAX_ROW_LINES, _Records, read_csv
 from producers.files.lines import Line, read_lines
@@ -85,7 +86,7 @@ def undecodable(reader: AvroReader, body: bytes) -> str:
 def folded(data: bytes) -> list[str]:
     """Return the codes of the poison in *data*, read by the shipped pipeline."""
     record = StreamRecord("shardId-000000000000", 7, "key", data, ARRIVAL_MS)
-    return [each.code for each in Folder(pipelines()[0]).fold([record]).poison]
+    return [code for each in Folder(pipelines()[0]).fold([record]).poison for code in each.codes]
 
 
 def shown(value: object) -> str:
@@ -322,7 +323,10 @@ def test_json_nested_to_any_depth_is_poison(make: Callable[[int], str]) -> None:
     folder = Folder(pipelines()[0])
     for levels in (*range(2, 900, 100), *range(900, 1010)):
         record = StreamRecord("shardId-000000000000", 7, "key", make(levels).encode(), ARRIVAL_MS)
-        assert [each.code for each in folder.fold([record]).poison] in (["undecodable"], ["unknown_schema"])
+        assert [code for each in folder.fold([record]).poison for code in each.codes] in (
+            ["undecodable"],
+            ["unknown_schema"],
+        )
 
 
 def test_json_in_another_encoding_is_read_or_poison() -> None:
@@ -405,36 +409,75 @@ def test_an_event_with_a_value_of_another_kind_is_refused(key: str, value: Any) 
 # The quarantine.
 
 
-def message(data: bytes, **more: Any) -> dict[str, Any]:
-    return {"data": b64encode(data).decode(), **more}
+def message(data: bytes = b"x", **more: Any) -> bytes:
+    return json.dumps(
+        {
+            "shard_id": "s",
+            "sequence_number": "7",
+            "sub_sequence_number": 0,
+            "partition_key": "k",
+            "arrival_ms": 1,
+            "events": 3,
+            "reasons": {"late": "why"},
+            "refused": [[0, 1, "late"]],
+            "data": b64encode(data).decode(),
+            **more,
+        }
+    ).encode()
 
 
 @pytest.mark.parametrize(
-    "messages",
+    "hostile",
     [
-        [],
-        [{}],
-        [{"data": 5}],
-        [{"data": "é"}],
-        [{"data": "a"}],
-        [{"data": "!!!!"}],
-        [message(b"x", compression="zlib")],
-        [message(b"no header", compression="zlib")],
-        [message(b"", compression="zlib")],
-        [message(zlib.compress(b"x")[:-1], compression="zlib")],
-        [message(b"x", part=0, parts=2)],
-        [message(b"x", part=1, parts=2)],
-        [message(b"x", part=0, parts=2), message(b"x", part=0, parts=2)],
-        [message(b"x", part="0", parts=1)],
-        [message(b"x", part="a"), message(b"y", part=1)],
-        [message(b"x", part=[]), message(b"y", part={})],
-        [message(b"x", parts=10**30)],
-        [message(b"x", parts=2**40)],
+        b"",
+        b"[]",
+        b"5",
+        b"{}",
+        b"\xff",
+        b"[" * 100_000,
+        message(sequence_number="x"),
+        message(sequence_number=None),
+        message(arrival_ms="1e400"),
+        message(events=[]),
+        message(events=1e400),
+        message(refused=[]),
+        message(refused=[[0, 3, "late"]]),
+        message(refused=[[-1, 0, "late"]]),
+        message(refused=[[1, 0, "late"]]),
+        message(refused=[[0, 1, "late"], [1, 2, "late"]]),
+        message(refused=[[1, 1, "late"], [0, 0, "late"]]),
+        message(refused=[[0, 1, "tired"]]),
+        message(refused=[[0, 1, []]]),
+        message(refused=[[0, 1, "future"]]),
+        message(refused=[[0.0, 1, "late"]]),
+        message(refused=[[0, 1]]),
+        message(refused=5),
+        message(reasons=[]),
+        message().replace(b'"eA=="', b"5"),
+        message().replace(b"eA==", "é".encode()),
+        message().replace(b"eA==", b"a"),
+        message().replace(b"eA==", b"!!!!"),
+        message(compression="zlib"),
+        message(b"", compression="zlib"),
+        message(zlib.compress(b"x")[:-1], compression="zlib"),
+        message(part=0, parts=2),
+        message(object=5),
+        message(object={}),
+        message(object={"bucket": "b", "key": "k"}),
+        message(object={"bucket": "b", "key": "k"}, poison=1, codes=[]),
+        message(object={"bucket": "b", "key": "k"}, poison="x", codes={}),
     ],
+    ids=lambda hostile: repr(hostile[-60:]),
 )
-def test_messages_that_are_not_all_of_one_poison_record_say_so(messages: list[dict[str, Any]]) -> None:
-    with pytest.raises(ValueError, match="not the messages of one poison record"):
-        decode_poison(messages)
+def test_what_is_not_a_message_of_the_quarantine_says_so(hostile: bytes) -> None:
+    with pytest.raises(ValueError, match=r"^(not a|not whole)"):
+        decode_message(hostile)
+
+
+def test_a_message_of_an_older_release_is_one_event() -> None:
+    old = json.loads(message()) | {"code": "late", "reason": "why"}
+    del old["refused"], old["events"], old["reasons"]
+    assert decode_poison(json.dumps(old)).codes == {"late": 1}
 
 
 def test_a_payload_that_inflates_beyond_any_kinesis_record_is_refused() -> None:
@@ -442,9 +485,35 @@ def test_a_payload_that_inflates_beyond_any_kinesis_record_is_refused() -> None:
 
     def decode() -> None:
         with pytest.raises(ValueError, match="larger than a Kinesis record"):
-            decode_poison([bomb])
+            decode_poison(bomb)
 
     assert peak_bytes(decode) < 40 * MIB
+
+
+def gzipped(data: bytes) -> bytes:
+    deflater = zlib.compressobj(wbits=31)
+    return deflater.compress(data) + deflater.flush()
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [b"", b"x", gzipped(b"x"), gzipped(message()), gzipped(message() + b"\n")[:-9], gzipped(message() + b"\n") + b"x",
+     gzipped(b"\n")],
+    ids=["nothing", "no header", "no line", "no end of a line", "cut short", "left over", "an empty line"],
+)  # fmt: skip
+def test_what_is_not_an_object_of_the_quarantine_says_so(hostile: bytes) -> None:
+    with pytest.raises(ValueError, match=r"^(not a|an object of the quarantine)"):
+        list(decode_bulk(hostile))
+
+
+def test_an_object_whose_line_never_ends_is_refused() -> None:
+    bomb = gzipped(bytes(256 * MIB))
+
+    def decode() -> None:
+        with pytest.raises(ValueError, match="a line of more than"):
+            list(decode_bulk(bomb))
+
+    assert peak_bytes(decode) < 160 * MIB
 
 
 # Importers.

@@ -7,6 +7,7 @@ redelivery, a sandbox that is lost, a table that takes no statements, a new shar
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from random import Random
 from typing import Any
 
 import pytest
@@ -20,13 +21,15 @@ from infra.template.translate import translate
 from processors.awsjson.client import AwsJsonClient, ServiceError
 from processors.awsjson.retry import Retries
 from processors.pipeline_files import load_pipeline
+from processors.deadline import Deadline
+from processors.quarantine.objects import S3Objects
 from streamgage.formats.kinesis_event import encode_event
 from streamgage.records import StreamRecord, UserRecord
 from support.fakes import PLENTY_MS
 from support.paths import ROOT
 from support.policies.audit import missing, too_wide, unused
 from support.policies.calls import calls_of
-from support.policies.names import arns_of, name_of
+from support.policies.names import BUCKET, arns_of, name_of
 from support.policies.roles import roles_of
 from support.policies.statement import Call, Statement
 from support.strategies import ARRIVAL_MS, REAL_SEQUENCE, aggregated, reading
@@ -53,7 +56,6 @@ EXCEPTIONS: Mapping[str, Mapping[str, str]] = {
         "kinesis:GetRecords": MAPPING,
         "kinesis:GetShardIterator": MAPPING,
         "s3:ListBucket": DESTINATION,
-        "s3:PutObject": DESTINATION,
         "logs:CreateLogStream": LOGS,
         "logs:PutLogEvents": LOGS,
     },
@@ -109,7 +111,7 @@ class Recorder:
     """Every call at the lean client, as it is made. *refused* operations meet an engine that does not know them."""
 
     calls: set[Call] = field(default_factory=set)
-    clients: list[AwsJsonClient] = field(default_factory=list)
+    clients: list[AwsJsonClient | S3Objects] = field(default_factory=list)
     refused: frozenset[str] = frozenset()
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
@@ -123,6 +125,15 @@ class Recorder:
             return real(client, operation, body, retries)
 
         patch.setattr(AwsJsonClient, "call", call)
+        really_put = S3Objects.put
+
+        def put(objects: S3Objects, key: str, body: bytes, *, content_type: str, deadline: Deadline) -> None:
+            self.clients.append(objects)
+            asked = {"Bucket": objects.bucket, "Key": key}
+            self.calls.update(calls_of("S3", "PutObject", asked, stream=""))
+            really_put(objects, key, body, content_type=content_type, deadline=deadline)
+
+        patch.setattr(S3Objects, "put", put)
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +141,8 @@ def calls(ministack: ClientFactory) -> Iterator[frozenset[Call]]:
     """What the aggregate function asks of AWS."""
     recorder = Recorder()
     table, queue, stream = map(name_of, ("Aggregates", "Quarantine", "Stream"))
+    bucket = name_of("FailedBatches", BUCKET)
+    ministack("s3").create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
     create_table(ministack("dynamodb"), table)
     url = ministack("sqs").create_queue(QueueName=queue)["QueueUrl"]
     ministack("kinesis").create_stream(StreamName=stream, ShardCount=2)
@@ -144,6 +157,7 @@ def calls(ministack: ClientFactory) -> Iterator[frozenset[Call]]:
             "STREAMGAGE_STREAM_ARN": arns_of(translate(TEMPLATE))["Stream"],
             "STREAMGAGE_TABLE": table,
             "STREAMGAGE_QUARANTINE_URL": url,
+            "STREAMGAGE_QUARANTINE_BUCKET": bucket,
             "STREAMGAGE_PIPELINE": str(ROOT / "pipeline.toml"),
         }.items():
             patch.setenv(name, value)
@@ -162,7 +176,8 @@ def calls(ministack: ClientFactory) -> Iterator[frozenset[Call]]:
 def run(recorder: Recorder, patch: pytest.MonkeyPatch) -> None:
     schema = load_pipeline(ROOT / "pipeline.toml").sources["reading"].schema
     good = [schema.encode(reading("d1", "temp", ARRIVAL_MS + n, n / 10)) for n in range(8)]
-    datas = [aggregated([UserRecord("d1", good[0]), UserRecord("d1", b"junk")]), *good[1:]]
+    large = Random(1).randbytes(300_000)  # larger than a message
+    datas = [aggregated([UserRecord("d1", each) for each in (good[0], b"junk", large)]), *good[1:]]
 
     def handle(shard: str, first: int, last: int) -> None:
         records = [
@@ -175,7 +190,7 @@ def run(recorder: Recorder, patch: pytest.MonkeyPatch) -> None:
     for shard, refused in zip(SHARDS, ((), ("BatchExecuteStatement",)), strict=True):
         recorder.refused = frozenset(refused)
         patch.setattr(processors.aggregate.function, "_aggregate", None)
-        handle(shard, 0, 3)  # new items, and poison
+        handle(shard, 0, 3)  # new items, and poison, of which one is large
         handle(shard, 3, 5)  # known items
         patch.setattr(
             processors.aggregate.function, "_aggregate", None
@@ -230,8 +245,15 @@ def test_each_role_allows_what_is_made_with_it_and_nothing_else(roles: Roles, ca
 
 def test_the_run_makes_every_kind_of_call(calls: frozenset[Call]) -> None:
     actions = {each.action for each in calls}
-    assert {"dynamodb:BatchGetItem", "dynamodb:PutItem", "kinesis:ListShards", "sqs:SendMessage"} <= actions
+    assert {
+        "dynamodb:BatchGetItem",
+        "dynamodb:PutItem",
+        "kinesis:ListShards",
+        "s3:PutObject",
+        "sqs:SendMessage",
+    } <= actions
     assert actions <= {
+        "s3:PutObject",
         "dynamodb:BatchGetItem",
         "dynamodb:PartiQLInsert",
         "dynamodb:PartiQLUpdate",

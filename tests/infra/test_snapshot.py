@@ -29,6 +29,7 @@ def in_a_sandbox(script: str) -> str:
             "STREAMGAGE_STREAM_ARN": STREAM_ARN,
             "STREAMGAGE_TABLE": "aggregates",
             "STREAMGAGE_QUARANTINE_URL": "https://sqs.eu-central-1.amazonaws.com/111122223333/quarantine",
+            "STREAMGAGE_QUARANTINE_BUCKET": "failed-batches",
             "STREAMGAGE_PIPELINE": str(ROOT / "pipeline.toml"),
         },
         cwd=ROOT,

@@ -181,6 +181,7 @@ def settings_of(task: Path, queue_url: str) -> dict[str, str]:
         "STREAMGAGE_STREAM_ARN": STREAM_ARN,
         "STREAMGAGE_TABLE": "aggregates",
         "STREAMGAGE_QUARANTINE_URL": queue_url,
+        "STREAMGAGE_QUARANTINE_BUCKET": "failed-batches",
         "AWS_ACCESS_KEY_ID": CREDENTIALS["aws_access_key_id"],
         "AWS_SECRET_ACCESS_KEY": CREDENTIALS["aws_secret_access_key"],
         "AWS_REGION": REGION,
@@ -266,6 +267,6 @@ def codes_in(running: Running) -> set[str]:
         "Messages"
     ):
         for each in messages:
-            found.add(json.loads(each["Body"])["code"])
+            found.update(json.loads(each["Body"])["codes"])
             running.sqs.delete_message(QueueUrl=running.queue_url, ReceiptHandle=each["ReceiptHandle"])
     return found

@@ -31,12 +31,13 @@ from fuzz.promises import (
     readers,
     sign,
 )
-from processors.quarantine.sqs import encode_poison
+from processors.quarantine.message import encode_poison, encode_reference
 from streamgage.errors import PoisonRecord
 from streamgage.formats.avro import AvroReader, AvroSchema
 from streamgage.formats.kinesis_event import encode_event
 from streamgage.formats.kpl import DIGEST_BYTES, MAGIC, AggregateBuilder
 from streamgage.limits import MIB
+from streamgage.reading.poison import Poison, refused_whole
 from streamgage.records import StreamRecord, UserRecord
 
 # Seconds for milliseconds of work: no timing is judged, a hang is.
@@ -223,9 +224,11 @@ def _events() -> list[bytes]:
 
 
 def _messages() -> list[bytes]:
-    poison = [Poison("s", 7, None, "key", ARRIVAL_MS, data, "undecodable", "why") for data in (b"", b"x")]
-    return [f"[{','.join(encode_poison(each))}]".encode() for each in poison] + [
-        b'[{"part":0,"parts":2,"compression":"zlib","data":"eJw="},{"part":1,"parts":2,"data":"AwAAAAAB"}]'
+    refused = refused_whole(PoisonRecord("undecodable", "why"))
+    poison = [Poison("s", 7, None, "key", ARRIVAL_MS, data, 1, refused) for data in (b"", b"x")]
+    return [
+        *(encode_poison(each, deflate=True).encode() for each in poison),
+        encode_reference("bucket", "key", poison).encode(),
     ]
 
 
@@ -265,8 +268,8 @@ def test_an_event_with_any_json_in_its_fields_is_read_or_refused(
 
 
 @_SETTINGS
-@given(text=mutants(_messages, (*JSON_WORDS, b'"part":', b'"parts":', b'"data":')))
-def test_any_json_is_the_messages_of_a_poison_record_or_refused(text: bytes) -> None:
+@given(text=mutants(_messages, (*JSON_WORDS, b'"object":', b'"refused":', b'"data":')))
+def test_any_json_is_a_message_of_the_quarantine_or_refused(text: bytes) -> None:
     check_quarantine(text)
 
 

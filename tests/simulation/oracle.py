@@ -72,20 +72,17 @@ class Oracle:
 
     def quarantined(self, poison: Poison) -> None:
         """Check one poison record that was quarantined."""
-        sub = "" if poison.sub_sequence_number is None else f":{poison.sub_sequence_number}"
-        poison_id = f"{poison.shard_id}:{poison.sequence_number}{sub}"
+        poison_id, (code,) = poison.id, poison.codes
         entry = self._tally.poison.get(poison_id)
         if entry is None or not (entry.counts or entry.optional):
+            raise SimulationError(f"{poison_id} was quarantined as {code}: it is no poison, or a repeat")
+        if entry.poison[poison_id] != (code, poison.data):
             raise SimulationError(
-                f"{poison_id} was quarantined as {poison.code}: it is no poison, or a repeat"
-            )
-        if entry.poison[poison_id] != (poison.code, poison.data):
-            raise SimulationError(
-                f"{poison_id} was quarantined as {poison.code}; it is {entry.poison[poison_id][0]}"
+                f"{poison_id} was quarantined as {code}; it is {entry.poison[poison_id][0]}"
             )
         self._branches["poison sent again"] += poison_id in self._quarantined
-        self._branches["poison: " + poison.code] += 1
-        self._quarantined[poison_id] = (poison.code, poison.data)
+        self._branches["poison: " + code] += 1
+        self._quarantined[poison_id] = (code, poison.data)
 
     def delivered(self, records: Sequence[StreamRecord]) -> None:
         """Take note that the on-failure destination has records: only now Lambda has given them up."""

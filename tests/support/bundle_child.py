@@ -32,10 +32,19 @@ def loaded():
     return {name: (getattr(module, "__cached__", None) or module.__file__) for name, module in sys.modules.items()
             if (getattr(module, "__file__", None) or "").startswith(bundle)}
 
+from processors.deadline import Deadline
+quarantine = processors.aggregate.function._aggregate._quarantine
+quarantine._client.call = lambda *_: b"{}"
+
 said = []
 for batch in batches:
     folded = processors.aggregate.function._aggregate._folder.fold(decode_event(batch))
-    said.append({"modules": loaded(), "records": folded.user_records, "poison": [each.code for each in folded.poison]})
+    if folded.poison:
+        quarantine.send(folded.poison, deadline=Deadline.after(60))
+        quarantine._objects = processors.aggregate.function._objects("failed-batches")
+        quarantine._objects.put = lambda *_, **__: None
+        quarantine.send(folded.poison * 200, deadline=Deadline.after(60))
+    said.append({"modules": loaded(), "records": folded.user_records, "poison": [code for each in folded.poison for code in each.codes]})
 print(json.dumps(said))
 """
 
@@ -81,6 +90,7 @@ def run(bundle: Path, batches: Sequence[Any], *, python: str | Path = sys.execut
             "STREAMGAGE_STREAM_ARN": STREAM_ARN,
             "STREAMGAGE_TABLE": "aggregates",
             "STREAMGAGE_QUARANTINE_URL": "http://127.0.0.1/q",
+            "STREAMGAGE_QUARANTINE_BUCKET": "failed-batches",
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_REGION": "us-east-1",

@@ -113,11 +113,11 @@ def judge(world: World, log: Sequence[Entry]) -> None:
         ], place
         assert {"events": rows[0].events, **rows[0].values} == answer, place
     kept = {
-        (each.shard_id, each.sequence_number, each.sub_sequence_number, each.code, each.data)
+        (each.shard_id, each.sequence_number, each.sub_sequence_number, tuple(each.codes), each.data)
         for each in world.quarantine.kept
     }
     assert kept == {
-        (entry.record.shard_id, entry.record.sequence_number, bad.sub_sequence_number, bad.code, bad.data)
+        (entry.record.shard_id, entry.record.sequence_number, bad.sub_sequence_number, (bad.code,), bad.data)
         for entry in log
         for bad in entry.bad
     }

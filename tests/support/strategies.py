@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from processors.pipeline_files import FilesIn
 from streamgage.definition.pipeline import Pipeline
 from streamgage.definition.pipeline_toml import parse_pipeline
+from streamgage.errors import PoisonCode, PoisonRecord
 from streamgage.formats.avro import MARKER
 from streamgage.formats.kpl import MAGIC, AggregateBuilder
 from streamgage.measures.windows import MAX_EVENT_TIME_MS
+from streamgage.reading.poison import Refused, refusals
 from streamgage.records import StreamRecord, UserRecord
 from support.fakes import FAULTS, Fault
 from support.paths import ROOT
@@ -236,6 +238,16 @@ def aggregated(records: list[UserRecord]) -> bytes:
 
 
 _WHOLE = aggregated([UserRecord("k", _GOOD)])
+
+
+@st.composite
+def refused_of(draw: st.DrawFn, events: int) -> tuple[Refused, ...]:
+    """Draw what was refused of a user record of *events*: one or more."""
+    offsets = sorted(draw(st.sets(st.integers(0, events - 1), min_size=1)))
+    codes: st.SearchStrategy[PoisonCode] = st.sampled_from(["late", "future", "bad_value"])
+    return refusals((offset, PoisonRecord(draw(codes), f"why {offset}")) for offset in offsets)
+
+
 POISON_KINESIS_RECORDS = (
     _WHOLE[:-1] + bytes((_WHOLE[-1] ^ 1,)),  # bad MD5
     signed(b"\x0a\x01k" + b"\x1a\x06\x08\x01\x1a\x02hi"),  # a key index that points nowhere

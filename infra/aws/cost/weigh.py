@@ -107,7 +107,7 @@ def _item_bytes(pipeline: Pipeline, data: bytes) -> dict[str, float]:
         [StreamRecord("shardId-000000000000", _SEQUENCE_NUMBER, "sample", data, _NOW_MS + 60_000)]
     )
     if folded.poison:
-        raise ConfigError(f"a sample event was refused: {folded.poison[0].reason}")
+        raise ConfigError(f"a sample event was refused: {folded.poison[0].refused[0].reason}")
     table = CountingTable()
     sink = AggregateSink(table, now_s=lambda: _NOW_MS // 1000, limits=SinkLimits(concurrency=1))
     sink.apply(folded.items, remaining_ms=lambda: 60_000)

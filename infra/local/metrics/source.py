@@ -81,7 +81,10 @@ def _quarantine_depth(sqs: Any, info: StackInfo) -> int:
 
 
 def _failed_batches(s3: Any, info: StackInfo) -> int:
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=info.failed_batches_bucket)
+    pages = s3.get_paginator("list_objects_v2").paginate(
+        Bucket=info.failed_batches_bucket,
+        Prefix="aws/lambda/",  # beside them is quarantine/
+    )
     return sum(page.get("KeyCount", 0) for page in pages)
 
 

@@ -57,11 +57,13 @@ class Block:
         self._columns: list[Values | None] = [None] * len(parts)
 
     def row(self, number: int) -> bytes:
-        """Return event *number* as the Avro single object that its writer would have sent. For the quarantine.
+        """Return event *number* as the Avro single object that its writer would have sent.
+
+        For what resolves it to another schema, and for what sends it anew from the quarantine.
 
         Raises:
             PoisonRecord: ``undecodable``: a column that is not needed is malformed. No event of the block can be shown
-                whole then: quarantine the block.
+                whole then.
         """
         pieces = [self._writer.prefix]
         for at, column in enumerate(self._types):

@@ -1,7 +1,7 @@
 """Which IAM actions, on which resources, an API call needs: of the calls that the functions make.
 
 Source: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazondynamodb.html, list_amazonsqs.html,
-list_amazonkinesisdatastreams.html; for statements
+list_amazonkinesisdatastreams.html, list_amazons3.html; for statements
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-iam.html
 """
 
@@ -63,6 +63,11 @@ def _send(request: Mapping[str, Any]) -> Iterator[Call]:
     yield Call("sqs:SendMessage", _arn("sqs", request["QueueUrl"].rpartition("/")[2]))
 
 
+def _put_object(request: Mapping[str, Any]) -> Iterator[Call]:
+    # The default encryption of a bucket needs no right but to its key, by S3.
+    yield Call("s3:PutObject", f"arn:{PSEUDO['AWS::Partition']}:s3:::{request['Bucket']}/{request['Key']}")
+
+
 def _list_shards(request: Mapping[str, Any]) -> Iterator[Call]:
     yield Call(
         "kinesis:ListShards", request.get("StreamARN") or _arn("kinesis", f"stream/{request['StreamName']}")
@@ -75,4 +80,5 @@ _OPERATIONS: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], Iterator[Cal
     ("DynamoDB_20120810", "BatchExecuteStatement"): _statements,
     ("AmazonSQS", "SendMessageBatch"): _send,
     ("Kinesis_20131202", "ListShards"): _list_shards,
+    ("S3", "PutObject"): _put_object,
 }

@@ -6,6 +6,7 @@ from typing import Any
 from infra.template.lint.resolve import PSEUDO
 
 _ARN = "arn:{partition}:{service}:{region}:{account}:{resource}"
+BUCKET = "AWS::S3::Bucket"
 # Type → (service, resource part of the ARN). S3's has neither region nor account.
 _FORMS = {
     "AWS::CloudWatch::Alarm": ("cloudwatch", "alarm:{name}"),
@@ -19,9 +20,10 @@ _FORMS = {
 }
 
 
-def name_of(logical_id: str) -> str:
-    """Return the name of a resource: CloudFormation's, without its random end."""
-    return f"{PSEUDO['AWS::StackName']}-{logical_id}"
+def name_of(logical_id: str, kind: str = "") -> str:
+    """Return the name of a resource of type *kind*: CloudFormation's, without its random end; a bucket's in lower case."""
+    name = f"{PSEUDO['AWS::StackName']}-{logical_id}"
+    return name.lower() if kind == BUCKET else name
 
 
 def arns_of(template: Mapping[str, Any]) -> dict[str, str]:
@@ -37,14 +39,16 @@ def refs_of(template: Mapping[str, Any]) -> dict[str, str]:
     """Return what Ref gives for each resource of *template*: its name, or for a topic its ARN."""
     arns = arns_of(template)
     return {
-        logical_id: arns[logical_id] if resource["Type"] == "AWS::SNS::Topic" else name_of(logical_id)
+        logical_id: arns[logical_id]
+        if resource["Type"] == "AWS::SNS::Topic"
+        else name_of(logical_id, resource["Type"])
         for logical_id, resource in template["Resources"].items()
     }
 
 
 def _arn(logical_id: str, kind: str) -> str | None:
-    name = name_of(logical_id)
-    if kind == "AWS::S3::Bucket":
+    name = name_of(logical_id, kind)
+    if kind == BUCKET:
         return f"arn:{PSEUDO['AWS::Partition']}:s3:::{name}"
     if kind not in _FORMS:
         return None

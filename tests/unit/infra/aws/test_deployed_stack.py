@@ -371,7 +371,8 @@ def status_of(plant: ClientFactory, **mapping: str) -> Any:
 def test_status_gathers_what_aws_tells(plant: ClientFactory) -> None:
     stack = find_stack("plant", REGION)
     plant("sqs").send_message(QueueUrl=stack.output("QuarantineUrl"), MessageBody="poison")
-    plant("s3").put_object(Bucket=stack.output("FailedBatchesBucket"), Key="a", Body=b"x")
+    for key in ("aws/lambda/1", "quarantine/2026-11-21/shardId-000000000000/1-2-a.ndjson.gz"):
+        plant("s3").put_object(Bucket=stack.output("FailedBatchesBucket"), Key=key, Body=b"x")
     now = datetime.now(UTC) - timedelta(minutes=2)
     for value, namespace, metric, dimension in (
         (3, "AWS/Lambda", "Invocations", {"Name": "FunctionName", "Value": "plant-Aggregate"}),

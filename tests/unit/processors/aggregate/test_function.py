@@ -85,6 +85,7 @@ def wire(patch: pytest.MonkeyPatch, *, url: str, name: str, queue_url: str) -> N
         "STREAMGAGE_STREAM": name,
         "STREAMGAGE_TABLE": name,
         "STREAMGAGE_QUARANTINE_URL": queue_url,
+        "STREAMGAGE_QUARANTINE_BUCKET": "failed-batches",
         "STREAMGAGE_PIPELINE": str(ROOT / "pipeline.toml"),
     }.items():
         patch.setenv(variable, value)
@@ -206,6 +207,7 @@ def test_importing_the_function_builds_it_in_a_sandbox_and_nowhere_else() -> Non
         "STREAMGAGE_STREAM_ARN": STREAM_ARN,
         "STREAMGAGE_TABLE": "aggregates",
         "STREAMGAGE_QUARANTINE_URL": "http://127.0.0.1/q",
+        "STREAMGAGE_QUARANTINE_BUCKET": "failed-batches",
         "STREAMGAGE_PIPELINE": str(ROOT / "pipeline.toml"),
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",

@@ -26,7 +26,7 @@ OURS = {
         "aggregate": "batch function lineage progress report settings",
         "awsjson": "aside client connections credentials endpoint http1 names retry signing",
         "deadline": "",
-        "quarantine": "lean_sqs sqs",
+        "quarantine": "queue",
         "sink": "attributes fenced lean_dynamodb writes",
     },
     "streamgage": {
@@ -115,6 +115,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             "STREAMGAGE_STREAM_ARN": STREAM_ARN,
             "STREAMGAGE_TABLE": "aggregates",
             "STREAMGAGE_QUARANTINE_URL": "http://127.0.0.1/q",
+            "STREAMGAGE_QUARANTINE_BUCKET": "failed-batches",
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_REGION": "us-east-1",

@@ -9,6 +9,7 @@ NEEDED = {
     "STREAMGAGE_TABLE": "aggregates",
     "STREAMGAGE_QUARANTINE_URL": "http://127.0.0.1/q",
     "STREAMGAGE_STREAM_ARN": STREAM_ARN,
+    "STREAMGAGE_QUARANTINE_BUCKET": "failed-batches",
 }
 
 
@@ -17,13 +18,13 @@ def test_defaults_are_the_safe_ones() -> None:
         "telemetry",
         "aggregates",
         "http://127.0.0.1/q",
+        "failed-batches",
         "pipeline.toml",
         "shard",
         16,
         STREAM_ARN,
         "main",
         24,
-        "lean",
     )
 
 
@@ -36,19 +37,18 @@ def test_every_problem_is_reported_at_once() -> None:
                 "STREAMGAGE_WRITE_CONCURRENCY": "many",
                 "STREAMGAGE_RETENTION_HOURS": "23",
                 "STREAMGAGE_CONSUMER": "",
-                "STREAMGAGE_CLIENT": "curl",
             }
         )
     assert error.value.problems == (
         "STREAMGAGE_STREAM is not set",
         "STREAMGAGE_TABLE is not set",
         "STREAMGAGE_QUARANTINE_URL is not set",
+        "STREAMGAGE_QUARANTINE_BUCKET is not set",
         "STREAMGAGE_LANES is 'hash'; it is one of shard, partition_key",
         "STREAMGAGE_WRITE_CONCURRENCY is 'many'; it is a whole number from 1 to 64",
         "STREAMGAGE_STREAM_ARN is not set",
         "STREAMGAGE_CONSUMER is not set",
         "STREAMGAGE_RETENTION_HOURS is '23'; it is a whole number from 24 to 8760",
-        "STREAMGAGE_CLIENT is 'curl'; it is one of lean, boto3",
     )
 
 

@@ -1,9 +1,11 @@
 """What the lean client signs is what botocore signs, byte for byte."""
 
 from datetime import UTC, datetime
+from hashlib import sha256
+from urllib.parse import quote
 
 import pytest
-from botocore.auth import SIGNED_HEADERS_BLACKLIST, SigV4Auth
+from botocore.auth import SIGNED_HEADERS_BLACKLIST, S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotoCredentials
 from hypothesis import given, settings
@@ -94,3 +96,33 @@ def test_the_key_of_a_day_never_signs_for_another_day_or_secret(calls: list[tupl
 
 def test_a_secret_does_not_show_in_a_repr() -> None:
     assert "secret" not in repr(Credentials("key", "secret", "secret token"))
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    body=st.binary(max_size=200),
+    key=st.text(min_size=1, max_size=30).filter(lambda key: not key.startswith("/")),
+    by_path=st.booleans(),
+    credentials=st.builds(Credentials, KEYS, KEYS, TOKENS),
+    now_s=TIMES,
+)
+def test_an_object_is_put_as_botocore_signs_it(
+    *, body: bytes, key: str, by_path: bool, credentials: Credentials, now_s: int
+) -> None:
+    host = "127.0.0.1:4566" if by_path else "bucket.s3.eu-central-1.amazonaws.com"
+    path = f"{'/bucket' if by_path else ''}/{quote(key)}"
+    headers = {
+        "host": host,
+        "content-type": "application/gzip",
+        "x-amz-content-sha256": sha256(body).hexdigest(),
+    }
+    ours = Signer(service="s3", region="eu-central-1").sign(
+        headers, body, credentials=credentials, now_s=now_s, method="PUT", path=path
+    )
+    request = AWSRequest("PUT", f"https://{host}{path}", headers=headers, data=body)
+    boto = BotoCredentials(credentials.access_key, credentials.secret_key, credentials.session_token or None)
+    request.context["payload_signing_enabled"] = True
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("botocore.auth.get_current_datetime", lambda: datetime.fromtimestamp(now_s, UTC))
+        S3SigV4Auth(boto, "s3", "eu-central-1").add_auth(request)
+    assert ours == {name.lower(): value for name, value in request.headers.items()}

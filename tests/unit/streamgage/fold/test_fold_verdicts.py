@@ -10,6 +10,7 @@ from streamgage.errors import POISON_CODES
 from streamgage.formats.blocks.builder import DEFLATED, PREFIX_BYTES, RAW, BlockCodec
 from streamgage.formats.kpl import DIGEST_BYTES, MAGIC
 from streamgage.limits import DYNAMODB_PARTITION_KEY_BYTES
+from streamgage.reading.poison import Poison, Refused, counted, in_log_order
 from streamgage.records import StreamRecord, UserRecord
 from support.fakes import World, invoke
 from support.paths import ROOT
@@ -42,6 +43,10 @@ def encoded(lag_ms: int = 0, **changes: Any) -> bytes:
     return SCHEMA.encode({**reading("d1", "temp", ARRIVAL_MS + lag_ms, 1.0), **changes})
 
 
+def codes(folded: Folded) -> list[str]:
+    return [code for each in folded.poison for code in each.codes]
+
+
 @pytest.mark.parametrize(
     "case", POISON_USER_RECORDS, ids=lambda case: f"{case[0]}-{case[1](ARRIVAL_MS)[:12]!r}"
 )
@@ -51,13 +56,13 @@ def test_a_poison_user_record_is_quarantined_and_the_rest_of_its_record_is_appli
     users = [UserRecord("a", encoded()), UserRecord("b", data), UserRecord("c", encoded())]
     folded = fold(aggregated(users))
     (poison,) = folded.poison
-    assert (poison.code, poison.sub_sequence_number, poison.partition_key, poison.data) == (
+    assert (*poison.codes, poison.sub_sequence_number, poison.partition_key, poison.data) == (
         code,
         1,
         "b",
         data,
     )
-    assert poison.code in POISON_CODES
+    assert code in POISON_CODES
     assert (poison.sequence_number, poison.arrival_ms, folded.user_records) == (10**55, ARRIVAL_MS, 3)
     assert {each.state[0] for each in folded.items.values()} == {2}
 
@@ -66,7 +71,7 @@ def test_a_poison_user_record_is_quarantined_and_the_rest_of_its_record_is_appli
 def test_a_poison_kinesis_record_is_quarantined_whole_and_the_next_is_applied(data: bytes) -> None:
     folded = fold(data, encoded())
     (poison,) = folded.poison
-    assert (poison.code, poison.sub_sequence_number, poison.data) == ("bad_kpl_framing", None, data)
+    assert (*poison.codes, poison.sub_sequence_number, poison.data) == ("bad_kpl_framing", None, data)
     assert poison.partition_key == "p"
     assert (len(folded.items), folded.kinesis_records, folded.user_records) == (3, 2, 2)
 
@@ -77,16 +82,16 @@ def test_rows_whose_key_is_not_in_the_table_make_their_kinesis_record_poison() -
     assert message.startswith(b"\x0a\x01a\x0a\x01b")
     short = signed(message.removeprefix(b"\x0a\x01a"))  # so the last row's key, number 1, is not there
     (poison,) = fold(short, encoded()).poison
-    assert (poison.code, poison.data) == ("bad_kpl_framing", short)
-    assert "partition key index 1 in a table of 1" in poison.reason
+    assert (*poison.codes, poison.data) == ("bad_kpl_framing", short)
+    assert "partition key index 1 in a table of 1" in poison.refused[0].reason
     assert {each.state[0] for each in fold(short, encoded()).items.values()} == {1}
 
 
 def test_a_character_that_two_partition_keys_share_makes_their_kinesis_record_poison() -> None:
     message = aggregated([UserRecord("a", encoded())])[len(MAGIC) : -DIGEST_BYTES]
     (poison,) = fold(signed(b"\x0a\x02k\xc3\x0a\x02\xa9k" + message)).poison
-    assert poison.code == "bad_kpl_framing"
-    assert poison.reason.startswith("at byte 7: not UTF-8")
+    assert poison.codes == {"bad_kpl_framing": 1}
+    assert poison.refused[0].reason.startswith("at byte 7: not UTF-8")
 
 
 @pytest.mark.parametrize(
@@ -101,7 +106,7 @@ def test_a_character_that_two_partition_keys_share_makes_their_kinesis_record_po
 )
 def test_late_and_future_are_judged_against_arrival_to_the_millisecond(lag_ms: int, code: str | None) -> None:
     folded = fold(encoded(lag_ms))
-    assert [each.code for each in folded.poison] == ([code] if code else [])
+    assert codes(folded) == ([code] if code else [])
     assert bool(folded.items) == (code is None)
 
 
@@ -123,7 +128,7 @@ def test_without_max_lateness_any_age_counts() -> None:
 )
 def test_what_38_digits_hold_counts_and_nothing_more(value: float, fits: bool) -> None:  # noqa: FBT001 - a table
     folded = fold(encoded(value=value))
-    assert [each.code for each in folded.poison] == ([] if fits else ["bad_value"])
+    assert codes(folded) == ([] if fits else ["bad_value"])
 
 
 def test_a_json_user_record_counts_as_the_same_event_in_avro_does() -> None:
@@ -140,12 +145,12 @@ def test_json_reasons_say_what_is_wrong() -> None:
     ]
     for data, reason in cases:
         (poison,) = fold(data).poison
-        assert reason in poison.reason
+        assert reason in poison.refused[0].reason
 
 
 def test_a_poison_event_is_counted_in_none_of_its_rollups() -> None:
     folded = fold(pipeline().sources["click"].schema.encode(click("v" * 2100, "/", 5, 1)))
-    assert ([each.code for each in folded.poison], folded.items) == (
+    assert (codes(folded), folded.items) == (
         ["bad_key"],
         {},
     )  # the page's key would fit
@@ -155,21 +160,19 @@ def test_a_key_that_fits_only_beside_a_shorter_window_label_is_poison_not_a_cras
     definition = DEFINITION.replace('windows = ["1m", "90s", "1h"]', 'windows = ["1m", "12h"]')
     folder = Folder(parse_pipeline(definition, Files(ROOT)))
     room = DYNAMODB_PARTITION_KEY_BYTES - len("device_metrics.1|1m||temp")
-    for size, codes in ((room - 1, []), (room, ["bad_key"]), (room + 1, ["bad_key"])):
+    for size, wanted in ((room - 1, []), (room, ["bad_key"]), (room + 1, ["bad_key"])):
         folded = folder.fold([record(encoded(device_id="x" * size))])
-        assert [each.code for each in folded.poison] == codes
+        assert codes(folded) == wanted
         assert all(len(key.pk.encode()) <= DYNAMODB_PARTITION_KEY_BYTES for key in folded.items)
 
 
-def test_a_flood_of_poison_waits_instead_of_being_quarantined() -> None:
+def test_however_much_is_poison_it_is_quarantined_and_the_shard_goes_on() -> None:
     world = World(pipeline())
-    flood = [record(b"junk", number) for number in range(1000)]
-    assert invoke(world.sandbox(), [*flood, record(encoded(), 1000)]) == 0
-    assert world.quarantine.kept == []
-    assert world.store.rows == {}
-    assert "1000 of 1001 user records are poison" in world.reports[0].error
-    assert invoke(world.sandbox(), flood[:999]) is None
-    assert len(world.quarantine.kept) == 999
+    flood = [record(b"junk", number) for number in range(8_000)]
+    assert invoke(world.sandbox(), [*flood, record(encoded(), 8_000)]) is None
+    assert len(world.quarantine.kept) == 8_000
+    assert (world.reports[0].poison, world.reports[0].error) == ({"unknown_format": 8_000}, "")
+    assert world.ask("device_metrics", {"device_id": "d1", "metric": "temp"}, "1h")[0].events == 1
 
 
 def test_an_empty_event_is_a_success() -> None:
@@ -192,27 +195,39 @@ def test_a_block_counts_as_its_events_by_themselves_do() -> None:
         assert (folded.items, folded.user_records, folded.poison) == (whole.items, 9, [])
 
 
-def test_a_poison_event_in_a_block_is_quarantined_as_its_row_and_the_rest_counts() -> None:
+def test_a_block_with_poison_events_is_quarantined_once_with_their_offsets_and_its_rest_counts() -> None:
     good = reading("d1", "temp", ARRIVAL_MS, 1.0)
     bad = {**good, "value": 1e29}, {**good, "ts": -1}, {**good, "device_id": "x" * 2100}
+    blocks = block(good, bad[0], bad[0], good, bad[0]), block(bad[1], good, bad[2], bad[1])
     users = [
         UserRecord("a", encoded()),
-        UserRecord("b", block(good, bad[0], good)),
+        UserRecord("b", blocks[0]),
         UserRecord("c", b"junk"),
-        UserRecord("d", block(bad[1], good, bad[2])),
+        UserRecord("d", blocks[1]),
         UserRecord("e", encoded()),
     ]
     folded = fold(aggregated(users))
     assert [
-        (each.sub_sequence_number, each.code, each.partition_key, each.data) for each in folded.poison
-    ] == [
-        (2, "bad_value", "b", SCHEMA.encode(bad[0])),
-        (4, "unknown_format", "c", b"junk"),
-        (5, "bad_time", "d", SCHEMA.encode(bad[1])),
-        (7, "bad_key", "d", SCHEMA.encode(bad[2])),
+        (each.sub_sequence_number, each.partition_key, each.data, each.events) for each in folded.poison
+    ] == [(1, "b", blocks[0], 5), (6, "c", b"junk", 1), (7, "d", blocks[1], 4)]
+    assert [[(at.first, at.last, at.code) for at in each.refused] for each in folded.poison] == [
+        [(1, 2, "bad_value"), (4, 4, "bad_value")],
+        [(0, 0, "unknown_format")],
+        [(0, 0, "bad_time"), (2, 2, "bad_key"), (3, 3, "bad_time")],
     ]
-    assert folded.user_records == 9
+    assert counted(folded.poison) == {"bad_value": 3, "unknown_format": 1, "bad_time": 2, "bad_key": 1}
+    assert folded.user_records == 12
     assert {each.state[0] for each in folded.items.values()} == {5}
+
+
+def test_events_refused_by_different_checks_of_one_block_are_one_poison() -> None:
+    """One event does not resolve to the reader's schema, which the reading sees; another is late, which a column shows."""
+    late = (Refused(0, 1, "late", "first"), Refused(4, 4, "late", "first"))
+    torn = Refused(2, 3, "undecodable", "why")
+    one, other = (Poison("s", 7, 3, "k", 1, b"block", 6, refused) for refused in ((torn,), late))
+    before = Poison("s", 7, None, "k", 1, b"", 1, (torn,))
+    joined = Poison("s", 7, 3, "k", 1, b"block", 6, (late[0], torn, late[1]))
+    assert in_log_order([one, other, before]) == [before, joined]
 
 
 def test_an_undecodable_block_is_one_poison_user_record() -> None:
@@ -224,12 +239,12 @@ def test_an_undecodable_block_is_one_poison_user_record() -> None:
     ):
         folded = fold(aggregated([UserRecord("a", broken), UserRecord("b", encoded())]))
         (poison,) = folded.poison
-        assert (poison.code, poison.sub_sequence_number, poison.data) == (code, 0, broken)
+        assert (*poison.codes, poison.sub_sequence_number, poison.data) == (code, 0, broken)
         assert folded.user_records == 2
         assert {each.state[0] for each in folded.items.values()} == {1}
 
 
-def test_a_block_whose_poison_cannot_be_shown_is_quarantined_whole() -> None:
+def test_a_block_whose_poison_cannot_be_shown_is_quarantined_all_the_same_and_its_rest_counts() -> None:
     schema = pipeline().sources["click"].schema
     data = BlockCodec(schema).encode(
         [click("v" * size, "/", ARRIVAL_MS, size) for size in (1, 2100, 3)]  # a key of 2100 is too long
@@ -239,9 +254,9 @@ def test_a_block_whose_poison_cannot_be_shown_is_quarantined_whole() -> None:
     broken = form + body.replace(b"view", b"vi\xffw")  # a column that no rollup reads
     folded = fold(aggregated([UserRecord("a", broken), UserRecord("b", encoded())]))
     (poison,) = folded.poison
-    assert (poison.code, poison.sub_sequence_number, poison.data) == ("undecodable", 0, broken)
-    assert folded.user_records == 2
-    assert {key.pk.partition(".")[0] for key in folded.items} == {"device_metrics"}
+    assert (poison.codes, poison.sub_sequence_number, poison.data) == ({"bad_key": 1}, 0, broken)
+    assert folded.user_records == 4
+    assert {key.pk.partition(".")[0] for key in folded.items} == {"device_metrics", "visits", "page_views"}
 
 
 def raw_block(data: bytes) -> tuple[bytes, bytes]:
