@@ -323,7 +323,7 @@ class Stack:
         write_json(
             home.mapping_config_file,
             {
-                "stream_arn": mapping["EventSourceArn"],
+                "stream_arn": resolve(mapping["EventSourceArn"], outputs),
                 "kinesis_endpoint": self._endpoint("kinesis"),
                 "endpoint": self._endpoint("aws"),
                 "mapping": _numbers(resolve(mapping, outputs)),
