@@ -413,7 +413,7 @@ def another_stacks_data_is_used_and_not_made(deployed: Deployed) -> Iterator[str
     if any(each != variables["STREAMGAGE_STREAM_ARN"] for each in read):
         yield "the mapping, the function and who comes beside take different streams"
     table = deployed.parameters["SharedTable"]
-    if table and {variables["STREAMGAGE_TABLE"], deployed.outputs["TableName"]["Value"]} != {table}:
+    if table and [variables["STREAMGAGE_TABLE"], deployed.outputs["TableName"]["Value"]] != [table, table]:
         yield "the table is not the other stack's"
 
 
