@@ -168,7 +168,8 @@ def test_a_definition_that_counts_something_else_is_refused_by_update_and_up(tmp
     )
     with running(tmp_path, "--param", "BatchingWindow=0") as machine:
         sender = simulate(machine, tmp_path / "totals.json", events=500, rate=5_000)
-        assert sender.wait(timeout=60) == 0
+        said, _ = sender.communicate(timeout=60)
+        assert sender.returncode == 0, said
         machine.run("drain", "--seconds", "60")
         refused = machine.run("update", "--pipeline", str(following), check=False)
         assert refused.returncode == 2
