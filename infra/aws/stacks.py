@@ -14,6 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoRegionError, ProfileNotFound
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
+from streamgage.definition.pipeline import DEFAULT_CONSUMER
 from streamgage.errors import ConfigError, RetryableError, StreamgageError
 
 LANES_BY_KEY = (
@@ -67,6 +68,11 @@ class DeployedStack:
                 "this version of streamgage: see `streamgage diff`"
             )
         return value
+
+    @property
+    def consumer(self) -> str:
+        """Whose rollups it counts."""
+        return self.outputs.get("Consumer", DEFAULT_CONSUMER)
 
     @property
     def one_key_per_record(self) -> bool:

@@ -6,11 +6,13 @@ import secrets
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from infra.aws.deploy import consumer
 from infra.aws.deploy import destroy as destroying
 from infra.aws.deploy.deployment import Deployment, Wanted
 from infra.aws.deploy.follow import how_to_look
@@ -18,6 +20,7 @@ from infra.aws.deploy.ports import Clock
 from infra.commands.places import DEFAULT_STACK
 from infra.template.read import TEMPLATE, body_of, parameters_for, read_template, with_code
 from processors.pipeline_files import load_pipeline
+from streamgage.definition.pipeline import Pipeline
 from streamgage.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,10 +36,13 @@ _DEPLOY = f"""examples:
   streamgage deploy                                       show what would change, ask, do it
   streamgage deploy --stack plant-7 --region eu-central-1 --parameter ShardCount=4
   streamgage deploy --yes                                 do not ask (in CI)
+  streamgage deploy --stack plant-7-v2 --beside plant-7   another definition, beside the one that runs
 
 Parameters of the template come from [deploy] of pipeline.toml, and from --parameter, which wins; what neither names has
 the template's default. A change that would replace or remove a stream, a table, a bucket or a queue is refused, unless
---allow-replacement says that it is meant. Ctrl-C while it is executed stops only the watching: CloudFormation goes on.
+--allow-replacement says that it is meant. What a stack counts (consumer, rollups, windows, measures) is fixed for its life:
+another definition is another stack beside it, on the same stream and table, with another consumer and the next generation
+of what changes; it begins with the oldest record that the stream still has, or --from a time. Ctrl-C while it is executed stops only the watching: CloudFormation goes on.
 
 exit code: 0 it stands, or nothing differs; 1 it failed; 2 something is to be mended first; 130 interrupted
 {_WAYS}"""
@@ -118,6 +124,16 @@ def add_commands(
 
 def _add_deploy_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
+        "--beside", metavar="NAME", help="the stack whose stream and table a new stack reads and writes"
+    )
+    parser.add_argument(
+        "--from",
+        dest="start_at_s",
+        metavar="TIME",
+        type=_seconds,
+        help="from when on a new stack reads its stream, such as 2026-11-28T00:00Z; default: all that there is",
+    )
+    parser.add_argument(
         "--parameter",
         metavar="NAME=VALUE",
         action="append",
@@ -189,6 +205,13 @@ def destroy(arguments: argparse.Namespace, around: Surroundings) -> int:
     remains = destroying.survey(stacks, stacks, name)
     destroying.check(remains, delete_data=arguments.delete_data)
     delete_data = arguments.delete_data is not None
+    if delete_data:
+        readers = consumer.readers_of((each.physical_id for each in remains.data), stacks.all())
+        if readers:
+            raise ConfigError(
+                f"its data is also that of: {', '.join(readers)}, which stand beside it. Destroy them first, or this stack "
+                "without --delete-data. Nothing was deleted"
+            )
     say(f"stack {name}" + (" will be deleted" if remains.stack else " is deleted already"), "bold")
     for each in remains.data:
         fate = "will be DELETED with all its data" if delete_data else "stays"
@@ -221,7 +244,13 @@ def _prepare(arguments: argparse.Namespace, around: Surroundings) -> tuple[Deplo
     pipeline_path = Path(arguments.pipeline)
     pipeline = load_pipeline(pipeline_path)
     template = read_template(Path(arguments.template) if arguments.template else TEMPLATE)
-    parameters = parameters_for(template, deploy=pipeline.deploy, given=_pairs(arguments.parameter))
+    stacks = BotoStacks(around.client("cloudformation", arguments.region))
+    given = _pairs(arguments.parameter)
+    parameters_for(
+        template, deploy=pipeline.deploy, given=given
+    )  # what is misspelt is told before anything is asked
+    given |= _of_consumer(template, pipeline, stacks, arguments, around.terminal)
+    parameters = parameters_for(template, deploy=pipeline.deploy, given=given)
     account = account_of(around.client("sts", arguments.region))
     around.terminal.say(f"account {account.number}, region {account.region}, stack {arguments.stack}")
     artifacts = Artifacts(
@@ -246,8 +275,39 @@ def _prepare(arguments: argparse.Namespace, around: Surroundings) -> tuple[Deplo
         body=body if short else None,
         url=None if short else artifacts.put_template(body),
     )
-    stacks = BotoStacks(around.client("cloudformation", arguments.region))
     return _deployment(stacks, arguments, around), wanted
+
+
+def _of_consumer(
+    template: Mapping[str, Any],
+    pipeline: Pipeline,
+    stacks: "BotoStacks",
+    arguments: argparse.Namespace,
+    terminal: Terminal,
+) -> dict[str, str]:
+    """Return the parameters that say who counts what. Raises: ConfigError, what the stack counts would change."""
+    if consumer.DEFINITION not in template.get("Parameters", {}):
+        if arguments.beside or arguments.start_at_s is not None:
+            raise ConfigError("this template has no parameter Definition: --beside and --from are for ours")
+        terminal.say(
+            "this template records no definition: whether what is counted changes is not checked", "yellow"
+        )
+        return {}
+    beside = stacks.read(arguments.beside) if arguments.beside else None
+    if arguments.beside and beside is None:
+        raise ConfigError(f"there is no stack {arguments.beside} to stand beside")
+    return consumer.parameters_of_consumer(
+        pipeline,
+        {**pipeline.deploy, **_pairs(arguments.parameter)},
+        consumer.Surrounding(arguments.stack, stacks.read(arguments.stack), beside, stacks.all()),
+        start_at_s=arguments.start_at_s,
+    )
+
+
+def _seconds(text: str) -> int:
+    """Return the seconds since the epoch that an ISO time means; UTC, where it does not say. Raises: ValueError."""
+    moment = datetime.fromisoformat(text)
+    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
 
 
 def _deployment(stacks: "BotoStacks", arguments: argparse.Namespace, around: Surroundings) -> Deployment:

@@ -69,7 +69,12 @@ def run(arguments: argparse.Namespace) -> int:
         from_ms=parse_instant(arguments.from_, now_ms=now_ms, default_ms=0),
         to_ms=parse_instant(arguments.to, now_ms=now_ms, default_ms=MAX_EVENT_TIME_MS),
     )
-    store, fresh = place.open()
+    store, fresh, consumer = place.open()
+    if question.rollup.consumer != consumer:  # whose progress is another: it would say a wrong freshness
+        raise ConfigError(
+            f"rollup {question.rollup.name} is counted by consumer {question.rollup.consumer}, and this stack counts for "
+            f"{consumer}: ask the stack of that consumer (--target aws --stack NAME)"
+        )
     from infra.aws.stacks import aws_errors  # noqa: PLC0415 - boto3, which open has loaded
 
     with aws_errors(f"table of {question.rollup.name}"):
@@ -86,10 +91,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where to ask. ``open`` connects: a mistyped question need not wait for it."""
+    """Where to ask. ``open`` connects, and tells whose rollups are there: a mistyped question need not wait for it."""
 
     pipeline: Path
-    open: Callable[[], tuple[PartialStore, Freshness]]
+    open: Callable[[], tuple[PartialStore, Freshness, str]]
 
 
 def _find(arguments: argparse.Namespace) -> _Place:
@@ -102,20 +107,21 @@ def _find(arguments: argparse.Namespace) -> _Place:
     return _Place(Path(arguments.pipeline or info.pipeline), lambda: _open_local(home, info))
 
 
-def _open_local(home: Home, info: StackInfo) -> tuple[PartialStore, Freshness]:
+def _open_local(home: Home, info: StackInfo) -> tuple[PartialStore, Freshness, str]:
     from infra.local.stack.supervisor import local_client  # noqa: PLC0415 - boto3: a mistyped question need not wait for it
 
     store = DynamoPartialStore(local_client("dynamodb", info.endpoints["dynamodb"]), info.table)
-    return store, freshness(read_progress(store), home.status())
+    return store, freshness(read_progress(store), home.status()), info.consumer
 
 
-def _open_aws(name: str, region: str | None) -> tuple[PartialStore, Freshness]:
+def _open_aws(name: str, region: str | None) -> tuple[PartialStore, Freshness, str]:
     from infra.aws.stacks import aws_client, find_stack  # noqa: PLC0415 - the same
     from infra.aws.status import read_freshness  # noqa: PLC0415 - boto3, as above
 
     stack = find_stack(name, region)
     fresh, _ = read_freshness(stack)
-    return DynamoPartialStore(aws_client("dynamodb", stack.region), stack.output("TableName")), fresh
+    store = DynamoPartialStore(aws_client("dynamodb", stack.region), stack.output("TableName"))
+    return store, fresh, stack.consumer
 
 
 def print_table(question: Question, rows: list[list[Cell]]) -> None:

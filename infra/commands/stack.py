@@ -33,7 +33,7 @@ _STATUS = """examples:
   streamgage status --format json"""
 _UPDATE = """examples:
   streamgage update                              what this checkout holds now, with the definition that runs
-  streamgage update --pipeline next/pipeline.toml
+  streamgage update --pipeline next/pipeline.toml   as long as it counts the same
   streamgage update --back                       the version that ran before
 
 Stream, mapping and checkpoints are kept. Batches that begin run in the new version, those under way end in the old one. A

@@ -66,6 +66,7 @@ def _run_aws(name: str, arguments: argparse.Namespace) -> int:
     screen = console()
     screen.print(f"stack [bold]{stack.name}[/] in {stack.region}: {stack.status}")
     screen.print(f"stream [bold]{stack.output('StreamName')}[/]  table [bold]{stack.output('TableName')}[/]")
+    screen.print(f"consumer [bold]{stack.consumer}[/]")
     age = "no records lately" if status.iterator_age_ms is None else f"{status.iterator_age_ms:,} ms"
     screen.print(f"mapping: {status.mapping['state']}; iterator age: {age}")
     print_mapping(screen, status.mapping, status.freshness, since=f"last {METRICS_S // 60} minutes")

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from infra.local.function.pool import LATEST, VERSION_VARIABLE
+from infra.local.stack.definition import check_definition
 from infra.local.stack.home import Home, read_json, write_json
+from processors.pipeline_files import load_pipeline
 from streamgage.errors import ConfigError, RetryableError
 
 _FIRST_MARK = "before"  # a file in the home: the version that ran before this one
@@ -35,7 +37,9 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         from infra.aws.bundle.files import build_bundle  # noqa: PLC0415 - a rollback has no use for it
 
-        version = publish(home, Path(arguments.pipeline or info.pipeline), build_bundle)
+        path = Path(arguments.pipeline or info.pipeline)
+        check_definition(home, load_pipeline(path), info.consumer)
+        version = publish(home, path, build_bundle)
     shift(home, version, say=lambda text: print(f"streamgage: {text}", file=sys.stderr))
     return 0
 

@@ -196,6 +196,7 @@ ALARMS = (
         periods=3,
         says="DynamoDB throttles writes for 15 minutes",
         why="One partition takes 1,000 write units a second; a table on demand doubles its peak only every 30 minutes.",
+        only_if="OwnTable",
     ),
     Alarm(
         name="producers-throttled",
@@ -205,6 +206,7 @@ ALARMS = (
         says="the stream refuses records for 15 minutes",
         why="A shard takes 1 MB/s or 1,000 records/s. Producers of ours keep what was refused and send it again; others "
         "may lose it.",
+        only_if="OwnStream",
     ),
     Alarm(
         name="iot-failures",

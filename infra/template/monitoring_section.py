@@ -14,6 +14,9 @@ from streamgage.errors import ConfigError
 BEGIN = "  # --- monitoring: written by `python -m infra.template.monitoring_section --write` from infra/template/monitoring.py ---\n"
 END = "  # --- end of monitoring ---\n"
 
+_STREAM_NAME = '!If [OwnStream, !Ref Stream, !Select [1, !Split ["/", !Sub "${SharedStreamArn}/"]]]'
+_TABLE_NAME = "!If [OwnTable, !Ref Aggregates, !Ref SharedTable]"
+_ALARMS_OF_ITS_OWN = tuple(each for each in ALARMS if each.only_if in ("OwnStream", "OwnTable"))
 _WIDTH, _HEIGHT, _COLUMNS = 8, 6, 24  # of one graph, in the dashboard's grid
 _ALARMS_HEIGHT = 3
 _GRAPH_PERIOD_S = 300
@@ -45,8 +48,17 @@ def _lines() -> Iterator[str]:
     yield "    Type: AWS::CloudWatch::Dashboard"
     yield "    Properties:"
     yield "      DashboardName: !Ref AWS::StackName"
-    yield "      DashboardBody: !Sub |"
-    yield from (f"        {line}" for line in _dashboard())
+    yield "      DashboardBody: !Sub"
+    yield "        - |"
+    yield from (f"          {line}" for line in _dashboard())
+    # A stack beside another has neither stream nor table of its own, and no alarms on them.
+    yield f"        - StreamName: {_STREAM_NAME}"
+    yield f"          TableName: {_TABLE_NAME}"
+    for alarm in _ALARMS_OF_ITS_OWN:
+        yield f"          {alarm.only_if}Alarms: !If"
+        yield f"            - {alarm.only_if}"
+        yield f"            - !Sub ', \"${{{alarm.logical_id}.Arn}}\"'"
+        yield '            - ""'
 
 
 def _alarm(alarm: Alarm) -> Iterator[str]:
@@ -102,12 +114,17 @@ def _dashboard() -> Iterator[str]:
     """Yield the dashboard's body, a widget a line: text for Fn::Sub."""
     yield '{"widgets": ['
     shown = [f"${{{alarm.logical_id}.Arn}}" for alarm in ALARMS if not alarm.only_if]
-    widgets = [_widget("alarm", (0, 0, _COLUMNS, _ALARMS_HEIGHT), {"title": "Alarms", "alarms": shown})]
+    more = "".join(f"${{{alarm.only_if}Alarms}}" for alarm in _ALARMS_OF_ITS_OWN)
+    widgets = [
+        _widget("alarm", (0, 0, _COLUMNS, _ALARMS_HEIGHT), {"title": "Alarms", "alarms": [*shown, "more"]})
+    ]
     for number, graph in enumerate(GRAPHS):
         row, column = divmod(number, _COLUMNS // _WIDTH)
         place = (column * _WIDTH, _ALARMS_HEIGHT + row * _HEIGHT, _WIDTH, _HEIGHT)
         widgets.append(_widget("metric", place, _graph(graph)))
-    yield ",\n        ".join(json.dumps(each) for each in widgets)
+    text = ",\n          ".join(json.dumps(each) for each in widgets)
+    text = text.replace(', "more"]', f"{more}]").replace("${Stream}", "${StreamName}")
+    yield text.replace("${Aggregates}", "${TableName}")
     yield "]}"
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from processors.quarantine.message import BulkRef, decode_message
 from streamgage.definition.pipeline import Pipeline
-from streamgage.definition.pipeline_toml import load_pipeline
+from processors.pipeline_files import load_pipeline
 from streamgage.errors import POISON_CODES, PoisonRecord
 from streamgage.formats.blocks.reader import BlockReader
 from streamgage.reading.poison import Poison

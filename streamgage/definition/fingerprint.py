@@ -6,6 +6,7 @@ to states that mean another thing; it is refused instead, and the mend is the ne
 
 import json
 from base64 import urlsafe_b64encode
+from collections.abc import Mapping
 from hashlib import sha256
 
 from streamgage.definition.pipeline import Pipeline, Rollup
@@ -60,3 +61,35 @@ def definition_of(pipeline: Pipeline, consumer: str) -> dict[str, str]:
         for rollup in own.rollups.values()
         for windows in rollup.windows
     }
+
+
+def definition_text(definition: Mapping[str, str]) -> str:
+    """Return *definition* in one short line, ``sums.1=fRJNZTwRV4M:1m,1h;pages.1=…``, as a stack records it."""
+    rollups: dict[tuple[str, str], list[str]] = {}
+    for name, counts in definition.items():
+        rollup, _, window = name.partition("|")
+        rollups.setdefault((rollup, counts), []).append(window)
+    return ";".join(f"{rollup}={counts}:{','.join(windows)}" for (rollup, counts), windows in rollups.items())
+
+
+def parse_definition(text: str) -> dict[str, str]:
+    """Return the definition that ``definition_text`` wrote. Raises: ValueError, it is none."""
+    definition: dict[str, str] = {}
+    for part in text.split(";"):
+        rollup, equals, rest = part.partition("=")
+        counts, colon, windows = rest.partition(":")
+        if not equals or not colon:
+            raise ValueError(f"{part!r} is not rollup.generation=fingerprint:windows")
+        definition |= {f"{rollup}|{window}": counts for window in windows.split(",")}
+    return definition
+
+
+def differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """Return how the definition of one consumer differs: a sentence for each window of a rollup; none where it does not."""
+    return [
+        f"{name} would be {'added' if name not in before else 'removed'}"
+        if (name in before) is not (name in after)
+        else f"{name} would count something else: its source, event time, key, measures or scales"
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+    ]

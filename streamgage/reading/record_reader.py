@@ -269,6 +269,9 @@ class RecordReader:
             users = [(each.data, each.partition_key) for each in aggregate.user_records()]
         sub_sequence_number = 0
         for data, partition_key in users:
+            if passed := self._passed_events(data):
+                sub_sequence_number += passed  # nobody refused any of them
+                continue
             source, block = self._by_block.get(data[:HEADER_BYTES]), None
             if source is not None:
                 with suppress(PoisonRecord):  # it stands in the quarantine already, as one user record

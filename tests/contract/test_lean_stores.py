@@ -10,7 +10,6 @@ import pytest
 from botocore.config import Config
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from streamgage.fold.folder import Poison
 from streamgage.measures.monoids import FieldLayout, StateLayout
 
 from conftest import CREDENTIALS

@@ -13,9 +13,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from producers.client.encoder import encoder_of
 from processors.quarantine.bulk import decode_bulk, encode_bulk
 from processors.quarantine.message import decode_message, decode_poison, encode_poison
+from producers.client.encoder import encoder_of
 from producers.files.access_log import COLUMNS, read_access_log
 from producers.files.csv import read_csv
 from producers.files.lines import read_lines

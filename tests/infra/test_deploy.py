@@ -23,6 +23,8 @@ from infra.aws.deploy.cloudformation import BotoChangeSets, BotoStacks
 from infra.aws.deploy.destroy_data import BotoDataStores
 from infra.aws.deploy.ports import ChangeSetRequest, StackResource
 from infra.commands.deploy import Surroundings, add_commands
+from processors.pipeline_files import load_pipeline
+from streamgage.definition.fingerprint import definition_of, definition_text
 from streamgage.errors import ConfigError, RetryableError
 from support.deploy_fakes import FakeClock, Told, change
 from support.paths import ROOT
@@ -483,6 +485,7 @@ class Shell:
         self.terminal = FakeTerminal()
         self.packaged: list[tuple[Path, str]] = []
         self.clock = FakeClock()
+        self.parameters = {"ShardCount": "3"}
         (folder / "pipeline.toml").write_text(DEFINITION)
         (folder / "reading.avsc").write_text((ROOT / "schemas/reading.avsc").read_text())
         (folder / "template.json").write_text(json.dumps(TEMPLATE))
@@ -527,7 +530,9 @@ class Shell:
                 "ChangeSetName": ANY,
                 "ChangeSetType": kind,
                 "Capabilities": ANY,
-                "Parameters": [{"ParameterKey": "ShardCount", "ParameterValue": "3"}],
+                "Parameters": [
+                    {"ParameterKey": key, "ParameterValue": value} for key, value in self.parameters.items()
+                ],
                 "TemplateBody": ANY,
             },
         )
@@ -676,6 +681,125 @@ def test_destroy_asks_and_lists_what_stays(shell: Shell) -> None:
     assert shell.run("destroy") == 0
     assert "  T  AWS::DynamoDB::Table  plant-T  stays" in shell.terminal.say.lines
     assert shell.terminal.say.lines[-1] == "nothing was deleted"
+
+
+OURS = {**TEMPLATE, "Parameters": {
+    **TEMPLATE["Parameters"],  # type: ignore[dict-item]  # JSON
+    "Consumer": {"Type": "String", "Default": "main"},
+    "Definition": {"Type": "String", "Default": "none"},
+    "SharedStreamArn": {"Type": "String", "Default": ""},
+    "SharedTable": {"Type": "String", "Default": ""},
+    "StartAt": {"Type": "Number", "Default": 0},
+}}  # fmt: skip
+
+
+def counting(shell: Shell, name: str, **parameters: str) -> dict[str, Any]:
+    """What CloudFormation says of a stack that counts what the shell's pipeline.toml says."""
+    pipeline = load_pipeline(shell.folder / "pipeline.toml")
+    (consumer,) = pipeline.consumers
+    values = {
+        "Consumer": consumer,
+        "Definition": definition_text(definition_of(pipeline, consumer)),
+        **parameters,
+    }
+    answer = described(
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()],
+        Outputs=[
+            {"OutputKey": "StreamArn", "OutputValue": "arn:aws:kinesis:eu-central-1:1:stream/s"},
+            {"OutputKey": "TableName", "OutputValue": "t"},
+        ],
+    )
+    answer["Stacks"][0]["StackName"] = name
+    return answer
+
+
+@pytest.fixture
+def our_shell(shell: Shell) -> Shell:
+    (shell.folder / "template.json").write_text(json.dumps(OURS))
+    return shell
+
+
+def redefine(shell: Shell, old: str, new: str) -> None:
+    assert old in DEFINITION
+    (shell.folder / "pipeline.toml").write_text(DEFINITION.replace(old, new))
+
+
+@pytest.mark.parametrize("command", ["deploy", "diff"])
+def test_another_definition_is_refused_before_anything_is_made_or_uploaded(
+    our_shell: Shell, command: str
+) -> None:
+    standing = counting(our_shell, "plant")
+    redefine(our_shell, 'windows = ["1m"]', 'windows = ["1m", "1h"]')
+    stack_read(our_shell.stubber, "plant", standing)
+    with pytest.raises(
+        ConfigError, match=r"sums\.1\|1h would be added[\s\S]*--stack plant-v2 --beside plant"
+    ):
+        our_shell.run(command)
+    assert our_shell.packaged == []
+
+
+def test_a_stack_beside_another_is_created_with_its_stream_table_and_the_time_it_starts_at(
+    our_shell: Shell,
+) -> None:
+    other = counting(our_shell, "other")
+    redefine(our_shell, 'windows = ["1m"]', 'windows = ["1h"]\ngeneration = 2\nconsumer = "v2"')
+    our_shell.terminal.answer = False
+    stack_read(our_shell.stubber, "other", other)
+    no_stack(our_shell.stubber)
+    our_shell.stubber.add_response("describe_stacks", other, {})
+    no_stack(our_shell.stubber)
+    pipeline = load_pipeline(our_shell.folder / "pipeline.toml")
+    our_shell.parameters = {
+        "ShardCount": "3",
+        "Consumer": "v2",
+        "Definition": definition_text(definition_of(pipeline, "v2")),
+        "SharedStreamArn": "arn:aws:kinesis:eu-central-1:1:stream/s",
+        "SharedTable": "t",
+        "StartAt": "1764288000",
+    }
+    our_shell.plan("CREATE", change("A", "Add"))
+    our_shell.discard()
+    stack_read(our_shell.stubber, "plant", described("REVIEW_IN_PROGRESS"))
+    our_shell.stubber.add_response("delete_stack", {}, {"StackName": ID})
+    assert our_shell.run("deploy", "--beside", "other", "--from", "2025-11-28T00:00Z") == 0
+
+
+def test_what_a_stack_beside_counts_already_is_refused(our_shell: Shell) -> None:
+    other = counting(our_shell, "other")
+    stack_read(our_shell.stubber, "other", other)
+    no_stack(our_shell.stubber)
+    our_shell.stubber.add_response("describe_stacks", other, {})
+    with pytest.raises(ConfigError) as error:
+        our_shell.run("deploy", "--beside", "other")
+    assert error.value.problems == (
+        "consumer main is stack other on the same table already: name another in pipeline.toml",
+        "sums.1 is counted by stack other on the same table already: set the next generation",
+    )
+
+
+def test_a_stack_to_stand_beside_has_to_be_there_and_the_template_has_to_know_how(our_shell: Shell) -> None:
+    our_shell.stubber.add_client_error("describe_stacks", "ValidationError", "Stack with id x does not exist")
+    with pytest.raises(ConfigError, match="there is no stack x to stand beside"):
+        our_shell.run("deploy", "--beside", "x")
+    (our_shell.folder / "template.json").write_text(json.dumps(TEMPLATE))
+    with pytest.raises(ConfigError, match="no parameter Definition"):
+        our_shell.run("deploy", "--beside", "x")
+
+
+def test_data_that_another_stack_uses_is_not_deleted(our_shell: Shell) -> None:
+    stack_read(our_shell.stubber, "plant", described())
+    listed = {
+        "LogicalResourceId": "T",
+        "PhysicalResourceId": "t",
+        "ResourceType": "AWS::DynamoDB::Table",
+        "LastUpdatedTimestamp": NOW,
+        "ResourceStatus": "CREATE_COMPLETE",
+    }
+    our_shell.stubber.add_response("list_stack_resources", {"StackResourceSummaries": [listed]})
+    our_shell.stubber.add_response("get_template", {"TemplateBody": json.dumps({"Resources": {}})})
+    our_shell.stubber.add_response("describe_stacks", counting(our_shell, "v2", SharedTable="t"), {})
+    with pytest.raises(ConfigError, match="also that of: v2"):
+        our_shell.run("destroy", "--delete-data", "plant", "--yes")
 
 
 @pytest.mark.parametrize("name", ["deploy", "diff", "destroy"])

@@ -20,8 +20,8 @@ from infra.template.read import TEMPLATE, parameters_for
 from infra.template.translate import translate
 from processors.awsjson.client import AwsJsonClient, ServiceError
 from processors.awsjson.retry import Retries
-from processors.pipeline_files import load_pipeline
 from processors.deadline import Deadline
+from processors.pipeline_files import load_pipeline
 from processors.quarantine.objects import S3Objects
 from streamgage.formats.kinesis_event import encode_event
 from streamgage.records import StreamRecord, UserRecord

@@ -118,7 +118,10 @@ def test_what_takes_a_deployment_back_rings_while_it_is_a_canary() -> None:
 
 def test_the_dashboard_is_json_of_widgets_that_do_not_overlap() -> None:
     (dashboard,) = decide(translate(TEMPLATE), {}).of("AWS::CloudWatch::Dashboard")
-    widgets = json.loads(dashboard["Properties"]["DashboardBody"]["Fn::Sub"])["widgets"]
+    text, values = dashboard["Properties"]["DashboardBody"]["Fn::Sub"]
+    for name, value in values.items():  # texts that are put in as they are
+        text = text.replace(f"${{{name}}}", value["Fn::Sub"] if "Fn::Sub" in value else str(value or "x"))
+    widgets = json.loads(text)["widgets"]
     cells = [
         (x, y)
         for each in widgets

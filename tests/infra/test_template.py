@@ -12,12 +12,14 @@ from infra.template.read import TEMPLATE
 from infra.template.translate import translate
 from streamgage.errors import ConfigError
 from support.template_rules import (
+    BESIDE,
     RULES,
     TURNED,
     VERSION,
     Deployed,
     Rule,
     a_changed_parameter_is_a_new_version,
+    another_stacks_data_is_used_and_not_made,
     batches_are_never_lost_in_silence,
     combinations,
     data_is_encrypted,
@@ -51,8 +53,8 @@ def test_it_holds_for_every_combination_of_conditions(rule: Rule, deployments: l
 def test_the_combinations_turn_every_condition(deployments: list[Deployed]) -> None:
     """A condition of a parameter that is not in the table above would be tried one way only."""
     conditions = translate(TEMPLATE)["Conditions"]
-    assert set(re.findall(r'"Ref": "(\w+)"', json.dumps(conditions))) == set(TURNED)
-    assert len(deployments) == 2 ** len(TURNED)
+    assert set(re.findall(r'"Ref": "(\w+)"', json.dumps(conditions))) == set(TURNED) | set(BESIDE)
+    assert len(deployments) == 2 ** len(TURNED) + 2 * (2 ** len(BESIDE) - 1)
     assert len(
         {json.dumps([each.resources, each.outputs], sort_keys=True, default=str) for each in deployments}
     ) == len(deployments)
@@ -73,7 +75,7 @@ MISTAKES: tuple[tuple[str, str, Rule], ...] = (
     ("            Effect: Deny\n", "            Effect: Allow\n", nothing_is_public),
     ('"aws:SecureTransport": "false"', '"aws:SecureTransport": "true"', nothing_is_public),
     ("{redrivePermission: denyAll}", "{redrivePermission: allowAll}", nothing_is_public),
-    ("Resource: !GetAtt Aggregates.Arn", 'Resource: "*"', roles_are_exact),
+    ("- !GetAtt Aggregates.Arn", '- "*"', roles_are_exact),
     ('Action: "sqs:SendMessage"', 'Action: "sqs:*"', roles_are_exact),
     ("        Role: !GetAtt DeploymentRole.Arn\n", "", roles_are_exact),
     ("            FunctionResponseTypes: [ReportBatchItemFailures]\n", "", batches_are_never_lost_in_silence),
@@ -82,15 +84,18 @@ MISTAKES: tuple[tuple[str, str, Rule], ...] = (
      batches_are_never_lost_in_silence),
     ("    Default: 21600\n", "    Default: 604800\n", batches_are_never_lost_in_silence),
     ("MaximumRetryAttempts: 10000", "MaximumRetryAttempts: -1", batches_are_never_lost_in_silence),
-    ("    Default: 24\n", "    Default: 2160\n", batches_are_never_lost_in_silence),
+    ("    Default: 24\n", "    Default: 6\n", batches_are_never_lost_in_silence),
+    ("STREAMGAGE_RETENTION_HOURS: !Ref RetentionHours", 'STREAMGAGE_RETENTION_HOURS: "25"',
+     batches_are_never_lost_in_silence),
     ("            MetricsConfig: {Metrics: [EventCount]}", "            #", batches_are_never_lost_in_silence),
     ("            TumblingWindowInSeconds: 0 ", "            #", the_mapping_is_whole),
-    ("StartingPosition: TRIM_HORIZON", "StartingPosition: LATEST", the_mapping_is_whole),
+    ("AT_TIMESTAMP, TRIM_HORIZON]", "AT_TIMESTAMP, LATEST]", the_mapping_is_whole),
     ("STREAMGAGE_LANES: !If [Parallel, partition_key, shard]", "STREAMGAGE_LANES: shard", lanes_follow_the_factor),
     ("  Parallel: !Not [!Equals [!Ref ParallelizationFactor, 1]]", "  Parallel: !Equals [!Ref ParallelizationFactor, 2]",
      lanes_follow_the_factor),
     ("lanes by ${Lanes}, ", "", a_changed_parameter_is_a_new_version),
     ('"${MemorySize} MB, ', '"', a_changed_parameter_is_a_new_version),
+    (", ${Consumer}", "", a_changed_parameter_is_a_new_version),
     ("          STREAMGAGE_PIPELINE: pipeline.toml\n", "", the_environment_is_what_the_function_reads),
     ("          STREAMGAGE_PIPELINE: pipeline.toml\n",
      '          STREAMGAGE_PIPELINE: pipeline.toml\n          STREAMGAGE_DEBUG: "1"\n',
@@ -105,6 +110,15 @@ MISTAKES: tuple[tuple[str, str, Rule], ...] = (
     ("    MinValue: 24\n", "", parameters_explain_themselves),
     ("    Description: Refuse to delete the table.\n", "", parameters_explain_themselves),
     ("  FunctionAlias:\n", "  Alias:\n", outputs_are_those_that_are_read),
+    ("    Condition: OwnStream\n    DeletionPolicy", "    DeletionPolicy", another_stacks_data_is_used_and_not_made),
+    ("            Stream: !If [OwnStream, !GetAtt Stream.Arn, !Ref SharedStreamArn]",
+     "            Stream: !GetAtt Stream.Arn", another_stacks_data_is_used_and_not_made),
+    ("STREAMGAGE_TABLE: !If [OwnTable, !Ref Aggregates, !Ref SharedTable]", "STREAMGAGE_TABLE: !Ref Aggregates",
+     another_stacks_data_is_used_and_not_made),
+    ("    Type: AWS::CloudWatch::Alarm\n    Condition: OwnTable\n", "    Type: AWS::CloudWatch::Alarm\n",
+     another_stacks_data_is_used_and_not_made),
+    ('"WriteThrottleEvents", "TableName", "${TableName}"', '"WriteThrottleEvents", "TableName", "${Aggregates}"',
+     another_stacks_data_is_used_and_not_made),
 )  # fmt: skip
 
 
@@ -117,7 +131,9 @@ def test_a_planted_mistake_is_seen(right: str, wrong: str, rule: Rule, tmp_path:
     broken = tmp_path / "template.yaml"
     broken.write_text(text.replace(right, wrong, 1), encoding="utf-8")
     template = translate(broken)
-    assert [problem for each in ({}, TURNED) for problem in rule(decide(template, each))]
+    assert [
+        problem for each in (dict[str, str](), TURNED, BESIDE) for problem in rule(decide(template, each))
+    ]
 
 
 def test_every_rule_is_seen_to_fail() -> None:
@@ -143,14 +159,14 @@ def test_cfn_lint_has_no_word_against_it() -> None:
     """No error and no warning, without an exception. It tries the conditions by itself."""
     assert lint(TEMPLATE.read_text(encoding="utf-8")) == []
     template = translate(TEMPLATE)
-    for chosen in ({}, TURNED):
+    for chosen in ({}, TURNED, BESIDE):
         assert lint(as_deployed(template, chosen)) == []
 
 
 @pytest.mark.parametrize(
     ("right", "wrong"),
     [
-        ("StartingPosition: TRIM_HORIZON", "StartingPosition: BEGINNING"),
+        ("AT_TIMESTAMP, TRIM_HORIZON]", "AT_TIMESTAMP, BEGINNING]"),
         ("TumblingWindowInSeconds: 0", "TumblingWindowInSeconds: 901"),
         ("      Statistic: Maximum", "      Statistic: Most"),
         ("Value: !Ref Aggregates}", "Value: !Ref Agregates}"),

@@ -39,6 +39,12 @@ TURNED = {
     "IotTopic": "telemetry/+",
     "DeletionProtection": "false",
 }
+# Those of a stack beside another: each alone and together, with all of the above and with none.
+BESIDE = {
+    "SharedStreamArn": "arn:aws:kinesis:eu-central-1:111122223333:stream/plant-7-Stream-1",
+    "SharedTable": "plant-7-Aggregates-1",
+    "StartAt": "1764370800",
+}
 _NOTHING = object()
 
 
@@ -61,10 +67,22 @@ class Deployed:
         properties: dict[str, Any] = resource["Properties"]
         return properties
 
+    def own(self, kind: str) -> dict[str, Any] | None:
+        """Return the properties of the one resource of type *kind*; None where it is another stack's."""
+        shared = {STREAM: "SharedStreamArn", TABLE: "SharedTable"}[kind]
+        if not self.parameters[shared]:
+            return self.only(kind)
+        return None
+
 
 def combinations() -> list[dict[str, str]]:
-    """Return every combination of what turns a condition over: the conditions' own, 2 ** 7."""
-    choices = [[{}, {name: value}] for name, value in TURNED.items()]
+    """Return every combination of what turns a condition over, 2 ** 7; and of what a stack beside another has, 2 * 7."""
+    beside = [{**turned, **each} for turned in ({}, TURNED) for each in _subsets(BESIDE) if each]
+    return _subsets(TURNED) + beside
+
+
+def _subsets(values: Mapping[str, str]) -> list[dict[str, str]]:
+    choices = [[{}, {name: value}] for name, value in values.items()]
     return [
         dict(itertools.chain(*(each.items() for each in chosen))) for chosen in itertools.product(*choices)
     ]
@@ -114,12 +132,11 @@ def data_outlives_the_stack(deployed: Deployed) -> Iterator[str]:
             for policy in ("DeletionPolicy", "UpdateReplacePolicy"):
                 if each.get(policy) != "Retain":
                     yield f"{kind}: {policy} is {each.get(policy)}"
-    if deployed.only(TABLE)["DeletionProtectionEnabled"] is not (
-        deployed.parameters["DeletionProtection"] == "true"
-    ):
-        yield "the table's deletion protection is not the parameter's"
-    if not deployed.only(TABLE)["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"]:
-        yield "the table has no point-in-time recovery"
+    if table := deployed.own(TABLE):
+        if table["DeletionProtectionEnabled"] is not (deployed.parameters["DeletionProtection"] == "true"):
+            yield "the table's deletion protection is not the parameter's"
+        if not table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"]:
+            yield "the table has no point-in-time recovery"
     for log in deployed.of("AWS::Logs::LogGroup"):
         if log["Properties"].get("RetentionInDays") != deployed.parameters["LogRetentionDays"]:
             yield "logs are kept for ever"
@@ -127,21 +144,23 @@ def data_outlives_the_stack(deployed: Deployed) -> Iterator[str]:
 
 def data_is_encrypted(deployed: Deployed) -> Iterator[str]:
     own = deployed.parameters["KeyArn"]
-    stream, table, queue = (deployed.only(each) for each in (STREAM, TABLE, QUEUE))
+    stream, table, queue = deployed.own(STREAM), deployed.own(TABLE), deployed.only(QUEUE)
     (rule,) = deployed.only(BUCKET).get("BucketEncryption", {}).get("ServerSideEncryptionConfiguration", [{}])
     bucket = rule.get("ServerSideEncryptionByDefault", {})
     keys = {
-        STREAM: stream.get("StreamEncryption", {}).get("KeyId"),
-        TABLE: table.get("SSESpecification", {}).get("KMSMasterKeyId"),
         QUEUE: queue.get("KmsMasterKeyId"),
         BUCKET: bucket.get("KMSMasterKeyID"),
     }
+    if stream is not None:
+        keys[STREAM] = stream.get("StreamEncryption", {}).get("KeyId")
+    if table is not None:
+        keys[TABLE] = table.get("SSESpecification", {}).get("KMSMasterKeyId")
     for kind, key in keys.items():
         if key != (own or ("alias/aws/kinesis" if kind == STREAM else None)):
             yield f"{kind}: its key is {key}"
-    if stream.get("StreamEncryption", {}).get("EncryptionType") != "KMS":
+    if stream is not None and stream.get("StreamEncryption", {}).get("EncryptionType") != "KMS":
         yield "the stream is not encrypted"
-    if not table.get("SSESpecification", {}).get("SSEEnabled"):
+    if table is not None and not table.get("SSESpecification", {}).get("SSEEnabled"):
         yield "the table is not encrypted with KMS"
     if not own and queue.get("SqsManagedSseEnabled") is not True:
         yield "the queue is not encrypted"
@@ -211,10 +230,11 @@ def batches_are_never_lost_in_silence(deployed: Deployed) -> Iterator[str]:
     buckets = [name for name, each in deployed.resources.items() if each["Type"] == BUCKET]
     if destination not in [{"Fn::GetAtt": [each, "Arn"]} for each in buckets]:
         yield "a batch that Lambda gives up on is not kept with its payload"
-    age_s, hours = (
-        int(mapping["MaximumRecordAgeInSeconds"]),
-        int(deployed.only(STREAM)["RetentionPeriodHours"]),
-    )
+    age_s = int(mapping["MaximumRecordAgeInSeconds"])
+    stream, told = deployed.own(STREAM), deployed.only(FUNCTION)["Environment"]["Variables"]
+    hours = int(told["STREAMGAGE_RETENTION_HOURS"])
+    if stream is not None and int(stream["RetentionPeriodHours"]) != hours:
+        yield "the function is told another retention than the stream has"
     if not 60 <= age_s < hours * 3600:
         yield f"a batch is tried for {age_s} s, and the stream keeps it for {hours} h"
     if not -1 < mapping["MaximumRetryAttempts"] <= 10_000:
@@ -245,7 +265,9 @@ def the_mapping_is_whole(deployed: Deployed) -> Iterator[str]:
         for each in wanted | {"TumblingWindowInSeconds"}
         if each not in mapping
     )
-    if config.starting_position != "TRIM_HORIZON":
+    start_at = int(deployed.parameters["StartAt"])
+    wanted_start = ("AT_TIMESTAMP", start_at * 1000) if start_at else ("TRIM_HORIZON", None)
+    if (config.starting_position, config.starting_timestamp_ms) != wanted_start:
         yield "what was sent before the mapping was there is passed over"
 
 
@@ -269,7 +291,15 @@ def a_changed_parameter_is_a_new_version(deployed: Deployed) -> Iterator[str]:
     if len(re.sub(r"\$\{\w+\}", "x" * 20, text)) > 256:
         yield "the description may be longer than Lambda takes"
     named = set(re.findall(r"\$\{(\w+)\}", text))
-    for name in ("MemorySize", "Timeout", "Architecture", "SnapStart", "Tracing"):
+    for name in (
+        "MemorySize",
+        "Timeout",
+        "Architecture",
+        "SnapStart",
+        "Tracing",
+        "Consumer",
+        "RetentionHours",
+    ):
         if name not in named:
             yield f"a changed {name} does not reach the alias"
     lanes = deployed.only(FUNCTION)["Environment"]["Variables"]["STREAMGAGE_LANES"]
@@ -330,7 +360,9 @@ def every_alarm_tells_somebody(deployed: Deployed) -> Iterator[str]:
 
 def devices_reach_the_stream_by_mqtt(deployed: Deployed) -> Iterator[str]:
     rules = deployed.of("AWS::IoT::TopicRule")
-    if bool(rules) is not bool(deployed.parameters["IotTopic"]):
+    if bool(rules) is not bool(
+        deployed.parameters["IotTopic"] and not deployed.parameters["SharedStreamArn"]
+    ):
         yield "the rule is not there as the parameter says"
     for rule in rules:
         payload = rule["Properties"]["TopicRulePayload"]
@@ -354,10 +386,35 @@ def parameters_explain_themselves(deployed: Deployed) -> Iterator[str]:
 def outputs_are_those_that_are_read(deployed: Deployed) -> Iterator[str]:
     wanted = {
         "StreamName", "TableName", "QuarantineUrl", "FailedBatchesBucket", "FunctionName", "FunctionAlias", "Lanes",
-        "DashboardName", "AlarmTopicArn",
+        "DashboardName", "AlarmTopicArn", "StreamArn", "Consumer", "Definition",
     }  # fmt: skip
     if deployed.outputs.keys() != wanted:
         yield f"outputs: {sorted(deployed.outputs.keys() ^ wanted)}"
+
+
+def another_stacks_data_is_used_and_not_made(deployed: Deployed) -> Iterator[str]:
+    """Beside another stack: its stream and table everywhere, its alarms left to it."""
+    variables = deployed.only(FUNCTION)["Environment"]["Variables"]
+    text = json.dumps([deployed.resources, deployed.outputs], default=str)
+    watched = {each["Properties"].get("MetricName") for each in deployed.of(ALARM)}
+    for kind, name, parameter, metric in (
+        (STREAM, "Stream", "SharedStreamArn", "WriteProvisionedThroughputExceeded"),
+        (TABLE, "Aggregates", "SharedTable", "WriteThrottleEvents"),
+    ):
+        shared = bool(deployed.parameters[parameter])
+        if bool(deployed.of(kind)) is shared:
+            yield f"a {kind} of its own beside another's, or none at all"
+        referred = re.search(rf'"Ref": "{name}"|"Fn::GetAtt": \["{name}"|\$\{{{name}[.}}]', text)
+        if shared and referred:
+            yield f"something refers to a {kind} that is not there"
+        if (metric in watched) is shared:
+            yield f"the {kind} is not watched by the stack that has it, alone"
+    read = [deployed.only(MAPPING)["EventSourceArn"], deployed.outputs["StreamArn"]["Value"]]
+    if any(each != variables["STREAMGAGE_STREAM_ARN"] for each in read):
+        yield "the mapping, the function and who comes beside take different streams"
+    table = deployed.parameters["SharedTable"]
+    if table and [variables["STREAMGAGE_TABLE"], deployed.outputs["TableName"]["Value"]] != [table, table]:
+        yield "the table is not the other stack's"
 
 
 Rule = Callable[[Deployed], Iterator[str]]
@@ -376,4 +433,5 @@ RULES: tuple[Rule, ...] = (
     devices_reach_the_stream_by_mqtt,
     parameters_explain_themselves,
     outputs_are_those_that_are_read,
+    another_stacks_data_is_used_and_not_made,
 )

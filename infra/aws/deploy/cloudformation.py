@@ -1,6 +1,6 @@
 """CloudFormation by boto3: the adapter of the three ports of deploy_ports.py."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -82,16 +82,13 @@ class BotoStacks:
                 raise
         if found["StackStatus"] == "DELETE_COMPLETE":  # described by its id, for 90 days
             return None
-        return StackState(
-            name=found["StackName"],
-            stack_id=found["StackId"],
-            status=found["StackStatus"],
-            reason=found.get("StackStatusReason", ""),
-            parameters=_pairs(found.get("Parameters", ()), "Parameter"),
-            outputs=_pairs(found.get("Outputs", ()), "Output"),
-            protected=bool(found.get("EnableTerminationProtection")),
-            last_event=events[0]["EventId"] if events else None,
-        )
+        return _state(found, last_event=events[0]["EventId"] if events else None)
+
+    def all(self) -> Iterator[StackState]:
+        """Yield every stack of the account and region, without its events. Asked for as it is read."""
+        with aws_errors("stacks of the region"):
+            for page in self._client.get_paginator("describe_stacks").paginate():
+                yield from (_state(each, last_event=None) for each in page["Stacks"])
 
     def events(self, stack: str, *, after: str | None) -> list[StackEvent]:
         """Return the events after *after*, the oldest first; see Stacks."""
@@ -148,6 +145,19 @@ class BotoStacks:
         return {
             name: each.get("DeletionPolicy", "Delete") for name, each in template.get("Resources", {}).items()
         }
+
+
+def _state(found: Mapping[str, Any], *, last_event: str | None) -> StackState:
+    return StackState(
+        name=found["StackName"],
+        stack_id=found["StackId"],
+        status=found["StackStatus"],
+        reason=found.get("StackStatusReason", ""),
+        parameters=_pairs(found.get("Parameters", ()), "Parameter"),
+        outputs=_pairs(found.get("Outputs", ()), "Output"),
+        protected=bool(found.get("EnableTerminationProtection")),
+        last_event=last_event,
+    )
 
 
 def _event(raw: Mapping[str, Any]) -> StackEvent:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from streamgage.definition.pipeline import DEFAULT_CONSUMER
 from streamgage.errors import ConfigError
 
 
@@ -15,7 +16,7 @@ class StackInfo:
     """A running stack, as ``stack.json`` describes it to every command. ``pids`` are by role.
 
     ``one_key_per_record``: Lambda keeps order per partition key only (ParallelizationFactor > 1), so producers give each
-    Kinesis record one key.
+    Kinesis record one key. ``consumer`` is whose rollups the function counts.
     """
 
     endpoints: dict[str, str]
@@ -27,6 +28,7 @@ class StackInfo:
     failed_batches_bucket: str
     pipeline: str
     one_key_per_record: bool = False
+    consumer: str = DEFAULT_CONSUMER
     pids: dict[str, int] = field(default_factory=dict)
 
 
@@ -43,6 +45,7 @@ class Home:
         self.kinesis_data = self.root / "data" / "kinesis"
         self.dynamodb_data = self.root / "data" / "dynamodb-local"
         self.dynamodb_file = self.root / "data" / "dynamodb.json"
+        self.definition_file = self.root / "data" / "definition.json"
         self.logs = self.root / "logs"
         self.task_dir = self.root / "bundle"
         self.runtime_dir = self.root / "runtime"

@@ -28,6 +28,7 @@ from botocore.config import Config
 from infra.local.stack import dynamodb_local
 from infra.local.stack.children import Child, kill_group, wait_until
 from infra.local.stack.cloudformation import create_resources
+from infra.local.stack.definition import keep_definition
 from infra.local.stack.home import Home, StackInfo, is_alive, read_json, write_json
 from infra.local.stack.tables import Engine, create_table, keep_engine
 from infra.local.stack.template import (
@@ -110,6 +111,10 @@ class Stack:
         home, options = self._home, self._options
         own_dynamodb = options.dynamodb is Engine.LOCAL
         keep_engine(home, options.dynamodb)
+        pipeline = load_pipeline(options.pipeline)
+        parameters = {**pipeline.deploy, **(options.parameters or {})}
+        consumer = pipeline.consumer_for(parameters.get("Consumer"))
+        keep_definition(home, pipeline, consumer)
         if own_dynamodb:
             dynamodb_local.install(say=self._say)
         self._say("building the bundle")
@@ -131,7 +136,8 @@ class Stack:
         self._await("aws", lambda url: _is_healthy(url + "/_ministack/health"))
         self._await("kinesis", lambda url: _is_healthy(url + "/health"))
         self._say("creating what the template describes")
-        parameters = {**load_pipeline(options.pipeline).deploy, **(options.parameters or {})}
+        if "Consumer" in template.cloudformation.get("Parameters", {}):
+            parameters["Consumer"] = consumer
         outputs = create_resources(self._client("cloudformation"), template, parameters)
         self._say(f"exists only on AWS: {told(template.elsewhere)}")
         for logical_id, properties in template.streams.items():
@@ -156,6 +162,7 @@ class Stack:
             failed_batches_bucket=outputs["FailedBatchesBucket"],
             pipeline=str(options.pipeline.resolve()),
             one_key_per_record=self._check_lanes(template, outputs),
+            consumer=consumer,
         )
         self._write_info()
 
@@ -323,7 +330,7 @@ class Stack:
         write_json(
             home.mapping_config_file,
             {
-                "stream_arn": mapping["EventSourceArn"],
+                "stream_arn": resolve(mapping["EventSourceArn"], outputs),
                 "kinesis_endpoint": self._endpoint("kinesis"),
                 "endpoint": self._endpoint("aws"),
                 "mapping": _numbers(resolve(mapping, outputs)),

@@ -93,6 +93,8 @@ class _Resolver:
             "Fn::If": self._if,
             "Fn::Sub": self._sub,
             "Fn::Join": self._join,
+            "Fn::Select": self._select,
+            "Fn::Split": self._split,
         }
         return known[key](argument, path) if key in known else left
 
@@ -113,6 +115,20 @@ class _Resolver:
         if isinstance(parts, list) and all(isinstance(each, str) for each in parts):
             return str(argument[0]).join(parts)
         return self._left("Fn::Join", [argument[0], parts], path)
+
+    def _select(self, argument: Any, path: Path) -> Any:
+        parts, index = self.value(argument[1], (*path, "Fn::Select", 1)), int(argument[0])
+        if isinstance(parts, list) and index < len(parts):
+            return parts[index]
+        return self._left("Fn::Select", [argument[0], parts], path)
+
+    def _split(self, argument: Any, path: Path) -> Any:
+        text = self.value(argument[1], (*path, "Fn::Split", 1))
+        return (
+            text.split(argument[0])
+            if isinstance(text, str)
+            else self._left("Fn::Split", [argument[0], text], path)
+        )
 
     def _sub(self, argument: Any, path: Path) -> Any:
         text, own = (argument, {}) if isinstance(argument, str) else argument

@@ -155,8 +155,12 @@ class StreamMapping:
 
     @property
     def retention_s(self) -> int:
-        """How long the stream keeps a record; a day where the template does not say."""
-        hours = 24 if self.stream is None else self.stream.get("RetentionPeriodHours")
+        """How long the stream keeps a record; a day where neither the template nor the function's environment says."""
+        if self.stream is None:  # another stack's
+            told = {} if self.function is None else environment(self.function)
+            hours = told.get("STREAMGAGE_RETENTION_HOURS")
+        else:
+            hours = self.stream.get("RetentionPeriodHours")
         return whole(hours, 24) * 3600
 
     @property

@@ -23,22 +23,23 @@ from support.strategies import ARRIVAL_MS, REAL_SEQUENCE, aggregated, reading
 # All that is loaded on top of the runtime client, until a batch of today's events is folded.
 OURS = {
     "processors": {
-        "aggregate": "batch function lineage progress report settings",
+        "aggregate": "batch function lineage own_stream progress report settings",
         "awsjson": "aside client connections credentials endpoint http1 names retry signing",
         "deadline": "",
+        "pipeline_files": "",
         "quarantine": "queue",
-        "sink": "attributes fenced lean_dynamodb writes",
+        "sink": "attributes breaker fenced lean_dynamodb writes",
     },
     "streamgage": {
-        "definition": "build_index pipeline pipeline_toml",
+        "definition": "build_index fingerprint pipeline pipeline_toml toml_table",
         "durations": "",
         "errors": "",
-        "fold": "column_fold folder items repeats",
+        "fold": "batch cells chunk items lane_log source_fold states verdicts",
         "formats": "avro blocks blocks.builder blocks.check blocks.columns blocks.decimal_column blocks.floats blocks.ints blocks.reader "
         "kinesis_event kpl mark",
         "limits": "",
-        "measures": "decimals monoids windows",
-        "reading": "contributions poison record_reader row_shape row_values rows",
+        "measures": "catalogue codec decimals layout packing parts windows",
+        "reading": "places poison record_reader row_shape row_values rows",
         "records": "",
     },
 }  # fmt: skip
@@ -56,7 +57,6 @@ PYTHONS = {
     "threads of the sink": {"concurrent", "concurrent.futures", "concurrent.futures._base", "concurrent.futures.thread",
         "queue", "_queue", "heapq", "_heapq"},
     "endpoints": {"ipaddress", "urllib", "urllib.parse", "datetime", "_datetime"},
-    "paths of the definition": {"pathlib", "fnmatch", "ntpath"},
     "blocks": {"zlib"},
     "the fold without the collector": {"gc"},
 }  # fmt: skip

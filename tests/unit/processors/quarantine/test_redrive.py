@@ -9,12 +9,12 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from streamgage.fold.folder import Folder
 
 from processors.quarantine.bulk import decode_bulk, encode_bulk
 from processors.quarantine.message import encode_poison, encode_reference
 from processors.quarantine.redrive import main, redrive
 from streamgage.errors import POISON_CODES
-from streamgage.fold.folder import Folder
 from streamgage.formats.blocks.builder import BlockCodec
 from streamgage.records import StreamRecord, UserRecord
 from support.paths import ROOT

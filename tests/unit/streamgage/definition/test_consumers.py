@@ -3,7 +3,13 @@
 import pytest
 
 from processors.pipeline_files import FilesIn
-from streamgage.definition.fingerprint import counts_of, definition_of
+from streamgage.definition.fingerprint import (
+    counts_of,
+    definition_of,
+    definition_text,
+    differences,
+    parse_definition,
+)
 from streamgage.definition.pipeline import Pipeline
 from streamgage.definition.pipeline_toml import parse_pipeline
 from streamgage.errors import ConfigError
@@ -149,3 +155,25 @@ def test_a_definition_is_every_window_of_every_rollup_of_a_consumer_with_its_gen
     assert definition_of(pipeline, "web").keys() == {"pages.1|1d"}
     more = defined((SOURCES + SUMS).replace('"1h"]', '"1h", "1d"]\ngeneration = 2'))
     assert definition_of(more, "main") == {f"sums.2|{each}": sums for each in ("1m", "1h", "1d")}
+
+
+def test_a_definition_comes_back_from_its_text() -> None:
+    definition = definition_of(defined(SOURCES + SUMS + PAGES.replace('consumer = "web"\n', "")), "main")
+    text = definition_text(definition)
+    assert text.count(";") == 1
+    assert parse_definition(text) == definition
+    for broken in ("", "sums.1", "sums.1=abc", f"{text};"):
+        with pytest.raises(ValueError, match="is not rollup"):
+            parse_definition(broken)
+
+
+def test_differences_name_each_window_of_a_rollup() -> None:
+    before = {"a.1|1m": "x", "a.1|1h": "x", "b.1|1m": "y"}
+    assert differences(before, before) == []
+    assert [
+        each.split(":")[0] for each in differences(before, {"a.1|1m": "z", "a.1|1h": "x", "c.1|1m": "y"})
+    ] == [
+        "a.1|1m would count something else",
+        "b.1|1m would be removed",
+        "c.1|1m would be added",
+    ]
