@@ -26,9 +26,10 @@ from infra.commands.code import CODE
 from infra.commands.demo import batch_lines, compare, read_all_items
 from infra.local.stack.home import Home, StackInfo
 from infra.local.stack.supervisor import Stack, StackOptions, local_client
-from processors.aggregate.progress import SHARDS_PK
+from processors.aggregate.progress import progress_pk
 from processors.pipeline_files import load_pipeline
 from producers.simulators.totals import Totals, read_totals
+from streamgage.definition.pipeline import DEFAULT_CONSUMER
 from streamgage.errors import RetryableError
 
 _READY_S = 60.0
@@ -266,11 +267,11 @@ def look(client: Any, table: str) -> dict[str, int]:
     answer = client.query(
         TableName=table,
         KeyConditionExpression="pk = :pk",
-        ExpressionAttributeValues={":pk": {"S": SHARDS_PK}},
+        ExpressionAttributeValues={":pk": {"S": progress_pk(DEFAULT_CONSUMER)}},
         ProjectionExpression="sk, fence",
         ConsistentRead=True,
     )
-    return {each["sk"]["S"]: int(each["fence"]["S"]) for each in answer["Items"]}
+    return {each["sk"]["S"].partition("/")[2]: int(each["fence"]["S"]) for each in answer["Items"]}
 
 
 def _pids(

@@ -11,7 +11,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from infra.aws.stacks import aws_errors
-from processors.query.question import ShardProgress
+from processors.query.progress import ShardProgress
 
 _READS = 5  # of a shard: GetRecords may find nothing and not be at the end; 5 a second is also its limit
 _PASSING = {"ProvisionedThroughputExceededException", "ExpiredIteratorException"}

@@ -9,8 +9,9 @@ from typing import Any
 from infra.aws.shard_ends import shard_ends
 from infra.aws.stacks import DeployedStack, aws_client, aws_errors
 from processors.aggregate.report import NAMESPACE, Metric
+from processors.query.cells import DynamoPartialStore
 from processors.query.freshness import Freshness, freshness
-from processors.query.question import DynamoPartialStore, read_progress
+from processors.query.progress import read_progress
 
 METRICS_S = 3600
 _PERIOD_S = 300
@@ -49,7 +50,7 @@ def read_freshness(
     """
     table = stack.output("TableName")
     with aws_errors(f"table {table}"):
-        progress = read_progress(DynamoPartialStore(client("dynamodb", stack.region), table))
+        progress = read_progress(DynamoPartialStore(client("dynamodb", stack.region), table), stack.consumer)
     shards = shard_ends(client("kinesis", stack.region), stack.output("StreamName"), progress)
     return freshness(progress, {"shards": shards}), shards
 

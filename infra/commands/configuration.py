@@ -22,6 +22,7 @@ OF_FUNCTION = {
     "STREAMGAGE_STREAM": "The stream whose shards are listed after a reshard. The template sets it.",
     "STREAMGAGE_STREAM_ARN": "The stream whose batches are taken; those of another are refused. The template sets it.",
     "STREAMGAGE_CONSUMER": "Whose rollups of the definition are counted. The template sets it.",
+    "STREAMGAGE_STARTING_POSITION": "Where the mapping began to read: says whether anything came before. The template sets it.",
     "STREAMGAGE_RETENTION_HOURS": "How long the stream keeps a record, and may deliver it again. The template sets it.",
     "STREAMGAGE_TABLE": "The table of the aggregates. The template sets it.",
     "STREAMGAGE_QUARANTINE_URL": "The queue of poison records. The template sets it.",

@@ -8,8 +8,7 @@ import statistics
 import sys
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -24,7 +23,6 @@ from infra.local.stack.drain import wait_drained
 from infra.local.stack.home import Home, StackInfo
 from infra.local.stack.supervisor import LOCAL_CREDENTIALS, Stack, StackOptions, local_client
 from infra.local.stack.tables import Engine
-from processors.aggregate.progress import SHARDS_PK
 from processors.pipeline_files import load_pipeline
 from processors.query.question import Question, Row, ask
 from processors.query.render import cells, columns, number_text
@@ -33,8 +31,9 @@ from producers.client.kinesis import connect
 from producers.simulators.fleet import FleetConfig, fleet_events
 from producers.simulators.totals import FieldTotals, Tally, Totals
 from producers.simulators.visitors import VisitorsConfig, visitor_events
+from streamgage.definition.fingerprint import counts_of
 from streamgage.definition.pipeline import Pipeline, Rollup
-from streamgage.fold.items import StoredItem, window_start_ms
+from streamgage.fold.items import ItemKey, StoredItem
 from streamgage.formats.avro import Event
 from streamgage.measures.windows import MAX_EVENT_TIME_MS
 
@@ -46,8 +45,7 @@ _HOUR_MS = 3_600_000
 class DemoOptions:
     """How much is sent. The fleet reads every second: about four one-minute windows a device and metric.
 
-    The emulator writes several hundred items a second, on the cores that everything else runs on too; that, not the
-    number of events, bounds the demo. So windows and batches are chosen for some 15,000 items in all.
+    An item holds some thirty keys of one window: all of them are a few hundred.
     """
 
     home: Home
@@ -99,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
         items = read_all_items(info)
     differences = compare(pipeline, items, sent.totals)
     _show(console, pipeline, items, sent.totals)
-    _figures(console, home, sent, drained_s, items=sum(len(each) for each in items.values()))
+    _figures(console, home, sent, drained_s, items=len(items))
     rows = sum(len(each) for each in sent.totals.values())
     if differences:
         for line in differences[:20]:
@@ -199,12 +197,12 @@ def _progress(console: Console) -> Progress:
     )
 
 
-Items = dict[str, list[tuple[str, StoredItem]]]
+Items = dict[ItemKey, StoredItem]
 
 
 def read_all_items(info: StackInfo) -> Items:
-    """Return every aggregate of the table by pk: the comparison must see also what should not be there."""
-    items: Items = defaultdict(list)
+    """Return every aggregate of the table: the comparison must see also what should not be there."""
+    items: Items = {}
     pages = (
         local_client("dynamodb", info.endpoints["dynamodb"])
         .get_paginator("scan")
@@ -212,11 +210,9 @@ def read_all_items(info: StackInfo) -> Items:
     )
     for page in pages:
         for item in page["Items"]:
-            pk = item["pk"]["S"]
-            if pk.partition("|")[0] != SHARDS_PK:
-                items[pk].append((item["sk"]["S"], stored_item(item)))
-    for each in items.values():
-        each.sort(key=lambda pair: pair[0])
+            key = ItemKey(item["pk"]["S"], item["sk"]["S"])
+            if not key.pk.startswith("~"):
+                items[key] = stored_item(item)
     return items
 
 
@@ -225,11 +221,20 @@ class _Read:
 
     def __init__(self, items: Items) -> None:
         self._items = items
-        self.asked: set[str] = set()
+        self._by_pk: dict[str, list[ItemKey]] = {}
+        for key in sorted(items):
+            self._by_pk.setdefault(key.pk, []).append(key)
+        self.asked: set[ItemKey] = set()
 
     def range(self, pk: str, first_sk: str, last_sk: str) -> Iterator[tuple[str, StoredItem]]:
-        self.asked.add(pk)
-        return ((sk, item) for sk, item in self._items.get(pk, ()) if first_sk <= sk <= last_sk)
+        keys = [key for key in self._by_pk.get(pk, ()) if first_sk <= key.sk <= last_sk]
+        self.asked.update(keys)
+        return ((key.sk, self._items[key]) for key in keys)
+
+    def get(self, keys: Sequence[ItemKey]) -> Mapping[ItemKey, StoredItem]:
+        found = {key: self._items[key] for key in keys if key in self._items}
+        self.asked.update(found)
+        return found
 
 
 def compare(pipeline: Pipeline, items: Items, totals: Totals) -> list[str]:
@@ -237,10 +242,11 @@ def compare(pipeline: Pipeline, items: Items, totals: Totals) -> list[str]:
     store, differences = _Read(items), []
     for rollup in pipeline.rollups.values():
         expected = dict(totals[rollup.name])
-        for key, label in sorted({(key, label) for key, label, _ in expected}):
-            for row in ask(store, question_of(rollup, key, label), applied_ms=0):
-                want = expected.pop((key, label, row.window.start_ms), None)
-                where = f"{rollup.name} {' '.join(key)} {label} from {row.window.start_ms}"
+        for windows in rollup.windows:
+            question = question_of(pipeline, rollup, None, windows.label)
+            for row in ask(store, question, applied_ms=0, now_ms=0):
+                want = expected.pop((row.key, windows.label, row.window.start_ms), None)
+                where = f"{rollup.name} {' '.join(row.key)} {windows.label} from {row.window.start_ms}"
                 if want is None:
                     differences.append(f"{where}: {row.events} events that were not sent")
                 else:
@@ -250,10 +256,7 @@ def compare(pipeline: Pipeline, items: Items, totals: Totals) -> list[str]:
         differences += [
             f"{rollup.name} {key} {label} from {start}: missing" for key, label, start in expected
         ]
-    unasked = items.keys() - store.asked
-    differences += [
-        f"{pk} at {window_start_ms(items[pk][0][0])}: a key that was not sent" for pk in sorted(unasked)
-    ]
+    differences += [f"{key.pk} {key.sk}: an item where no reader looks" for key in items.keys() - store.asked]
     return differences
 
 
@@ -269,33 +272,34 @@ def _differences(row: Row, events: int, fields: dict[str, FieldTotals]) -> Itera
                 yield f"{field}.{name} is {value}, {want} was sent"
 
 
-def question_of(rollup: Rollup, key: tuple[str, ...], label: str) -> Question:
-    """Return the question for the whole history of *key* in windows of *label*."""
+def question_of(pipeline: Pipeline, rollup: Rollup, key: tuple[str, ...] | None, label: str) -> Question:
+    """Return the question for the whole history of *key*, or of all keys, in windows of *label*."""
     windows = rollup.window_named(label)
     if windows is None:
         raise KeyError(label)
-    return Question(rollup, key, windows, 0, MAX_EVENT_TIME_MS)
+    return Question(rollup, counts_of(pipeline, rollup), key, windows, 0, MAX_EVENT_TIME_MS)
 
 
 def _show(console: Console, pipeline: Pipeline, items: Items, totals: Totals) -> None:
     """Show what an analyst would ask: one device by the minute, the pages that are looked at most."""
     store, rollup = _Read(items), pipeline.rollups["device_metrics"]
     key = min(key for key, _, _ in totals[rollup.name])
-    question = question_of(rollup, key, rollup.windows[0].label)
+    question = question_of(pipeline, rollup, key, rollup.windows[0].label)
     names = columns(question)
-    shown = [n for n in range(len(rollup.key), len(names)) if names[n] not in ("window_end", "may_change")]
+    hidden = ("window_end", "may_change", "partial")
+    shown = [n for n in range(len(rollup.key), len(names)) if names[n] not in hidden]
+    rows = ask(store, question, applied_ms=0, now_ms=0)
     _table(
         console,
         f"streamgage query device_metrics device_id={key[0]} metric={key[1]} --window {question.windows.label}",
         [names[n] for n in shown],
-        [[number_text(cells(question, row)[n]) for n in shown] for row in ask(store, question, applied_ms=0)],
+        [[number_text(cells(question, row)[n]) for n in shown] for row in rows],
     )
     rollup = pipeline.rollups["page_views"]
     label = rollup.windows[-1].label
     pages = [
-        (row.events, key[0], row)
-        for key in {key for key, each, _ in totals[rollup.name] if each == label}
-        for row in ask(store, question_of(rollup, key, label), applied_ms=0)
+        (row.events, row.key[0], row)
+        for row in ask(store, question_of(pipeline, rollup, None, label), applied_ms=0, now_ms=0)
     ]
     _table(
         console,

@@ -12,8 +12,10 @@ from pathlib import Path
 from infra.commands.places import add_stack_options, aws_stack
 from infra.local.stack.home import Home, StackInfo
 from processors.pipeline_files import load_pipeline
+from processors.query.cells import DynamoPartialStore, PartialStore
 from processors.query.freshness import Freshness, freshness
-from processors.query.question import DynamoPartialStore, PartialStore, Question, ask, read_progress
+from processors.query.progress import read_progress
+from processors.query.question import Question, ask
 from processors.query.render import Cell, cells, columns, number_text, to_csv, to_json
 from streamgage.durations import parse_duration
 from streamgage.errors import ConfigError
@@ -78,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     from infra.aws.stacks import aws_errors  # noqa: PLC0415 - boto3, which open has loaded
 
     with aws_errors(f"table of {question.rollup.name}"):
-        rows = list(ask(store, question, applied_ms=fresh.applied_ms))
+        rows = list(ask(store, question, applied_ms=fresh.applied_ms, now_ms=now_ms))
     if arguments.format == "csv":
         print("\n".join(to_csv(question, rows)))
     elif arguments.format == "json":
@@ -111,7 +113,7 @@ def _open_local(home: Home, info: StackInfo) -> tuple[PartialStore, Freshness, s
     from infra.local.stack.supervisor import local_client  # noqa: PLC0415 - boto3: a mistyped question need not wait for it
 
     store = DynamoPartialStore(local_client("dynamodb", info.endpoints["dynamodb"]), info.table)
-    return store, freshness(read_progress(store), home.status()), info.consumer
+    return store, freshness(read_progress(store, info.consumer), home.status()), info.consumer
 
 
 def _open_aws(name: str, region: str | None) -> tuple[PartialStore, Freshness, str]:
@@ -135,7 +137,7 @@ def print_table(question: Question, rows: list[list[Cell]]) -> None:
     keys = len(question.rollup.key)
     table = Table(
         title=f"{question.rollup.name}  "
-        + "  ".join(map("=".join, zip(question.rollup.key, question.key, strict=True)))
+        + "  ".join(map("=".join, zip(question.rollup.key, question.key or (), strict=False)))
     )
     for number, name in enumerate(columns(question)[keys:]):
         table.add_column(name, justify="left" if number < 2 else "right", no_wrap=True)

@@ -32,10 +32,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _progress(info: StackInfo) -> list[Any]:
     from infra.local.stack.supervisor import local_client  # noqa: PLC0415 - boto3 takes a tenth of a second: --help has no use for it
-    from processors.query.question import DynamoPartialStore, read_progress  # noqa: PLC0415 - the same
+    from processors.query.cells import DynamoPartialStore  # noqa: PLC0415 - the same
+    from processors.query.progress import read_progress  # noqa: PLC0415 - the same
 
     return list(
-        read_progress(DynamoPartialStore(local_client("dynamodb", info.endpoints["dynamodb"]), info.table))
+        read_progress(
+            DynamoPartialStore(local_client("dynamodb", info.endpoints["dynamodb"]), info.table),
+            info.consumer,
+        )
     )
 
 

@@ -12,9 +12,9 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from processors.pipeline_files import load_pipeline
 from processors.quarantine.message import BulkRef, decode_message
 from streamgage.definition.pipeline import Pipeline
-from processors.pipeline_files import load_pipeline
 from streamgage.errors import POISON_CODES, PoisonRecord
 from streamgage.formats.blocks.reader import BlockReader
 from streamgage.reading.poison import Poison

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from infra.aws.cost.item_size import item_size_bytes, read_units, write_units
-from processors.aggregate.progress import SHARDS_PK
 from processors.deadline import Deadline
 from processors.sink.attributes import stored_item
 from processors.sink.writes import WRITTEN, Moved, Outcome, Write
@@ -77,7 +76,7 @@ class CountingTable:
         return WRITTEN
 
     def _consumed(self, pk: str) -> Consumed:
-        return self.progress if pk.startswith(SHARDS_PK) else self.items
+        return self.progress if pk.startswith("~") else self.items
 
 
 def _attributes(key: ItemKey, item: StoredItem) -> Item:

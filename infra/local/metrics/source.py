@@ -10,8 +10,9 @@ from infra.local.metrics.emf import EmfLog
 from infra.local.metrics.families import Reading
 from infra.local.stack.home import Home, StackInfo, is_alive, read_json
 from infra.local.stack.supervisor import local_client
+from processors.query.cells import DynamoPartialStore
 from processors.query.freshness import freshness
-from processors.query.question import DynamoPartialStore, read_progress
+from processors.query.progress import read_progress
 
 _GONE_S = 2.0  # an emulator that does not answer is asked again after this long
 
@@ -94,4 +95,4 @@ def _open_shards(kinesis: Any, info: StackInfo) -> int:
 
 
 def _applied(dynamodb: Any, info: StackInfo, status: Mapping[str, Any]) -> Mapping[str, int]:
-    return freshness(read_progress(DynamoPartialStore(dynamodb, info.table)), status).shards
+    return freshness(read_progress(DynamoPartialStore(dynamodb, info.table), info.consumer), status).shards
