@@ -26,8 +26,9 @@ from interop.java_clients import (
 from interop.served import Served, served
 from producers.client.batcher import BatcherConfig
 from producers.client.identity import Identity
-from producers.client.kinesis import BotoKinesis, SystemClock
+from producers.client.kinesis import BotoKinesis
 from producers.client.producer import Producer, ProducerConfig
+from producers.clock import MonotonicClock
 from streamgage.definition.pipeline_toml import Folder, parse_pipeline
 from streamgage.formats.kpl import decode_aggregate, is_aggregated
 from streamgage.limits import KINESIS_HASH_KEYS
@@ -252,7 +253,7 @@ def test_what_our_producers_send_the_kcl_takes_apart(
     identity = Identity(dice)
     with Producer(
         BotoKinesis(plane.client, "s"),
-        clock=SystemClock(),
+        clock=MonotonicClock(),
         rng=dice,
         config=ProducerConfig(batching=BatcherConfig(aggregate_bytes=40_000)),
         tags_for=identity.tags_for if marked else None,

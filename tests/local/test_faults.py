@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.commands.demo import compare, read_all_items
+from infra.local.comparison import compare, read_all_items
 from producers.simulators.totals import Totals, read_totals
 from streamgage.definition.pipeline_toml import load_pipeline
 from support.machine import (

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from infra.aws.deploy.ports import Clock, DeployError, Say, StackEvent, Stacks
+from infra.aws.deploy.ports import DeployError, Say, StackEvent, Stacks
+from producers.clock import Clock
 from streamgage.errors import RetryableError
 
 FOLLOW_S = 3600  # a canary of a quarter of an hour, and a roll-back after it, are well within
