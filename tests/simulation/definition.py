@@ -10,7 +10,8 @@ from typing import Any
 from streamgage.definition.pipeline import Pipeline
 from streamgage.definition.pipeline_toml import Folder, parse_pipeline
 from streamgage.formats.avro import MARKER
-from streamgage.formats.kpl import MAGIC, AggregateBuilder
+from streamgage.formats.kpl import MAGIC
+from streamgage.formats.kpl_builder import AggregateBuilder
 from streamgage.records import UserRecord
 from support.paths import ROOT as _ROOT
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from streamgage.definition.pipeline import Pipeline
 from streamgage.definition.pipeline_toml import Folder, parse_pipeline
 from streamgage.formats.avro import MARKER
-from streamgage.formats.kpl import MAGIC, AggregateBuilder
+from streamgage.formats.kpl import MAGIC
+from streamgage.formats.kpl_builder import AggregateBuilder
 from streamgage.measures.windows import MAX_EVENT_TIME_MS
 from streamgage.records import StreamRecord, UserRecord
 from support.fakes import FAULTS, Fault

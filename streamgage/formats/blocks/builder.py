@@ -9,7 +9,8 @@ from streamgage.errors import PoisonRecord
 from streamgage.formats.avro import HEADER_BYTES, AvroReader, AvroSchema, Event
 from streamgage.formats.blocks.check import EXACT_TYPES, RANGES, compile_check
 from streamgage.formats.blocks.columns import ColumnType, column_types
-from streamgage.formats.blocks.ints import MAX_INTS_HEAD_BYTES, deflate, encode_varint
+from streamgage.formats.blocks.ints import MAX_INTS_HEAD_BYTES, deflate
+from streamgage.formats.varint import encode_varint
 from streamgage.limits import KINESIS_RECORD_BYTES, MIB
 
 MARKER = b"\xc3\xb1"  # Avro's single objects begin with C3 01

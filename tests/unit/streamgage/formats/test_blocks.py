@@ -25,8 +25,9 @@ from streamgage.formats.blocks.builder import (
     BlockCodec,
 )
 from streamgage.formats.blocks.decimal_column import DecimalColumn
-from streamgage.formats.blocks.ints import encode_ints, encode_varint
+from streamgage.formats.blocks.ints import encode_ints
 from streamgage.formats.blocks.reader import BlockReader, open_block
+from streamgage.formats.varint import encode_varint
 from streamgage.limits import MIB
 from support.paths import ROOT
 
