@@ -56,11 +56,6 @@ class Outcome:
         """Whether the stack is as it was asked to be."""
         return self.status in _GOOD
 
-    @property
-    def rolled_back(self) -> bool:
-        """Whether the stack is as it was before."""
-        return self.status in ("UPDATE_ROLLBACK_COMPLETE", "IMPORT_ROLLBACK_COMPLETE")
-
 
 @dataclass(slots=True)
 class Progress:

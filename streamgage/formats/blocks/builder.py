@@ -142,14 +142,6 @@ class BlockBuilder:
         """An upper bound of the length of ``build()``, which is often a fifth of it."""
         return _HEAD_BYTES + self._inflated_bytes
 
-    def is_full(self, limit_bytes: int) -> bool:
-        """Say whether to build now: the block holds all it may, or could be longer than *limit_bytes*."""
-        return (
-            self._count >= self._most_events
-            or self._inflated_bytes >= _FULL_BYTES
-            or _HEAD_BYTES + self._inflated_bytes >= limit_bytes
-        )
-
     def add(self, event: Event) -> None:
         """Add *event* behind the others. What becomes of the dict afterwards does not matter.
 
