@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
-from infra.local.mapping.stream import ShardProgress
+from infra.local.mapping.stream import ShardCheckpoint
 from simulation.schedule import SimulationError
 from simulation.table import Row
 from simulation.tally import LAYOUTS, ItemName, LogRecord, Tally, fold_naively
@@ -98,7 +98,7 @@ class Oracle:
         if len({each.shard_id for each in records}) != 1 or numbers != sorted(set(numbers)):
             self._broken(f"a batch of several shards, or not in order: {numbers}")
 
-    def kept(self, progress: Mapping[str, ShardProgress]) -> None:
+    def kept(self, progress: Mapping[str, ShardCheckpoint]) -> None:
         """Check a checkpoint: everything up to it is durable."""
         for shard_id, kept in progress.items():
             log = self._tally.by_shard.get(shard_id, [])
