@@ -23,15 +23,23 @@ from support.strategies import ARRIVAL_MS, REAL_SEQUENCE, aggregated, reading
 # All that is loaded on top of the runtime client, until a batch of today's events is folded.
 OURS = {
     "processors": {
-        "aggregate", "awsjson", "awsjson.client", "awsjson.connections", "awsjson.credentials", "awsjson.endpoint",
-        "awsjson.http1", "awsjson.retry", "awsjson.signing", "function", "lean_dynamodb", "lean_sqs", "lineage", "writes",
-        "progress", "quarantine", "report", "settings", "sink",
+        "aggregate", "aggregate.batch", "aggregate.function", "aggregate.lineage", "aggregate.progress", "aggregate.report",
+        "aggregate.settings",
+        "awsjson", "awsjson.client", "awsjson.connections", "awsjson.credentials", "awsjson.endpoint", "awsjson.http1",
+        "awsjson.retry", "awsjson.signing",
+        "quarantine", "quarantine.lean_sqs", "quarantine.sqs",
+        "sink", "sink.fenced", "sink.lean_dynamodb", "sink.writes",
     },
     "streamgage": {
-        "avro", "block_builder", "block_check", "block_columns", "block_floats", "block_ints", "blocks", "build_index", "column_fold",
-        "columns", "contributions", "decimals", "durations", "errors", "fold", "items", "kinesis_event", "kpl", "limits",
-        "measures", "pipeline", "pipeline_toml", "poison", "record_reader", "records", "repeats", "row_shape",
-        "row_values", "rows", "windows",
+        "durations", "errors", "limits", "records",
+        "definition", "definition.build_index", "definition.pipeline", "definition.pipeline_toml",
+        "fold", "fold.column_fold", "fold.folder", "fold.items", "fold.repeats",
+        "formats", "formats.avro", "formats.kinesis_event", "formats.kpl", "formats.mark", "formats.varint",
+        "formats.blocks", "formats.blocks.builder", "formats.blocks.check", "formats.blocks.columns",
+        "formats.blocks.decimal_column", "formats.blocks.floats", "formats.blocks.ints", "formats.blocks.reader",
+        "measures", "measures.decimals", "measures.monoids", "measures.windows",
+        "reading", "reading.contributions", "reading.poison", "reading.record_reader", "reading.row_shape",
+        "reading.row_values", "reading.rows",
     },
 }  # fmt: skip
 PYTHONS = {
