@@ -24,7 +24,7 @@ from streamgage.errors import ConfigError, RetryableError, StreamgageError
 from streamgage.shards import Shard, decode_shard
 
 # Of a whole request. What else answers with a status below 500 is for a person to mend.
-_THROTTLED_CODES = {
+THROTTLED_CODES = {
     "KMSThrottlingException",
     "LimitExceededException",
     "ProvisionedThroughputExceededException",
@@ -154,7 +154,7 @@ def _classify(error: ClientError, what: str) -> StreamgageError:
     code = error.response.get("Error", {}).get("Code", "")
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     message = f"{what}: {error}"
-    if code in _THROTTLED_CODES or status == 429:
+    if code in THROTTLED_CODES or status == 429:
         return Throttled(message)
     if code in _PASSING_CODES or status >= 500:
         return RetryableError(message)
