@@ -14,7 +14,7 @@ from rich.table import Table as RichTable
 
 import benchmarks
 from benchmarks.harness import RESULTS, Progress, Result, Table, write_result
-from infra.commands.places import add_stack_options, aws_stack
+from infra.commands.arguments import add_stack_options, aws_stack
 from streamgage.errors import ConfigError
 
 EXAMPLES = """examples:

@@ -1,4 +1,4 @@
-"""Plots of results: bars for contestants, lines along an axis. PNG to look at, SVG to keep."""
+"""Plots of results: bars for contestants, lines along an axis."""
 
 import re
 from collections.abc import Sequence
@@ -23,10 +23,10 @@ def file_stem(name: str, title: str) -> str:
     return f"{name}-{re.sub(r'[^a-z0-9]+', '-', title.lower()).strip('-')}"
 
 
-def draw(table: Table, stem: Path) -> list[Path]:
-    """Draw *table* as ``stem.svg`` and ``stem.png``; return them, or none where there is nothing to compare."""
+def draw(table: Table, stem: Path) -> Path | None:
+    """Draw *table* as ``stem.svg`` and return it; draw nothing where there is nothing to compare."""
     if len(table.series) < 2:
-        return []
+        return None
     with mpl.rc_context():
         _set_style()
         plot = Figure(figsize=(8, _height(table)), layout="constrained")
@@ -38,10 +38,9 @@ def draw(table: Table, stem: Path) -> list[Path]:
             _bars(axes, table)
         else:
             _lines(axes, table)
-        paths = [stem.with_name(f"{stem.name}.{ending}") for ending in ("svg", "png")]
-        plot.savefig(paths[0], metadata={"Date": None})
-        plot.savefig(paths[1], dpi=130, metadata={"Software": None})
-    return paths
+        path = stem.with_name(f"{stem.name}.svg")
+        plot.savefig(path, metadata={"Date": None})
+    return path
 
 
 def _set_style() -> None:

@@ -41,15 +41,15 @@ def write_report(results: Path, *, root: Path = ROOT) -> list[Path]:
         raise ConfigError(f"no results in {results}: run `streamgage bench all` first")
     document, plots = root / DOCUMENT.relative_to(ROOT), root / PLOTS.relative_to(ROOT)
     plots.mkdir(parents=True, exist_ok=True)
-    written = []
+    written: list[Path] = []
     parts = [HEAD, _headline_table(found), ""]
     for result, around in found:
         parts.append(_section(result, around))
         for table in result.tables:
-            paths = draw(table, plots / file_stem(result.name, table.title))
-            written += paths
-            if paths:
-                parts.append(f"![{table.title}, {table.unit}]({plots.name}/{paths[0].name})\n")
+            path = draw(table, plots / file_stem(result.name, table.title))
+            if path is not None:
+                written.append(path)
+                parts.append(f"![{table.title}, {table.unit}]({plots.name}/{path.name})\n")
     document.write_text("\n".join(parts), encoding="utf-8")
     readme = root / README.relative_to(ROOT)
     readme.write_text(

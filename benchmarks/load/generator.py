@@ -26,9 +26,10 @@ from infra.template.translate import REGION
 from processors.pipeline_files import load_pipeline
 from producers.client.batcher import PutEntry
 from producers.client.identity import Identity
-from producers.client.kinesis import BotoKinesis, SystemClock, client_config
+from producers.client.kinesis import BotoKinesis, client_config
 from producers.client.ports import KinesisPort, PutResult, PutStored
 from producers.client.producer import Producer, ProducerConfig
+from producers.clock import MonotonicClock
 from producers.simulators.totals import Tally, write_totals
 from streamgage.definition.pipeline import Source
 from streamgage.formats.avro import Event
@@ -184,7 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gc.freeze()  # the pool of values is no garbage: looking through it would be the sender's pauses
     print("ready", flush=True)
     start_ms = int(sys.stdin.readline())
-    with Producer(port, clock=SystemClock(), rng=dice, tags_for=Identity(dice).tags_for) as producer:
+    with Producer(port, clock=MonotonicClock(), rng=dice, tags_for=Identity(dice).tags_for) as producer:
         done = send(
             job,
             lambda first, stop: events.between(first, stop, start_ms=start_ms),

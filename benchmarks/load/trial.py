@@ -23,9 +23,10 @@ from benchmarks.load.generator import Done, Job
 from benchmarks.load.schedule import divide
 from benchmarks.load.sent_log import SentEntry, read_log
 from infra.commands.code import CODE
-from infra.commands.demo import batch_lines, compare, read_all_items
+from infra.local.comparison import compare, read_all_items
 from infra.local.stack.home import Home, StackInfo
-from infra.local.stack.supervisor import Stack, StackOptions, local_client
+from infra.local.stack.running import batch_lines, running
+from infra.local.stack.supervisor import StackOptions, local_client
 from processors.aggregate.progress import progress_pk
 from processors.pipeline_files import load_pipeline
 from producers.simulators.totals import Totals, read_totals
@@ -99,7 +100,7 @@ def run_trial(load: Load, folder: Path) -> Trial:
             "MemorySize": str(load.memory_mb),
         },
     )
-    with _running(options) as info:
+    with running(options) as info:
         folders = _jobs(load, info, folder)
         with _senders(folders, log=folder / "senders.log") as senders:
             _watch(trial, seen, home, info, senders)
@@ -123,20 +124,6 @@ def _definition(load: Load, folder: Path) -> Path:
     text = re.sub(r"(?m)^\[\[sources\]\].*\n", wanted, text)
     (folder / given.name).write_text(text, encoding="utf-8")
     return folder / given.name
-
-
-@contextmanager
-def _running(options: StackOptions) -> Iterator[StackInfo]:
-    stack, stop = Stack(options), threading.Event()
-    stack.start()
-    watcher = threading.Thread(target=stack.watch, args=(stop.is_set,), name="watch")
-    watcher.start()
-    try:
-        yield stack.info
-    finally:
-        stop.set()
-        watcher.join()
-        stack.stop()
 
 
 def _jobs(load: Load, info: StackInfo, folder: Path) -> list[Path]:

@@ -14,6 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoRegionError, ProfileNotFound
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
+from producers.client.kinesis import THROTTLED_CODES
 from streamgage.definition.pipeline import DEFAULT_CONSUMER
 from streamgage.errors import ConfigError, RetryableError, StreamgageError
 
@@ -34,14 +35,6 @@ _CREDENTIAL_CODES = {
     "RequestExpired",
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
-}
-_PASSING_CODES = {
-    "LimitExceededException",
-    "ProvisionedThroughputExceededException",
-    "RequestLimitExceeded",
-    "Throttling",
-    "ThrottlingException",
-    "TooManyRequestsException",
 }
 _HOW_TO_SIGN_IN = (
     "Credentials are found as boto3 finds them: AWS_PROFILE, AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY, ~/.aws, "
@@ -158,6 +151,6 @@ def _explained_answer(error: ClientError, what: str) -> StreamgageError:
         return ConfigError(f"{what}: AWS refuses the credentials ({code}: {message}). {_HOW_TO_SIGN_IN}")
     if "AccessDenied" in code or "Unauthorized" in code:
         return ConfigError(f"{what}: these credentials may not {error.operation_name}: {message}")
-    if code in _PASSING_CODES or status >= 500 or status == 429:
+    if code in THROTTLED_CODES or status >= 500 or status == 429:
         return RetryableError(f"{what}: {code}: {message}")
     return ConfigError(f"{what}: {code}: {message}")

@@ -1,10 +1,9 @@
 """``streamgage check``: read a pipeline definition over, and say what it measures."""
 
 import argparse
-import os
 from pathlib import Path
 
-from processors.pipeline_files import load_pipeline
+from infra.commands.arguments import Verbs, add_pipeline, add_verb
 from streamgage.durations import format_duration
 
 EXAMPLES = """examples:
@@ -12,23 +11,23 @@ EXAMPLES = """examples:
   streamgage check --pipeline plant/pipeline.toml"""
 
 
-def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(verbs: Verbs) -> None:
     """Add ``check``."""
-    parser = commands.add_parser(
+    parser = add_verb(
+        verbs,
         "check",
-        help="read a pipeline definition over",
+        "read a pipeline definition over",
         description="Report every problem of a pipeline definition; where there is none, say what it measures.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--pipeline", metavar="PATH", default=os.environ.get("STREAMGAGE_PIPELINE", "pipeline.toml")
-    )
+    add_pipeline(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what the definition says, or raise ConfigError with every problem."""
+    from processors.pipeline_files import load_pipeline
+
     pipeline = load_pipeline(Path(arguments.pipeline))
     for source in pipeline.sources.values():
         older = f", reads {len(source.writers)} older schemas" if source.writers else ""

@@ -114,7 +114,7 @@ def keys_known() -> dict[str, set[str]]:
 
 def parameters() -> Mapping[str, Mapping[str, Any]]:
     """Return the template's parameters, as it states them."""
-    from samtranslator.yaml_helper import yaml_parse  # noqa: PLC0415 - half a second, and only for this
+    from samtranslator.yaml_helper import yaml_parse
 
     found: Mapping[str, Mapping[str, Any]] = yaml_parse(TEMPLATE.read_text(encoding="utf-8"))["Parameters"]
     return found

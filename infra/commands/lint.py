@@ -2,14 +2,13 @@
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streamgage.errors import ConfigError
+from infra.commands.arguments import Verbs, add_parameter, add_pipeline, add_verb, pairs
 
 if TYPE_CHECKING:
     from infra.template.lint.rule import Finding
@@ -29,29 +28,21 @@ installed. A resource may keep what a rule refuses, if it says why:
 exit code: 0 no error (there may be warnings), 1 errors, 2 it cannot be read"""
 
 
-def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(verbs: Verbs) -> None:
     """Add ``lint``."""
-    parser = commands.add_parser(
+    parser = add_verb(
+        verbs,
         "lint",
-        help="read a template over before it is deployed",
+        "read a template over before it is deployed",
         description="Report what a template would do to the data: lose it, count it twice, show it, or stand still.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument(
         "template", nargs="?", metavar="TEMPLATE", help="default: infra/template/template.yaml"
     )
-    parser.add_argument(
-        "--pipeline", metavar="PATH", default=os.environ.get("STREAMGAGE_PIPELINE", "pipeline.toml")
-    )
-    parser.add_argument(
-        "--parameter",
-        metavar="NAME=VALUE",
-        action="append",
-        default=[],
-        help="of the template; wins over [deploy] of pipeline.toml",
-    )
+    add_pipeline(parser)
+    add_parameter(parser)
     parser.add_argument("--format", choices=["text", "json"], default="text")
     parser.add_argument(
         "--rules", action="store_true", help="print our rules as a table, and look at nothing"
@@ -62,16 +53,18 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(arguments: argparse.Namespace) -> int:
     """Print what was found; 1 where it must not be deployed so."""
     # Imported here: the translator takes half a second, and --help does without it.
-    from infra.template.lint import cloudformation, rules  # noqa: PLC0415 - see above
-    from infra.template.lint.run import findings  # noqa: PLC0415 - see above
-    from infra.template.read import TEMPLATE  # noqa: PLC0415 - see above
-    from processors.pipeline_files import load_pipeline  # noqa: PLC0415 - see above
+    from infra.template.lint import cloudformation, rules
+    from infra.template.lint.run import findings
+    from infra.template.read import TEMPLATE
+    from processors.pipeline_files import load_pipeline
 
     if arguments.rules:
         print(rules.table())
         return _CLEAN
     template = _short(Path(arguments.template) if arguments.template else TEMPLATE)
-    found = findings(template, load_pipeline(Path(arguments.pipeline)), _pairs(arguments.parameter))
+    found = findings(
+        template, load_pipeline(Path(arguments.pipeline)), pairs(arguments.parameter, option="--parameter")
+    )
     if cloudformation.is_installed():
         found += cloudformation.ask(template)
     else:
@@ -99,10 +92,3 @@ def _tell(found: "Sequence[Finding]", template: Path) -> None:
 def _short(path: Path) -> Path:
     """Return *path* from here, where it is below: that is how a person knows it, and what an editor can open."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
-def _pairs(texts: list[str]) -> dict[str, str]:
-    wrong = [f"--parameter {each!r} is not NAME=VALUE" for each in texts if "=" not in each]
-    if wrong:
-        raise ConfigError(*wrong)
-    return dict(each.split("=", 1) for each in texts)

@@ -1,10 +1,32 @@
-"""The ``streamgage`` command. Each subcommand loads only what it needs: a device has only the extra that sends."""
+"""The ``streamgage`` command: one module a verb, each with ``add_parser`` and ``run``.
+
+A verb imports at its top only what is light and in every installation. What is not (boto3, rich, the translator, the local
+stack) it imports in ``run``: ``--help`` is fast, and a device has only the extra that sends.
+"""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points
 
+from infra.commands import (
+    check,
+    demo,
+    deploy,
+    destroy,
+    diff,
+    down,
+    drain,
+    lint,
+    package,
+    plan,
+    query,
+    send,
+    simulate,
+    status,
+    up,
+    update,
+)
 from streamgage.errors import ConfigError, StreamgageError
 
 _USAGE_ERROR = 2
@@ -20,34 +42,39 @@ EPILOG = """the whole pipeline on this machine:
 `streamgage COMMAND --help` shows the options of a command, with examples."""
 
 
+VERBS = (
+    up,
+    down,
+    status,
+    update,
+    drain,
+    demo,
+    send,
+    simulate,
+    query,
+    check,
+    plan,
+    lint,
+    package,
+    deploy,
+    diff,
+    destroy,
+)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
-    import infra.commands.check
-    import infra.commands.deploy
-    import infra.commands.lint
-    import infra.commands.package
-    import infra.commands.plan
-    import infra.commands.query
-    import infra.commands.send
-    import infra.commands.stack
-
     parser = argparse.ArgumentParser(
         prog="streamgage",
         description="Exact aggregates of telemetry: Kinesis, Lambda, DynamoDB; on AWS and on this machine.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    infra.commands.stack.add_commands(commands)
-    infra.commands.send.add_commands(commands)
-    infra.commands.query.add_commands(commands)
-    infra.commands.check.add_commands(commands)
-    infra.commands.plan.add_commands(commands)
-    infra.commands.lint.add_commands(commands)
-    infra.commands.package.add_commands(commands)
-    infra.commands.deploy.add_commands(commands)
+    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for verb in VERBS:
+        verb.add_parser(verbs)
     for command in entry_points(group="streamgage.commands"):  # of rooms that this one must not import
-        command.load()(commands)
+        command.load()(verbs)
     return parser
 
 

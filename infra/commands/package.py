@@ -1,12 +1,11 @@
 """``streamgage package``: make the bundle that Lambda runs."""
 
 import argparse
-import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from processors.pipeline_files import load_pipeline
+from infra.commands.arguments import Verbs, add_pipeline, add_verb
 
 if TYPE_CHECKING:
     from infra.aws.bundle.package import Package
@@ -20,18 +19,16 @@ Libraries are wheels for Lambda's machine, from the index that pip is configured
 Docker. They are kept in ~/.cache/streamgage/wheels. The same inputs make the same bytes."""
 
 
-def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(verbs: Verbs) -> None:
     """Add ``package``."""
-    parser = commands.add_parser(
+    parser = add_verb(
+        verbs,
         "package",
-        help="make the bundle that Lambda runs",
+        "make the bundle that Lambda runs",
         description="Make the function's bundle: a zip with what it imports, for Lambda's machine and Python.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--pipeline", metavar="PATH", default=os.environ.get("STREAMGAGE_PIPELINE", "pipeline.toml")
-    )
+    add_pipeline(parser)
     parser.add_argument("--architecture", metavar="NAME", help="arm64 or x86_64")
     parser.add_argument("--python", metavar="VERSION", help="the template's runtime is the default")
     parser.add_argument("--to", metavar="ZIP", default="build/aggregate.zip", help="default: %(default)s")
@@ -44,7 +41,8 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(arguments: argparse.Namespace) -> int:
     """Make the bundle and say what is in it; with --check, 1 where it is over its budget."""
-    from infra.aws.bundle.package import LOCK, PYTHON, package  # noqa: PLC0415 - botocore and more; --help does without it
+    from infra.aws.bundle.package import LOCK, PYTHON, package
+    from processors.pipeline_files import load_pipeline
 
     pipeline = Path(arguments.pipeline)
     architecture = arguments.architecture or load_pipeline(pipeline).deploy.get("Architecture", "arm64")
@@ -65,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def described(made: "Package") -> str:
     """Return what a person is told of a bundle."""
-    from infra.aws.bundle.package import BUDGET, LIMIT_DIRECT_UPLOAD_BYTES, LIMIT_UNZIPPED_BYTES, zlib_version  # noqa: PLC0415 - see run
+    from infra.aws.bundle.package import BUDGET, LIMIT_DIRECT_UPLOAD_BYTES, LIMIT_UNZIPPED_BYTES, zlib_version
 
     width = max(len(part.name) for part in made.parts)
     rows = [(part.name, part.files, part.unzipped_bytes, part.size_bytes) for part in made.parts]

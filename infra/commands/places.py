@@ -1,6 +1,5 @@
 """Where to send: the stack that runs in this folder, a stack on AWS, or a stream that was named."""
 
-import argparse
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,7 +11,6 @@ from streamgage.errors import ConfigError, RetryableError
 if TYPE_CHECKING:
     from producers.client.producer import Producer
 
-DEFAULT_STACK = "streamgage"
 _HOME_VARIABLE = "STREAMGAGE_HOME"
 _FOLDER = ".streamgage"
 _STACK = "stack.json"
@@ -36,26 +34,6 @@ class Target:
         return f"stream {self.stream} " + (f"at {self.endpoint_url}" if self.endpoint_url else "on AWS")
 
 
-def add_stack_options(parser: Any) -> None:
-    """Add ``--target``, ``--stack`` and ``--region`` to a parser or a group of one."""
-    parser.add_argument(
-        "--target",
-        choices=("local", "aws"),
-        help="the stack that runs here, or one that `streamgage deploy` made",
-    )
-    parser.add_argument("--stack", metavar="NAME", help=f"of AWS, with --target aws ({DEFAULT_STACK})")
-    parser.add_argument("--region", metavar="NAME", help="of AWS; boto3's own without it, as credentials are")
-
-
-def aws_stack(arguments: argparse.Namespace) -> str | None:
-    """Return the name of the stack on AWS that was asked for, or None for the one that runs here. Raises: ConfigError."""
-    if arguments.target == "aws":
-        return arguments.stack or DEFAULT_STACK
-    if arguments.stack is not None:
-        raise ConfigError(f"--stack {arguments.stack} is of AWS: say --target aws --stack {arguments.stack}")
-    return None
-
-
 def find_aws_target(name: str, *, region: str | None) -> Target:
     """Return the stream of the stack *name* on AWS.
 
@@ -63,7 +41,7 @@ def find_aws_target(name: str, *, region: str | None) -> Target:
         ConfigError: no credentials, no region, no such stack, or it is none of streamgage.
         RetryableError: AWS does not answer.
     """
-    from infra.aws.stacks import find_stack  # noqa: PLC0415 - boto3 takes a tenth of a second: --help has no use for it
+    from infra.aws.stacks import find_stack
 
     stack = find_stack(name, region)
     return Target(
@@ -103,9 +81,9 @@ def find_target(
 
 def open_producer(target: Target) -> "Producer":
     """Return a producer for *target*. Raises: ConfigError, also where nothing answers."""
-    from producers.client.batcher import BatcherConfig  # noqa: PLC0415 - the same
-    from producers.client.kinesis import connect  # noqa: PLC0415 - boto3 takes a second: --help has no use for it
-    from producers.client.producer import ProducerConfig  # noqa: PLC0415 - the same
+    from producers.client.batcher import BatcherConfig
+    from producers.client.kinesis import connect
+    from producers.client.producer import ProducerConfig
 
     credentials = (_LOCAL_KEY, _LOCAL_KEY) if target.local else None
     try:

@@ -5,13 +5,16 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from infra.aws.cost.load import Load, RollupLoad, Speeds, Weights
-from infra.aws.cost.plan import make_plan
-from infra.aws.cost.prices import PriceTable, load_prices
+from infra.commands.arguments import Verbs, add_verb
 from streamgage.durations import parse_duration
 from streamgage.errors import ConfigError
 from streamgage.limits import ESM_BATCH_RECORDS
+
+if TYPE_CHECKING:
+    from infra.aws.cost.prices import PriceTable
 
 EXAMPLES = """examples:
   streamgage plan --events-per-s 30000 --devices 10000
@@ -26,14 +29,14 @@ _ITEM_KEEP = "90d"
 _BLOCK_SHRINKS = 10  # cautious: the readings of the reference load shrink to a fourteenth
 
 
-def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(verbs: Verbs) -> None:
     """Add ``plan``."""
-    parser = commands.add_parser(
+    parser = add_verb(
+        verbs,
         "plan",
-        help="plan shards, batching and cost of a load",
+        "plan shards, batching and cost of a load",
         description="Say what a load needs on AWS, what it costs a month and a million events, and what to beware of.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--events-per-s", type=float, required=True, help="the average rate of all devices")
     parser.add_argument("--devices", type=int, required=True, help="how many partition keys send")
@@ -89,16 +92,19 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the plan."""
+    from infra.aws.cost.plan import make_plan
+    from infra.aws.cost.prices import load_prices
+
     prices = load_prices()
     plan = make_plan(load_of(arguments), prices)
     if arguments.format == "json":
         print(json.dumps({**plan.to_json(), "prices": _about(prices)}, indent=1))
     else:
-        from infra.aws.cost.render import render_plan  # noqa: PLC0415 - JSON needs no tables
+        from infra.aws.cost.render import render_plan
 
         print(render_plan(plan, prices))
     if arguments.plot:
-        from infra.aws.cost.plot import plot_curve  # noqa: PLC0415 - matplotlib takes a second to load
+        from infra.aws.cost.plot import plot_curve
 
         plot_curve(plan, arguments.plot)
         print(f"plot: {arguments.plot}", file=sys.stderr)
@@ -159,8 +165,8 @@ def _reference(arguments: argparse.Namespace) -> tuple[float, tuple[RollupLoad, 
 
 
 def _weighed(arguments: argparse.Namespace) -> tuple[float, tuple[RollupLoad, ...]]:
-    from infra.aws.cost.weigh import choose_source, weigh  # noqa: PLC0415 - fastavro, for --pipeline only
-    from processors.pipeline_files import load_pipeline  # noqa: PLC0415 - the same
+    from infra.aws.cost.weigh import choose_source, weigh
+    from processors.pipeline_files import load_pipeline
 
     if arguments.windows or arguments.keep:
         raise ConfigError(
@@ -188,5 +194,5 @@ def _key_counts(texts: list[str]) -> dict[str, int]:
     return counts
 
 
-def _about(prices: PriceTable) -> dict[str, object]:
+def _about(prices: "PriceTable") -> dict[str, object]:
     return {"region": prices.region, "checked": prices.checked, "unconfirmed": prices.unconfirmed}

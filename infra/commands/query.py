@@ -8,18 +8,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from infra.commands.places import add_stack_options, aws_stack
+from infra.commands.arguments import Verbs, add_stack_options, add_verb, aws_stack, pairs, usual_pipeline
 from infra.local.stack.home import Home, StackInfo
-from processors.pipeline_files import load_pipeline
-from processors.query.cells import DynamoPartialStore, PartialStore
-from processors.query.freshness import Freshness, freshness
-from processors.query.progress import read_progress
-from processors.query.question import Question, ask
-from processors.query.render import Cell, cells, columns, number_text, to_csv, to_json
 from streamgage.durations import parse_duration
 from streamgage.errors import ConfigError
 from streamgage.measures.windows import MAX_EVENT_TIME_MS
+
+if TYPE_CHECKING:
+    from processors.query.cells import PartialStore
+    from processors.query.freshness import Freshness
+    from processors.query.question import Question
+    from processors.query.render import Cell
 
 EXAMPLES = """examples:
   streamgage query device_metrics device_id=machine-1 metric=temperature --window 1d
@@ -30,14 +31,14 @@ EXAMPLES = """examples:
 A window whose row says may_change was not over, or not wholly applied, when it was read."""
 
 
-def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(verbs: Verbs) -> None:
     """Add ``query``."""
-    parser = commands.add_parser(
+    parser = add_verb(
+        verbs,
         "query",
-        help="ask for the aggregates of one key",
+        "ask for the aggregates of one key",
         description="Ask for the aggregates of one key of a rollup, by window. Reads one key range, never the whole table.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("rollup", help="a rollup of pipeline.toml")
     parser.add_argument(
@@ -60,13 +61,18 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(arguments: argparse.Namespace) -> int:
     """Answer on standard output; 0 also where nothing was found."""
+    from infra.aws.stacks import aws_errors
+    from processors.pipeline_files import load_pipeline
+    from processors.query.question import Question, ask
+    from processors.query.render import cells, to_csv, to_json
+
     place = _find(arguments)
     pipeline = load_pipeline(place.pipeline)
     now_ms = time.time_ns() // 1_000_000
     question = Question.parse(
         pipeline,
         rollup=arguments.rollup,
-        key=_pairs(arguments.key),
+        key=pairs(arguments.key, "name=value"),
         window=arguments.window,
         from_ms=parse_instant(arguments.from_, now_ms=now_ms, default_ms=0),
         to_ms=parse_instant(arguments.to, now_ms=now_ms, default_ms=MAX_EVENT_TIME_MS),
@@ -77,8 +83,6 @@ def run(arguments: argparse.Namespace) -> int:
             f"rollup {question.rollup.name} is counted by consumer {question.rollup.consumer}, and this stack counts for "
             f"{consumer}: ask the stack of that consumer (--target aws --stack NAME)"
         )
-    from infra.aws.stacks import aws_errors  # noqa: PLC0415 - boto3, which open has loaded
-
     with aws_errors(f"table of {question.rollup.name}"):
         rows = list(ask(store, question, applied_ms=fresh.applied_ms, now_ms=now_ms))
     if arguments.format == "csv":
@@ -96,29 +100,32 @@ class _Place:
     """Where to ask. ``open`` connects, and tells whose rollups are there: a mistyped question need not wait for it."""
 
     pipeline: Path
-    open: Callable[[], tuple[PartialStore, Freshness, str]]
+    open: "Callable[[], tuple[PartialStore, Freshness, str]]"
 
 
 def _find(arguments: argparse.Namespace) -> _Place:
     name = aws_stack(arguments)
     if name is not None:
-        path = arguments.pipeline or os.environ.get("STREAMGAGE_PIPELINE", "pipeline.toml")
-        return _Place(Path(path), lambda: _open_aws(name, arguments.region))
+        return _Place(Path(arguments.pipeline or usual_pipeline()), lambda: _open_aws(name, arguments.region))
     home = Home.of(os.environ)
     info = home.info()
     return _Place(Path(arguments.pipeline or info.pipeline), lambda: _open_local(home, info))
 
 
-def _open_local(home: Home, info: StackInfo) -> tuple[PartialStore, Freshness, str]:
-    from infra.local.stack.supervisor import local_client  # noqa: PLC0415 - boto3: a mistyped question need not wait for it
+def _open_local(home: Home, info: StackInfo) -> "tuple[PartialStore, Freshness, str]":
+    from infra.local.stack.supervisor import local_client
+    from processors.query.cells import DynamoPartialStore
+    from processors.query.freshness import freshness
+    from processors.query.progress import read_progress
 
     store = DynamoPartialStore(local_client("dynamodb", info.endpoints["dynamodb"]), info.table)
     return store, freshness(read_progress(store, info.consumer), home.status()), info.consumer
 
 
-def _open_aws(name: str, region: str | None) -> tuple[PartialStore, Freshness, str]:
-    from infra.aws.stacks import aws_client, find_stack  # noqa: PLC0415 - the same
-    from infra.aws.status import read_freshness  # noqa: PLC0415 - boto3, as above
+def _open_aws(name: str, region: str | None) -> "tuple[PartialStore, Freshness, str]":
+    from infra.aws.stacks import aws_client, find_stack
+    from infra.aws.status import read_freshness
+    from processors.query.cells import DynamoPartialStore
 
     stack = find_stack(name, region)
     fresh, _ = read_freshness(stack)
@@ -126,10 +133,12 @@ def _open_aws(name: str, region: str | None) -> tuple[PartialStore, Freshness, s
     return store, fresh, stack.consumer
 
 
-def print_table(question: Question, rows: list[list[Cell]]) -> None:
+def print_table(question: "Question", rows: "list[list[Cell]]") -> None:
     """Print *rows* for people."""
-    from rich.console import Console  # noqa: PLC0415 - only tables need it
-    from rich.table import Table  # noqa: PLC0415 - only tables need it
+    from rich.console import Console
+    from rich.table import Table
+
+    from processors.query.render import columns, number_text
 
     if not rows:
         print("no events in this range", file=sys.stderr)
@@ -162,10 +171,3 @@ def parse_instant(text: str | None, *, now_ms: int, default_ms: int) -> int:
             f"{text!r} is neither a time (2015-05-17, 2015-05-17T10:00:00Z) nor an age (30m, 2d)"
         ) from error
     return round((instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp() * 1000)
-
-
-def _pairs(texts: list[str]) -> dict[str, str]:
-    wrong = [each for each in texts if "=" not in each]
-    if wrong:
-        raise ConfigError(*(f"{each!r} is not name=value" for each in wrong))
-    return dict(each.split("=", 1) for each in texts)

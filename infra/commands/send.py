@@ -1,13 +1,27 @@
-"""The subcommands `streamgage send` and `streamgage simulate`: their arguments and their help."""
+"""``streamgage send``: recorded events, from a file or standard input, to the stream."""
 
 import argparse
-from collections.abc import Callable
-from typing import Any
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import BinaryIO
 
-from infra.commands.places import add_stack_options
-from infra.commands.sending import run_send, run_send_undelivered, run_simulate_fleet, run_simulate_visitors
+from infra.commands.arguments import Verbs, add_stream_options, add_target_options, add_verb, collect_pairs
+from infra.commands.sending import progress_of, sink_opener, source_of
 from infra.commands.world import World, real_world
-from producers.simulators.fleet import SENSORS
+from processors.pipeline_files import load_pipeline
+from producers.files.access_log import COLUMNS, read_access_log
+from producers.files.csv import read_csv
+from producers.files.lines import read_lines
+from producers.files.mapping import plan_mapping
+from producers.files.ndjson import read_ndjson
+from producers.files.send import SendJob, Table, send_table, send_undelivered
+from producers.files.times import time_parser
+from streamgage.errors import ConfigError
 
 _SEND_EPILOG = """\
 exit code:
@@ -44,35 +58,17 @@ bytes and properties (method, user_agent, query). action is "view" for GET and H
 _UNDELIVERED_EXAMPLE = """examples:
   streamgage send undelivered machine.csv.undelivered.ndjson
 """
-_SIMULATE_EPILOG = """
-The same seed and options give the same events. --start is the first event's time; without it (or with "now") the
-simulated time ends now: events later than now would be quarantined. --totals writes what a query should answer.
-"""
-_FLEET_EXAMPLE = """examples:
-  streamgage simulate fleet --devices 500 --events 200000 --seed 1 --period 10s --totals totals.json
-  streamgage simulate fleet --devices 3 --events 90 --rate 3/s
-  streamgage simulate fleet --devices 3 --events 90 --target aws --stack plant-7
-  streamgage simulate fleet --devices 10 --events 1000 --start 2024-01-01 --out readings.ndjson
-"""
-_VISITORS_EXAMPLE = """examples:
-  streamgage simulate visitors --visitors 2000 --events 50000 --seed 1
-"""
-
-_Commands = Any  # argparse's type of subparsers is private
 
 
-def add_commands(subparsers: _Commands, *, world: World | None = None) -> None:
-    """Add `send` and `simulate` to the `streamgage` command.
-
-    Each sets ``run``, a function from the parsed arguments to the exit code, which raises ConfigError for what the
-    person at the terminal has to change. *world* is this process's own unless a test brings another.
-    """
-    _add_send(subparsers, lambda: world or real_world())
-    _add_simulate(subparsers, lambda: world or real_world())
-
-
-def _add_send(subparsers: _Commands, surroundings: Callable[[], World]) -> None:
-    send = _command(subparsers, "send", "send a file or standard input to the stream", _SEND_EPILOG)
+def add_parser(verbs: Verbs, *, world: World | None = None) -> None:
+    """Add ``send`` and its kinds of file. *world* is this process's own unless a test brings another."""
+    send = add_verb(
+        verbs,
+        "send",
+        "send a file or standard input to the stream",
+        epilog=_SEND_EPILOG,
+        allow_abbrev=False,
+    )
     kinds = send.add_subparsers(title="kinds of file", required=True, metavar="KIND")
     for kind, what, example, with_times in (
         ("csv", "send a CSV file with a header", _CSV_EXAMPLE, True),
@@ -80,19 +76,22 @@ def _add_send(subparsers: _Commands, surroundings: Callable[[], World]) -> None:
         ("access-log", "send a web server's access log", _LOG_EXAMPLE, False),
     ):
         times = _TIME_EPILOG if with_times else ""
-        parser = _command(kinds, kind, what, example + _ROWS_EPILOG + times + "\n" + _SEND_EPILOG)
+        parser = add_verb(
+            kinds, kind, what, epilog=example + _ROWS_EPILOG + times + "\n" + _SEND_EPILOG, allow_abbrev=False
+        )
         _add_row_options(parser, kind, with_times=with_times)
-        parser.set_defaults(run=lambda args, kind=kind: run_send(args, kind, surroundings()))
-    parser = _command(
+        parser.set_defaults(run=lambda args, kind=kind: run(args, kind, world or real_world()))
+    parser = add_verb(
         kinds,
         "undelivered",
         "send what an earlier command could not deliver",
-        _UNDELIVERED_EXAMPLE + "\n" + _SEND_EPILOG,
+        epilog=_UNDELIVERED_EXAMPLE + "\n" + _SEND_EPILOG,
+        allow_abbrev=False,
     )
     parser.add_argument("file", metavar="FILE", help="the *.undelivered.ndjson file, or - for standard input")
     parser.add_argument("--rejects", metavar="PATH", help="where lines go that hold no user record")
-    _add_target_options(parser)
-    parser.set_defaults(run=lambda args: run_send_undelivered(args, surroundings()))
+    add_target_options(parser)
+    parser.set_defaults(run=lambda args: run_undelivered(args, world or real_world()))
 
 
 def _add_row_options(parser: argparse.ArgumentParser, kind: str, *, with_times: bool) -> None:
@@ -146,70 +145,101 @@ def _add_row_options(parser: argparse.ArgumentParser, kind: str, *, with_times: 
     parser.add_argument(
         "--rejects", metavar="PATH", help="where quarantined rows go (FILE.rejects.ndjson here)"
     )
-    _add_pipeline_option(parser)
-    _add_target_options(parser)
+    add_stream_options(parser)
 
 
-def _add_simulate(subparsers: _Commands, surroundings: Callable[[], World]) -> None:
-    send = _command(subparsers, "simulate", "send simulated telemetry", _SIMULATE_EPILOG)
-    kinds = send.add_subparsers(title="what", required=True, metavar="WHAT")
-    fleet = _command(kinds, "fleet", "readings of a fleet of devices", _FLEET_EXAMPLE + _SIMULATE_EPILOG)
-    fleet.add_argument("--devices", type=int, default=500, metavar="N", help="(500)")
-    fleet.add_argument("--events", type=int, default=200_000, metavar="N", help="readings in all (200000)")
-    fleet.add_argument(
-        "--metrics", type=int, default=3, metavar="N", help=f"a device, 1 to {len(SENSORS)} (3)"
-    )
-    fleet.add_argument("--period", default="10s", metavar="T", help="between two readings of a metric (10s)")
-    fleet.add_argument(
-        "--late-share", type=float, default=0.02, metavar="X", help="share out of order (0.02)"
-    )
-    fleet.add_argument("--late-by", default="2m", metavar="T", help="how far behind those are at most (2m)")
-    fleet.set_defaults(run=lambda args: run_simulate_fleet(args, surroundings()))
-    visitors = _command(
-        kinds, "visitors", "clicks of a web site's visitors", _VISITORS_EXAMPLE + _SIMULATE_EPILOG
-    )
-    visitors.add_argument("--visitors", type=int, default=2_000, metavar="N", help="(2000)")
-    visitors.add_argument("--events", type=int, default=50_000, metavar="N", help="clicks in all (50000)")
-    visitors.add_argument("--pages", type=int, default=200, metavar="N", help="of the site (200)")
-    visitors.add_argument("--span", default="6h", metavar="T", help="simulated time, about (6h)")
-    visitors.set_defaults(run=lambda args: run_simulate_visitors(args, surroundings()))
-    for parser in (fleet, visitors):
-        parser.add_argument("--seed", type=int, default=1, metavar="N", help="(1)")
-        parser.add_argument("--start", default="now", metavar="TIME", help="ISO 8601 (so that it ends now)")
-        parser.add_argument("--rate", metavar="N/s", help="at most so many events a second (no limit)")
-        parser.add_argument("--totals", metavar="PATH", help="write the expected totals as JSON")
-        where = parser.add_mutually_exclusive_group()
-        where.add_argument("--dry-run", action="store_true", help="generate and encode; send nothing")
-        where.add_argument("--out", metavar="PATH", help="write NDJSON there; send nothing")
-        _add_pipeline_option(parser)
-        _add_target_options(parser)
+def run(args: argparse.Namespace, kind: str, world: World) -> int:
+    """Run `streamgage send csv|ndjson|access-log`; return the exit code. Raises: ConfigError."""
+    pipeline = load_pipeline(world.pipeline_path(args.pipeline))
+    source = source_of(pipeline, args.source)
+    maps, constants = _check_send(args)
+    parse_time = time_parser(getattr(args, "time_unit", None), getattr(args, "time_format", None))
+    delimiter = _delimiter(getattr(args, "delimiter", ","))
+    with ExitStack() as stack:
+        stream, name, size_bytes = _open(args.file, world, stack, twice=args.shift_to_now)
+
+        def open_table() -> Table:
+            if args.shift_to_now:
+                stream.seek(0)
+            lines = read_lines(stream, name)
+            columns: Sequence[str] | None = None
+            if kind == "csv":
+                table = read_csv(lines, name, delimiter=delimiter)
+                columns, rows = table.columns, table.rows
+            elif kind == "ndjson":
+                rows = read_ndjson(lines, name)
+            else:
+                columns, rows = COLUMNS, read_access_log(lines, name)
+            mapping = plan_mapping(
+                source, columns=columns, maps=maps, constants=constants, parse_time=parse_time
+            )
+            return Table(rows, mapping)
+
+        base = "stdin" if args.file == "-" else Path(args.file).name
+        job = SendJob(
+            name=name,
+            source=source,
+            rejects=world.folder / (args.rejects or f"{base}.rejects.ndjson"),
+            undelivered=world.folder / f"{base}.undelivered.ndjson",
+            limit=args.limit,
+            shift_to_now=args.shift_to_now,
+            speed=args.speed,
+            open_sink=None if args.dry_run else sink_opener(args, world),
+            warn=world.warn,
+        )
+        return send_table(
+            job, open_table, clock=world.clock, progress=progress_of(world, base, size_bytes), out=world.out
+        )
 
 
-def _command(subparsers: _Commands, name: str, what: str, epilog: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        name,
-        help=what,
-        description=what[:1].upper() + what[1:] + ".",
-        epilog=epilog.lstrip("\n"),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    return parser
+def run_undelivered(args: argparse.Namespace, world: World) -> int:
+    """Run `streamgage send undelivered`; return the exit code. Raises: ConfigError."""
+    with ExitStack() as stack:
+        stream, name, _ = _open(args.file, world, stack, twice=False)
+        sink = stack.enter_context(sink_opener(args, world)())
+        base = "stdin" if args.file == "-" else Path(args.file).name
+        return send_undelivered(
+            read_lines(stream, name),
+            name=name,
+            sink=sink,
+            rejects=world.folder / (args.rejects or f"{base}.rejects.ndjson"),
+            undelivered=world.folder / base,  # it is there, so a second failure makes …-2.ndjson
+            out=world.out,
+            warn=world.warn,
+        )
 
 
-def _add_pipeline_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--pipeline", metavar="PATH", help="the definition (pipeline.toml, or $STREAMGAGE_PIPELINE)"
-    )
+def _check_send(args: argparse.Namespace) -> tuple[dict[str, str], dict[str, str]]:
+    problems: list[str] = []
+    maps = collect_pairs(args.map, "FIELD=COLUMN", option="--map", problems=problems, may_be_empty=False)
+    constants = collect_pairs(args.set, "FIELD=VALUE", option="--set", problems=problems)
+    if args.limit is not None and args.limit < 1:
+        problems.append(f"--limit {args.limit}: at least 1")
+    if args.speed is not None and not (0 < args.speed < math.inf):
+        problems.append(f"--speed {args.speed}: a number above 0; 1 is as fast as it was recorded")
+    if problems:
+        raise ConfigError(*problems)
+    return maps, constants
 
 
-def _add_target_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("stream", "without any of these: the stack that runs here")
-    add_stack_options(group)
-    group.add_argument("--stream", metavar="NAME", help="of the Kinesis stream")
-    group.add_argument("--endpoint-url", metavar="URL", help="of Kinesis, where it is not AWS's own")
-    group.add_argument(
-        "--one-key-per-record",
-        action="store_true",
-        help="give each Kinesis record one partition key; needed where the mapping's ParallelizationFactor is above 1",
-    )
+def _delimiter(text: str) -> str:
+    delimiter = "\t" if text in ("tab", "\\t") else text
+    if len(delimiter) != 1 or delimiter in '"\r\n':
+        raise ConfigError(f'--delimiter {text!r}: one character that is no quote or line end, or "tab"')
+    return delimiter
+
+
+def _open(file: str, world: World, stack: ExitStack, *, twice: bool) -> tuple[BinaryIO, str, int | None]:
+    """Return the opened file, its name in messages, and its size where known; *twice* makes it seekable."""
+    if file == "-":
+        if not twice:
+            return world.stdin, "standard input", None
+        spool = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
+        shutil.copyfileobj(world.stdin, spool)
+        return spool, "standard input", spool.tell()
+    path = world.folder / file
+    try:
+        stream = stack.enter_context(path.open("rb"))
+        return stream, file, os.fstat(stream.fileno()).st_size or None
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({error.strerror})") from error

@@ -1,162 +1,21 @@
-"""From parsed arguments to jobs: what each subcommand of `streamgage send` and `streamgage simulate` does."""
+"""What ``send`` and ``simulate`` share: the way to the stream, the source, the progress bar."""
 
 import argparse
-import math
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
-from pathlib import Path
-from typing import BinaryIO
 
-from infra.commands.places import aws_stack, find_aws_target, find_target
+from infra.commands.arguments import aws_stack
+from infra.commands.places import find_aws_target, find_target
 from infra.commands.world import World
-from processors.pipeline_files import load_pipeline
-from producers.files.access_log import COLUMNS, read_access_log
-from producers.files.csv import read_csv
 from producers.files.delivery import Sink
-from producers.files.lines import read_lines
-from producers.files.mapping import plan_mapping
-from producers.files.ndjson import read_ndjson
 from producers.files.progress import Progress, show_progress
-from producers.files.send import SendJob, Table, send_table, send_undelivered
-from producers.files.times import time_parser
-from producers.simulators.fleet import FleetConfig, fleet_events
-from producers.simulators.simulate import SimulateJob, simulate
-from producers.simulators.visitors import VisitorsConfig, visitor_events
 from streamgage.definition.pipeline import Pipeline, Source
-from streamgage.durations import parse_duration
 from streamgage.errors import ConfigError
-from streamgage.formats.avro import Event
 
 
-def run_send(args: argparse.Namespace, kind: str, world: World) -> int:
-    """Run `streamgage send csv|ndjson|access-log`; return the exit code. Raises: ConfigError."""
-    pipeline = load_pipeline(world.pipeline_path(args.pipeline))
-    source = _source(pipeline, args.source)
-    maps, constants = _check_send(args)
-    parse_time = time_parser(getattr(args, "time_unit", None), getattr(args, "time_format", None))
-    delimiter = _delimiter(getattr(args, "delimiter", ","))
-    with ExitStack() as stack:
-        stream, name, size_bytes = _open(args.file, world, stack, twice=args.shift_to_now)
-
-        def open_table() -> Table:
-            if args.shift_to_now:
-                stream.seek(0)
-            lines = read_lines(stream, name)
-            columns: Sequence[str] | None = None
-            if kind == "csv":
-                table = read_csv(lines, name, delimiter=delimiter)
-                columns, rows = table.columns, table.rows
-            elif kind == "ndjson":
-                rows = read_ndjson(lines, name)
-            else:
-                columns, rows = COLUMNS, read_access_log(lines, name)
-            mapping = plan_mapping(
-                source, columns=columns, maps=maps, constants=constants, parse_time=parse_time
-            )
-            return Table(rows, mapping)
-
-        base = "stdin" if args.file == "-" else Path(args.file).name
-        job = SendJob(
-            name=name,
-            source=source,
-            rejects=world.folder / (args.rejects or f"{base}.rejects.ndjson"),
-            undelivered=world.folder / f"{base}.undelivered.ndjson",
-            limit=args.limit,
-            shift_to_now=args.shift_to_now,
-            speed=args.speed,
-            open_sink=None if args.dry_run else _sink_opener(args, world),
-            warn=world.warn,
-        )
-        return send_table(
-            job, open_table, clock=world.clock, progress=_progress(world, base, size_bytes), out=world.out
-        )
-
-
-def run_send_undelivered(args: argparse.Namespace, world: World) -> int:
-    """Run `streamgage send undelivered`; return the exit code. Raises: ConfigError."""
-    with ExitStack() as stack:
-        stream, name, _ = _open(args.file, world, stack, twice=False)
-        sink = stack.enter_context(_sink_opener(args, world)())
-        base = "stdin" if args.file == "-" else Path(args.file).name
-        return send_undelivered(
-            read_lines(stream, name),
-            name=name,
-            sink=sink,
-            rejects=world.folder / (args.rejects or f"{base}.rejects.ndjson"),
-            undelivered=world.folder / base,  # it is there, so a second failure makes …-2.ndjson
-            out=world.out,
-            warn=world.warn,
-        )
-
-
-def run_simulate_fleet(args: argparse.Namespace, world: World) -> int:
-    """Run `streamgage simulate fleet`; return the exit code. Raises: ConfigError."""
-    start_ms = _start_ms(args.start)
-
-    def config(start_ms: int) -> FleetConfig:
-        return FleetConfig(
-            devices=args.devices,
-            events=args.events,
-            seed=args.seed,
-            start_ms=start_ms,
-            period_ms=_duration("--period", args.period),
-            metrics=args.metrics,
-            late_share=args.late_share,
-            late_by_ms=_duration("--late-by", args.late_by),
-        )
-
-    fleet = config(start_ms or 0)
-    if start_ms is None:
-        fleet = config(world.clock.now_ms() - fleet.span_ms)
-    return _run_simulate(args, "reading", fleet_events(fleet), world)
-
-
-def run_simulate_visitors(args: argparse.Namespace, world: World) -> int:
-    """Run `streamgage simulate visitors`; return the exit code. Raises: ConfigError."""
-    start_ms = _start_ms(args.start)
-
-    def config(start_ms: int) -> VisitorsConfig:
-        return VisitorsConfig(
-            visitors=args.visitors,
-            events=args.events,
-            seed=args.seed,
-            start_ms=start_ms,
-            span_ms=_duration("--span", args.span),
-            pages=args.pages,
-        )
-
-    visitors = config(start_ms or 0)
-    if start_ms is None:  # how long the visits take is known once they are over: so they take place twice
-        last_ms = max(event["ts"] for event in visitor_events(visitors))
-        visitors = config(world.clock.now_ms() - last_ms - 1)
-    return _run_simulate(args, "click", visitor_events(visitors), world)
-
-
-def _run_simulate(args: argparse.Namespace, source: str, events: Iterable[Event], world: World) -> int:
-    pipeline = load_pipeline(world.pipeline_path(args.pipeline))
-    _source(pipeline, source)
-    offline = args.dry_run or args.out
-    job = SimulateJob(
-        pipeline=pipeline,
-        source=source,
-        events=events,
-        totals_path=world.folder / args.totals if args.totals else None,
-        out_path=world.folder / args.out if args.out else None,
-        undelivered=world.folder / f"simulated-{source}.undelivered.ndjson",
-        rate_per_s=_rate(args.rate),
-        open_sink=None if offline else _sink_opener(args, world),
-        warn=world.warn,
-    )
-    return simulate(
-        job, clock=world.clock, progress=_progress(world, f"simulate {source}", args.events), out=world.out
-    )
-
-
-def _sink_opener(args: argparse.Namespace, world: World) -> Callable[[], AbstractContextManager[Sink]]:
+def sink_opener(args: argparse.Namespace, world: World) -> Callable[[], AbstractContextManager[Sink]]:
+    """Return what opens the stream that *args* name. Raises: ConfigError, RetryableError (AWS does not answer)."""
     name = aws_stack(args)
     if name is not None:
         by_itself = [f"--{each}" for each in ("stream", "endpoint-url") if vars(args)[each.replace("-", "_")]]
@@ -183,92 +42,16 @@ def _sink_opener(args: argparse.Namespace, world: World) -> Callable[[], Abstrac
     return open_sink
 
 
-def _progress(world: World, label: str, total: int | None) -> Progress:
+def progress_of(world: World, label: str, total: int | None) -> Progress:
+    """Return the progress bar of *label* on the terminal's error stream."""
     return show_progress(label, total, out=world.err, now_ms=world.clock.now_ms)
 
 
-def _source(pipeline: Pipeline, name: str) -> Source:
+def source_of(pipeline: Pipeline, name: str) -> Source:
+    """Return the source *name*. Raises: ConfigError, with those there are."""
     source = pipeline.sources.get(name)
     if source is None:
         raise ConfigError(
             f"the pipeline has no source {name!r}; its sources are {', '.join(pipeline.sources)}"
         )
     return source
-
-
-def _check_send(args: argparse.Namespace) -> tuple[dict[str, str], dict[str, str]]:
-    problems: list[str] = []
-    maps = _pairs("--map", args.map, problems)
-    constants = _pairs("--set", args.set, problems)
-    if args.limit is not None and args.limit < 1:
-        problems.append(f"--limit {args.limit}: at least 1")
-    if args.speed is not None and not (0 < args.speed < math.inf):
-        problems.append(f"--speed {args.speed}: a number above 0; 1 is as fast as it was recorded")
-    if problems:
-        raise ConfigError(*problems)
-    return maps, constants
-
-
-def _pairs(option: str, texts: Sequence[str], problems: list[str]) -> dict[str, str]:
-    pairs: dict[str, str] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name or (option == "--map" and not value):
-            problems.append(
-                f"{option} {text}: write {option} FIELD={'COLUMN' if option == '--map' else 'VALUE'}"
-            )
-        elif name in pairs:
-            problems.append(f"{option} {text}: {name} is given twice")
-        pairs[name] = value
-    return pairs
-
-
-def _delimiter(text: str) -> str:
-    delimiter = "\t" if text in ("tab", "\\t") else text
-    if len(delimiter) != 1 or delimiter in '"\r\n':
-        raise ConfigError(f'--delimiter {text!r}: one character that is no quote or line end, or "tab"')
-    return delimiter
-
-
-def _duration(option: str, text: str) -> int:
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise ConfigError(f"{option} {text}: {error}") from error
-
-
-def _rate(text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        rate = float(text.removesuffix("/s"))
-    except ValueError:
-        rate = 0.0
-    if not 0 < rate < math.inf:
-        raise ConfigError(f"--rate {text}: events a second, such as 100/s")
-    return rate
-
-
-def _start_ms(text: str) -> int | None:
-    if text == "now":
-        return None
-    try:
-        return time_parser()(text)
-    except ValueError as error:
-        raise ConfigError(f"--start {text}: {error}") from error
-
-
-def _open(file: str, world: World, stack: ExitStack, *, twice: bool) -> tuple[BinaryIO, str, int | None]:
-    """Return the opened file, its name in messages, and its size where known; *twice* makes it seekable."""
-    if file == "-":
-        if not twice:
-            return world.stdin, "standard input", None
-        spool = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
-        shutil.copyfileobj(world.stdin, spool)
-        return spool, "standard input", spool.tell()
-    path = world.folder / file
-    try:
-        stream = stack.enter_context(path.open("rb"))
-        return stream, file, os.fstat(stream.fileno()).st_size or None
-    except OSError as error:
-        raise ConfigError(f"{file}: cannot be read ({error.strerror})") from error

@@ -4,9 +4,10 @@ import argparse
 import json
 import os
 from dataclasses import asdict
+from typing import Any
 
-from infra.commands.places import add_stack_options, aws_stack
-from infra.local.stack.home import Home
+from infra.commands.arguments import Verbs, add_stack_options, add_verb, aws_stack
+from infra.local.stack.home import Home, StackInfo, read_json
 from streamgage.errors import ConfigError
 
 EXAMPLES = """examples:
@@ -19,12 +20,14 @@ Of a stack on AWS it asks CloudFormation, Kinesis (one record at most is read of
 CloudWatch (sums of the last hour). Credentials are boto3's own: AWS_PROFILE, AWS_ACCESS_KEY_ID, ~/.aws, `aws sso login`."""
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add what ``status`` takes to its parser."""
+def add_parser(verbs: Verbs) -> None:
+    """Add ``status``."""
+    parser = add_verb(verbs, "status", "show what the pipeline on this machine is doing", epilog=EXAMPLES)
     parser.add_argument("--format", choices=("table", "json"), default="table")
     parser.add_argument("--watch", action="store_true", help="draw it anew every second, until q or Ctrl-C")
     parser.add_argument("--once", action="store_true", help="with --watch: draw it once")
     add_stack_options(parser)
+    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -35,20 +38,46 @@ def run(arguments: argparse.Namespace) -> int:
             "--watch is of the local stack; of one on AWS there is its dashboard, in CloudWatch"
         )
     if arguments.watch:
-        from infra.commands.watch import watch  # noqa: PLC0415 - beside its only use
+        from infra.commands.watch import watch
 
         return watch(Home.of(os.environ), once=arguments.once)
     if name is None:
-        from infra.commands.status_local import run as run_local  # noqa: PLC0415 - beside its only use
-
-        return run_local(arguments)
+        return _run_local(arguments)
     return _run_aws(name, arguments)
 
 
+def _run_local(arguments: argparse.Namespace) -> int:
+    from infra.commands.status_tables import console, print_mapping
+    from processors.query.freshness import freshness
+
+    home = Home.of(os.environ)
+    info, mapping = home.info(), home.status()
+    fresh = freshness(_progress(info), mapping)
+    if arguments.format == "json":
+        document = {"stack": read_json(home.info_file), "mapping": mapping, "freshness": asdict(fresh)}
+        print(json.dumps(document, indent=1))
+        return 0
+    screen = console()
+    screen.print(f"stream [bold]{info.stream}[/]  table [bold]{info.table}[/]")
+    screen.print("endpoints: " + ", ".join(f"{name} {url}" for name, url in info.endpoints.items()))
+    screen.print("processes: " + ", ".join(f"{name} {pid}" for name, pid in info.pids.items()))
+    print_mapping(screen, mapping, fresh, since="since the mapping started")
+    return 0
+
+
+def _progress(info: StackInfo) -> list[Any]:
+    from infra.local.stack.supervisor import local_client
+    from processors.query.cells import DynamoPartialStore
+    from processors.query.progress import read_progress
+
+    store = DynamoPartialStore(local_client("dynamodb", info.endpoints["dynamodb"]), info.table)
+    return list(read_progress(store, info.consumer))
+
+
 def _run_aws(name: str, arguments: argparse.Namespace) -> int:
-    from infra.aws.stacks import find_stack  # noqa: PLC0415 - the same
-    from infra.aws.status import METRICS_S, read_status  # noqa: PLC0415 - boto3: --help has no use for it
-    from infra.commands.status_local import console, print_mapping  # noqa: PLC0415 - the same
+    from infra.aws.stacks import find_stack
+    from infra.aws.status import METRICS_S, read_status
+    from infra.commands.status_tables import console, print_mapping
 
     stack = find_stack(name, arguments.region)
     status = read_status(stack)

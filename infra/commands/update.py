@@ -1,125 +1,45 @@
-"""``streamgage update``: another version of the function, while the local stack runs and its mapping is kept.
-
-A version is a bundle of its own, ``.streamgage/versions/N``, that nothing changes any more; ``up`` builds ``$LATEST``.
-The mapping's configuration file says which one runs (``infra.local.mapping.update``).
-"""
+"""``streamgage update``: another version of the function, while the local stack runs and its mapping is kept."""
 
 import argparse
-import json
 import os
-import shutil
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from infra.local.function.pool import LATEST, VERSION_VARIABLE
-from infra.local.stack.definition import check_definition
-from infra.local.stack.home import Home, read_json, write_json
-from processors.pipeline_files import load_pipeline
-from streamgage.errors import ConfigError, RetryableError
+from infra.commands.arguments import Verbs, add_verb
+from infra.local.stack.home import Home
 
-_FIRST_MARK = "before"  # a file in the home: the version that ran before this one
-_POLL_S = 0.05
-_EXTRA_S = 30  # for the mapping to look, and for a cold start
+EXAMPLES = """examples:
+  streamgage update                              what this checkout holds now, with the definition that runs
+  streamgage update --pipeline next/pipeline.toml   as long as it counts the same
+  streamgage update --back                       the version that ran before
 
-Build = Callable[[Path, Path], None]
-Say = Callable[[str], None]
+Stream, mapping and checkpoints are kept. Batches that begin run in the new version, those under way end in the old one. A
+version that cannot be initialised is refused. The next `up` builds from this checkout again."""
+
+
+def add_parser(verbs: Verbs) -> None:
+    """Add ``update``."""
+    parser = add_verb(verbs, "update", "run another version of the function, under load", epilog=EXAMPLES)
+    parser.add_argument("--pipeline", metavar="PATH", help="default: the one the stack was started with")
+    parser.add_argument("--back", action="store_true", help="to the version that ran before")
+    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Publish a version and shift the function to it, or back to the one before."""
+    from infra.local.stack.versions import publish, shift, version_before
+
     home = Home.of(os.environ)
     info = home.info()
     if arguments.back:
         version = version_before(home)
     else:
-        from infra.aws.bundle.files import build_bundle  # noqa: PLC0415 - a rollback has no use for it
+        from infra.aws.bundle.files import build_bundle  # a rollback has no use for it
+        from infra.local.stack.definition import check_definition
+        from processors.pipeline_files import load_pipeline
 
         path = Path(arguments.pipeline or info.pipeline)
         check_definition(home, load_pipeline(path), info.consumer)
         version = publish(home, path, build_bundle)
     shift(home, version, say=lambda text: print(f"streamgage: {text}", file=sys.stderr))
     return 0
-
-
-def publish(home: Home, pipeline: Path, build: Build) -> str:
-    """Build a bundle beside the running one, and return its version. *build* takes (folder, definition).
-
-    Raises:
-        ConfigError: the definition has problems; no version was made.
-    """
-    folder = _versions(home)
-    folder.mkdir(parents=True, exist_ok=True)
-    number = 1 + max((int(each.name) for each in folder.iterdir() if each.name.isdecimal()), default=0)
-    try:
-        build(folder / str(number), pipeline)
-    except BaseException:
-        shutil.rmtree(folder / str(number), ignore_errors=True)
-        raise
-    return str(number)
-
-
-def version_before(home: Home) -> str:
-    """Return the version that ran before this one. Raises: ConfigError where there was none."""
-    try:
-        return (_versions(home) / _FIRST_MARK).read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise ConfigError("no update was made, so there is no version to go back to") from error
-
-
-def shift(home: Home, version: str, *, say: Say) -> None:
-    """Have every batch from now on run in *version*; return when the last sandbox of another version has ended.
-
-    Raises:
-        ConfigError: the version cannot be initialised; the one before runs on.
-        RetryableError: the mapping did not take it over in time, or an old invocation does not end.
-    """
-    config = read_json(home.mapping_config_file)
-    function = config["function"]
-    before, running = json.dumps(config), function["env"].get(VERSION_VARIABLE, LATEST)
-    if running == version:
-        say(f"version {version} runs already")
-        return
-    function["task_dir"] = str(home.task_dir if version == LATEST else _versions(home) / version)
-    function["env"][VERSION_VARIABLE] = version
-    asked_ms = time.time_ns() // 1_000_000
-    write_json(home.mapping_config_file, config)
-    try:
-        _await(home, lambda status: _runs(status, version, asked_ms), what=f"version {version} to run")
-    except ConfigError:
-        write_json(home.mapping_config_file, json.loads(before))
-        raise
-    (_versions(home) / _FIRST_MARK).write_text(running, encoding="utf-8")
-    say(f"version {version} runs; version {running} finishes what it has begun")
-    seconds = _EXTRA_S + float(function["timeout_s"])
-    _await(home, lambda status: not status["draining"], what=f"version {running} to end", seconds=seconds)
-    say(f"version {running} has ended. Back to it: streamgage update --back")
-
-
-def _versions(home: Home) -> Path:
-    return home.root / "versions"
-
-
-def _runs(status: dict[str, Any], version: str, asked_ms: int) -> bool:
-    if status["version"] == version:
-        return True
-    if status["update_refused"] and status["last_error"]["at_ms"] >= asked_ms:
-        raise ConfigError(f"version {version} is refused, the one before runs on: {status['update_refused']}")
-    return False
-
-
-def _await(
-    home: Home, condition: Callable[[dict[str, Any]], bool], *, what: str, seconds: float = _EXTRA_S
-) -> None:
-    deadline = time.monotonic() + seconds
-    while True:
-        status = home.status()
-        if status and condition(status):
-            return
-        if time.monotonic() > deadline:
-            raise RetryableError(
-                f"waited {seconds:.0f} s for {what}; see {home.logs / 'mapping.log'} and function.log"
-            )
-        time.sleep(_POLL_S)

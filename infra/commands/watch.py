@@ -26,7 +26,7 @@ def watch(home: Home, *, once: bool = False) -> int:
     Raises:
         ConfigError: no stack is running.
     """
-    from rich.console import Console  # noqa: PLC0415 - only tables need it
+    from rich.console import Console
 
     home.info()
     reader = StackReader(home)
@@ -48,8 +48,8 @@ def _frame(home: Home, reader: StackReader) -> Frame:
 
 
 def _draw(draw: Callable[[], Any], pressed: Callable[[float], str]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - only tables need it
-    from rich.live import Live  # noqa: PLC0415 - the same
+    from rich.console import Console
+    from rich.live import Live
 
     with Live(draw(), console=Console(highlight=False), screen=True, auto_refresh=False) as live:
         next_s = time.monotonic() + _REFRESH_S

@@ -2,30 +2,16 @@
 
 import os
 import sys
-import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
+from infra.commands.arguments import PIPELINE_FILE, PIPELINE_VARIABLE
 from infra.commands.places import Target, open_producer
+from producers.clock import Clock, WallClock
 from producers.files.delivery import Sink
-from producers.files.retime import Clock
-
-_PIPELINE_VARIABLE = "STREAMGAGE_PIPELINE"
-
-
-class WallClock:
-    """The time of day."""
-
-    def now_ms(self) -> int:
-        """Return ms since the epoch."""
-        return time.time_ns() // 1_000_000
-
-    def sleep_ms(self, duration_ms: int) -> None:
-        """Do nothing for *duration_ms*."""
-        time.sleep(duration_ms / 1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +32,7 @@ class World:
 
     def pipeline_path(self, named: str | None) -> Path:
         """Return the pipeline definition to use."""
-        return self.folder / (named or self.environ.get(_PIPELINE_VARIABLE) or "pipeline.toml")
+        return self.folder / (named or self.environ.get(PIPELINE_VARIABLE) or PIPELINE_FILE)
 
 
 def real_world() -> World:

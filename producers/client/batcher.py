@@ -13,7 +13,8 @@ from streamgage.definition.pipeline import Source
 from streamgage.errors import ConfigError, StreamgageError
 from streamgage.formats.avro import Event
 from streamgage.formats.blocks.builder import MAX_EVENTS
-from streamgage.formats.kpl import MAGIC, AggregateBuilder
+from streamgage.formats.kpl import MAGIC
+from streamgage.formats.kpl_builder import AggregateBuilder
 from streamgage.limits import (
     KINESIS_HASH_KEYS,
     KINESIS_PARTITION_KEY_CHARS,

@@ -1,7 +1,6 @@
 """Kinesis by boto3: the adapter of the producer's port, and the way to a producer."""
 
 import random
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,11 +19,12 @@ from producers.client.batcher import PutEntry
 from producers.client.identity import Identity
 from producers.client.ports import PutFailed, PutResult, PutStored, Throttled
 from producers.client.producer import Producer, ProducerConfig
+from producers.clock import MonotonicClock
 from streamgage.errors import ConfigError, RetryableError, StreamgageError
 from streamgage.shards import Shard, decode_shard
 
 # Of a whole request. What else answers with a status below 500 is for a person to mend.
-_THROTTLED_CODES = {
+THROTTLED_CODES = {
     "KMSThrottlingException",
     "LimitExceededException",
     "ProvisionedThroughputExceededException",
@@ -85,18 +85,6 @@ class BotoKinesis:
             raise ConfigError(f"{what}: {error}") from error
 
 
-class SystemClock:
-    """The clock of this machine, untouched by adjustments of its date."""
-
-    def now_ms(self) -> int:
-        """Return ms since some beginning."""
-        return time.monotonic_ns() // 1_000_000
-
-    def sleep_ms(self, duration_ms: int) -> None:
-        """Return after *duration_ms*."""
-        time.sleep(duration_ms / 1000)
-
-
 def connect(
     stream_name: str,
     *,
@@ -126,7 +114,7 @@ def connect(
         raise ConfigError(f"no Kinesis client for stream {stream_name}: {error}") from error
     return Producer(
         BotoKinesis(client, stream_name),
-        clock=SystemClock(),
+        clock=MonotonicClock(),
         rng=rng,
         config=config,
         tags_for=Identity(rng).tags_for,
@@ -166,7 +154,7 @@ def _classify(error: ClientError, what: str) -> StreamgageError:
     code = error.response.get("Error", {}).get("Code", "")
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     message = f"{what}: {error}"
-    if code in _THROTTLED_CODES or status == 429:
+    if code in THROTTLED_CODES or status == 429:
         return Throttled(message)
     if code in _PASSING_CODES or status >= 500:
         return RetryableError(message)

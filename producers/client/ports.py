@@ -46,13 +46,3 @@ class KinesisPort(Protocol):
         Called from several threads at once where the producer's concurrency is above 1. When it raises
         RetryableError, entries may have been stored all the same.
         """
-
-
-class Clock(Protocol):
-    """Time as the producer sees it."""
-
-    def now_ms(self) -> int:
-        """Return ms since any beginning; never less than before."""
-
-    def sleep_ms(self, duration_ms: int) -> None:
-        """Return after *duration_ms*."""

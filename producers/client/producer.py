@@ -12,7 +12,8 @@ from typing import Self
 from producers.client.batcher import Batcher, BatcherConfig, PutEntry, TagsFor
 from producers.client.encoder import encoder_of
 from producers.client.outbox import Outbox, PutRequest, RetryConfig
-from producers.client.ports import Clock, KinesisPort, PutFailed, PutResult
+from producers.client.ports import KinesisPort, PutFailed, PutResult
+from producers.clock import Clock
 from streamgage.definition.pipeline import Source
 from streamgage.errors import ConfigError, DeliveryError, RetryableError
 from streamgage.formats.avro import Event

@@ -2,17 +2,9 @@
 
 from typing import Protocol
 
+from producers.clock import Clock
+
 _SHOW_AFTER_MS = 200  # before a longer pause, what was put is sent, so that it is seen while time passes
-
-
-class Clock(Protocol):
-    """The wall clock, in ms since the epoch."""
-
-    def now_ms(self) -> int:
-        """Return the time."""
-
-    def sleep_ms(self, duration_ms: int) -> None:
-        """Return after *duration_ms*."""
 
 
 class Flush(Protocol):

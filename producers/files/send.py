@@ -9,12 +9,13 @@ from typing import TextIO
 
 from producers.client.batcher import UnsendableRecord
 from producers.client.encoder import encoder_of
+from producers.clock import Clock
 from producers.files.delivery import Delivery, NullSink, Sink
 from producers.files.lines import Line
 from producers.files.mapping import EventMapping
 from producers.files.progress import Progress
 from producers.files.rejects import NdjsonFile, encode_reject, read_undelivered
-from producers.files.retime import Clock, Replay, Retimer, Shift
+from producers.files.retime import Replay, Retimer, Shift
 from producers.files.rows import AnyRow, BadRow, BlankLine, Row
 from streamgage.definition.pipeline import Source
 from streamgage.errors import ConfigError

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Protocol, TextIO
 
 from producers.client.batcher import UnsendableRecord
+from producers.clock import Clock
 from producers.files.delivery import Delivery, NullSink, Sink
 from producers.files.progress import Progress
-from producers.files.retime import Clock, Pace
+from producers.files.retime import Pace
 from producers.files.send import EXIT_INTERRUPTED, finish
 from producers.simulators.totals import Tally, write_totals
 from streamgage.definition.pipeline import Pipeline

@@ -11,8 +11,8 @@ from streamgage.formats.blocks.builder import MARKER, MAX_EVENTS, PREFIX_BYTES, 
 from streamgage.formats.blocks.columns import Values
 from streamgage.formats.blocks.decimal_column import DecimalColumn
 from streamgage.formats.blocks.floats import MAX_NUMERATOR, MAX_PLACES
-from streamgage.formats.blocks.ints import encode_varint
 from streamgage.formats.blocks.reader import Block, BlockReader, open_block
+from streamgage.formats.varint import encode_varint
 
 _LONGS = range(-(2**63), 2**63)
 

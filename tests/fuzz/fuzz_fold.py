@@ -14,7 +14,8 @@ sys.path[:0] = [
 with atheris.instrument_imports(include=["streamgage", "processors", "json"]):
     from fuzz.promises import ARRIVAL_MS, check_fold, pipelines, sign
     from fuzz.targets import fuzz
-    from streamgage.formats.kpl import DIGEST_BYTES, MAGIC, AggregateBuilder
+    from streamgage.formats.kpl import DIGEST_BYTES, MAGIC
+    from streamgage.formats.kpl_builder import AggregateBuilder
     from streamgage.records import UserRecord
 
 WORDS = (

@@ -28,7 +28,8 @@ from streamgage.definition.pipeline_toml import parse_pipeline
 from streamgage.errors import POISON_CODES, ConfigError, PoisonRecord
 from streamgage.formats.avro import AvroReader, AvroSchema
 from streamgage.formats.kinesis_event import decode_event, encode_event
-from streamgage.formats.kpl import MAGIC, AggregateBuilder, decode_aggregate, is_aggregated
+from streamgage.formats.kpl import MAGIC, decode_aggregate, is_aggregated
+from streamgage.formats.kpl_builder import AggregateBuilder
 from streamgage.limits import DYNAMODB_PARTITION_KEY_BYTES
 from streamgage.reading.poison import Poison, counted
 from streamgage.records import StreamRecord

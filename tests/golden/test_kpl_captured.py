@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from streamgage.formats.kpl import AggregateBuilder, decode_aggregate, is_aggregated
+from streamgage.formats.kpl import decode_aggregate, is_aggregated
+from streamgage.formats.kpl_builder import AggregateBuilder
 from streamgage.records import UserRecord
 
 AGGREGATED = ("three", "one_key", "explicit_hash_keys", "many")

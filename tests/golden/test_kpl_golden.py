@@ -2,7 +2,8 @@
 
 import hashlib
 
-from streamgage.formats.kpl import AggregateBuilder, decode_aggregate
+from streamgage.formats.kpl import decode_aggregate
+from streamgage.formats.kpl_builder import AggregateBuilder
 from streamgage.records import UserRecord
 
 # The example in the documentation of another implementation (Elixir): https://hex.pm/packages/ex_kpl 0.2.0.

@@ -22,7 +22,8 @@ from infra.aws.deploy.artifacts import Account, Artifacts, account_of
 from infra.aws.deploy.cloudformation import BotoChangeSets, BotoStacks
 from infra.aws.deploy.destroy_data import BotoDataStores
 from infra.aws.deploy.ports import ChangeSetRequest, StackResource
-from infra.commands.deploy import Surroundings, add_commands
+from infra.commands import deploy, destroy, diff
+from infra.commands.account import Surroundings
 from processors.pipeline_files import load_pipeline
 from streamgage.definition.fingerprint import definition_of, definition_text
 from streamgage.errors import ConfigError, RetryableError
@@ -493,7 +494,9 @@ class Shell:
     def run(self, name: str, *arguments: str) -> int:
         around = Surroundings(self.client, self.package, self.clock, self.terminal)
         parser = argparse.ArgumentParser()
-        add_commands(parser.add_subparsers(), surroundings=around)
+        verbs = parser.add_subparsers()
+        for verb in (deploy, diff, destroy):
+            verb.add_parser(verbs, surroundings=around)
         files = (
             []
             if name == "destroy"
@@ -807,7 +810,9 @@ def test_help_has_examples_and_says_whose_credentials_are_used(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     parser = argparse.ArgumentParser()
-    add_commands(parser.add_subparsers())
+    verbs = parser.add_subparsers()
+    for verb in (deploy, diff, destroy):
+        verb.add_parser(verbs)
     with pytest.raises(SystemExit):
         parser.parse_args([name, "--help"])
     text = capsys.readouterr().out

@@ -35,7 +35,7 @@ def pipeline() -> Pipeline:
 
 def lint(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
     parser = argparse.ArgumentParser()
-    lint_command.add_commands(parser.add_subparsers(required=True))
+    lint_command.add_parser(parser.add_subparsers(required=True))
     parsed = parser.parse_args(["lint", "--pipeline", str(ROOT / "pipeline.toml"), *arguments])
     code: int = parsed.run(parsed)
     out, err = capsys.readouterr()

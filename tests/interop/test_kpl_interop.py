@@ -28,8 +28,9 @@ from processors.pipeline_files import FilesIn
 from producers.client.batcher import BatcherConfig
 from producers.client.encoder import encoder_of
 from producers.client.identity import Identity
-from producers.client.kinesis import BotoKinesis, SystemClock
+from producers.client.kinesis import BotoKinesis
 from producers.client.producer import Producer, ProducerConfig
+from producers.clock import MonotonicClock
 from streamgage.definition.pipeline_toml import parse_pipeline
 from streamgage.formats.kpl import decode_aggregate, is_aggregated
 from streamgage.limits import KINESIS_HASH_KEYS
@@ -256,7 +257,7 @@ def test_what_our_producers_send_the_kcl_takes_apart(
     identity = Identity(dice)
     with Producer(
         BotoKinesis(plane.client, "s"),
-        clock=SystemClock(),
+        clock=MonotonicClock(),
         rng=dice,
         config=ProducerConfig(batching=BatcherConfig(aggregate_bytes=40_000)),
         tags_for=identity.tags_for if marked else None,

@@ -16,16 +16,12 @@ import pytest
 
 from infra.aws.deploy.ports import DeployError
 from infra.aws.stacks import aws_client, find_stack
-from infra.commands.deploy import Surroundings
-from infra.commands.deploy import add_commands as add_deploy
-from infra.commands.query import add_commands as add_query
-from infra.commands.send import add_commands as add_send
-from infra.commands.status import add_options
-from infra.commands.status import run as run_status
+from infra.commands import deploy, destroy, diff, query, simulate, status
+from infra.commands.account import Surroundings
 from infra.local.stack.aws_only import why_only_on_aws
 from infra.local.stack.children import Child, wait_until
 from infra.template.read import TEMPLATE, read_template
-from producers.client.kinesis import SystemClock
+from producers.clock import MonotonicClock
 from streamgage.errors import ConfigError
 from support.deploy_fakes import Told
 from support.paths import ROOT
@@ -123,9 +119,10 @@ class Shell:
         )
         self.terminal.say.lines.clear()
         find_stack.cache_clear()
-        around = Surroundings(aws_client, _never, SystemClock(), self.terminal)
+        around = Surroundings(aws_client, _never, MonotonicClock(), self.terminal)
+        verb = {"deploy": deploy, "diff": diff, "destroy": destroy}[arguments[0]]
         return call(
-            lambda commands: add_deploy(commands, surroundings=around), *arguments, "--stack", "plant", *more
+            lambda verbs: verb.add_parser(verbs, surroundings=around), *arguments, "--stack", "plant", *more
         )
 
     @property
@@ -215,15 +212,16 @@ def test_a_stack_is_shown_made_changed_used_and_destroyed_and_its_data_only_by_n
     # The other commands find the stack by its name.
     aws = ("--target", "aws", "--stack", "plant")
     pipeline = ("--pipeline", str(ROOT / "pipeline.toml"))
-    assert call(add_send, "simulate", "fleet", "--events", "30", "--devices", "3", *aws, *pipeline) == 0
+    assert (
+        call(simulate.add_parser, "simulate", "fleet", "--events", "30", "--devices", "3", *aws, *pipeline)
+        == 0
+    )
     capsys.readouterr()
-    parser = argparse.ArgumentParser()
-    add_options(parser)
-    assert run_status(parser.parse_args([*aws, "--format", "json"])) == 0
-    status = json.loads(capsys.readouterr().out)
-    assert status["mapping"]["state"] == "Disabled"
-    assert not all(each["caught_up"] for each in status["mapping"]["shards"].values())
-    assert call(add_query, "query", "device_metrics", "device_id=d", "metric=m", *aws, *pipeline) == 0
+    assert call(status.add_parser, "status", *aws, "--format", "json") == 0
+    mapping = json.loads(capsys.readouterr().out)["mapping"]
+    assert mapping["state"] == "Disabled"
+    assert not all(each["caught_up"] for each in mapping["shards"].values())
+    assert call(query.add_parser, "query", "device_metrics", "device_id=d", "metric=m", *aws, *pipeline) == 0
     assert "freshness: unknown" in capsys.readouterr().err
 
     # It goes without its data, and the data goes by name.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.commands.demo import compare, read_all_items
+from infra.local.comparison import compare, read_all_items
 from processors.pipeline_files import load_pipeline
 from producers.simulators.totals import Totals, read_totals
 from support.machine import (

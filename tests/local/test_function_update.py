@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from infra.aws.bundle.dists import build_runtime_dir
-from infra.commands.demo import compare, read_all_items
+from infra.local.comparison import compare, read_all_items
 from infra.local.function.outcome import Answered
 from infra.local.function.pool import VERSION_VARIABLE, FunctionPool
 from infra.local.function.sandbox import FunctionConfig

@@ -225,8 +225,8 @@ def test_a_builder_is_never_longer_than_it_says_and_a_refusal_leaves_it_as_it_wa
                 builder.add(bad)
             except ValueError:
                 assert (builder.count, builder.estimated_bytes) == (at + 1, before)
-        assert builder.is_full(before)
-        assert not builder.is_full(before + 1)
+        assert not builder.add_within(event, before)
+        assert (builder.count, builder.estimated_bytes) == (at + 1, before)
         if at in (0, 6, len(events) - 1):
             block = builder.build()
             assert block == codec.encode(events[: at + 1])
@@ -384,5 +384,5 @@ def test_the_limit_of_events_is_a_block_and_one_more_is_not() -> None:
     builder = BlockBuilder(BlockCodec(schema))
     for number in range(MAX_EVENTS):
         builder.add({"x": number})
-    assert builder.is_full(10**9)
+    assert not builder.add_within({"x": 0}, 10**9)
     assert BlockReader(schema).decode(builder.build(), ("x",)).columns["x"] == list(range(MAX_EVENTS))

@@ -35,7 +35,8 @@ from processors.quarantine.message import encode_poison, encode_reference
 from streamgage.errors import PoisonRecord
 from streamgage.formats.avro import AvroReader, AvroSchema
 from streamgage.formats.kinesis_event import encode_event
-from streamgage.formats.kpl import DIGEST_BYTES, MAGIC, AggregateBuilder
+from streamgage.formats.kpl import DIGEST_BYTES, MAGIC
+from streamgage.formats.kpl_builder import AggregateBuilder
 from streamgage.limits import MIB
 from streamgage.reading.poison import Poison, refused_whole
 from streamgage.records import StreamRecord, UserRecord

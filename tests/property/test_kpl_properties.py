@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamgage.errors import PoisonRecord
-from streamgage.formats.kpl import MAGIC, Aggregate, AggregateBuilder, decode_aggregate
+from streamgage.formats.kpl import MAGIC, Aggregate, decode_aggregate
+from streamgage.formats.kpl_builder import AggregateBuilder
 from streamgage.records import UserRecord
 
 KEYS = st.text(min_size=1, max_size=12) | st.sampled_from(["a", "b", "device-1"])

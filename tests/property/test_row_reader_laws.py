@@ -11,7 +11,8 @@ from fuzz.promises import sign
 from streamgage.definition.pipeline import Source
 from streamgage.errors import PoisonRecord
 from streamgage.formats.avro import AvroReader, AvroSchema
-from streamgage.formats.kpl import DIGEST_BYTES, MAGIC, AggregateBuilder, is_aggregated
+from streamgage.formats.kpl import DIGEST_BYTES, MAGIC, is_aggregated
+from streamgage.formats.kpl_builder import AggregateBuilder
 from streamgage.reading import rows
 from streamgage.reading.rows import RowReader
 from streamgage.records import UserRecord

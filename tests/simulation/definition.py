@@ -12,7 +12,8 @@ from producers.client.encoder import encoder_of
 from streamgage.definition.pipeline import Pipeline
 from streamgage.definition.pipeline_toml import parse_pipeline
 from streamgage.formats.avro import MARKER
-from streamgage.formats.kpl import MAGIC, AggregateBuilder
+from streamgage.formats.kpl import MAGIC
+from streamgage.formats.kpl_builder import AggregateBuilder
 from streamgage.records import UserRecord
 from support.paths import ROOT as _ROOT
 

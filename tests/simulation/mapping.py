@@ -8,7 +8,7 @@ from typing import Any
 
 from infra.local.function.outcome import Answered, NotInvoked, Outcome
 from infra.local.kinesis.errors import KinesisError
-from infra.local.mapping.stream import Discard, Invocation, ShardInfo, ShardProgress, StreamMapping
+from infra.local.mapping.stream import Discard, Invocation, ShardCheckpoint, ShardInfo, StreamMapping
 from simulation.function import Function
 from simulation.plan import Dice, Plan
 from simulation.stream import NAME, Stream
@@ -28,7 +28,7 @@ class Watch:
         *,
         invoked: Callable[[Sequence[StreamRecord]], None],
         delivered: Callable[[Sequence[StreamRecord]], None],
-        kept: Callable[[Mapping[str, ShardProgress]], None],
+        kept: Callable[[Mapping[str, ShardCheckpoint]], None],
     ) -> None:
         self.invoked, self.delivered, self.kept = invoked, delivered, kept
 
@@ -51,7 +51,7 @@ class Driver:
         self._plan, self._stream, self._function, self._dice = plan, stream, function, dice
         self._watch, self._branches, self._rng, self._trace = watch, branches, rng, trace
         self._scheduler = stream.scheduler
-        self.kept: dict[str, ShardProgress] = {}
+        self.kept: dict[str, ShardCheckpoint] = {}
         self.process = 0
         self._done: set[tuple[str, int]] = set()  # settled as done by any process: to see redeliveries
         self.start()
@@ -61,7 +61,7 @@ class Driver:
         self.process += 1
         self._trace.note("mapping starts, process", self.process)
         self.mapping = StreamMapping(
-            self._plan.mapping, stream_arn=self._stream.arn, progress=dict(self.kept)
+            self._plan.mapping, stream_arn=self._stream.arn, checkpoints=dict(self.kept)
         )
         self._iterators: dict[str, str | None] = {}
         self._unread: set[str] = set()
@@ -168,7 +168,7 @@ class Driver:
 
     def _keep(self, process: int) -> None:
         if process == self.process:
-            self.kept = self.mapping.progress()
+            self.kept = self.mapping.checkpoints()
             self._watch.kept(self.kept)
 
     def _read_soon(self) -> None:

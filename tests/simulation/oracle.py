@@ -12,11 +12,11 @@ from itertools import combinations
 
 from streamgage.fold.folder import Poison
 
-from infra.local.mapping.stream import ShardProgress
+from infra.local.mapping.stream import ShardCheckpoint
 from simulation.schedule import SimulationError
 from simulation.table import Row
 from simulation.tally import LAYOUTS, ItemName, LogRecord, Tally, fold_naively
-from streamgage.fold.items import ItemKey, decode_state
+from streamgage.fold.items import ItemKey
 from streamgage.records import StreamRecord
 
 _PROGRESS = "~progress"
@@ -72,17 +72,20 @@ class Oracle:
 
     def quarantined(self, poison: Poison) -> None:
         """Check one poison record that was quarantined."""
-        poison_id, (code,) = poison.id, poison.codes
+        sub = "" if poison.sub_sequence_number is None else f":{poison.sub_sequence_number}"
+        poison_id = f"{poison.shard_id}:{poison.sequence_number}{sub}"
         entry = self._tally.poison.get(poison_id)
         if entry is None or not (entry.counts or entry.optional):
-            raise SimulationError(f"{poison_id} was quarantined as {code}: it is no poison, or a repeat")
-        if entry.poison[poison_id] != (code, poison.data):
             raise SimulationError(
-                f"{poison_id} was quarantined as {code}; it is {entry.poison[poison_id][0]}"
+                f"{poison_id} was quarantined as {poison.code}: it is no poison, or a repeat"
+            )
+        if entry.poison[poison_id] != (poison.code, poison.data):
+            raise SimulationError(
+                f"{poison_id} was quarantined as {poison.code}; it is {entry.poison[poison_id][0]}"
             )
         self._branches["poison sent again"] += poison_id in self._quarantined
-        self._branches["poison: " + code] += 1
-        self._quarantined[poison_id] = (code, poison.data)
+        self._branches["poison: " + poison.code] += 1
+        self._quarantined[poison_id] = (poison.code, poison.data)
 
     def delivered(self, records: Sequence[StreamRecord]) -> None:
         """Take note that the on-failure destination has records: only now Lambda has given them up."""
@@ -96,7 +99,7 @@ class Oracle:
         if len({each.shard_id for each in records}) != 1 or numbers != sorted(set(numbers)):
             self._broken(f"a batch of several shards, or not in order: {numbers}")
 
-    def kept(self, progress: Mapping[str, ShardProgress]) -> None:
+    def kept(self, progress: Mapping[str, ShardCheckpoint]) -> None:
         """Check a checkpoint: everything up to it is durable."""
         for shard_id, kept in progress.items():
             log = self._tally.by_shard.get(shard_id, [])
@@ -166,16 +169,16 @@ class Oracle:
                 raise SimulationError(f"{name} is missing: {len(parts)} events are lost")
             return
         item = row.item()
-        if item.counts != LAYOUTS[name[0].partition(".")[0]]:
-            raise SimulationError(f"{name} has the layout {item.counts}")
+        if item.layout != LAYOUTS[name[0].partition(".")[0]]:
+            raise SimulationError(f"{name} has the layout {item.layout}")
         sizes = range(len(optional) + 1) if len(optional) <= _MOST_SUBSETS_OF else range(0)
         for size in sizes:
             for chosen in combinations(optional, size):
                 counted = [*parts, *(part for each in chosen for part in each)]
-                if counted and fold_naively(name, counted) == decode_state(item.body):
+                if counted and fold_naively(name, counted) == item.state:
                     self._branches["optional, and counted"] += bool(chosen)
                     return
         if len(optional) > _MOST_SUBSETS_OF:
             return  # its number of events was checked at each write
         expected = fold_naively(name, parts) if parts else "nothing"
-        raise SimulationError(f"{name} is {decode_state(item.body)}; one pass over the log gives {expected}")
+        raise SimulationError(f"{name} is {item.state}; one pass over the log gives {expected}")

@@ -16,7 +16,7 @@ from streamgage.reading.contributions import Contributions, Part, Places
 import processors.sink.fenced
 import simulation.world
 from infra.local.mapping.shard import ShardMapping, _Lane
-from infra.local.mapping.stream import ShardProgress, StreamMapping
+from infra.local.mapping.stream import ShardCheckpoint, StreamMapping
 from processors.aggregate.batch import Aggregate
 from processors.aggregate.progress import BatchProgress, ProgressReader
 from processors.deadline import Deadline
@@ -217,17 +217,17 @@ def duplicates_dropped_by_batch_hash(patch: pytest.MonkeyPatch) -> None:
 
 def checkpoint_before_durability(patch: pytest.MonkeyPatch) -> None:
     """What was read is taken for done."""
-    progress = StreamMapping.progress
+    checkpoints = StreamMapping.checkpoints
 
-    def mutant(self: StreamMapping) -> dict[str, ShardProgress]:
+    def mutant(self: StreamMapping) -> dict[str, ShardCheckpoint]:
         return {
             shard_id: replace(kept, sequence=self._shards[shard_id].last_fed)
             if shard_id in self._shards
             else kept
-            for shard_id, kept in progress(self).items()
+            for shard_id, kept in checkpoints(self).items()
         }
 
-    patch.setattr(StreamMapping, "progress", mutant)
+    patch.setattr(StreamMapping, "checkpoints", mutant)
 
 
 def child_before_parent(patch: pytest.MonkeyPatch) -> None:

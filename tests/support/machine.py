@@ -12,7 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from infra.commands.demo import compare, read_all_items
+from infra.local.comparison import compare, read_all_items
 from infra.local.stack.home import Home, is_alive
 from infra.local.stack.supervisor import local_client
 from processors.pipeline_files import load_pipeline

@@ -15,7 +15,8 @@ from streamgage.definition.pipeline import Pipeline
 from streamgage.definition.pipeline_toml import parse_pipeline
 from streamgage.errors import PoisonCode, PoisonRecord
 from streamgage.formats.avro import MARKER
-from streamgage.formats.kpl import MAGIC, AggregateBuilder
+from streamgage.formats.kpl import MAGIC
+from streamgage.formats.kpl_builder import AggregateBuilder
 from streamgage.measures.windows import MAX_EVENT_TIME_MS
 from streamgage.reading.poison import Refused, refusals
 from streamgage.records import StreamRecord, UserRecord

@@ -86,10 +86,6 @@ class Bill:
         """``usd / events x 10**6``; 0 where there was no event."""
         return self.usd / self.events * 1e6 if self.events else 0.0
 
-    def service_usd(self, service: str) -> float:
-        """Return the sum of the lines of *service*."""
-        return sum(line.usd for line in self.lines if line.service == service)
-
 
 def bill(usage: Usage, prices: PriceTable, *, mode: StreamMode) -> Bill:
     """Return the bill of *usage*, with a stream of *mode*."""

@@ -14,7 +14,7 @@ from producers.client.encoder import encoder_of
 from streamgage.definition.pipeline import Pipeline, Rollup, Source
 from streamgage.errors import ConfigError, StreamgageError
 from streamgage.formats.avro import Event
-from streamgage.formats.kpl import AggregateBuilder
+from streamgage.formats.kpl_builder import AggregateBuilder
 from streamgage.records import StreamRecord
 
 _NOW_MS = 1_767_225_600_000

@@ -25,13 +25,13 @@ from infra.aws.deploy.ports import (
     ChangeSet,
     ChangeSetRequest,
     ChangeSets,
-    Clock,
     DeployError,
     Say,
     Stacks,
     StackState,
     Work,
 )
+from producers.clock import Clock
 from streamgage.errors import ConfigError, RetryableError
 
 _CHANGE_SET_S = 300

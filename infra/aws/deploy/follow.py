@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from infra.aws.deploy.ports import Clock, DeployError, Say, StackEvent, Stacks
+from infra.aws.deploy.ports import DeployError, Say, StackEvent, Stacks
+from producers.clock import Clock
 from streamgage.errors import RetryableError
 
 FOLLOW_S = 3600  # a canary of a quarter of an hour, and a roll-back after it, are well within
@@ -54,11 +55,6 @@ class Outcome:
     def succeeded(self) -> bool:
         """Whether the stack is as it was asked to be."""
         return self.status in _GOOD
-
-    @property
-    def rolled_back(self) -> bool:
-        """Whether the stack is as it was before."""
-        return self.status in ("UPDATE_ROLLBACK_COMPLETE", "IMPORT_ROLLBACK_COMPLETE")
 
 
 @dataclass(slots=True)

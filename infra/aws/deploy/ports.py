@@ -118,16 +118,6 @@ class Work(Protocol):
         """Let CloudFormation delete the stack with this name or id."""
 
 
-class Clock(Protocol):
-    """Time as deploying sees it."""
-
-    def now_ms(self) -> int:
-        """Return ms since any beginning; never less than before."""
-
-    def sleep_ms(self, duration_ms: int) -> None:
-        """Return after *duration_ms*."""
-
-
 class Say(Protocol):
     """Where progress goes."""
 

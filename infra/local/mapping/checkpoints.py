@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from infra.local.mapping.stream import ShardProgress
+from infra.local.mapping.stream import ShardCheckpoint
 from streamgage.errors import ConfigError
 
 _VERSION = 1
@@ -18,7 +18,7 @@ class CheckpointFile:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def load(self) -> dict[str, ShardProgress]:
+    def load(self) -> dict[str, ShardCheckpoint]:
         """Return what was saved last; nothing where there is no file yet.
 
         Raises:
@@ -35,15 +35,15 @@ class CheckpointFile:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise self._corrupt(f"{type(error).__name__}: {error}") from error
 
-    def save(self, progress: Mapping[str, ShardProgress]) -> None:
-        """Make *progress* durable: when this returns it survives a crash of the machine."""
+    def save(self, checkpoints: Mapping[str, ShardCheckpoint]) -> None:
+        """Make *checkpoints* durable: when this returns it survives a crash of the machine."""
         shards = {
             shard_id: {
                 "sequence": None if kept.sequence is None else str(kept.sequence),
                 "finished": kept.finished,
                 "since_ms": kept.since_ms,
             }
-            for shard_id, kept in progress.items()
+            for shard_id, kept in checkpoints.items()
         }
         write_atomically(
             self._path, json.dumps({"version": _VERSION, "shards": shards}, indent=1), durable=True
@@ -73,14 +73,14 @@ def write_atomically(path: Path, text: str, *, durable: bool) -> None:
             os.close(directory)
 
 
-def _shards_of(document: Any) -> dict[str, ShardProgress]:
+def _shards_of(document: Any) -> dict[str, ShardCheckpoint]:
     if document["version"] != _VERSION:
         raise ValueError(f"its version is {document['version']!r}, not {_VERSION}")
-    return {shard_id: _progress_of(entry) for shard_id, entry in document["shards"].items()}
+    return {shard_id: _checkpoint_of(entry) for shard_id, entry in document["shards"].items()}
 
 
-def _progress_of(entry: Any) -> ShardProgress:
+def _checkpoint_of(entry: Any) -> ShardCheckpoint:
     sequence, finished, since_ms = entry["sequence"], entry["finished"], entry["since_ms"]
     if not isinstance(finished, bool) or not (since_ms is None or isinstance(since_ms, int)):
-        raise ValueError(f"not a shard's progress: {entry!r}")
-    return ShardProgress(None if sequence is None else int(sequence), finished, since_ms)
+        raise ValueError(f"not a shard's checkpoint: {entry!r}")
+    return ShardCheckpoint(None if sequence is None else int(sequence), finished, since_ms)

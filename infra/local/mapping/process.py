@@ -76,7 +76,7 @@ class MappingProcess:
         self._checkpoints = CheckpointFile(config.checkpoint_file)
         self._saved = self._checkpoints.load()
         self._saved_ms = 0
-        self._mapping = StreamMapping(config.mapping, stream_arn=config.stream_arn, progress=self._saved)
+        self._mapping = StreamMapping(config.mapping, stream_arn=config.stream_arn, checkpoints=self._saved)
         self._run_id = uuid.uuid4()
         self._kinesis = kinesis or boto3.client(
             "kinesis", **_client_settings(config, config.kinesis_endpoint)
@@ -273,13 +273,13 @@ class MappingProcess:
     def _keep(self) -> None:
         """Save the checkpoint and the status where they have changed and it is time."""
         now_ms = _now_ms()
-        progress = self._mapping.progress()
-        self._dirty = progress != self._saved
+        checkpoints = self._mapping.checkpoints()
+        self._dirty = checkpoints != self._saved
         if self._dirty and now_ms >= self._saved_ms + _SAVE_MS:
-            self._checkpoints.save(progress)
-            self._saved, self._saved_ms, self._dirty = progress, now_ms, False
+            self._checkpoints.save(checkpoints)
+            self._saved, self._saved_ms, self._dirty = checkpoints, now_ms, False
         if now_ms >= self._board.written_ms + _STATUS_MS or self._board.stale(self._mapping):
-            self._board.write(self._mapping, progress, pool=self._pool, now_ms=now_ms)
+            self._board.write(self._mapping, checkpoints, pool=self._pool, now_ms=now_ms)
 
     def _finish_what_is_under_way(self) -> None:
         """Let invocations end, within their timeout; start nothing new."""
@@ -304,10 +304,10 @@ class MappingProcess:
         self._invokers.shutdown(wait=True)
         self._updater.shutdown(wait=True)
         self._take(0)
-        progress = self._mapping.progress()
-        self._checkpoints.save(progress)
+        checkpoints = self._mapping.checkpoints()
+        self._checkpoints.save(checkpoints)
         self._board.state = "stopped"
-        self._board.write(self._mapping, progress, pool=self._pool, now_ms=_now_ms())
+        self._board.write(self._mapping, checkpoints, pool=self._pool, now_ms=_now_ms())
 
 
 def main(arguments: list[str] | None = None) -> int:

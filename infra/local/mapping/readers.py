@@ -5,6 +5,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -52,6 +53,16 @@ class KinesisTrouble:
     message: str
 
 
+@contextmanager
+def _posting_mistakes(events: "queue.SimpleQueue[Any]") -> Iterator[None]:
+    """Post to *events* what ends a thread: a mistake in one is the whole process's."""
+    try:
+        yield
+    except BaseException as error:
+        events.put(error)
+        raise
+
+
 class ShardLister(threading.Thread):
     """Lists the stream's shards now and then, until stopped."""
 
@@ -72,12 +83,9 @@ class ShardLister(threading.Thread):
         self._stopped.set()
 
     def run(self) -> None:
-        """List, wait, and list again. A mistake is posted to *events*, so that it is not only this thread's."""
-        try:
+        """List, wait, and list again. A mistake is posted to *events*."""
+        with _posting_mistakes(self._events):
             self._run()
-        except BaseException as error:
-            self._events.put(error)
-            raise
 
     def _run(self) -> None:
         attempt = Attempt(self._stopped, self._events, "ListShards")
@@ -140,11 +148,8 @@ class ShardReader(threading.Thread):
 
     def run(self) -> None:
         """Read whenever allowed, and slowly while caught up. A mistake is posted to *events*."""
-        try:
+        with _posting_mistakes(self._events):
             self._run()
-        except BaseException as error:
-            self._events.put(error)
-            raise
 
     def _run(self) -> None:
         attempt = Attempt(self._stopped, self._events, f"GetRecords {self.shard_id}")

@@ -21,7 +21,7 @@ from infra.local.mapping.checkpoints import write_atomically
 from infra.local.mapping.process_config import ProcessConfig
 from infra.local.mapping.readers import Read
 from infra.local.mapping.response import done_count
-from infra.local.mapping.stream import Discard, Invocation, ShardProgress, StreamMapping
+from infra.local.mapping.stream import Discard, Invocation, ShardCheckpoint, StreamMapping
 
 _BatchId = tuple[str, int, int]
 
@@ -125,14 +125,14 @@ class StatusBoard:
 
     def stale(self, mapping: StreamMapping) -> bool:
         """Return whether the shards have just all come to be caught up: someone may be waiting for that."""
-        caught_up = self._drained_to_ms(mapping, mapping.progress()) is not None
+        caught_up = self._drained_to_ms(mapping, mapping.checkpoints()) is not None
         changed, self._was_caught_up = caught_up and not self._was_caught_up, caught_up
         return changed
 
     def write(
         self,
         mapping: StreamMapping,
-        progress: Mapping[str, ShardProgress],
+        checkpoints: Mapping[str, ShardCheckpoint],
         *,
         pool: FunctionPool,
         now_ms: int,
@@ -142,12 +142,14 @@ class StatusBoard:
             "state": self.state,
             "as_of_ms": now_ms,
             "started_ms": self._started_ms,
-            "drained_to_ms": self._drained_to_ms(mapping, progress),
+            "drained_to_ms": self._drained_to_ms(mapping, checkpoints),
             "listed_ms": self.listed_ms,
             "stream_arn": self._config.stream_arn,
             "function": self._config.function.name,
             "counters": self._counters,
-            "shards": {shard_id: self._shard(mapping, shard_id, kept) for shard_id, kept in progress.items()},
+            "shards": {
+                shard_id: self._shard(mapping, shard_id, kept) for shard_id, kept in checkpoints.items()
+            },
             "sandboxes": pool.pids(),
             "version": pool.version,
             "draining": pool.draining(),
@@ -157,7 +159,7 @@ class StatusBoard:
         write_atomically(self._config.status_file, json.dumps(document, indent=1), durable=False)
         self.written_ms = now_ms
 
-    def _shard(self, mapping: StreamMapping, shard_id: str, kept: ShardProgress) -> dict[str, Any]:
+    def _shard(self, mapping: StreamMapping, shard_id: str, kept: ShardCheckpoint) -> dict[str, Any]:
         reading = self._readings[shard_id]
         return {
             "checkpoint": None if kept.sequence is None else str(kept.sequence),
@@ -174,11 +176,13 @@ class StatusBoard:
         reading = self._readings[shard_id]
         return reading.behind_ms == 0 and reading.empty and mapping.undone(shard_id) == 0
 
-    def _drained_to_ms(self, mapping: StreamMapping, progress: Mapping[str, ShardProgress]) -> int | None:
-        if self.listed_ms is None or not progress:
+    def _drained_to_ms(
+        self, mapping: StreamMapping, checkpoints: Mapping[str, ShardCheckpoint]
+    ) -> int | None:
+        if self.listed_ms is None or not checkpoints:
             return None
         instants = [self.listed_ms]
-        for shard_id, kept in progress.items():
+        for shard_id, kept in checkpoints.items():
             if kept.finished:
                 continue
             if not self._caught_up(mapping, shard_id):

@@ -1,7 +1,7 @@
 """An event source mapping over all shards of a stream: the decision, without I/O and without a clock.
 
 The driver (``infra.local.mapping.process``, or a simulation) lists and reads shards, invokes the function, delivers discards
-and keeps ``progress`` on disk; everything that Lambda decides is decided here and in ``esm_shard``.
+and keeps ``checkpoints`` on disk; everything that Lambda decides is decided here and in ``infra.local.mapping.shard``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from infra.local.mapping.config import MappingConfig
 from infra.local.mapping.shard import Discard, Invocation, ShardMapping, Work
 from streamgage.records import StreamRecord
 
-__all__ = ["Discard", "Invocation", "ReadFrom", "ShardInfo", "ShardProgress", "StreamMapping", "Work"]
+__all__ = ["Discard", "Invocation", "ReadFrom", "ShardCheckpoint", "ShardInfo", "StreamMapping", "Work"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class ShardInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class ShardProgress:
+class ShardCheckpoint:
     """What must survive a restart. Everything up to ``sequence`` is done; ``finished`` shards have no more.
 
     Before the first sequence number, reading starts at ``since_ms``, or at the trim horizon where that is None.
@@ -48,17 +48,21 @@ class ReadFrom:
 class StreamMapping:
     """One event source mapping of one stream.
 
-    *progress* is what an earlier process kept, empty on the first start. Every method takes note of one event or
+    *checkpoints* is what an earlier process kept, empty on the first start. Every method takes note of one event or
     answers one question; none waits. After any of them ``due`` may have something new.
     """
 
     def __init__(
-        self, config: MappingConfig, *, stream_arn: str, progress: Mapping[str, ShardProgress] | None = None
+        self,
+        config: MappingConfig,
+        *,
+        stream_arn: str,
+        checkpoints: Mapping[str, ShardCheckpoint] | None = None,
     ) -> None:
         self.config = config
         self._stream_arn = stream_arn
-        self._progress = dict(progress or {})
-        self._started = bool(self._progress)
+        self._checkpoints = dict(checkpoints or {})
+        self._started = bool(self._checkpoints)
         self._parents: dict[str, tuple[str, ...]] = {}
         self._shards: dict[str, ShardMapping] = {}
         self._ids = count(1)
@@ -76,15 +80,15 @@ class StreamMapping:
         first, self._started = not self._started, True
         for info in listed:
             self._parents[info.shard_id] = info.parents
-            if info.shard_id not in self._progress:
-                self._progress[info.shard_id] = self._start(info, now_ms) if first else ShardProgress()
+            if info.shard_id not in self._checkpoints:
+                self._checkpoints[info.shard_id] = self._start(info, now_ms) if first else ShardCheckpoint()
         present = {info.shard_id for info in listed}
-        for shard_id in [shard_id for shard_id in self._progress if shard_id not in present]:
+        for shard_id in [shard_id for shard_id in self._checkpoints if shard_id not in present]:
             shard = self._shards.get(shard_id)
             if shard is not None and not shard.finished:
                 shard.end_of_shard()
             else:
-                del self._progress[shard_id]
+                del self._checkpoints[shard_id]
                 self._shards.pop(shard_id, None)
 
     def readable(self) -> list[str]:
@@ -93,22 +97,22 @@ class StreamMapping:
         "Lambda processes records from a parent shard completely before it processes its child shards": done
         counts, not only read.
         """
-        for shard_id, progress in self._progress.items():
-            if shard_id in self._shards or progress.finished or shard_id not in self._parents:
+        for shard_id, kept in self._checkpoints.items():
+            if shard_id in self._shards or kept.finished or shard_id not in self._parents:
                 continue
             if all(self._is_finished(parent) for parent in self._parents[shard_id]):
                 self._shards[shard_id] = ShardMapping(
                     shard_id,
                     config=self.config,
                     stream_arn=self._stream_arn,
-                    checkpoint=progress.sequence,
+                    checkpoint=kept.sequence,
                     ids=self._ids,
                 )
         return [shard_id for shard_id, shard in self._shards.items() if not shard.ended]
 
     def read_from(self, shard_id: str) -> ReadFrom:
         """Return where to (re)start reading a readable shard: after what was fed, else after its checkpoint."""
-        return ReadFrom(self._shards[shard_id].last_fed, self._progress[shard_id].since_ms)
+        return ReadFrom(self._shards[shard_id].last_fed, self._checkpoints[shard_id].since_ms)
 
     def wants_records(self, shard_id: str) -> bool:
         """Return whether the shard's buffer has room."""
@@ -147,20 +151,20 @@ class StreamMapping:
         shard = self._shards.get(shard_id)
         return 0 if shard is None else shard.undone
 
-    def progress(self) -> dict[str, ShardProgress]:
+    def checkpoints(self) -> dict[str, ShardCheckpoint]:
         """Return what to keep on disk. It never claims more than is done."""
         for shard_id, shard in self._shards.items():
-            self._progress[shard_id] = replace(
-                self._progress[shard_id], sequence=shard.checkpoint, finished=shard.finished
+            self._checkpoints[shard_id] = replace(
+                self._checkpoints[shard_id], sequence=shard.checkpoint, finished=shard.finished
             )
-        return dict(self._progress)
+        return dict(self._checkpoints)
 
-    def _start(self, info: ShardInfo, now_ms: int) -> ShardProgress:
+    def _start(self, info: ShardInfo, now_ms: int) -> ShardCheckpoint:
         if self.config.starting_position == "TRIM_HORIZON":
-            return ShardProgress()
+            return ShardCheckpoint()
         if self.config.starting_position == "AT_TIMESTAMP":
-            return ShardProgress(since_ms=self.config.starting_timestamp_ms)
-        return ShardProgress(
+            return ShardCheckpoint(since_ms=self.config.starting_timestamp_ms)
+        return ShardCheckpoint(
             since_ms=now_ms, finished=info.closed
         )  # nothing in a closed shard is yet to come
 
@@ -168,8 +172,8 @@ class StreamMapping:
         shard = self._shards.get(shard_id)
         if shard is not None:
             return shard.finished
-        progress = self._progress.get(shard_id)
-        return progress is None or progress.finished
+        checkpoint = self._checkpoints.get(shard_id)
+        return checkpoint is None or checkpoint.finished
 
 
 def _id_of(work: Work) -> int:

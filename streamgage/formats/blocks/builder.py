@@ -9,7 +9,8 @@ from streamgage.errors import PoisonRecord
 from streamgage.formats.avro import HEADER_BYTES, AvroReader, AvroSchema, Event
 from streamgage.formats.blocks.check import EXACT_TYPES, RANGES, compile_check
 from streamgage.formats.blocks.columns import ColumnType, column_types
-from streamgage.formats.blocks.ints import MAX_INTS_HEAD_BYTES, deflate, encode_varint
+from streamgage.formats.blocks.ints import MAX_INTS_HEAD_BYTES, deflate
+from streamgage.formats.varint import encode_varint
 from streamgage.limits import KINESIS_RECORD_BYTES, MIB
 
 MARKER = b"\xc3\xb1"  # Avro's single objects begin with C3 01
@@ -140,14 +141,6 @@ class BlockBuilder:
     def estimated_bytes(self) -> int:
         """An upper bound of the length of ``build()``, which is often a fifth of it."""
         return _HEAD_BYTES + self._inflated_bytes
-
-    def is_full(self, limit_bytes: int) -> bool:
-        """Say whether to build now: the block holds all it may, or could be longer than *limit_bytes*."""
-        return (
-            self._count >= self._most_events
-            or self._inflated_bytes >= _FULL_BYTES
-            or _HEAD_BYTES + self._inflated_bytes >= limit_bytes
-        )
 
     def add(self, event: Event) -> None:
         """Add *event* behind the others. What becomes of the dict afterwards does not matter.

@@ -11,12 +11,12 @@ from streamgage.formats.blocks.decimal_column import DecimalColumn
 from streamgage.formats.blocks.floats import decode_floats, encode_floats
 from streamgage.formats.blocks.ints import (
     decode_ints,
-    decode_varint,
+    decode_unsigned,
     encode_ints,
     encode_long,
-    encode_varint,
     malformed,
 )
+from streamgage.formats.varint import encode_varint
 from streamgage.limits import KINESIS_RECORD_BYTES, MIB
 
 Kind = Literal["boolean", "int", "long", "float", "double", "string", "enum", "avro"]
@@ -217,7 +217,7 @@ def _decode_entries(
         return decode(data, at + 1, count)
     if form != _DICTIONARY:
         raise malformed(f"no column of texts has the form {form}")
-    number, at = decode_varint(data, at + 1)
+    number, at = decode_unsigned(data, at + 1)
     if not 0 < number <= count:
         raise malformed(f"a dictionary of {number} for {count} values")
     entries, at = decode(data, at, number)
@@ -236,7 +236,7 @@ def _encode_texts(texts: list[str]) -> bytes:
 
 
 def _decode_texts(data: bytes, at: int, count: int) -> tuple[list[str], int]:
-    size, at = decode_varint(data, at)
+    size, at = decode_unsigned(data, at)
     stop = at + size
     if stop > len(data) or data.count(_TEXT_END, at, stop) != count - 1:
         raise malformed(f"not {count} texts in {size} bytes")

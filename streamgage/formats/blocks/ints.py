@@ -12,6 +12,7 @@ from operator import sub
 from typing import Any
 
 from streamgage.errors import PoisonRecord
+from streamgage.formats.varint import decode_varint, encode_varint
 
 LONG_MIN, LONG_MAX = -(2**63), 2**63 - 1
 MAX_INTS_HEAD_BYTES = 11  # the code, and a base of 64 bits as a varint
@@ -75,7 +76,7 @@ def decode_ints(data: bytes, at: int, count: int) -> tuple[list[int], int]:
     if at >= len(data):
         raise malformed("a list of integers is cut short")
     code = data[at]
-    folded, at = decode_varint(data, at + 1)
+    folded, at = decode_unsigned(data, at + 1)
     base = (folded >> 1) ^ -(folded & 1)
     type_code, width, low, high = _ELEMENTS[code & _ELEMENT_BITS]
     if not width and not code:
@@ -139,32 +140,16 @@ def deflate(data: bytes, level: int = 6) -> bytes:
     return deflater.compress(data) + deflater.flush()
 
 
-def encode_varint(number: int) -> bytes:
-    """Return *number*, not negative, in groups of seven bits, lowest first, as Avro and protobuf write it."""
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
-def decode_varint(data: bytes, at: int) -> tuple[int, int]:
+def decode_unsigned(data: bytes, at: int) -> tuple[int, int]:
     """Return the number at *at*, 0 to 2**64 - 1, and where it ends.
 
     Raises:
         PoisonRecord: ``undecodable``.
     """
-    number = shift = 0
-    for byte in data[at : at + 10]:
-        at += 1
-        number |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            if number >= 2**64:
-                break
-            return number, at
-        shift += 7
-    raise malformed("a number is cut short or has more than 64 bits")
+    try:
+        return decode_varint(data, at, len(data))
+    except ValueError as error:
+        raise malformed("a number is cut short or has more than 64 bits") from error
 
 
 def encode_long(value: int) -> bytes:

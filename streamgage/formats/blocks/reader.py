@@ -20,7 +20,7 @@ from streamgage.formats.blocks.builder import (
 )
 from streamgage.formats.blocks.columns import ColumnType, Values, column_types
 from streamgage.formats.blocks.decimal_column import DecimalColumn
-from streamgage.formats.blocks.ints import decode_varint, malformed
+from streamgage.formats.blocks.ints import decode_unsigned, malformed
 
 __all__ = ["MARKER", "Block", "BlockBuilder", "BlockCodec", "BlockReader", "DecimalColumn", "Values"]
 
@@ -212,7 +212,7 @@ def _resolve_each(block: Block, fields: tuple[str, ...]) -> None:
 def events_in(data: bytes) -> int:
     """Return how many events the block *data* says it has, unread; 1 where it does not: as poison it counts as one."""
     try:
-        count, _ = decode_varint(data, PREFIX_BYTES + 1)
+        count, _ = decode_unsigned(data, PREFIX_BYTES + 1)
     except PoisonRecord:
         return 1
     return count if 0 < count <= MAX_EVENTS else 1
@@ -221,7 +221,7 @@ def events_in(data: bytes) -> int:
 def open_block(data: bytes) -> tuple[int, bytes]:
     """Return the number of events of the block in *data*, and its body, inflated. Raises: PoisonRecord."""
     form = data[PREFIX_BYTES] if len(data) > PREFIX_BYTES else None
-    count, at = decode_varint(data, PREFIX_BYTES + 1)
+    count, at = decode_unsigned(data, PREFIX_BYTES + 1)
     if not 0 < count <= MAX_EVENTS:
         raise malformed(f"it has {count:,} events; a block has 1 to {MAX_EVENTS:,}")
     if form == RAW:
@@ -252,7 +252,7 @@ def _split(body: bytes, columns: int) -> list[bytes]:
     """Return the columns' bytes: first stand their lengths."""
     at, lengths = 0, []
     for _ in range(columns):
-        length, at = decode_varint(body, at)
+        length, at = decode_unsigned(body, at)
         lengths.append(length)
     if at + sum(lengths) != len(body):
         raise malformed(f"its columns take {sum(lengths):,} bytes, {len(body) - at:,} are there")

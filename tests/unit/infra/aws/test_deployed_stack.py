@@ -26,11 +26,9 @@ from conftest import REGION, ClientFactory, create_table
 from infra.aws.shard_ends import shard_ends
 from infra.aws.stacks import aws_client, aws_errors, explained, find_stack
 from infra.aws.status import read_freshness, read_status
-from infra.commands.places import Target, add_stack_options, aws_stack, find_aws_target
-from infra.commands.query import add_commands as add_query
-from infra.commands.send import add_commands as add_send
-from infra.commands.status import add_options
-from infra.commands.status import run as run_status
+from infra.commands import query, simulate, status
+from infra.commands.arguments import add_stack_options, aws_stack
+from infra.commands.places import Target, find_aws_target
 from processors.query.question import ShardProgress
 from streamgage.errors import ConfigError, RetryableError, StreamgageError
 from support.paths import ROOT
@@ -209,7 +207,7 @@ def test_simulate_sends_to_the_stack_that_was_named(
     plant: ClientFactory, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = command(
-        add_send, "simulate", "fleet", "--events", "30", "--devices", "3", "--target", "aws", "--stack", "plant",
+        simulate.add_parser, "simulate", "fleet", "--events", "30", "--devices", "3", "--target", "aws", "--stack", "plant",
         "--pipeline", str(ROOT / "pipeline.toml"),
     )  # fmt: skip
     assert code == 0
@@ -228,14 +226,14 @@ def test_simulate_sends_to_the_stack_that_was_named(
 def test_a_stream_beside_a_stack_is_refused() -> None:
     with pytest.raises(ConfigError, match="--stream beside --target aws"):
         command(
-            add_send, "simulate", "fleet", "--target", "aws", "--stream", "x",
+            simulate.add_parser, "simulate", "fleet", "--target", "aws", "--stream", "x",
             "--pipeline", str(ROOT / "pipeline.toml"),
         )  # fmt: skip
 
 
 def test_query_asks_the_table_of_the_stack(plant: ClientFactory, capsys: pytest.CaptureFixture[str]) -> None:
     code = command(
-        add_query, "query", "device_metrics", "device_id=d", "metric=m", "--target", "aws", "--stack", "plant",
+        query.add_parser, "query", "device_metrics", "device_id=d", "metric=m", "--target", "aws", "--stack", "plant",
         "--format", "csv", "--pipeline", str(ROOT / "pipeline.toml"),
     )  # fmt: skip
     told = capsys.readouterr()
@@ -404,9 +402,8 @@ def test_a_mapping_that_is_missing_or_has_a_problem_is_told(plant: ClientFactory
 def test_the_status_command_shows_a_stack_on_aws(
     plant: ClientFactory, capsys: pytest.CaptureFixture[str], form: str
 ) -> None:
-    parser = argparse.ArgumentParser()
-    add_options(parser)
-    assert run_status(parser.parse_args(["--target", "aws", "--stack", "plant", "--format", form])) == 0
+    aws = ("--target", "aws", "--stack", "plant")
+    assert command(status.add_parser, "status", *aws, "--format", form) == 0
     out = capsys.readouterr().out
     if form == "json":
         document = json.loads(out)

@@ -18,7 +18,7 @@ DEFINITION = ("--pipeline", str(ROOT / "pipeline.toml"))
 
 def plan(*arguments: str) -> int:
     parser = argparse.ArgumentParser()
-    plan_command.add_commands(parser.add_subparsers())
+    plan_command.add_parser(parser.add_subparsers())
     parsed = parser.parse_args(["plan", *arguments])
     code: int = parsed.run(parsed)
     return code

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
+from infra.commands import send, simulate
 from infra.commands.places import Target, find_target
-from infra.commands.send import add_commands
 from infra.commands.world import World
 from processors.pipeline_files import load_pipeline
 from producers.client.batcher import UnsendableRecord
@@ -102,7 +102,9 @@ class Shell:
             open_sink=self._open,
         )
         parser = argparse.ArgumentParser()
-        add_commands(parser.add_subparsers(required=True), world=world)
+        verbs = parser.add_subparsers(required=True)
+        send.add_parser(verbs, world=world)
+        simulate.add_parser(verbs, world=world)
         args = parser.parse_args(arguments)
         code: int = args.run(args)
         return code
@@ -215,7 +217,7 @@ def test_a_record_that_kinesis_cannot_take_is_quarantined_too(shell: Shell) -> N
             "no column 'time'; the columns are 'timestamp', 'value'",
         ),
         (CSV, ("--source", "redaing"), "no source 'redaing'; its sources are reading, click"),
-        (CSV, (*CSV_ARGS, "--set", "x"), "write --set FIELD=VALUE"),
+        (CSV, (*CSV_ARGS, "--set", "x"), "--set 'x' is not FIELD=VALUE"),
         (CSV, (*CSV_ARGS, "--speed", "0"), "a number above 0"),
         (CSV, (*CSV_ARGS, "--limit", "0"), "at least 1"),
         (CSV, (*CSV_ARGS, "--delimiter", ";;"), "one character"),

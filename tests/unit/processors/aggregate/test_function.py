@@ -18,7 +18,6 @@ from infra.aws.bundle.files import ROOTS
 from processors.pipeline_files import load_pipeline
 from processors.query.question import PartialStore
 from processors.sink.attributes import stored_item
-from streamgage.definition.pipeline_toml import load_pipeline
 from streamgage.errors import ConfigError
 from streamgage.fold.items import StoredItem
 from streamgage.formats.kinesis_event import encode_event

@@ -13,7 +13,7 @@ from processors.aggregate.progress import SHARDS_PK, lane_key
 from producers.client.identity import Identity
 from streamgage.definition.pipeline import Pipeline
 from streamgage.fold.items import lane_of_key
-from streamgage.formats.kpl import AggregateBuilder
+from streamgage.formats.kpl_builder import AggregateBuilder
 from streamgage.formats.mark import Mark, decode_mark, encode_mark
 from streamgage.records import StreamRecord, UserRecord
 from support import strategies

@@ -25,8 +25,9 @@ from streamgage.formats.blocks.builder import (
     BlockCodec,
 )
 from streamgage.formats.blocks.decimal_column import DecimalColumn
-from streamgage.formats.blocks.ints import encode_ints, encode_varint
+from streamgage.formats.blocks.ints import encode_ints
 from streamgage.formats.blocks.reader import BlockReader, open_block
+from streamgage.formats.varint import encode_varint
 from streamgage.limits import MIB
 from support.paths import ROOT
 
@@ -236,19 +237,15 @@ def test_a_block_of_nothing_is_refused() -> None:
 
 
 def test_a_builder_is_full_before_any_limit_of_a_block_is_reached() -> None:
-    many = BlockBuilder(CODEC)
-    for number in range(MAX_EVENTS):
-        assert not many.is_full(16 * MIB)
-        many.add(reading(number))
-    large, wide = BlockBuilder(CODEC), BlockBuilder(CODEC)
-    while not large.is_full(16 * MIB):
-        large.add(reading(large.count, device_id=f"{large.count:05}" * 20_000))
-    wide.add(reading(0, device_id="x" * 200_000))
-    while not wide.is_full(16 * MIB):  # each event is small, and would be 200 kB in a row
-        wide.add(reading(0, device_id="x" * 200_000))
+    many, large, wide = BlockBuilder(CODEC), BlockBuilder(CODEC), BlockBuilder(CODEC)
+    while many.add_within(reading(many.count), 16 * MIB):
+        pass
+    while large.add_within(reading(large.count, device_id=f"{large.count:05}" * 20_000), 16 * MIB):
+        pass
+    while wide.add_within(reading(0, device_id="x" * 200_000), 16 * MIB):
+        pass  # each event is small, and would be 200 kB in a row
     assert (many.count, large.count, wide.count) == (MAX_EVENTS, 83, 41)
     for builder in (many, large, wide):
-        assert builder.is_full(16 * MIB)
         assert READER.decode(builder.build(), NEEDED).count == builder.count
         with pytest.raises(ValueError, match="full"):
             builder.add(reading())

@@ -9,7 +9,8 @@ from aws_kinesis_agg.aggregator import RecordAggregator
 from aws_kinesis_agg.deaggregator import deaggregate_records
 
 from streamgage.errors import PoisonRecord
-from streamgage.formats.kpl import MAGIC, AggregateBuilder, decode_aggregate, is_aggregated
+from streamgage.formats.kpl import MAGIC, decode_aggregate, is_aggregated
+from streamgage.formats.kpl_builder import AggregateBuilder
 from streamgage.records import UserRecord
 
 KEY = b"\x0a\x01k"  # a table with the partition key "k"

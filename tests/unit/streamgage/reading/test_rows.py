@@ -9,7 +9,8 @@ from streamgage.definition.pipeline import Source
 from streamgage.errors import PoisonRecord
 from streamgage.formats.avro import AvroReader, AvroSchema, Event
 from streamgage.formats.blocks.decimal_column import DecimalColumn, Span
-from streamgage.formats.kpl import DIGEST_BYTES, MAGIC, AggregateBuilder
+from streamgage.formats.kpl import DIGEST_BYTES, MAGIC
+from streamgage.formats.kpl_builder import AggregateBuilder
 from streamgage.reading import row_values, rows
 from streamgage.reading.row_values import Interned, read_integers
 from streamgage.reading.rows import RowReader

@@ -11,7 +11,7 @@ from infra.local.function.outcome import Answered, Failed, NotInvoked, Outcome
 from infra.local.function.pool import LATEST, VERSION_VARIABLE, FunctionPool, Invoked, version_of
 from infra.local.mapping.process_config import ProcessConfig, load, parse
 from infra.local.mapping.status import StatusBoard
-from infra.local.mapping.stream import Discard, Invocation, ShardProgress, StreamMapping
+from infra.local.mapping.stream import Discard, Invocation, ShardCheckpoint, StreamMapping
 from infra.local.mapping.update import ConfigWatch
 from streamgage.errors import ConfigError
 from streamgage.records import StreamRecord
@@ -56,7 +56,7 @@ def told(board: StatusBoard, config: ProcessConfig) -> dict[str, Any]:
     mapping = StreamMapping(config.mapping, stream_arn=ARN)
     pool = FunctionPool(config.function)
     try:
-        board.write(mapping, {"shardId-0": ShardProgress()}, pool=pool, now_ms=5_000)
+        board.write(mapping, {"shardId-0": ShardCheckpoint()}, pool=pool, now_ms=5_000)
     finally:
         pool.close()
     read: dict[str, Any] = json.loads(config.status_file.read_text())

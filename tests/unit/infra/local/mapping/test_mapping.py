@@ -11,7 +11,7 @@ from infra.local.function.outcome import Answered, Failed, NotInvoked, Outcome
 from infra.local.mapping.config import MappingConfig
 from infra.local.mapping.payload import ENVELOPE_BYTES, encode_payload, record_bytes
 from infra.local.mapping.shard import ShardMapping
-from infra.local.mapping.stream import Discard, Invocation, ShardInfo, ShardProgress, StreamMapping
+from infra.local.mapping.stream import Discard, Invocation, ShardCheckpoint, ShardInfo, StreamMapping
 from streamgage import limits
 from streamgage.formats.kinesis_event import encode_response
 from streamgage.records import StreamRecord
@@ -279,9 +279,9 @@ def test_a_reader_may_start_over_without_delivering_twice() -> None:
     assert batches == [[3, 4, 5]]
 
 
-def mapping(progress: dict[str, ShardProgress] | None = None, **settings: object) -> StreamMapping:
+def mapping(progress: dict[str, ShardCheckpoint] | None = None, **settings: object) -> StreamMapping:
     config = MappingConfig(**settings)  # type: ignore[arg-type]  # the few settings a test names
-    return StreamMapping(config, stream_arn=ARN, progress=progress)
+    return StreamMapping(config, stream_arn=ARN, checkpoints=progress)
 
 
 MERGE = [ShardInfo("a", closed=True), ShardInfo("b", closed=True), ShardInfo("c", ("a", "b"))]
@@ -303,12 +303,12 @@ def test_a_child_waits_until_both_parents_of_a_merge_are_done_not_only_read() ->
     assert isinstance(work, Invocation)
     stream.settle(work.invocation_id, OK, 10**6)
     assert stream.readable() == ["c"]
-    assert stream.progress()["a"] == ShardProgress(sequence=BASE + 1, finished=True)
+    assert stream.checkpoints()["a"] == ShardCheckpoint(sequence=BASE + 1, finished=True)
 
 
 def test_a_restart_goes_on_from_the_checkpoint_and_does_not_reopen_what_is_finished() -> None:
     stream = mapping(
-        {"a": ShardProgress(BASE + 7), "b": ShardProgress(BASE, finished=True), "c": ShardProgress()}
+        {"a": ShardCheckpoint(BASE + 7), "b": ShardCheckpoint(BASE, finished=True), "c": ShardCheckpoint()}
     )
     stream.update(MERGE, 0)
     assert stream.readable() == ["a"]
@@ -317,20 +317,20 @@ def test_a_restart_goes_on_from_the_checkpoint_and_does_not_reopen_what_is_finis
 
 def test_a_shard_that_expired_ends_and_is_forgotten() -> None:
     stream = mapping(
-        {"a": ShardProgress(BASE, finished=True), "b": ShardProgress(BASE), "c": ShardProgress()}
+        {"a": ShardCheckpoint(BASE, finished=True), "b": ShardCheckpoint(BASE), "c": ShardCheckpoint()}
     )
     stream.update(MERGE, 0)
     assert stream.readable() == ["b"]
     stream.update([MERGE[2]], 0)
     assert stream.readable() == ["c"]
     stream.update([MERGE[2]], 0)
-    assert set(stream.progress()) == {"c"}
+    assert set(stream.checkpoints()) == {"c"}
 
 
 def test_an_empty_listing_is_not_believed() -> None:
-    stream = mapping({"c": ShardProgress(BASE)})
+    stream = mapping({"c": ShardCheckpoint(BASE)})
     stream.update([], 0)
-    assert set(stream.progress()) == {"c"}
+    assert set(stream.checkpoints()) == {"c"}
 
 
 def test_latest_skips_closed_shards_and_starts_children_from_their_beginning() -> None:
@@ -348,7 +348,7 @@ def test_latest_skips_closed_shards_and_starts_children_from_their_beginning() -
 def test_latest_stays_where_it_was_when_the_mapping_restarts_before_the_first_record() -> None:
     stream = mapping(starting_position="LATEST")
     stream.update([ShardInfo("a")], 5000)
-    again = mapping(stream.progress(), starting_position="LATEST")
+    again = mapping(stream.checkpoints(), starting_position="LATEST")
     again.update([ShardInfo("a")], 9000)
     assert again.readable() == ["a"]
     assert again.read_from("a").since_ms == 5000

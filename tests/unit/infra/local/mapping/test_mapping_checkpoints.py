@@ -5,18 +5,18 @@ from pathlib import Path
 import pytest
 
 from infra.local.mapping.checkpoints import CheckpointFile
-from infra.local.mapping.stream import ShardProgress
+from infra.local.mapping.stream import ShardCheckpoint
 from streamgage.errors import ConfigError
 
 
 def test_what_was_saved_is_loaded_with_sequence_numbers_of_56_digits(tmp_path: Path) -> None:
     file = CheckpointFile(tmp_path / "c.json")
     progress = {
-        "a": ShardProgress(49590338271490256608559692538361571095921575989136588898, finished=True),
-        "b": ShardProgress(since_ms=17),
+        "a": ShardCheckpoint(49590338271490256608559692538361571095921575989136588898, finished=True),
+        "b": ShardCheckpoint(since_ms=17),
     }
     assert file.load() == {}
-    file.save({"a": ShardProgress(1)})
+    file.save({"a": ShardCheckpoint(1)})
     file.save(progress)
     assert file.load() == progress
     assert [path.name for path in tmp_path.iterdir()] == ["c.json"]

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from infra.local.function.outcome import Answered, Failed, NotInvoked, Outcome
 from infra.local.mapping.config import MappingConfig
 from infra.local.mapping.payload import encode_payload
-from infra.local.mapping.stream import Discard, Invocation, ShardInfo, ShardProgress, StreamMapping
+from infra.local.mapping.stream import Discard, Invocation, ShardCheckpoint, ShardInfo, StreamMapping
 from streamgage import limits
 from streamgage.records import StreamRecord
 
@@ -54,9 +54,9 @@ class World:
         self.restarted = False
         self.restart(None)
 
-    def restart(self, progress: dict[str, ShardProgress] | None) -> None:
+    def restart(self, progress: dict[str, ShardCheckpoint] | None) -> None:
         """Start a mapping process from what an earlier one kept; what was under way is lost."""
-        self.stream = StreamMapping(self.config, stream_arn=ARN, progress=progress)
+        self.stream = StreamMapping(self.config, stream_arn=ARN, checkpoints=progress)
         self.stream.update(SHARDS, self.now_ms)
         self.in_flight: dict[int, Invocation] = {}
         self.undelivered: dict[int, Discard] = {}
@@ -145,7 +145,7 @@ class World:
         return Answered(payload), lowest if self.config.report_item_failures else len(numbers)
 
     def check_progress(self) -> None:
-        for shard_id, kept in self.stream.progress().items():
+        for shard_id, kept in self.stream.checkpoints().items():
             below = {
                 r.sequence_number
                 for r in self.log[shard_id]
@@ -160,13 +160,13 @@ class World:
 def run(world: World, *, restarts: int) -> None:
     for _ in range(4000):
         world.step()
-        if all(kept.finished for kept in world.stream.progress().values()):
+        if all(kept.finished for kept in world.stream.checkpoints().values()):
             return
         if restarts and world.data.draw(st.integers(0, 5)) == 0:
             restarts -= 1
             world.restarted = True
             undone = world.everything() - world.done()
-            kept = world.stream.progress()
+            kept = world.stream.checkpoints()
             world.restart(kept)
             for (
                 number

@@ -1,0 +1,56 @@
+"""What ``streamgage status`` prints of a mapping, local or on AWS."""
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from processors.query.freshness import Freshness
+
+_WIDTH = 160  # where the output is not a terminal
+
+
+def console() -> Any:
+    """Return rich's console: as wide as the terminal, and wide where there is none."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False)
+
+
+def print_mapping(console: Any, mapping: dict[str, Any], fresh: "Freshness", *, since: str) -> None:
+    """Print shards, counters (of *since*) and freshness of a mapping, local or on AWS."""
+    from rich.table import Table
+
+    table = Table()
+    for name in ("shard", "checkpoint", "records read", "in work", "state"):
+        table.add_column(name, justify="left" if name in ("shard", "checkpoint") else "right", no_wrap=True)
+    for shard_id, shard in sorted(mapping.get("shards", {}).items()):
+        table.add_row(
+            shard_id,
+            shard["checkpoint"] or "-",
+            _number(shard["records_read"]),
+            _number(shard["undone"]),
+            _state(shard),
+        )
+    console.print(table)
+    counters = mapping.get("counters", {})
+    console.print(f"{since}: " + ", ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in counters.items()))
+    console.print(fresh.describe(time.time_ns() // 1_000_000))
+    if fresh.repeated or fresh.forgotten:
+        console.print(
+            f"repeats of producers dropped: {fresh.repeated:,}; marks forgotten beyond the bound: {fresh.forgotten:,}"
+        )
+    if mapping.get("last_error"):
+        console.print(f"last error: {mapping['last_error']['message']}", markup=False)
+
+
+def _number(count: int | None) -> str:
+    return "-" if count is None else f"{count:,}"
+
+
+def _state(shard: dict[str, Any]) -> str:
+    if shard["finished"]:
+        return "finished"
+    if shard["caught_up"]:
+        return "up to date"
+    return "behind" if shard["behind_ms"] is None else f"{shard['behind_ms']} ms behind"

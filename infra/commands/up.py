@@ -1,0 +1,135 @@
+"""``streamgage up``: start the pipeline on this machine."""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from infra.commands.arguments import Verbs, add_dynamodb, add_pipeline, add_verb, pairs
+from infra.local.stack.home import Home, read_json
+from infra.local.stack.tables import Engine
+from streamgage.errors import ConfigError
+
+EXAMPLES = """examples:
+  streamgage up                                  in this terminal; Ctrl-C stops it
+  streamgage up --detach                         in the background; `streamgage down` stops it
+  streamgage up --port 0 --kinesis-port 0        on any free ports
+  streamgage up --param ShardCount=4 --param BatchingWindow=1
+  streamgage up --kinesis-faults 7:throttle=0.1,lost=0.05
+  streamgage up --dynamodb local                 tables in DynamoDB Local, AWS's own engine (needs Java 17 and Maven)
+
+The stream, the tables and how far each shard was read are kept in .streamgage (or $STREAMGAGE_HOME): the next `up` goes
+on from there. `rm -r .streamgage` while it is down starts afresh. DynamoDB Local syncs every write to the disk; with a
+home in memory (STREAMGAGE_HOME=/dev/shm/streamgage) it is many times faster, and survives all but a restart."""
+_WAIT_S = 90
+
+
+def add_parser(verbs: Verbs) -> None:
+    """Add ``up``."""
+    parser = add_verb(verbs, "up", "start the pipeline on this machine", epilog=EXAMPLES)
+    add_pipeline(parser)
+    parser.add_argument("--template", metavar="PATH", help="a SAM template; default: the one that deploys")
+    parser.add_argument("--port", type=int, default=4566, help="of DynamoDB, SQS and the rest; default: 4566")
+    parser.add_argument("--kinesis-port", type=int, default=4567, help="default: 4567")
+    parser.add_argument(
+        "--metrics-port", type=int, default=0, help="of metrics for Prometheus; default: any free one"
+    )
+    parser.add_argument(
+        "--param", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the template"
+    )
+    add_dynamodb(parser)
+    parser.add_argument(
+        "--kinesis-faults",
+        metavar="SEED:KIND=RATE,…",
+        help="let Kinesis fail on purpose: throttle, internal, lost (stored, and no answer), error, delay=RATE@MS",
+    )
+    parser.add_argument("--detach", action="store_true", help="return when it is up, and let it run")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Start the stack; stay with it until told to stop."""
+    home = Home.of(os.environ)
+    if arguments.detach:
+        if Engine(arguments.dynamodb) is Engine.LOCAL:  # what is fetched, once, may take longer than a start
+            from infra.local.stack import dynamodb_local
+
+            dynamodb_local.install(say=lambda text: print(f"streamgage: {text}", file=sys.stderr))
+        return _detach(home)
+    from infra.commands.code import CODE
+    from infra.local.stack.supervisor import Stack, StackOptions, say_on_stderr
+    from infra.template.read import TEMPLATE
+
+    stop = _StopRequest()
+    stack = Stack(
+        StackOptions(
+            home=home,
+            pipeline=Path(arguments.pipeline),
+            code=CODE,
+            template=Path(arguments.template) if arguments.template else TEMPLATE,
+            aws_port=arguments.port,
+            kinesis_port=arguments.kinesis_port,
+            metrics_port=arguments.metrics_port,
+            parameters=pairs(arguments.param, option="--param"),
+            dynamodb=Engine(arguments.dynamodb),
+            kinesis_faults=arguments.kinesis_faults,
+        ),
+        say=say_on_stderr,
+    )
+    stack.start()
+    stop.starting = False
+    say_on_stderr(
+        f"up: Kinesis {stack.info.endpoints['kinesis']} stream {stack.info.stream}, "
+        f"AWS {stack.info.endpoints['aws']}, DynamoDB {stack.info.endpoints['dynamodb']} table {stack.info.table}. "
+        "Ctrl-C stops it"
+    )
+    try:
+        stack.watch(lambda: stop.received)
+    finally:
+        stack.stop()
+    return 0
+
+
+class _StopRequest:
+    """SIGINT or SIGTERM: while the stack starts it interrupts; afterwards it is noted, and the stack stops in order."""
+
+    def __init__(self) -> None:
+        self.received, self.starting = False, True
+        signal.signal(signal.SIGINT, self._receive)
+        signal.signal(signal.SIGTERM, self._receive)
+
+    def _receive(self, _number: int, _frame: object) -> None:
+        self.received = True
+        if self.starting:
+            raise KeyboardInterrupt
+
+
+def _detach(home: Home) -> int:
+    """Start ``streamgage up`` in the background, and wait until it is up or has failed."""
+    log = home.logs / "up.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = [
+        sys.executable,
+        "-m",
+        "infra.commands.main",
+        *(each for each in sys.argv[1:] if each != "--detach"),
+    ]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    deadline = time.monotonic() + _WAIT_S
+    while time.monotonic() < deadline:
+        raw = read_json(home.info_file)
+        if raw is not None and raw["pids"].get("supervisor") == process.pid:
+            print(log.read_text(encoding="utf-8").splitlines()[-1], file=sys.stderr)
+            return 0
+        if process.poll() is not None:
+            print(log.read_text(encoding="utf-8").strip(), file=sys.stderr)
+            return process.returncode or 1
+        time.sleep(0.05)
+    process.terminate()
+    raise ConfigError(f"not up within {_WAIT_S} s; see {log}")

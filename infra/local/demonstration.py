@@ -1,0 +1,235 @@
+"""The demo: the whole pipeline on this machine, and every total compared with what was sent."""
+
+import shutil
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from infra.local.comparison import Items, ReadItems, compare, question_of, read_all_items
+from infra.local.stack.drain import wait_drained
+from infra.local.stack.home import Home, StackInfo
+from infra.local.stack.running import batch_lines, running
+from infra.local.stack.supervisor import LOCAL_CREDENTIALS, Code, StackOptions
+from infra.local.stack.tables import Engine
+from processors.pipeline_files import load_pipeline
+from processors.query.question import ask
+from processors.query.render import cells, columns, number_text
+from producers.client.kinesis import connect
+from producers.simulators.fleet import FleetConfig, fleet_events
+from producers.simulators.totals import Tally, Totals
+from producers.simulators.visitors import VisitorsConfig, visitor_events
+from streamgage.definition.pipeline import Pipeline
+from streamgage.formats.avro import Event
+
+_DRAIN_S = 1_200  # DynamoDB Local syncs every write: 50 to 100 a second on a laptop
+_HOUR_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoOptions:
+    """How much is sent. The fleet reads every second: about four one-minute windows a device and metric.
+
+    An item holds some thirty keys of one window: all of them are a few hundred.
+    """
+
+    home: Home
+    pipeline: Path
+    code: Code
+    dynamodb: Engine
+    readings: int = 200_000
+    devices: int = 500
+    clicks: int = 50_000
+    visitors: int = 2_000
+    seed: int = 2026
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What went in, and when."""
+
+    totals: Totals
+    events: int
+    kinesis_records: int
+    began_s: float
+    ended_s: float
+
+
+def demonstrate(options: DemoOptions) -> int:
+    """Run the demo; 0 only where every total is what was sent. It empties its home first, and leaves no process behind."""
+    home = options.home
+    shutil.rmtree(home.root, ignore_errors=True)
+    console = Console(width=None if sys.stdout.isatty() else 180)
+    pipeline = load_pipeline(options.pipeline)
+    console.rule("streamgage demo")
+    began_s = time.monotonic()
+    with running(
+        StackOptions(
+            home,
+            options.pipeline,
+            options.code,
+            aws_port=0,
+            kinesis_port=0,
+            parameters={"BatchingWindow": "2"},
+            dynamodb=options.dynamodb,
+        )
+    ) as info:
+        console.print(
+            f"up after {time.monotonic() - began_s:.1f} s: Kinesis on {info.endpoints['kinesis']}, Lambda sandboxes, "
+            f"DynamoDB on {info.endpoints['dynamodb']}"
+        )
+        sent = _send(console, info, pipeline, options)
+        drained_s = _drain(console, home, sent)
+        items = read_all_items(info)
+    differences = compare(pipeline, items, sent.totals)
+    _show(console, pipeline, items, sent.totals)
+    _figures(console, home, sent, drained_s, items=len(items))
+    rows = sum(len(each) for each in sent.totals.values())
+    if differences:
+        for line in differences[:20]:
+            console.print(f"[red]different[/] {line}")
+        console.print(f"[bold red]{len(differences):,} differences[/] in {rows:,} rows")
+        return 1
+    console.print(
+        f"[bold green]exact[/]: all {rows:,} rows (key and window), each with every measure, equal the simulators' own totals "
+        f"of {sent.events:,} events"
+    )
+    return 0
+
+
+def _send(console: Console, info: StackInfo, pipeline: Pipeline, options: DemoOptions) -> Sent:
+    fleet = FleetConfig(
+        devices=options.devices,
+        events=options.readings,
+        seed=options.seed,
+        start_ms=0,
+        period_ms=1_000,
+        metrics=2,
+    )
+    start_ms = time.time_ns() // 1_000_000 // 60_000 * 60_000 - max(fleet.span_ms, _HOUR_MS) - 60_000
+    fleet = FleetConfig(
+        devices=options.devices,
+        events=options.readings,
+        seed=options.seed,
+        start_ms=start_ms,
+        period_ms=1_000,
+        metrics=2,
+    )
+    visitors = VisitorsConfig(
+        visitors=options.visitors,
+        events=options.clicks,
+        seed=options.seed,
+        start_ms=start_ms,
+        span_ms=_HOUR_MS,
+    )
+    events: Iterator[tuple[str, Event]] = chain(
+        (("reading", event) for event in fleet_events(fleet)),
+        (("click", event) for event in visitor_events(visitors)),
+    )
+    tally, total = Tally(pipeline), options.readings + options.clicks
+    producer = connect(
+        info.stream,
+        endpoint_url=info.endpoints["kinesis"],
+        region=info.region,
+        credentials=LOCAL_CREDENTIALS,
+    )
+    began_s = time.monotonic()
+    with _progress(console) as progress, producer:
+        task = progress.add_task("sending", total=total)
+        for number, (source, event) in enumerate(events, start=1):
+            producer.send(pipeline.sources[source], event)
+            tally.add(source, event)
+            if number % 1_000 == 0:
+                progress.update(task, completed=number)
+        producer.flush()
+        progress.update(task, completed=total)
+    return Sent(tally.totals, total, producer.stats.entries_stored, began_s, time.monotonic())
+
+
+def _drain(console: Console, home: Home, sent: Sent) -> float:
+    with _progress(console) as progress:
+        task = progress.add_task("applying", total=sent.kinesis_records)
+
+        def show(status: dict[str, object]) -> None:
+            counters = status.get("counters")
+            if isinstance(counters, dict):
+                progress.update(task, completed=counters["records_invoked"])
+
+        wait_drained(home, seconds=_DRAIN_S, on_status=show)
+    return time.monotonic()
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description:>9}"),
+        BarColumn(40),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+    )
+
+
+def _show(console: Console, pipeline: Pipeline, items: Items, totals: Totals) -> None:
+    """Show what an analyst would ask: one device by the minute, the pages that are looked at most."""
+    store, rollup = ReadItems(items), pipeline.rollups["device_metrics"]
+    key = min(key for key, _, _ in totals[rollup.name])
+    question = question_of(pipeline, rollup, key, rollup.windows[0].label)
+    names = columns(question)
+    hidden = ("window_end", "may_change", "partial")
+    shown = [n for n in range(len(rollup.key), len(names)) if names[n] not in hidden]
+    rows = ask(store, question, applied_ms=0, now_ms=0)
+    _table(
+        console,
+        f"streamgage query device_metrics device_id={key[0]} metric={key[1]} --window {question.windows.label}",
+        [names[n] for n in shown],
+        [[number_text(cells(question, row)[n]) for n in shown] for row in rows],
+    )
+    rollup = pipeline.rollups["page_views"]
+    label = rollup.windows[-1].label
+    pages = [
+        (row.events, row.key[0], row)
+        for row in ask(store, question_of(pipeline, rollup, None, label), applied_ms=0, now_ms=0)
+    ]
+    _table(
+        console,
+        f"the five pages looked at most in a window of {label}",
+        ["page", "events", "bytes.sum"],
+        [
+            [page, f"{events:,}", number_text(row.values["bytes"]["sum"])]
+            for events, page, row in sorted(pages, key=lambda each: (-each[0], each[1]))[:5]
+        ],
+    )
+
+
+def _table(console: Console, title: str, names: list[str], rows: list[list[str]]) -> None:
+    table = Table(title=title, title_justify="left")
+    for number, name in enumerate(names):
+        table.add_column(name, justify="left" if number == 0 else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def _figures(console: Console, home: Home, sent: Sent, drained_s: float, *, items: int) -> None:
+    batches = list(batch_lines(home))
+    elapsed_s = drained_s - sent.began_s
+    behind = [each["behind_ms"] / 1000 for each in batches]
+    cpu_us = (
+        sum(each["cpu_ms"] for each in batches) * 1000 / max(sum(each["user_records"] for each in batches), 1)
+    )
+    console.print(
+        f"{sent.events:,} events in {sent.kinesis_records:,} Kinesis records; sent in {sent.ended_s - sent.began_s:.1f} s, "
+        f"all applied after {elapsed_s:.1f} s: {sent.events / elapsed_s:,.0f} events/s end to end"
+    )
+    console.print(
+        f"{len(batches)} batches, {items:,} items, {sum(each['writes'] for each in batches):,} writes; "
+        f"freshness (oldest event's arrival to the end of its batch): median {statistics.median(behind):.1f} s, "
+        f"longest {max(behind):.1f} s; {cpu_us:.0f} µs of CPU an event in the function"
+    )

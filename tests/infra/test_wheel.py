@@ -1,0 +1,54 @@
+"""What ships: the wheel holds the rooms and their data, and nothing of what judges them."""
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from support.paths import ROOT
+
+ROOMS = ("streamgage", "producers", "processors", "infra", "benchmarks")
+
+
+@pytest.fixture(scope="module")
+def names(tmp_path_factory: pytest.TempPathFactory) -> frozenset[str]:
+    """The files of the wheel, built from a copy: building leaves folders in the checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    checkout = folder / "checkout"
+    checkout.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, checkout)
+    for name in (*ROOMS, "tests"):
+        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+    subprocess.run(
+        [
+            sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index",
+            "--wheel-dir", str(folder), str(checkout),
+        ],
+        check=True,
+    )  # fmt: skip
+    (wheel,) = folder.glob("streamgage-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        return frozenset(archive.namelist())
+
+
+def test_the_wheel_holds_the_rooms_and_nothing_of_what_judges_them(names: frozenset[str]) -> None:
+    tops = {name.partition("/")[0] for name in names}
+    assert {each for each in tops if not each.endswith(".dist-info")} == set(ROOMS)
+    assert not [each for each in names if "simulation" in each or "/support/" in each or "policies" in each]
+
+
+def test_every_module_and_data_file_that_the_code_opens_is_in_it(names: frozenset[str]) -> None:
+    modules = {str(path.relative_to(ROOT)) for room in ROOMS for path in (ROOT / room).rglob("*.py")}
+    assert modules - names == set()
+    data = {
+        str(path.relative_to(ROOT))
+        for room in ROOMS
+        for ending in ("yaml", "toml", "avsc")
+        for path in (ROOT / room).rglob(f"*.{ending}")
+    }
+    assert Path("infra/template/template.yaml") in set(map(Path, data))
+    assert data - names == set()
