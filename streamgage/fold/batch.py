@@ -11,7 +11,7 @@ from operator import attrgetter
 
 from streamgage.definition.pipeline import Pipeline
 from streamgage.errors import PoisonRecord
-from streamgage.fold.cells import FOREVER_S, Cell, Contribution
+from streamgage.fold.cells import FOREVER_S, FULL_BYTES, Cell, Contribution
 from streamgage.fold.items import ItemKey, Lanes
 from streamgage.fold.source_fold import Events, SourceBatch, SourceFold
 from streamgage.fold.states import RollupFold, States
@@ -42,11 +42,15 @@ class Folded:
 
 @dataclass(frozen=True, slots=True)
 class Counting:
-    """What cells say of how they were counted: *counts* by rollup, *begin_ms* by lane, how long a stream keeps records."""
+    """What cells say of how they were counted: *counts* by rollup, *begin_ms* by lane, how long a stream keeps records.
+
+    ``room_bytes`` is the body up to which an item takes new keys.
+    """
 
     counts: Mapping[str, str]
     begin_ms: Callable[[str], int] = lambda _lane: 0
     retention_ms: int = 0
+    room_bytes: int = FULL_BYTES
 
 
 @dataclass(slots=True)
@@ -239,6 +243,7 @@ class _Fold:
             counting.begin_ms(lanes.names[lane]),
             kept_until_s,
             self.beyond,
+            counting.room_bytes,
             table=fold.plan.empty(),
         )
 

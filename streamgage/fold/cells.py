@@ -23,7 +23,7 @@ from streamgage.measures.windows import TumblingWindows
 FULL_BYTES = 800
 """A body takes new keys up to so many bytes. With its key, fence and names of attributes an item then has some 970 of
 the 1,024 of a write unit."""
-_AIM_BYTES = 540  # of a body, when the number of chunks is chosen: keys do not spread evenly, and states grow
+_AIM = 0.68  # of the room, when the number of chunks is chosen: keys do not spread evenly, and states grow
 _FEW, _MANY = 2, 8  # chunks that follow one that is full: where few keys had no room, and where many had none
 _MOST = 2**56  # chunks of a cell
 _SAMPLE = 48  # keys, by which the bytes of one are judged
@@ -77,6 +77,7 @@ class Cell:
     begin_ms: int
     expires_s: int
     beyond: "Callable[[Cell, int], Cell | None]"
+    room_bytes: int = FULL_BYTES
     keys: list[Key] = field(default_factory=list)
     firsts: list[int] = field(default_factory=list)
     table: Table = field(default_factory=list)
@@ -209,7 +210,7 @@ class ChunkContribution:
         key_bytes = cell.key_bytes()
         for taken, row in enumerate(new):
             size_bytes += key_bytes + len(cell.keys[row].text) / _DEFLATES
-            if size_bytes > FULL_BYTES and (taken or chunk.keys):
+            if size_bytes > cell.room_bytes and (taken or chunk.keys):
                 return taken if self.among or chunk.keys else 0
         return len(new)
 
@@ -217,7 +218,7 @@ class ChunkContribution:
         """Return among how many chunks *left* keys are spread, that have no room beside those that are *here*."""
         if self.among:
             return min(self.among * (_FEW if left < here else _MANY), _MOST)
-        return max(int(left * self.cell.key_bytes() / _AIM_BYTES) + 1, _FEW)
+        return max(int(left * self.cell.key_bytes() / (_AIM * self.cell.room_bytes)) + 1, _FEW)
 
     def _read(self, known: StoredItem) -> Chunk:
         cell = self.cell

@@ -16,7 +16,7 @@ with atheris.instrument_imports(include=["streamgage"]):
     from fuzz.targets import fuzz
     from streamgage.definition.pipeline import Source
     from streamgage.formats.avro import AvroReader
-        from streamgage.formats.kpl import DIGEST_BYTES, MAGIC
+    from streamgage.formats.kpl import DIGEST_BYTES, MAGIC
     from streamgage.formats.kpl_builder import AggregateBuilder
     from streamgage.reading.rows import RowReader
     from streamgage.records import UserRecord

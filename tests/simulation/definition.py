@@ -52,7 +52,18 @@ keep = "90d"
 [rollups.measures]
 ts = ["min", "max"]
 bytes = ["sum"]
+
+[[rollups]]
+name = "latest"
+source = "reading"
+key = ["metric", "device_id"]
+windows = ["1h"]
+consumer = "second"
+[rollups.measures]
+value = ["last", "max"]
+ts = ["count"]
 """
+CONSUMERS = ("main", "second")
 
 
 @cache
@@ -74,15 +85,15 @@ class Sent:
     code: str = ""
 
 
-def draw_event(rng: random.Random, number: int, now_ms: int) -> Sent:
+def draw_event(rng: random.Random, number: int, now_ms: int, *, devices: int) -> Sent:
     """Return the *number*-th event, of a device whose clock says *now_ms*; often late, often at the same instant."""
-    sent = _draw_event(rng, number, now_ms)
+    sent = _draw_event(rng, number, now_ms, devices)
     if rng.random() < 0.1:
         return replace(sent, record=replace(sent.record, explicit_hash_key=rng.getrandbits(128)))
     return sent
 
 
-def _draw_event(rng: random.Random, number: int, now_ms: int) -> Sent:
+def _draw_event(rng: random.Random, number: int, now_ms: int, devices: int) -> Sent:
     if rng.random() < 0.15:
         visitor = rng.choice(("v0", "v1"))
         event = {
@@ -93,7 +104,7 @@ def _draw_event(rng: random.Random, number: int, now_ms: int) -> Sent:
             "properties": {"id": str(number)},
         }
         return Sent(encoder_of(pipeline().sources["click"]).user_record(event), "click", event)
-    device = f"d{rng.randint(0, 3)}"
+    device = f"d{rng.randrange(devices)}"
     event = _reading(number, device, now_ms - _lag_ms(rng), rng.randint(-999, 999) / 8)
     if rng.random() < 0.15:
         data = json.dumps({"source": "reading", **event}).encode()

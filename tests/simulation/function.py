@@ -27,7 +27,7 @@ class Crash(BaseException):  # not an Exception: nothing in a sandbox outlives i
 class Run:
     """One invocation under way. Lambda hears of it once: when it ends, or when Lambda gives it up.
 
-    ``questions`` is how often it may ask for its time before none is left; None: there is plenty.
+    ``questions`` is how often it may look at the clock before no time is left; None: there is plenty.
     """
 
     records: Sequence[StreamRecord]
@@ -35,12 +35,12 @@ class Run:
     questions: int | None = None
     given_up: bool = False
 
-    def remaining_ms(self) -> int:
-        """Return what is left of the invocation's time."""
+    def clock_s(self) -> float:
+        """Return the time of the sandbox's clock, in s: it stands still until the invocation's time is over."""
         if self.questions is None:
-            return _PLENTY_MS
+            return 0.0
         self.questions -= 1
-        return _PLENTY_MS if self.questions >= 0 else 0
+        return 0.0 if self.questions >= 0 else _PLENTY_MS / 1000
 
 
 class Calls:
@@ -49,6 +49,10 @@ class Calls:
     def __init__(self, scheduler: Scheduler, dice: Dice) -> None:
         self._scheduler, self._dice = scheduler, dice
         self._runs: list[Run] = []
+
+    def clock_s(self) -> float:
+        """Return the time of the clock of the sandbox that is making a call, in s."""
+        return self._runs[-1].clock_s() if self._runs else 0.0
 
     @property
     def run(self) -> Run | None:
@@ -138,7 +142,7 @@ class Function:
 
     def _run(self, run: Run) -> None:
         if self._dice.strikes("out_of_time"):
-            run.questions = self._dice.of("out_of_time").randint(0, 8)
+            run.questions = self._dice.of("out_of_time").randint(1, 9)  # the first look makes the deadline
         sandbox = self._sandbox()
         event = json.loads(encode_payload(run.records, stream_arn=self._stream_arn))
         self._calls.enter(run)
@@ -147,7 +151,7 @@ class Function:
         self._trace.note(number, tuple(run.records), "" if run.settle else "(a duplicate)")
         outcome: Outcome
         try:
-            answer = sandbox.handle(event, remaining_ms=run.remaining_ms)
+            answer = sandbox.handle(event, remaining_ms=lambda: _PLENTY_MS)
         except Crash:
             outcome = Failed("the sandbox died")
         else:

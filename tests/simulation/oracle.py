@@ -1,8 +1,9 @@
 """The checks: after every write what may never be false, and at the end that each event counted once.
 
-While it runs: an item holds as many events as its lane's log up to its fence; a progress item never says more than is
+While it runs: an item holds of each of its keys as many events as its lane's log up to its fence; a key stands in one item;
+an item that takes no new key any more takes none, and says the same for ever; a progress item never says more than is
 durable, nor another arrival time; a fence never goes back; what is quarantined is poison; the checkpoint stays behind.
-At the end: every item equals the naive fold, no other item exists, every poison record is in the quarantine, every
+At the end: the states of every key equal the naive fold, no other key exists, every poison record is in the quarantine, every
 accepted event is in the log or was handed back, nothing waits any more.
 """
 
@@ -10,14 +11,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
-from streamgage.fold.folder import Poison
-
 from infra.local.mapping.stream import ShardCheckpoint
 from simulation.schedule import SimulationError
 from simulation.table import Row
-from simulation.tally import LAYOUTS, ItemName, LogRecord, Tally, fold_naively
+from simulation.tally import COUNTED, LAYOUTS, LogRecord, Place, Tally, fold_naively
 from streamgage.fold.items import ItemKey
+from streamgage.reading.poison import Poison
 from streamgage.records import StreamRecord
+from support.read_body import ReadBody, read_body, read_progress
 
 _PROGRESS = "~progress"
 _MOST_SUBSETS_OF = 10
@@ -31,16 +32,23 @@ class Oracle:
 
     only_at_end = False
 
-    def __init__(self, tally: Tally, branches: Counter[str]) -> None:
-        self._tally, self._branches = tally, branches
-        self._rows: dict[ItemName, Row] = {}
-        self._fences: dict[ItemName, int] = {}
+    def __init__(self, consumer: str, tally: Tally, branches: Counter[str]) -> None:
+        self._consumer, self._tally, self._branches = consumer, tally, branches
+        self._bodies: dict[ItemKey, ReadBody] = {}
+        self._fences: dict[ItemKey, int] = {}
+        self._item_of: dict[Place, ItemKey] = {}
         self._progress: dict[str, int] = {}
         self._latest_ms: Counter[str] = Counter()
         self._quarantined: dict[str, tuple[str, bytes]] = {}
         self._durable_in_lane: Counter[str] = Counter()
         self._durable_in_shard: Counter[str] = Counter()
         self._discards = False
+
+    def owns(self, key: ItemKey) -> bool:
+        """Tell whether an item is this consumer's."""
+        if key.pk.startswith(_PROGRESS):
+            return key.pk.split("|")[1] == self._consumer
+        return any(key.pk.startswith(f"{each.rollup}.1|") for each in COUNTED[self._consumer])
 
     # While it runs.
 
@@ -55,37 +63,62 @@ class Oracle:
             self._broken(f"{key}: its fence went from {before} back to {fence}")
         if key.pk.startswith(_PROGRESS):
             self._progress[key.sk] = fence
-            self._check_progress(key.sk, fence, row.head)
+            self._check_progress(key.sk, fence, read_progress(row.body)[0])
             return
-        self._fences[key], self._rows[key] = fence, row
+        rollup, label, chunk = key.pk.split("|")
+        body = read_body(row.body, LAYOUTS[rollup.partition(".")[0]], int(key.sk[:15]))
+        self._check_chunk(key, body)
+        self._fences[key], self._bodies[key] = fence, body
+        if body.begin_ms:
+            self._broken(
+                f"{key} is said to be counted from {body.begin_ms} ms on; it is from the first record on"
+            )
+        self._branches["a chunk that is not the root"] += chunk != "0"
+        for name, state in body.states.items():
+            place = f"{rollup}|{label}", key.sk, name
+            if self._item_of.setdefault(place, key) != key:
+                self._broken(f"{place} stands in {self._item_of[place]} and in {key}")
+            self._check_events(place, fence, state[0])
+
+    def _check_chunk(self, key: ItemKey, body: ReadBody) -> None:
+        """Check that a chunk keeps its keys, and its word that it takes no more."""
+        known = self._bodies.get(key)
+        if known is None:
+            return
+        if known.states.keys() - body.states.keys():
+            self._broken(f"{key} has lost keys: {known.states.keys() - body.states.keys()}")
+        if known.onward and (body.onward != known.onward or body.states.keys() - known.states.keys()):
+            self._broken(f"{key} was closed, and changed: {known.onward} to {body.onward}")
+        self._branches["a chunk was closed with keys in it"] += bool(body.onward and not known.onward)
+
+    def _check_events(self, place: Place, fence: int, events: int) -> None:
         least = most = 0
-        for entry in self._tally.by_item.get(key, ()):
+        for entry in self._tally.by_item.get(place, ()):
             if entry.record.sequence_number <= fence:
-                parts = len(entry.items[key])
+                parts = len(entry.items[place])
                 least += parts if entry.counts else 0
                 most += parts if entry.counts or entry.optional else 0
-        if not least <= row.head <= most:
+        if not least <= events <= most:
             self._broken(
-                f"{key} holds {row.head} events up to its fence {fence}; its lane's log has {least}"
+                f"{place} holds {events} events up to its fence {fence}; its lane's log has {least}"
                 + (f" to {most}" if most > least else "")
             )
 
     def quarantined(self, poison: Poison) -> None:
-        """Check one poison record that was quarantined."""
-        sub = "" if poison.sub_sequence_number is None else f":{poison.sub_sequence_number}"
-        poison_id = f"{poison.shard_id}:{poison.sequence_number}{sub}"
-        entry = self._tally.poison.get(poison_id)
+        """Check one user record that was quarantined."""
+        entry = self._tally.poison.get(poison.id)
+        (refused,) = poison.refused
         if entry is None or not (entry.counts or entry.optional):
             raise SimulationError(
-                f"{poison_id} was quarantined as {poison.code}: it is no poison, or a repeat"
+                f"{poison.id} was quarantined as {refused.code}: it is no poison, or a repeat"
             )
-        if entry.poison[poison_id] != (poison.code, poison.data):
+        if entry.poison[poison.id] != (refused.code, poison.data):
             raise SimulationError(
-                f"{poison_id} was quarantined as {poison.code}; it is {entry.poison[poison_id][0]}"
+                f"{poison.id} was quarantined as {refused.code}; it is {entry.poison[poison.id][0]}"
             )
-        self._branches["poison sent again"] += poison_id in self._quarantined
-        self._branches["poison: " + poison.code] += 1
-        self._quarantined[poison_id] = (poison.code, poison.data)
+        self._branches["poison sent again"] += poison.id in self._quarantined
+        self._branches["poison: " + refused.code] += 1
+        self._quarantined[poison.id] = (refused.code, poison.data)
 
     def delivered(self, records: Sequence[StreamRecord]) -> None:
         """Take note that the on-failure destination has records: only now Lambda has given them up."""
@@ -129,9 +162,10 @@ class Oracle:
         if not entry.counts:
             return
         number = entry.record.sequence_number
-        for name in entry.items:
-            if self._fences.get(name, -1) < number:
-                self._broken(f"{who} is ahead: {number} is not durable in {name}")
+        for place in entry.items:
+            key = self._item_of.get(place)
+            if key is None or self._fences[key] < number:
+                self._broken(f"{who} is ahead: {number} is not durable in {place}")
         for poison_id in entry.poison:
             if poison_id not in self._quarantined:
                 self._broken(f"{who} is ahead: poison {poison_id} is not in the quarantine")
@@ -141,8 +175,8 @@ class Oracle:
     def judge(self) -> None:
         """Check that each event counted once."""
         self._check_log()
-        for name in {**self._tally.by_item, **self._rows}:
-            self._check_item(name)
+        for place in {**self._tally.by_item, **self._item_of}:
+            self._check_place(place)
         for poison_id, entry in self._tally.poison.items():
             if entry.counts and poison_id not in self._quarantined:
                 raise SimulationError(f"poison {poison_id} is lost: it is not in the quarantine")
@@ -159,26 +193,24 @@ class Oracle:
                 f"{len(lost)} accepted events are neither in the log nor handed back: {lost}"
             )
 
-    def _check_item(self, name: ItemName) -> None:
-        entries = self._tally.by_item.get(name, [])
-        parts = [part for each in entries if each.counts for part in each.items[name]]
-        optional = [each.items[name] for each in entries if each.optional]
-        row = self._rows.get(name)
-        if row is None:
+    def _check_place(self, place: Place) -> None:
+        entries = self._tally.by_item.get(place, [])
+        parts = [part for each in entries if each.counts for part in each.items[place]]
+        optional = [each.items[place] for each in entries if each.optional]
+        key = self._item_of.get(place)
+        if key is None:
             if parts:
-                raise SimulationError(f"{name} is missing: {len(parts)} events are lost")
+                raise SimulationError(f"{place} is missing: {len(parts)} events are lost")
             return
-        item = row.item()
-        if item.layout != LAYOUTS[name[0].partition(".")[0]]:
-            raise SimulationError(f"{name} has the layout {item.layout}")
+        state = self._bodies[key].states[place[2]]
         sizes = range(len(optional) + 1) if len(optional) <= _MOST_SUBSETS_OF else range(0)
         for size in sizes:
             for chosen in combinations(optional, size):
                 counted = [*parts, *(part for each in chosen for part in each)]
-                if counted and fold_naively(name, counted) == item.state:
+                if counted and fold_naively(place, counted) == state:
                     self._branches["optional, and counted"] += bool(chosen)
                     return
         if len(optional) > _MOST_SUBSETS_OF:
             return  # its number of events was checked at each write
-        expected = fold_naively(name, parts) if parts else "nothing"
-        raise SimulationError(f"{name} is {item.state}; one pass over the log gives {expected}")
+        expected = fold_naively(place, parts) if parts else "nothing"
+        raise SimulationError(f"{place} is {state}; one pass over the log gives {expected}")

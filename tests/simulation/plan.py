@@ -70,8 +70,12 @@ class Plan:
     linger_ms: int
     max_buffered_bytes: int
     put_timeout_ms: int
-    cached_items: int
+    cached_bytes: int
     write_attempts: int
+    room_bytes: int
+    slice_events: int
+    devices: int
+    second_at_ms: int | None
     left_out: frozenset[int] = frozenset()
     """Events that are not put: shrinking takes them out, and leaves the others as they were."""
 
@@ -103,8 +107,12 @@ def draw_plan(seed: int) -> Plan:
         linger_ms=rng.choice((0, 50, 500, 5_000)),
         max_buffered_bytes=rng.choice((400, 2_000, 1 << 20)),
         put_timeout_ms=rng.choice((3_000, 120_000, 120_000, 120_000)),
-        cached_items=rng.choice((1, 4, 50_000, 50_000)),
+        cached_bytes=rng.choice((1, 4_000, 1 << 26, 1 << 26)),
         write_attempts=rng.choice((1, 2, 20, 20)),
+        room_bytes=rng.choice((1, 40, 80, 200, 800)),
+        slice_events=rng.choice((1, 3, 1_000)),
+        devices=rng.choice((2, 4, 12)),
+        second_at_ms=rng.choice((None, None, 0, 1_000, 30_000)),
     )
 
 

@@ -15,6 +15,9 @@ from simulation.world import World
 
 # Branches of the real code that are seldom taken: in enough seeds, each has to be.
 RARE_BRANCHES = (
+    "a chunk that is not the root",
+    "a chunk was closed with keys in it",
+    "a second consumer",
     "batch cut by a fence",
     "bisected",
     "conflict, ALL_OLD came back",

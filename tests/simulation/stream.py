@@ -98,11 +98,15 @@ class Stream:
         }
         return self._reshard("MergeShards", request)
 
-    def list_for_function(self, request: Any, /, *, deadline: Deadline) -> Any:  # noqa: ARG002 - it takes no time
-        """Answer ListShards to the function's lineage."""
+    def call_of_function(self, operation: str, request: Any, /, *, deadline: Deadline) -> Any:  # noqa: ARG002 - it takes no time
+        """Answer the function's lineage."""
         if self.dice.strikes("lineage_failed"):
-            raise RetryableError("ListShards: timed out")
-        return self.call("ListShards", dict(request))
+            raise RetryableError(f"{operation}: timed out")
+        answer = self.call(operation, dict(request))
+        if operation == "DescribeStreamSummary":  # an instant is a number of seconds on the wire
+            summary = answer["StreamDescriptionSummary"]
+            summary["StreamCreationTimestamp"] = summary["StreamCreationTimestamp"].ms / 1000
+        return answer
 
     def read(self, shard_id: str, iterator: str | None, *, after: int | None) -> Page:
         """Answer GetRecords to the mapping: from *iterator*, or where there is none after a sequence number.

@@ -4,8 +4,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from streamgage.fold.folder import Poison
-
 from processors.deadline import Deadline
 from simulation.function import Calls
 from simulation.schedule import SimulationError
@@ -16,6 +14,7 @@ from streamgage.limits import (
     DYNAMODB_PARTITION_KEY_BYTES,
     DYNAMODB_SORT_KEY_BYTES,
 )
+from streamgage.reading.poison import Poison
 from support.one_by_one import FenceMovedError
 
 
@@ -26,11 +25,6 @@ class Row(NamedTuple):
     counts: str
     body: bytes
     expires_s: int
-
-    @property
-    def head(self) -> int:
-        """What a state begins with: its number of events, or of progress the arrival time that is applied."""
-        return int(self.body[1 : self.body.index(b",")])
 
     def item(self) -> StoredItem:
         """Return the item as a reader gets it."""

@@ -7,21 +7,42 @@ from decimal import Decimal
 from typing import Any
 
 from simulation.definition import MAX_FUTURE_MS, MAX_LATENESS_MS, Sent
+from simulation.stream import NAME
 from streamgage.records import StreamRecord, UserRecord
 
-ItemName = tuple[str, str]
-"""(pk, sk) of an item, or of a progress item."""
+Place = tuple[str, str, str]
+"""Of the states of one key: ``rollup.1|window``, ``start|lane``, the key as its item has it."""
 
-_ROLLUPS = (
-    # rollup, source, key fields, window label and its size in ms
-    ("device_metrics", "reading", ("device_id", "metric"), "1m", 60_000),
-    ("device_metrics", "reading", ("device_id", "metric"), "1h", 3_600_000),
-    ("visits", "click", ("visitor_id",), "1d", 86_400_000),
-)
-LAYOUTS = {
-    "device_metrics": "value@9:n,sum,sumsq,min,max,first,last",
-    "visits": "bytes@0:sum;ts@0:min,max",
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What one rollup counts: of which source, by which fields, in windows of which sizes in ms, as which states."""
+
+    rollup: str
+    source: str
+    key: tuple[str, ...]
+    windows: tuple[tuple[str, int], ...]
+    layout: str
+
+
+COUNTED = {
+    "main": (
+        Counted(
+            "device_metrics",
+            "reading",
+            ("device_id", "metric"),
+            (("1m", 60_000), ("1h", 3_600_000)),
+            "value@9:n,sum,sumsq,min,max,first,last",
+        ),
+        Counted("visits", "click", ("visitor_id",), (("1d", 86_400_000),), "bytes@0:sum;ts@0:min,max"),
+    ),
+    "second": (
+        Counted(
+            "latest", "reading", ("metric", "device_id"), (("1h", 3_600_000),), "ts@0:n;value@9:max,last"
+        ),
+    ),
 }
+LAYOUTS = {each.rollup: each.layout for of in COUNTED.values() for each in of}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +65,7 @@ class LogRecord:
     record: StreamRecord
     lane: str
     original: "LogRecord | None"
-    items: dict[ItemName, list[Part]] = field(default_factory=dict)
+    items: dict[Place, list[Part]] = field(default_factory=dict)
     poison: dict[str, tuple[str, bytes]] = field(default_factory=dict)
     discarded: bool = False
 
@@ -66,8 +87,8 @@ class LogRecord:
 class Tally:
     """The log of a world and what was sent, by the data: each user record's and each Kinesis record's occurs once."""
 
-    def __init__(self, *, parallel: bool) -> None:
-        self._parallel = parallel
+    def __init__(self, consumer: str, *, parallel: bool) -> None:
+        self._consumer, self._parallel = consumer, parallel
         self._sent: dict[bytes, Sent] = {}
         self._sealed: dict[bytes, tuple[UserRecord, ...]] = {}
         self._originals: dict[bytes, LogRecord] = {}
@@ -76,13 +97,14 @@ class Tally:
         self.stored_data: set[bytes] = set()
         self.by_shard: dict[str, list[LogRecord]] = defaultdict(list)
         self.by_lane: dict[str, list[LogRecord]] = defaultdict(list)
-        self.by_item: dict[ItemName, list[LogRecord]] = defaultdict(list)
+        self.by_item: dict[Place, list[LogRecord]] = defaultdict(list)
         self.by_place: dict[tuple[str, int], LogRecord] = {}
         self.poison: dict[str, LogRecord] = {}
 
     def lane_of(self, record: StreamRecord) -> str:
         """Return what Lambda delivers in order: a shard, or one partition key of it."""
-        return f"{record.shard_id}|{record.partition_key}" if self._parallel else record.shard_id
+        shard = f"{NAME}/{record.shard_id}"
+        return f"{shard}|{record.partition_key}" if self._parallel else shard
 
     def sent(self, sent: Sent) -> None:
         """Take note of what a user record is."""
@@ -100,6 +122,13 @@ class Tally:
         """Take note of what the data of a Kinesis record holds."""
         self._sealed[data] = tuple(records)
 
+    def catch_up(self, other: "Tally") -> None:
+        """Take note of all that *other* knows: this consumer begins later, at the oldest record."""
+        self._sent, self._sealed = dict(other._sent), dict(other._sealed)
+        self.accepted_data, self.given_up_data = set(other.accepted_data), set(other.given_up_data)
+        for entry in other.by_place.values():
+            self.stored(entry.record)
+
     def stored(self, record: StreamRecord) -> None:
         """Take note of the next record of a shard."""
         lane = self.lane_of(record)
@@ -112,11 +141,13 @@ class Tally:
         for sub, user_record in enumerate(held or ()):
             self.stored_data.add(user_record.data)
             sent = self._sent[user_record.data]
+            if self._passes_over(sent):
+                continue
             code = sent.code or _verdict(sent, record.arrival_ms)
             if code:
                 entry.poison[f"{place}:{sub}"] = (code, user_record.data)
                 continue
-            for name in _items_of(sent, lane):
+            for name in self._places_of(sent, lane):
                 entry.items.setdefault(name, []).append(Part(record.sequence_number, sub, sent.event or {}))
         self.by_shard[record.shard_id].append(entry)
         self.by_lane[lane].append(entry)
@@ -125,6 +156,19 @@ class Tally:
             self.by_item[name].append(entry)
         for poison_id in entry.poison:
             self.poison[poison_id] = entry
+
+    def _passes_over(self, sent: Sent) -> bool:
+        """Tell whether an event is of a source that this consumer does not read: then it judges nothing of it."""
+        return sent.source != "" and all(each.source != sent.source for each in COUNTED[self._consumer])
+
+    def _places_of(self, sent: Sent, lane: str) -> Iterable[Place]:
+        event = sent.event or {}
+        for counted in COUNTED[self._consumer]:
+            if counted.source == sent.source:
+                for label, size_ms in counted.windows:
+                    start_ms = event["ts"] // size_ms * size_ms
+                    key = "|".join(event[name] for name in counted.key)
+                    yield f"{counted.rollup}.1|{label}", f"{start_ms:015d}|{lane}", key
 
 
 def _verdict(sent: Sent, arrival_ms: int) -> str:
@@ -136,19 +180,11 @@ def _verdict(sent: Sent, arrival_ms: int) -> str:
     return "late" if sent.event["ts"] < arrival_ms - MAX_LATENESS_MS else ""
 
 
-def _items_of(sent: Sent, lane: str) -> Iterable[ItemName]:
-    event = sent.event or {}
-    for rollup, source, key, label, size_ms in _ROLLUPS:
-        if source == sent.source:
-            start_ms = event["ts"] // size_ms * size_ms
-            pk = "|".join([f"{rollup}.1", label, *(event[name] for name in key)])
-            yield pk, f"{start_ms:015d}|{lane}"
-
-
-def fold_naively(name: ItemName, parts: Iterable[Part]) -> list[Any]:
-    """Return the state of item *name* after *parts*: one pass, in plain integers."""
+def fold_naively(place: Place, parts: Iterable[Part]) -> list[Any]:
+    """Return the state at *place* after *parts*: one pass, in plain integers."""
     ordered = list(parts)
-    if name[0].startswith("visits"):
+    rollup = place[0].partition(".")[0]
+    if rollup == "visits":
         times = [part.event["ts"] for part in ordered]
         sizes = [part.event["bytes"] for part in ordered if part.event["bytes"] is not None]
         return [len(ordered), sum(sizes), min(times), max(times)]
@@ -157,6 +193,9 @@ def fold_naively(name: ItemName, parts: Iterable[Part]) -> list[Any]:
         [part.event["ts"], part.sequence_number, part.sub_sequence_number, value]
         for part, value in zip(ordered, scaled, strict=True)
     )
+    first, last = (places[0][0], places[0][3]), (places[-1][0], places[-1][3])
+    if rollup == "latest":
+        return [len(ordered), len(ordered), max(scaled), last]
     return [
         len(ordered),
         len(scaled),
@@ -164,6 +203,6 @@ def fold_naively(name: ItemName, parts: Iterable[Part]) -> list[Any]:
         sum(value * value for value in scaled),
         min(scaled),
         max(scaled),
-        places[0],
-        places[-1],
+        first,
+        last,
     ]

@@ -8,8 +8,8 @@ import sys
 from dataclasses import replace
 
 import pytest
-import streamgage.fold.repeats
 
+import streamgage.fold.lane_log
 from simulation.__main__ import main
 from simulation.plan import FAULTS, Dice, Plan, draw_plan
 from simulation.runner import Simulation, Totals, explain, simulate_in_parallel, trace_of
@@ -144,9 +144,9 @@ def test_an_event_that_kinesis_lost_is_missed(monkeypatch: pytest.MonkeyPatch) -
 def test_what_is_forgotten_of_producers_may_count_again_and_nothing_is_lost(
     monkeypatch: pytest.MonkeyPatch, simulation: Simulation
 ) -> None:
-    """The bound of streamgage.fold.repeats, as small as it gets: then every copy is allowed to count."""
-    for bound in ("PRODUCERS", "RANGES"):
-        monkeypatch.setattr(streamgage.fold.repeats, bound, 1)
+    """The bound of streamgage.fold.lane_log, as small as it gets: then every copy is allowed to count."""
+    for bound in ("LOG_BYTES", "RANGES"):
+        monkeypatch.setattr(streamgage.fold.lane_log, bound, 1)
     monkeypatch.setattr(
         LogRecord, "optional", property(lambda self: self.discarded or self.original is not None)
     )

@@ -2,8 +2,9 @@
 
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import Protocol
 
 from infra.local.kinesis.errors import KinesisError
 from producers.client.batcher import BatcherConfig, PutEntry
@@ -19,16 +20,57 @@ from simulation.schedule import Scheduler
 from simulation.stream import NAME, ProducerClient, Stream
 from simulation.tally import Tally
 from streamgage.errors import DeliveryError
+from streamgage.records import UserRecord
 from streamgage.shards import Shard
 
 _STRANGERS = 0.15  # of the events
 _RESHARDS, _RESTARTS = 3, 4  # attempts of each kind
 
 
+class Consumer(Protocol):
+    """Who reads the stream."""
+
+    @property
+    def tally(self) -> Tally:
+        """Its account of what was sent and stored."""
+
+    @property
+    def driver(self) -> Driver:
+        """Its mapping."""
+
+
+class Tallies:
+    """The accounts of all consumers, told alike."""
+
+    def __init__(self, consumers: Sequence[Consumer]) -> None:
+        self._consumers = consumers
+
+    def sent(self, sent: Sent) -> None:
+        """Take note of what a user record is."""
+        for each in self._consumers:
+            each.tally.sent(sent)
+
+    def accepted(self, sent: Sent) -> None:
+        """Take note that a producer took a user record."""
+        for each in self._consumers:
+            each.tally.accepted(sent)
+
+    def given_up(self, record: UserRecord) -> None:
+        """Take note that a producer handed a user record back."""
+        for each in self._consumers:
+            each.tally.given_up(record)
+
+    def sealed(self, data: bytes, records: Iterable[UserRecord]) -> None:
+        """Take note of what the data of a Kinesis record holds."""
+        held = tuple(records)
+        for each in self._consumers:
+            each.tally.sealed(data, held)
+
+
 class _NotingPort:
     """A producer's port that tells the tally which user records an aggregated record holds."""
 
-    def __init__(self, port: BotoKinesis, tally: Tally) -> None:
+    def __init__(self, port: BotoKinesis, tally: "Tallies") -> None:
         self._port, self._tally = port, tally
 
     def list_shards(self) -> Sequence[Shard]:
@@ -60,7 +102,9 @@ class _SkewedClock:
 class Sender:
     """One process that puts events: the real producer, polled when it says so. One call at a time."""
 
-    def __init__(self, plan: Plan, stream: Stream, tally: Tally, *, skew_ms: int, rng: random.Random) -> None:
+    def __init__(
+        self, plan: Plan, stream: Stream, tally: "Tallies", *, skew_ms: int, rng: random.Random
+    ) -> None:
         self._scheduler, self._tally = stream.scheduler, tally
         self.clock = _SkewedClock(self._scheduler, skew_ms)
         self._waiting: deque[Sent] = deque()
@@ -120,9 +164,12 @@ class Traffic:
     """Everything that is planned before the first step: who puts what and when, and when operators act."""
 
     def __init__(
-        self, plan: Plan, *, stream: Stream, driver: Driver, tally: Tally, dice: Dice, rng: random.Random
+        self, plan: Plan, *, stream: Stream, consumers: Sequence[Consumer], dice: Dice, rng: random.Random
     ) -> None:
-        self._stream, self._tally, self._dice, self._rng = stream, tally, dice, rng
+        """*consumers* is a list that others may be added to."""
+        self._stream, self._consumers, self._dice, self._rng = stream, consumers, dice, rng
+        self._tally = tally = Tallies(consumers)
+        self._devices = plan.devices
         scheduler = stream.scheduler
         skews = [
             dice.of("skew").randint(-240_000, 240_000) if dice.strikes("skew") else 0
@@ -145,7 +192,7 @@ class Traffic:
                 at_ms = rng.randint(0, plan.span_ms + TAIL_MS // 4)
                 scheduler.after(at_ms, partial(self._reshard, fault, act))
         for _ in range(_RESTARTS):
-            scheduler.after(rng.randint(0, plan.span_ms + TAIL_MS), partial(self._restart, driver))
+            scheduler.after(rng.randint(0, plan.span_ms + TAIL_MS), self._restart)
 
     def _put(self, number: int, seed: int) -> None:
         """Put the *number*-th event. Its dice are its own: it is the same in a world with fewer faults."""
@@ -157,7 +204,7 @@ class Traffic:
         if self._dice.strikes("user_poison"):
             sent = draw_poison(rng, number)
         else:
-            sent = draw_event(rng, number, sender.clock.now_ms())
+            sent = draw_event(rng, number, sender.clock.now_ms(), devices=self._devices)
         self._tally.sent(sent)
         if rng.random() < _STRANGERS:
             self._tally.sealed(sent.record.data, (sent.record,))
@@ -176,6 +223,7 @@ class Traffic:
         if self._dice.strikes(fault) and not act(self._dice.of(fault)):
             self._dice.fired[fault] -= 1
 
-    def _restart(self, driver: Driver) -> None:
-        if self._dice.strikes("restart"):
-            driver.start()
+    def _restart(self) -> None:
+        for consumer in self._consumers:
+            if self._dice.strikes("restart"):
+                consumer.driver.start()

@@ -4,14 +4,16 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-
-from streamgage.fold.folder import Folder, Lane
+from functools import partial
+from typing import Any
 
 from infra.local.kinesis.shards import shard_id
 from processors.aggregate.batch import Aggregate, BatchReport
 from processors.aggregate.lineage import KinesisLineage
-from processors.aggregate.progress import BatchProgress, ProgressReader
+from processors.aggregate.own_stream import check_of_stream
+from processors.aggregate.progress import BatchProgress, ProgressReader, Reader
 from processors.deadline import Deadline
+from processors.sink.breaker import Breaker
 from processors.sink.fenced import AggregateSink, SinkLimits
 from simulation.definition import pipeline
 from simulation.function import Calls, Function
@@ -20,11 +22,13 @@ from simulation.oracle import Oracle
 from simulation.plan import TAIL_MS, Dice, Plan
 from simulation.schedule import Scheduler, SimulationError
 from simulation.stream import NAME, Stream
-from simulation.table import KeptPoison, Table
+from simulation.table import KeptPoison, Row, Table
 from simulation.tally import Tally
 from simulation.trace import Trace
 from simulation.traffic import Traffic
-from streamgage.fold.items import lane_of_key, lane_of_shard
+from streamgage.definition.fingerprint import counts_of, reader_counts
+from streamgage.fold.batch import BatchFold, Counting
+from streamgage.fold.items import ItemKey, Lanes
 from streamgage.formats.mark import Mark
 from streamgage.records import StreamRecord
 from support.one_by_one import OneByOne
@@ -49,15 +53,14 @@ class Summary:
 class _NotedProgress(ProgressReader):
     """The real reader, which takes note of how repeats are judged and of what is inherited."""
 
-    def __init__(self, world: "World", sink: AggregateSink, lane: Lane) -> None:
-        self._lineage_of_world = KinesisLineage(world.stream.list_for_function, NAME)
-        super().__init__(sink, self._lineage_of_world, lane)
-        self._world = world
+    def __init__(self, consumer: "Consumer", sink: AggregateSink, reader: Reader) -> None:
+        super().__init__(sink, KinesisLineage(consumer.call_kinesis, NAME, now_ms=consumer.now_ms), reader)
+        self._consumer = consumer
 
     def open(self, records: Sequence[StreamRecord], *, deadline: Deadline) -> BatchProgress:
         """Open the progress of a batch, and watch it."""
         progress = super().open(records, deadline=deadline)
-        rows, branches = self._world.table.rows, self._world.branches
+        rows, branches = self._consumer.world.table.rows, self._consumer.world.branches
         fences = {key: int(rows[key].fence) for key in map(progress.key_of, records) if key in rows}
         if not fences:
             self._note_inherited(records[0])
@@ -79,65 +82,132 @@ class _NotedProgress(ProgressReader):
 
     def _note_inherited(self, record: StreamRecord) -> None:
         """Count which ancestors of a new lane have something to bequeath."""
-        tally = self._world.tally
-        by_id = {each.shard_id: each for each in self._world.stream.shards}
+        tally, world = self._consumer.tally, self._consumer.world
+        by_id = {each.shard_id: each for each in world.stream.shards}
         shard = by_id[record.shard_id]
         parents = [shard_id(each) for each in (shard.parent, shard.adjacent_parent) if each is not None]
         lanes = [tally.lane_of(replace(record, shard_id=parent)) for parent in parents]
         known = sum(lane in tally.by_lane for lane in lanes)
         if known:
-            self._world.branches[f"inherited from {known} parent{'s'[: known - 1]}"] += 1
+            world.branches[f"inherited from {known} parent{'s'[: known - 1]}"] += 1
         elif any(by_id[parent].parent is not None for parent in parents):
-            self._world.branches["inherited from further up, or from nobody"] += 1
+            world.branches["inherited from further up, or from nobody"] += 1
+
+
+class Consumer:
+    """One consumer of the stream: its rollups, its function and mapping, its quarantine, and what judges it.
+
+    It knows nothing of another, and shares with it the stream and the table.
+    """
+
+    def __init__(self, name: str, world: "World") -> None:
+        self.name, self.world = name, world
+        self.tally = Tally(name, parallel=world.plan.parallel)
+        self.oracle = Oracle(name, self.tally, world.branches)
+        self._pipeline = pipeline().of_consumer(name)
+        self._quarantine = KeptPoison(world.calls, sent=self.oracle.quarantined)
+        self.function = Function(
+            world.scheduler,
+            world.dice,
+            world.calls,
+            build=self._sandbox,
+            stream_arn=world.stream.arn,
+            branches=world.branches,
+            trace=world.trace,
+        )
+        self.driver = Driver(
+            world.plan,
+            stream=world.stream,
+            function=self.function,
+            dice=world.dice,
+            watch=Watch(invoked=self.oracle.invoked, delivered=self.oracle.delivered, kept=self.oracle.kept),
+            branches=world.branches,
+            trace=world.trace,
+            rng=world.rng,
+        )
+
+    def call_kinesis(self, operation: str, request: Mapping[str, Any], /, *, deadline: Deadline) -> Any:
+        """Ask Kinesis, as the function does."""
+        return self.world.stream.call_of_function(operation, request, deadline=deadline)
+
+    def now_ms(self) -> int:
+        """Return the time of day of its sandboxes."""
+        return self.world.lambda_now_ms()
+
+    def check_idle(self) -> None:
+        """Check that nothing waits any more."""
+        mapping = self.driver.mapping
+        for shard in self.world.stream.shards:
+            log = self.tally.by_shard.get(shard.shard_id, [])
+            kept = self.driver.kept.get(shard.shard_id)
+            last = log[-1].record.sequence_number if log else None
+            if mapping.undone(shard.shard_id) or (log and (kept is None or kept.sequence != last)):
+                raise SimulationError(
+                    f"{shard.shard_id} of {NAME} stands still for {self.name}: kept {kept}, its log ends at {last}"
+                )
+
+    def _sandbox(self) -> Aggregate:
+        """Return a function with an empty memory, as the composition root builds it."""
+        world, plan, arn = self.world, self.world.plan, self.world.stream.arn
+        sink = AggregateSink(
+            OneByOne(world.table, batch=BATCH),
+            breaker=Breaker(clock=lambda: world.scheduler.now_ms / 1000, random=world.rng.random),
+            limits=SinkLimits(
+                concurrency=1, cached_bytes=plan.cached_bytes, write_attempts=plan.write_attempts
+            ),
+        )
+        lanes = Lanes(NAME, by_key=plan.parallel)
+        counts = {name: counts_of(self._pipeline, each) for name, each in self._pipeline.rollups.items()}
+        return Aggregate(
+            fold=BatchFold(self._pipeline, lanes, slice_events=plan.slice_events),
+            counting=Counting(counts, room_bytes=plan.room_bytes),
+            progress=_NotedProgress(self, sink, Reader(self.name, lanes, reader_counts(self.name, arn))),
+            sink=sink,
+            quarantine=self._quarantine,
+            now_ms=self.now_ms,
+            report=self._report,
+            check_stream=check_of_stream(arn),
+            clock=world.calls.clock_s,
+        )
+
+    def _report(self, report: BatchReport) -> None:
+        self.world.branches["repeats dropped"] += report.repeated_records
 
 
 class World:
     """The world of a plan. ``run`` it once."""
 
     def __init__(self, plan: Plan) -> None:
-        rng = random.Random(f"world:{plan.seed}")
+        self.rng = random.Random(f"world:{plan.seed}")
         self.plan = plan
         self.branches: Counter[str] = Counter()
         self.trace = Trace()
         self.dice = Dice(plan, self.trace)
-        self.tally = Tally(parallel=plan.parallel)
-        self.oracle = Oracle(self.tally, self.branches)
-        self.scheduler = Scheduler(start_ms=_START_MS, rng=rng, trace=self.trace)
+        self.scheduler = Scheduler(start_ms=_START_MS, rng=self.rng, trace=self.trace)
         self._kinesis_skew_ms, self._lambda_skew_ms = self._draw_skew_ms(), self._draw_skew_ms()
         self.stream = Stream(
             self.scheduler, self.dice, shards=plan.shards, skew_ms=self._kinesis_skew_ms, stored=self._stored
         )
-        self._calls = Calls(self.scheduler, self.dice)
-        self.table = Table(self._calls, written=self.oracle.written, branches=self.branches, trace=self.trace)
-        self._quarantine = KeptPoison(self._calls, sent=self.oracle.quarantined)
-        self.function = Function(
-            self.scheduler,
-            self.dice,
-            self._calls,
-            build=self._sandbox,
-            stream_arn=self.stream.arn,
-            branches=self.branches,
-            trace=self.trace,
-        )
-        watch = Watch(
-            invoked=self.oracle.invoked,
-            delivered=self.oracle.delivered,
-            kept=self.oracle.kept,
-        )
-        self.driver = Driver(
-            plan,
-            stream=self.stream,
-            function=self.function,
-            dice=self.dice,
-            watch=watch,
-            branches=self.branches,
-            trace=self.trace,
-            rng=rng,
-        )
-        self.stream.resharded = self.driver.resharded
+        self.calls = Calls(self.scheduler, self.dice)
+        self.table = Table(self.calls, written=self._written, branches=self.branches, trace=self.trace)
+        self.consumers: list[Consumer] = []
+        self._begin("main")
         self.traffic = Traffic(
-            plan, stream=self.stream, driver=self.driver, tally=self.tally, dice=self.dice, rng=rng
+            plan, stream=self.stream, consumers=self.consumers, dice=self.dice, rng=self.rng
         )
+        self.stream.resharded = self._resharded
+        if plan.second_at_ms is not None:
+            self.scheduler.after(plan.second_at_ms, partial(self._begin, "second"))
+
+    @property
+    def tally(self) -> Tally:
+        """The account of the first consumer."""
+        return self.consumers[0].tally
+
+    @property
+    def oracle(self) -> Oracle:
+        """What judges the first consumer."""
+        return self.consumers[0].oracle
 
     def run(self) -> Summary:
         """Run to the end of all faults and beyond, and judge.
@@ -149,7 +219,8 @@ class World:
         self.dice.calm = True
         self.scheduler.drain(most_steps=_MOST_STEPS)
         self._check_idle()
-        self.oracle.judge()
+        for consumer in self.consumers:
+            consumer.oracle.judge()
         for sender in self.traffic.senders:
             self.branches["producer: stored on another shard than predicted"] += (
                 sender.producer.stats.entries_misrouted
@@ -162,53 +233,49 @@ class World:
             self.dice.fired,
             self.branches,
             records=len(self.tally.by_place),
-            invocations=self.function.invocations,
+            invocations=sum(each.function.invocations for each in self.consumers),
             steps=self.scheduler.steps,
         )
 
     def _check_idle(self) -> None:
-        mapping = self.driver.mapping
-        for shard in self.stream.shards:
-            log = self.tally.by_shard.get(shard.shard_id, [])
-            kept = self.driver.kept.get(shard.shard_id)
-            last = log[-1].record.sequence_number if log else None
-            if mapping.undone(shard.shard_id) or (log and (kept is None or kept.sequence != last)):
-                raise SimulationError(
-                    f"{shard.shard_id} of {NAME} stands still: kept {kept}, its log ends at {last}"
-                )
+        for consumer in self.consumers:
+            consumer.check_idle()
         for sender in self.traffic.senders:
             if sender.producer.buffered_bytes:
                 raise SimulationError(f"a producer still buffers {sender.producer.buffered_bytes} bytes")
 
+    def _begin(self, name: str) -> None:
+        """Let a consumer begin, at the oldest record of each shard."""
+        consumer = Consumer(name, self)
+        if self.consumers:
+            self.branches["a second consumer"] += 1
+            consumer.tally.catch_up(self.tally)
+            consumer.driver.resharded()
+        self.consumers.append(consumer)
+
     def _stored(self, record: StreamRecord) -> None:
-        self.tally.stored(record)
+        for consumer in self.consumers:
+            consumer.tally.stored(record)
         original = self.tally.by_place[record.shard_id, record.sequence_number].original
         copy = () if original is None else ("a copy of", original.record)
         self.trace.note("stored", record, record.partition_key, *copy)
-        self.driver.appended(record.shard_id)
+        for consumer in self.consumers:
+            consumer.driver.appended(record.shard_id)
 
-    def _sandbox(self) -> Aggregate:
-        """Return a function with an empty memory, as the composition root builds it."""
-        now_ms = self._lambda_now_ms
-        limits = SinkLimits(
-            concurrency=1, cached_items=self.plan.cached_items, write_attempts=self.plan.write_attempts
-        )
-        lane = lane_of_key if self.plan.parallel else lane_of_shard
-        sink = AggregateSink(OneByOne(self.table, batch=BATCH), now_s=lambda: now_ms() // 1000, limits=limits)
-        return Aggregate(
-            folder=Folder(pipeline(), lane),
-            progress=_NotedProgress(self, sink, lane),
-            sink=sink,
-            quarantine=self._quarantine,
-            now_ms=now_ms,
-            report=self._report,
-        )
+    def _written(self, key: ItemKey, row: Row, before: int | None) -> None:
+        for consumer in self.consumers:
+            if consumer.oracle.owns(key):
+                consumer.oracle.written(key, row, before)
+                return
+        raise SimulationError(f"{key} is nobody's")
+
+    def _resharded(self) -> None:
+        for consumer in self.consumers:
+            consumer.driver.resharded()
 
     def _draw_skew_ms(self) -> int:
         return self.dice.of("skew").randint(-120_000, 120_000) if self.dice.strikes("skew") else 0
 
-    def _lambda_now_ms(self) -> int:
+    def lambda_now_ms(self) -> int:
+        """Return the time of day in every sandbox."""
         return self.scheduler.now_ms + self._lambda_skew_ms
-
-    def _report(self, report: BatchReport) -> None:
-        self.branches["repeats dropped"] += report.repeated_records
