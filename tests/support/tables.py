@@ -8,7 +8,7 @@ from streamgage.fold.batch import BatchFold, Folded
 from streamgage.fold.cells import Contribution
 from streamgage.fold.items import ItemKey, StoredItem
 from streamgage.records import StreamRecord
-from support.fakes import counting_of
+from support.fakes import LANES, counting_of
 from support.read_body import read_body
 
 Items = dict[ItemKey, StoredItem]
@@ -48,6 +48,11 @@ def fold(
 ) -> Folded:
     """Return the fold of *records*, none of them a repeat."""
     return batch_fold.fold(records, lambda _, __: False, counting_of(pipeline, room_bytes=room_bytes))
+
+
+def fold_plainly(pipeline: Pipeline, records: Sequence[StreamRecord]) -> Folded:
+    """Return the fold of *records* by a fold of its own, as a function's that counts all of *pipeline*."""
+    return fold(BatchFold(pipeline, LANES), pipeline, records)
 
 
 def states_folded(folded: Folded, pipeline: Pipeline) -> States:
