@@ -72,6 +72,13 @@ def unpack(data: bytes, at: int, count: int) -> tuple[list[Any], int]:
     return [None if gaps >> number & 1 else next(there) for number in range(count)], stop
 
 
+def unpack_whole(data: bytes, at: int, count: int) -> tuple[list[int], int]:
+    """Return what ``unpack`` does, of a column in which no entry is missing. Raises: ValueError, IndexError."""
+    if data[at] & _GAPS:
+        raise ValueError(f"entries are missing in the column at byte {at}, which has them all")
+    return unpack(data, at, count)
+
+
 def _planes(values: Sequence[int], width: int) -> bytes:
     if not width:
         return b""
