@@ -89,7 +89,8 @@ class LaneEntries:
         for entry in fresh:
             log.append(entry)
         expires_s = (log.applied_ms + _KEEP_MS) // 1000
-        return Joined(StoredItem(fresh[-1].sequence_number, self.reader.counts, log.to_body(), expires_s), {})
+        item = StoredItem(fresh[-1].sequence_number, self.reader.counts, log.to_body(), expires_s)
+        return Joined(item, {}, fresh[0].sequence_number)
 
 
 class BatchProgress:
