@@ -43,7 +43,7 @@ class Budget:
 
 
 # A tenth above what it is: raise it with the change that needs more, and say what it bought in docs/adr/0017.
-BUDGET = Budget(size_bytes=1_300_000, unzipped_bytes=3_500_000, modules_at_init=64)
+BUDGET = Budget(size_bytes=1_300_000, unzipped_bytes=3_500_000, modules_at_init=66)
 
 
 @dataclass(frozen=True, slots=True)
