@@ -10,7 +10,7 @@ What is written, and where what has no room goes on to, the contribution says; h
 import random
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -94,9 +94,14 @@ class AggregateSink:
     """
 
     def __init__(
-        self, store: ItemStore, *, breaker: Breaker | None = None, limits: SinkLimits | None = None
+        self,
+        store: ItemStore,
+        *,
+        breaker: Breaker | None = None,
+        limits: SinkLimits | None = None,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._store = store
+        self._store, self._sleep = store, sleep
         self._limits = limits or SinkLimits()
         self._breaker = breaker or Breaker(clock=time.monotonic, random=random.random)
         self._known: OrderedDict[ItemKey, StoredItem | None] = OrderedDict()
@@ -115,6 +120,8 @@ class AggregateSink:
         Raises:
             ConfigError: an item counts something else, or is damaged; a person has to decide.
         """
+        if pause_s := self._breaker.pause_s():  # else redeliveries at once would spin
+            self._sleep(min(pause_s, deadline.left_s()))
         applied = Applied()
         attempts: dict[ItemKey, int] = {}
         pending = dict(items)
@@ -241,7 +248,7 @@ class AggregateSink:
                 chunk
             )
         outcomes = self._store.put_many([each.write for each in chunk], deadline=deadline)
-        if all(isinstance(outcome, Unsure) for outcome in outcomes):
+        if any(isinstance(outcome, Unsure) for outcome in outcomes):
             self._breaker.failed()
         else:
             self._breaker.worked()

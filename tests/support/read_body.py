@@ -61,9 +61,7 @@ def read_body(body: bytes, layout: str, start_ms: int) -> ReadBody:
         table += _columns(payload, parts, count, start_ms)
     assert payload.at == len(payload.data)
     assert len(keys) == count
-    return ReadBody(
-        begin_ms, onward, {key: [column[n] for column in table] for n, key in enumerate(keys)}
-    )
+    return ReadBody(begin_ms, onward, {key: [column[n] for column in table] for n, key in enumerate(keys)})
 
 
 def _columns(payload: _Bytes, parts: list[str], count: int, start_ms: int) -> list[list[Any]]:
