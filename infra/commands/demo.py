@@ -22,7 +22,7 @@ from rich.table import Table
 from infra.commands.code import CODE
 from infra.local.stack.drain import wait_drained
 from infra.local.stack.home import Home, StackInfo
-from infra.local.stack.supervisor import LOCAL_CREDENTIALS, Stack, StackOptions, local_client
+from infra.local.stack.supervisor import Stack, StackOptions, local_client
 from infra.local.stack.tables import Engine
 from processors.aggregate.progress import SHARDS_PK
 from processors.query.question import Question, Row, ask
@@ -161,7 +161,7 @@ def _send(console: Console, info: StackInfo, pipeline: Pipeline, options: DemoOp
         info.stream,
         endpoint_url=info.endpoints["kinesis"],
         region=info.region,
-        credentials=LOCAL_CREDENTIALS,
+        credentials=info.credentials,
     )
     began_s = time.monotonic()
     with _progress(console) as progress, producer:
@@ -206,7 +206,7 @@ def read_all_items(info: StackInfo) -> Items:
     """Return every aggregate of the table by pk: the comparison must see also what should not be there."""
     items: Items = defaultdict(list)
     pages = (
-        local_client("dynamodb", info.endpoints["dynamodb"])
+        local_client("dynamodb", info.endpoints["dynamodb"], info.credentials)
         .get_paginator("scan")
         .paginate(TableName=info.table, ConsistentRead=True)
     )

@@ -105,7 +105,9 @@ def _find(arguments: argparse.Namespace) -> _Place:
 def _open_local(home: Home, info: StackInfo) -> tuple[PartialStore, Freshness]:
     from infra.local.stack.supervisor import local_client  # noqa: PLC0415 - boto3: a mistyped question need not wait for it
 
-    store = DynamoPartialStore(local_client("dynamodb", info.endpoints["dynamodb"]), info.table)
+    store = DynamoPartialStore(
+        local_client("dynamodb", info.endpoints["dynamodb"], info.credentials), info.table
+    )
     return store, freshness(read_progress(store), home.status())
 
 

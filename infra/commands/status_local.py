@@ -35,7 +35,11 @@ def _progress(info: StackInfo) -> list[Any]:
     from processors.query.question import DynamoPartialStore, read_progress  # noqa: PLC0415 - the same
 
     return list(
-        read_progress(DynamoPartialStore(local_client("dynamodb", info.endpoints["dynamodb"]), info.table))
+        read_progress(
+            DynamoPartialStore(
+                local_client("dynamodb", info.endpoints["dynamodb"], info.credentials), info.table
+            )
+        )
     )
 
 

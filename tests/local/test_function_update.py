@@ -83,7 +83,9 @@ def events_of_version(machine: Machine) -> Counter[str]:
 def events_of_rollup(machine: Machine, rollup: Rollup, devices: set[str]) -> int:
     """Return how many events are in all daily rows of a rollup by device."""
     info = machine.home.info()
-    store = DynamoPartialStore(local_client("dynamodb", info.endpoints["dynamodb"]), info.table)
+    store = DynamoPartialStore(
+        local_client("dynamodb", info.endpoints["dynamodb"], info.credentials), info.table
+    )
     return sum(
         row.events
         for device in devices
