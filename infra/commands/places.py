@@ -22,9 +22,9 @@ _STACK = "stack.json"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One stream. ``endpoint_url`` and ``region`` are boto3's own where None; ``local`` is a stack on this machine, and
-    ``credentials`` are its own.
+    """One stream. ``endpoint_url`` and ``region`` are boto3's own where None.
 
+    ``local`` is a stack on this machine, and ``credentials`` are its own.
     ``one_key_per_record``: its mapping has a ParallelizationFactor > 1, so each Kinesis record carries one key.
     """
 

@@ -10,7 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import infra.commands.env
 import infra.commands.status
+from infra.local.files import UMASK, make_private, open_private
 from infra.local.stack.home import Home, is_alive, read_json
 from infra.local.stack.tables import Engine
 from streamgage.errors import ConfigError
@@ -51,7 +53,7 @@ _DOWN_WAIT_S = 60
 
 
 def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add ``up``, ``down``, ``status``, ``update``, ``drain`` and ``demo``."""
+    """Add ``up``, ``down``, ``status``, ``env``, ``update``, ``drain`` and ``demo``."""
     parser = _add(commands, "up", "start the pipeline on this machine", _UP, up)
     parser.add_argument(
         "--pipeline", metavar="PATH", default=os.environ.get("STREAMGAGE_PIPELINE", "pipeline.toml")
@@ -75,6 +77,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     _add(commands, "down", "stop the pipeline on this machine; its data is kept", _DOWN, down)
     parser = _add(commands, "status", "show what the pipeline on this machine is doing", _STATUS, status)
     infra.commands.status.add_options(parser)
+    _add(commands, "env", "print what a shell needs to speak to the stack", infra.commands.env.EXAMPLES, env)
     parser = _add(commands, "update", "run another version of the function, under load", _UPDATE, update)
     parser.add_argument("--pipeline", metavar="PATH", help="default: the one the stack was started with")
     parser.add_argument("--back", action="store_true", help="to the version that ran before")
@@ -178,16 +181,22 @@ class _StopRequest:
 def _detach(home: Home) -> int:
     """Start ``streamgage up`` in the background, and wait until it is up or has failed."""
     log = home.logs / "up.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
+    make_private(home.root)
+    make_private(log.parent)
     command = [
         sys.executable,
         "-m",
         "infra.commands.main",
         *(each for each in sys.argv[1:] if each != "--detach"),
     ]
-    with log.open("wb") as output:
+    with os.fdopen(open_private(log), "wb") as output:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            umask=UMASK,
         )
     deadline = time.monotonic() + _UP_WAIT_S
     while time.monotonic() < deadline:
@@ -234,6 +243,11 @@ def status(arguments: argparse.Namespace) -> int:
     from infra.commands.status import run  # noqa: PLC0415 - beside its only use
 
     return run(arguments)
+
+
+def env(arguments: argparse.Namespace) -> int:
+    """Print what a shell needs to speak to the stack."""
+    return infra.commands.env.run(arguments)
 
 
 def update(arguments: argparse.Namespace) -> int:
