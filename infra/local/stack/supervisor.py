@@ -344,6 +344,7 @@ class Stack:
                 "stream_arn": mapping["EventSourceArn"],
                 "kinesis_endpoint": self._endpoint("kinesis"),
                 "endpoint": self._endpoint("aws"),
+                **self._credentials._asdict(),
                 "mapping": _numbers(resolve(mapping, outputs)),
                 "function": {
                     "name": function_name(logical_id),
