@@ -194,6 +194,10 @@ class Http1:
             self._refuse(411, "say the Content-Length")
         if int(headers.get("content-length", "0")) > self._limits.body_bytes:
             self._refuse(413, f"a body has at most {self._limits.body_bytes} bytes")
+        if self._parser.should_upgrade() and headers.get("content-length", "0") != "0":
+            self._refuse(
+                501, "no Upgrade is taken; a request that offers one has no body here"
+            )  # llhttp skips it
         refusal = self._admit(Request(method, self._target.decode("latin-1"), headers, b""))
         if refusal is not None:
             self._refusal = refusal

@@ -129,7 +129,9 @@ class HttpServer:
         self._open.add(connection)
         if len(self._open) > self.limits.connections:
             waiting = (each for each in self._open if not each.busy)
-            min(waiting, key=lambda each: each.waits_since_s, default=connection).abort()
+            victim = min(waiting, key=lambda each: each.waits_since_s, default=connection)
+            self._open.discard(victim)  # at once: asyncio tells of its loss later, and more may come before that
+            victim.abort()
 
     def refusal(self, request: Request) -> Response | None:
         """Return why a request is not taken, before its body is."""
