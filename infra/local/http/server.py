@@ -130,7 +130,9 @@ class HttpServer:
         if len(self._open) > self.limits.connections:
             waiting = (each for each in self._open if not each.busy)
             victim = min(waiting, key=lambda each: each.waits_since_s, default=connection)
-            self._open.discard(victim)  # at once: asyncio tells of its loss later, and more may come before that
+            self._open.discard(
+                victim
+            )  # at once: asyncio tells of its loss later, and more may come before that
             victim.abort()
 
     def refusal(self, request: Request) -> Response | None:
@@ -175,6 +177,7 @@ class _Connection(asyncio.Protocol):
         self._first = b""
         self._blocked_since_s: float | None = None
         self._ending_s: float | None = None
+        self._finishing = False
         self._buffered_bytes = 0
         self.waits_since_s = time.monotonic()
 
@@ -200,6 +203,7 @@ class _Connection(asyncio.Protocol):
 
     def finish(self) -> None:
         """Close it once what is being answered is answered."""
+        self._finishing = True
         if self._wire is not None:
             self._wire.finish()
         if self._transport is not None:
@@ -293,7 +297,7 @@ class _Connection(asyncio.Protocol):
         if self._ending_s is not None:
             return
         self._ending_s = time.monotonic()
-        if transport.can_write_eof():
+        if transport.can_write_eof() and not self._finishing:
             transport.write_eof()
             transport.resume_reading()
         else:

@@ -102,15 +102,17 @@ def test_thousands_of_half_requests_hold_no_thread_and_keep_nobody_out(serve: Se
 
 
 def test_a_connection_that_is_answered_outlives_those_that_wait(serve: Serve) -> None:
-    go_on = threading.Event()
+    entered, go_on = threading.Event(), threading.Event()
 
     def slow(_: Request) -> Response:
+        entered.set()
         go_on.wait(10)
         return Response(200, b"kept")
 
     server = serve(slow, connections=3)
     with connect(server) as first, ExitStack() as stack:
         first.sendall(GET)
+        assert entered.wait(10)
         for _ in range(10):
             stack.enter_context(connect(server)).sendall(b"GET")
         wait_until(lambda: server.open_connections == 3, seconds=10, what="the others to be given up")
