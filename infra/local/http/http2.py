@@ -15,7 +15,6 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import (
-    ConnectionTerminated,
     DataReceived,
     Event,
     RemoteSettingsChanged,
@@ -27,6 +26,7 @@ from h2.events import (
 from h2.exceptions import ProtocolError, StreamClosedError
 from h2.settings import SettingCodes, Settings
 
+from infra.local.http.goaway import GoAwayFilter
 from infra.local.http.message import Admit, Limits, Request, Response, failure
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -64,6 +64,7 @@ class Http2:
         self._answering: set[int] = set()
         self._sending: dict[int, memoryview] = {}
         self._resets = 0
+        self._frames = GoAwayFilter(preface_bytes=len(PREFACE))
         self._last_s = now_s
         self._settled = False
         self.ended = False
@@ -95,7 +96,7 @@ class Http2:
             return []
         whole: list[tuple[int, Request]] = []
         try:
-            for event in self._connection.receive_data(data):
+            for event in self._connection.receive_data(self._frames.take(data)):
                 self._take(event, whole, now_s)
         except ProtocolError:  # h2 has put out a GOAWAY that says what was wrong
             self.ended = True
@@ -103,6 +104,7 @@ class Http2:
         if self._settled and (whole or not self._sending):
             self._last_s = now_s
         self._push()
+        self._leave()
         return whole
 
     def answer(self, stream: int, response: Response, *, now_s: float) -> list[tuple[int, Request]]:
@@ -113,6 +115,7 @@ class Http2:
         self._last_s = now_s
         self._send(stream, response)
         self._push()
+        self._leave()
         return []
 
     def hang_up(self, stream: int) -> None:
@@ -144,8 +147,6 @@ class Http2:
             case RemoteSettingsChanged() | WindowUpdated():
                 self._settled = True
                 self._last_s = now_s
-            case ConnectionTerminated():
-                self.ended = True
             case _:
                 pass
 
@@ -226,6 +227,11 @@ class Http2:
             return
         if response.body:
             self._sending[stream] = memoryview(response.body)
+
+    def _leave(self) -> None:
+        """End with the last answer, where the client has said that it asks no more."""
+        if self._frames.leaving and not (self._answering or self._receiving or self._sending):
+            self.ended = True
 
     def _push(self) -> None:
         """Send of each answer what the client's windows allow."""

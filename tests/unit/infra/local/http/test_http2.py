@@ -165,3 +165,26 @@ def test_two_names_of_the_host_are_refused() -> None:
     pair.client.send_headers(1, [*HEADERS, ("host", "evil.example")], end_stream=True)
     pair.meet()
     assert pair.requests == []
+
+
+@pytest.mark.parametrize("step", [1, 5, 10_000])
+def test_a_client_that_goes_away_gets_the_answers_that_are_due(step: int) -> None:
+    pair = Pair()
+    pair.send(1, b"x")
+    window = pair.client.local_settings.initial_window_size
+    leaving = bytes.fromhex("000008070000000000") + bytes(8)  # GOAWAY, and then a WINDOW_UPDATE of the stream
+    update = bytes.fromhex("000004080000000001") + (10_000).to_bytes(4, "big")
+    for at in range(0, len(leaving + update), step):
+        assert pair.server.receive((leaving + update)[at : at + step], now_s=0) == []
+    assert not pair.server.ended
+    pair.server.answer(1, Response(200, b"r" * (window + 9_000)), now_s=0)
+    assert pair.server.ended is False
+    pair.meet()
+    assert pair.body[1] == b"r" * (window + 9_000)
+    assert pair.server.ended
+
+
+def test_a_frame_longer_than_we_allow_ends_the_connection() -> None:
+    server = Http2(Limits(), lambda _: None, now_s=0)
+    server.receive(PREFACE + bytes.fromhex("ffffff040000000000"), now_s=0)
+    assert server.ended
