@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra.local.http.secret import read_credentials
-from streamgage.errors import ConfigError, RetryableError
-from streamgage.urls import without_password
+from streamgage.errors import ConfigError, RetryableError, without_password
 
 if TYPE_CHECKING:
     from producers.client.producer import Producer

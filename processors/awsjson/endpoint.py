@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from streamgage.errors import ConfigError
-from streamgage.urls import without_password
+from streamgage.errors import ConfigError, without_password
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -38,7 +37,9 @@ class Endpoint:
                 f"{without_password(url)!r} is not an endpoint: it is https://host or, on this machine, http://host"
             )
         if scheme == "http" and not _is_loopback(host):
-            raise ConfigError(f"{without_password(url)!r} is plain http to another machine; only loopback may do without TLS")
+            raise ConfigError(
+                f"{without_password(url)!r} is plain http to another machine; only loopback may do without TLS"
+            )
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         return cls(host, port or _PORTS[scheme], scheme == "https", path)
 

@@ -20,9 +20,8 @@ from producers.client.batcher import PutEntry
 from producers.client.identity import Identity
 from producers.client.ports import PutFailed, PutResult, PutStored, Throttled
 from producers.client.producer import Producer, ProducerConfig
-from streamgage.errors import ConfigError, RetryableError, StreamgageError
+from streamgage.errors import ConfigError, RetryableError, StreamgageError, without_password
 from streamgage.shards import Shard, decode_shard
-from streamgage.urls import without_password
 
 # Of a whole request. What else answers with a status below 500 is for a person to mend.
 _THROTTLED_CODES = {
