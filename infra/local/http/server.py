@@ -130,9 +130,8 @@ class HttpServer:
         if len(self._open) > self.limits.connections:
             waiting = (each for each in self._open if not each.busy)
             victim = min(waiting, key=lambda each: each.waits_since_s, default=connection)
-            self._open.discard(
-                victim
-            )  # at once: asyncio tells of its loss later, and more may come before that
+            # At once: asyncio tells of its loss later, and more may come before that.
+            self._open.discard(victim)
             victim.abort()
 
     def refusal(self, request: Request) -> Response | None:
