@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from infra.commands.arguments import Verbs, add_dynamodb, add_pipeline, add_verb, pairs
+from infra.local.files import UMASK, make_private, open_private
 from infra.local.stack.home import Home, read_json
 from infra.local.stack.tables import Engine
 from streamgage.errors import ConfigError
@@ -110,16 +111,18 @@ class _StopRequest:
 def _detach(home: Home) -> int:
     """Start ``streamgage up`` in the background, and wait until it is up or has failed."""
     log = home.logs / "up.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
+    make_private(home.root)
+    make_private(log.parent)
     command = [
         sys.executable,
         "-m",
         "infra.commands.main",
         *(each for each in sys.argv[1:] if each != "--detach"),
     ]
-    with log.open("wb") as output:
+    with os.fdopen(open_private(log), "wb") as output:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+            umask=UMASK,
         )
     deadline = time.monotonic() + _WAIT_S
     while time.monotonic() < deadline:

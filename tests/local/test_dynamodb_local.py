@@ -195,7 +195,9 @@ def test_the_table_is_as_the_template_says_and_stays_in_its_engine(engine: None,
     try:
         info = machine.home.info()
         assert info.endpoints["dynamodb"] != info.endpoints["aws"]
-        here, there = (local_client("dynamodb", info.endpoints[role]) for role in ("dynamodb", "aws"))
+        here, there = (
+            local_client("dynamodb", info.endpoints[role], info.credentials) for role in ("dynamodb", "aws")
+        )
         table = here.describe_table(TableName=info.table)["Table"]
         assert [(each["AttributeName"], each["KeyType"]) for each in table["KeySchema"]] == [
             ("pk", "HASH"),

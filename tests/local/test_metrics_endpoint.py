@@ -117,6 +117,6 @@ def check_without_stack(process: "subprocess.Popen[str]", url: str) -> None:
 
 def put(machine: Machine, data: bytes, *, count: int) -> None:
     info = machine.home.info()
-    kinesis = local_client("kinesis", info.endpoints["kinesis"])
+    kinesis = local_client("kinesis", info.endpoints["kinesis"], info.credentials)
     for number in range(count):
         kinesis.put_record(StreamName=info.stream, Data=data, PartitionKey=str(number))

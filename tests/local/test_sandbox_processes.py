@@ -3,12 +3,14 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ import pytest
 from infra.aws.bundle.dists import build_runtime_dir
 from infra.local.function.outcome import Answered, Failed, NotInvoked
 from infra.local.function.pool import FunctionPool
-from infra.local.function.sandbox import FunctionConfig
+from infra.local.function.sandbox import FunctionConfig, Sandbox
 
 pytestmark = pytest.mark.local
 
@@ -290,3 +292,27 @@ def test_large_events_and_many_small_ones_are_quick(pool_of: Callable[..., Funct
     assert took_ms[2] < 1000  # generous: this is to notice 40 ms of Nagle in each, not to measure
     assert small_ms[100] < 20
     assert threading.active_count() < 20
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells by /proc")
+def test_a_stranger_who_connects_first_gets_no_payload(tmp_path: Path, runtime_dir: Path) -> None:
+    (tmp_path / "task").mkdir()
+    (tmp_path / "task" / "handlers.py").write_text(HANDLERS)
+    config = FunctionConfig(
+        name="f",
+        handler="handlers.size",
+        task_dir=tmp_path / "task",
+        runtime_dir=runtime_dir,
+        log_file=tmp_path / "log",
+    )
+    sandbox = Sandbox(config)
+    host, _, port = sandbox._api.address.partition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=10) as stranger:  # before Python is even up
+            stranger.sendall(b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert sandbox.wait_ready() is None
+            assert sandbox.invoke("r", b'{"data": "mine"}').body == b"4"
+            with suppress(ConnectionResetError):
+                assert stranger.recv(1000) == b""
+    finally:
+        sandbox.close()

@@ -145,7 +145,7 @@ def kill(machine: Machine, role: str) -> None:
 def reshard(machine: Machine, act: Callable[[Any, str, list[Any]], None]) -> None:
     """Let *act* reshard the stream; the data plane may just have been killed, so it is tried until it answers."""
     info = machine.home.info()
-    client = local_client("kinesis", info.endpoints["kinesis"])
+    client = local_client("kinesis", info.endpoints["kinesis"], info.credentials)
     deadline = time.monotonic() + 30
     while True:
         try:

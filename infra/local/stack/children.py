@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from infra.local.files import UMASK, open_private
+
 _STOP_S = 30.0
 _PR_SET_PDEATHSIG = 1
 
@@ -38,9 +40,9 @@ class Child:
         It gets a session of its own, so that Ctrl-C reaches only the supervisor, which ends it in order. Where the
         kernel can do that (Linux), it is told to stop when the supervisor dies.
         """
-        log.parent.mkdir(parents=True, exist_ok=True)
+        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         inherited = {key: os.environ[key] for key in _INHERITED if key in os.environ}
-        with log.open("ab") as output:
+        with os.fdopen(open_private(log, append=True), "ab") as output:
             process = subprocess.Popen(
                 [interpreter(), "-m", "infra.local.stack.children", str(os.getpid()), *arguments],
                 stdin=subprocess.DEVNULL,
@@ -49,6 +51,7 @@ class Child:
                 env={**inherited, "PYTHONUNBUFFERED": "1", **environment},
                 cwd=folder,
                 start_new_session=True,
+                umask=UMASK,
             )
         return cls(name, process)
 

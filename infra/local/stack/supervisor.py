@@ -25,7 +25,9 @@ from typing import Any, NamedTuple
 import boto3
 from botocore.config import Config
 
-from infra.local.stack import dynamodb_local
+from infra.local.files import make_private
+from infra.local.http.secret import Credentials, keep_credentials
+from infra.local.stack import dynamodb_local, emulator
 from infra.local.stack.children import Child, kill_group, wait_until
 from infra.local.stack.cloudformation import create_resources
 from infra.local.stack.definition import keep_definition
@@ -47,9 +49,7 @@ from processors.pipeline_files import load_pipeline
 from streamgage.errors import ConfigError
 
 LOOPBACK = "127.0.0.1"
-LOCAL_CREDENTIALS = ("local", "local")  # access key and secret; nobody here checks them
 _START_S = 30
-_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_DEFAULT_REGION": REGION}
 _EMULATED = "dynamodb,sqs,sns,s3,cloudformation,iam,sts,ssm,monitoring,events,kms,logs,iot"
 
 Say = Callable[[str], None]
@@ -86,6 +86,7 @@ class Stack:
         self._children: dict[str, Child] = {}
         self._info: StackInfo | None = None
         self._ports: dict[str, int] = {}
+        self._credentials = Credentials("", "")  # until it starts
 
     @property
     def info(self) -> StackInfo:
@@ -101,6 +102,8 @@ class Stack:
             ConfigError: a stack runs here already, a port is taken, or the definition or template has problems.
         """
         end_leftovers(self._home)
+        make_private(self._home.root)
+        self._credentials = keep_credentials(self._home.credentials_file)
         try:
             self._start()
         except BaseException:
@@ -133,7 +136,7 @@ class Stack:
         if own_dynamodb:
             self._start_dynamodb()
             self._await("dynamodb", dynamodb_local.answers)
-        self._await("aws", lambda url: _is_healthy(url + "/_ministack/health"))
+        self._await("aws", lambda url: _is_healthy(url + emulator.HEALTH))
         self._await("kinesis", lambda url: _is_healthy(url + "/health"))
         self._say("creating what the template describes")
         if "Consumer" in template.cloudformation.get("Parameters", {}):
@@ -161,6 +164,7 @@ class Stack:
             quarantine_url=outputs["QuarantineUrl"],
             failed_batches_bucket=outputs["FailedBatchesBucket"],
             pipeline=str(options.pipeline.resolve()),
+            credentials_file=str(home.credentials_file),
             one_key_per_record=self._check_lanes(template, outputs),
             consumer=consumer,
         )
@@ -205,10 +209,16 @@ class Stack:
         data = self._home.aws_data
         self._children["aws"] = Child.start(
             "aws",
-            ["-m", "ministack"],
+            [
+                "-m",
+                "infra.local.stack.emulator",
+                "--port",
+                str(self._ports["aws"]),
+                *self._credentials_option(),
+            ],
             log=self._home.logs / "aws.log",
             environment={
-                **_CREDENTIALS,
+                **self._environment(),
                 "BIND_HOST": LOOPBACK,
                 "MINISTACK_HOST": LOOPBACK,
                 "GATEWAY_PORT": str(self._ports["aws"]),
@@ -249,6 +259,7 @@ class Stack:
                 str(self._ports["kinesis"]),
                 "--data",
                 str(self._home.kinesis_data),
+                *self._credentials_option(),
                 *(["--faults", self._options.kinesis_faults] if self._options.kinesis_faults else []),
             ],
             log=self._home.logs / "kinesis.log",
@@ -260,7 +271,7 @@ class Stack:
             "mapping",
             ["-m", "infra.local.mapping.process", "--config", str(self._home.mapping_config_file)],
             log=self._home.logs / "mapping.log",
-            environment=_CREDENTIALS,
+            environment=self._environment(),
         )
 
     def _start_metrics(self) -> None:
@@ -282,7 +293,14 @@ class Stack:
         return f"http://{LOOPBACK}:{self._ports[role]}"
 
     def _client(self, service: str, role: str = "aws") -> Any:
-        return local_client(service, self._endpoint(role))
+        return local_client(service, self._endpoint(role), self._credentials)
+
+    def _credentials_option(self) -> list[str]:
+        return ["--credentials", str(self._home.credentials_file)]
+
+    def _environment(self) -> dict[str, str]:
+        """Return what a child signs its own requests with."""
+        return {**self._credentials.variables(), "AWS_DEFAULT_REGION": REGION}
 
     def _await(self, role: str, is_up: Callable[[str], bool]) -> None:
         child, url = self._children[role], self._endpoint(role)
@@ -333,6 +351,7 @@ class Stack:
                 "stream_arn": resolve(mapping["EventSourceArn"], outputs),
                 "kinesis_endpoint": self._endpoint("kinesis"),
                 "endpoint": self._endpoint("aws"),
+                **self._credentials._asdict(),
                 "mapping": _numbers(resolve(mapping, outputs)),
                 "function": {
                     "name": function_name(logical_id),
@@ -343,6 +362,7 @@ class Stack:
                     "memory_mb": function["MemorySize"],
                     "log_file": str(home.logs / "function.log"),
                     "env": {
+                        **self._credentials.variables(),
                         "AWS_ENDPOINT_URL": self._endpoint("aws"),
                         "AWS_ENDPOINT_URL_DYNAMODB": self._endpoint("dynamodb"),
                         "AWS_ENDPOINT_URL_KINESIS": self._endpoint("kinesis"),
@@ -362,14 +382,14 @@ class Stack:
         self._home.write_info(self._info)
 
 
-def local_client(service: str, endpoint: str) -> Any:
-    """Return a boto3 client of a service at a loopback *endpoint*, with credentials that nobody checks."""
+def local_client(service: str, endpoint: str, credentials: Credentials) -> Any:
+    """Return a boto3 client of a service at a loopback *endpoint*, with the credentials of its home."""
     return boto3.client(
         service,
         endpoint_url=endpoint,
         region_name=REGION,
-        aws_access_key_id="local",
-        aws_secret_access_key="local",  # noqa: S106 - nobody checks it
+        aws_access_key_id=credentials.access_key,
+        aws_secret_access_key=credentials.secret_key,
         config=Config(retries={"mode": "standard", "max_attempts": 3}),
     )
 
@@ -397,7 +417,7 @@ def _is_ours(pid: int) -> bool:
     except OSError:
         return False
     ours = (
-        "ministack",
+        "infra.local.stack.emulator",
         "infra.local.kinesis",
         "infra.local.mapping.process",
         "infra.local.metrics.endpoint",

@@ -20,6 +20,7 @@ from infra.commands import send, simulate
 from infra.commands.places import Target, find_target
 from infra.commands.world import World
 from processors.pipeline_files import load_pipeline
+from infra.local.http.secret import keep_credentials
 from producers.client.batcher import UnsendableRecord
 from producers.client.encoder import encoder_of
 from producers.simulators.totals import read_totals
@@ -419,13 +420,20 @@ class TestTarget:
     @pytest.fixture
     def stack(self, tmp_path: Path) -> Path:
         (tmp_path / ".streamgage").mkdir()
-        stack = {"endpoints": {"kinesis": "http://127.0.0.1:1"}, "region": "r", "stream": "own"}
+        keep_credentials(tmp_path / ".streamgage" / "credentials.json")
+        stack = {
+            "endpoints": {"kinesis": "http://127.0.0.1:1"},
+            "region": "r",
+            "stream": "own",
+            "credentials_file": str(tmp_path / ".streamgage" / "credentials.json"),
+        }
         (tmp_path / ".streamgage" / "stack.json").write_text(json.dumps(stack))
         (tmp_path / "deep" / "down").mkdir(parents=True)
         return tmp_path
 
     def test_the_stack_of_the_folder_or_one_above_is_taken(self, stack: Path) -> None:
-        own = Target("own", "http://127.0.0.1:1", "r", local=True)
+        credentials = keep_credentials(stack / ".streamgage" / "credentials.json")
+        own = Target("own", "http://127.0.0.1:1", "r", local=True, credentials=credentials)
         assert self.find(stack) == self.find(stack / "deep" / "down") == own
         assert self.find(stack, stream="own") == own
 
