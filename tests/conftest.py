@@ -58,7 +58,7 @@ def ministack() -> Iterator[ClientFactory]:
         "PERSIST_STATE": "0",
     }
     child = subprocess.Popen(
-        [sys.executable, "-m", "ministack"],
+        [sys.executable, "-P", "-m", "ministack"],
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -181,6 +181,7 @@ def _detach(home: Home) -> int:
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [
         sys.executable,
+        "-P",
         "-m",
         "infra.commands.main",
         *(each for each in sys.argv[1:] if each != "--detach"),

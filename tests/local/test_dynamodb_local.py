@@ -160,7 +160,7 @@ def test_the_stack_survives_kills_of_its_database_under_load(engine: None, tmp_p
     try:
         sender = subprocess.Popen(
             [
-                sys.executable, "-m", "infra.commands.main", "simulate", "fleet", "--devices", "5", "--events", "24000", "--metrics",
+                sys.executable, "-P", "-m", "infra.commands.main", "simulate", "fleet", "--devices", "5", "--events", "24000", "--metrics",
                 "2", "--period", "1s", "--seed", "5", "--totals", str(totals), "--rate", "2000",
                 "--pipeline", str(ROOT / "pipeline.toml"),
             ],

@@ -31,7 +31,7 @@ class Plane:
 
     def spawn(self, *arguments: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "infra.local.kinesis", "--data", str(self._directory), *arguments],
+            [sys.executable, "-P", "-m", "infra.local.kinesis", "--data", str(self._directory), *arguments],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

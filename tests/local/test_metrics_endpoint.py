@@ -27,6 +27,7 @@ def endpoint(machine: Machine) -> "Iterator[tuple[subprocess.Popen[str], str]]":
     """The endpoint's process, and its address; ended in the end."""
     command = [
         sys.executable,
+        "-P",
         "-m",
         "infra.local.metrics.endpoint",
         "--home",

@@ -264,6 +264,7 @@ def test_sandboxes_die_with_their_parent_even_in_an_endless_loop(tmp_path: Path,
     parent = subprocess.Popen(
         [
             sys.executable,
+            "-P",
             "-c",
             PARENT,
             str(tmp_path),

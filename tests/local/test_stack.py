@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from infra.local.stack.home import is_alive
-from support.machine import Machine, differences, victims
+from support.machine import DECOYS, Machine, differences, victims
 from support.paths import ROOT
 
 pytestmark = pytest.mark.local
@@ -65,6 +65,17 @@ def answered(rows: list[dict[str, Any]]) -> dict[int, tuple[int, Decimal, Decima
         )
         for row in rows
     }  # fmt: skip
+
+
+def test_folders_of_a_persons_own_that_bear_our_names_break_nothing(machine: Machine) -> None:
+    """The stack runs where they stand, and so does each command, here as a person has it: the script on the path."""
+    assert {each.name for each in machine.folder.iterdir() if each.is_dir()} >= set(DECOYS)
+    for command in (["check", str(ROOT / "pipeline.toml")], ["status"]):
+        done = subprocess.run(
+            [Path(sys.executable).with_name("streamgage"), *command],
+            cwd=machine.folder, env=machine.environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
 
 
 @needs_data
@@ -247,7 +258,7 @@ def test_kills_of_sandboxes_and_mapping_under_load_lose_and_double_nothing(tmp_p
     try:
         sender = subprocess.Popen(
             [
-                sys.executable, "-m", "infra.commands.main", "simulate", "fleet", "--devices", "50", "--events", "100000", "--metrics",
+                sys.executable, "-P", "-m", "infra.commands.main", "simulate", "fleet", "--devices", "50", "--events", "100000", "--metrics",
                 "2", "--period", "1s", "--seed", "5", "--totals", str(totals), "--rate", "12000",
                 "--pipeline", str(ROOT / "pipeline.toml"),
             ],

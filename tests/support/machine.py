@@ -19,20 +19,40 @@ from producers.simulators.totals import read_totals
 from streamgage.definition.pipeline_toml import load_pipeline
 from support.paths import ROOT
 
+# What a person's folder may hold beside ours: whoever imports one of these has looked where they happen to stand.
+DECOYS = (
+    "streamgage",
+    "producers",
+    "processors",
+    "infra",
+    "benchmarks",
+    "ministack",
+    "awslambdaric",
+    "boto3",
+    "json",
+)
 FAULTS = "11:throttle=0.05,internal=0.02,lost=0.05,error=0.02"
 
 
+def plant_decoys(folder: Path) -> None:
+    """Put packages into *folder* that bear the names of ours and of what we run; importing one ends the process."""
+    for name in DECOYS:
+        (folder / name).mkdir(exist_ok=True)
+        (folder / name / "__init__.py").write_text(f"raise SystemExit('imported the decoy {name}')\n")
+
+
 class Machine:
-    """The command line of a stack with a home and ports of its own."""
+    """The command line of a stack with a home and ports of its own, in a folder full of decoys."""
 
     def __init__(self, folder: Path) -> None:
         self.home = Home(folder / ".streamgage")
         self.folder = folder
+        plant_decoys(folder)
         self.environment = {**os.environ, "STREAMGAGE_HOME": str(self.home.root), "COLUMNS": "200"}
 
     def run(self, *arguments: str, check: bool = True, stdin: str = "") -> "subprocess.CompletedProcess[str]":
         done = subprocess.run(
-            [sys.executable, "-m", "infra.commands.main", *arguments],
+            [sys.executable, "-P", "-m", "infra.commands.main", *arguments],
             cwd=self.folder,
             env=self.environment,
             input=stdin,
@@ -121,7 +141,7 @@ def simulate(
 ) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [
-            sys.executable, "-m", "infra.commands.main", "simulate", "fleet", "--devices", "50", "--events", str(events), "--metrics",
+            sys.executable, "-P", "-m", "infra.commands.main", "simulate", "fleet", "--devices", "50", "--events", str(events), "--metrics",
             "2", "--period", "1s", "--seed", "5", "--start", f"2026-01-{day:02d}", "--totals", str(totals), "--rate", str(rate),
             "--pipeline", str(ROOT / "pipeline.toml"),
         ],
