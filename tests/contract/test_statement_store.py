@@ -196,9 +196,6 @@ ENGINES = [
     pytest.param("over_dynamodb_local", marks=pytest.mark.local),
 ]
 
-# Not moto: its check of a condition and its write are two steps, and threads come between them.
-RACED = [each for each in ENGINES if each != "one_by_one_over_moto"]
-
 
 @pytest.fixture(params=ENGINES)
 def store(request: pytest.FixtureRequest) -> ManyStore:
@@ -315,7 +312,6 @@ class TestPutManyContract:
             store.put_many([insert("a", 1), update("a", 2, 1)])
         assert stored(store, "a") == [None]
 
-    @pytest.mark.parametrize("store", RACED, indirect=True)
     @pytest.mark.parametrize("writers", [2, 6])
     def test_writers_racing_for_the_same_items_all_count(self, store: ManyStore, writers: int) -> None:
         rounds, names = 5, list(range(12))

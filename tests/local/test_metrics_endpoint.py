@@ -70,7 +70,7 @@ def test_prometheus_and_the_dashboard_tell_what_was_sent_quarantined_and_restart
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     totals = tmp_path / "totals.json"
-    with ExitStack() as outlives, running(tmp_path, "--param", "BatchingWindow=0") as machine:
+    with ExitStack() as outlives, running(tmp_path) as machine:
         with endpoint(machine) as (_, url):
             assert values(url)['streamgage_user_records_total{service="aggregate"}'] == 0
             assert finish(machine, simulate(machine, totals, events=EVENTS, rate=3_000), totals) == []

@@ -29,8 +29,10 @@ def test_the_commands_under_use_it_work_in_the_order_they_are_given(tmp_path: Pa
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
     (tmp_path / ".venv" / "bin" / "activate").write_text(f'PATH="{Path(sys.executable).parent}:$PATH"\n')
-    # The ports are the defaults there, which this machine may have given to somebody else.
-    script = BLOCKS[2].replace("up --detach", "up --detach --port 0 --kinesis-port 0")
+    # The ports are the defaults there, which this machine may have given to somebody else; and no batch waits here.
+    script = BLOCKS[2].replace(
+        "up --detach", "up --detach --port 0 --kinesis-port 0 --param BatchingWindow=0"
+    )
     environment = {key: value for key, value in os.environ.items() if key != "STREAMGAGE_HOME"} | {
         "COLUMNS": "220"
     }

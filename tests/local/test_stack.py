@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 
 from infra.local.stack.home import is_alive
-from support.machine import DECOYS, Machine, differences, victims
+from support.load import Load
+from support.machine import DECOYS, Machine, running, victims
 from support.paths import ROOT
 
 pytestmark = pytest.mark.local
@@ -33,7 +34,7 @@ needs_data = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     machine = Machine(tmp_path_factory.mktemp("stack"))
-    machine.up("--param", "BatchingWindow=1")
+    machine.up()
     yield machine
     machine.stop()
 
@@ -70,7 +71,7 @@ def answered(rows: list[dict[str, Any]]) -> dict[int, tuple[int, Decimal, Decima
 def test_folders_of_a_persons_own_that_bear_our_names_break_nothing(machine: Machine) -> None:
     """The stack runs where they stand, and so does each command, here as a person has it: the script on the path."""
     assert {each.name for each in machine.folder.iterdir() if each.is_dir()} >= set(DECOYS)
-    for command in (["check", str(ROOT / "pipeline.toml")], ["status"]):
+    for command in (["check", "--pipeline", str(ROOT / "pipeline.toml")], ["status"]):
         done = subprocess.run(
             [Path(sys.executable).with_name("streamgage"), *command],
             cwd=machine.folder, env=machine.environment, capture_output=True, text=True, check=False,
@@ -79,19 +80,23 @@ def test_folders_of_a_persons_own_that_bear_our_names_break_nothing(machine: Mac
 
 
 @needs_data
-def test_every_window_of_every_recorded_file_is_what_a_few_line_script_computes(machine: Machine) -> None:
+@pytest.mark.parametrize("files", [2, pytest.param(11, marks=pytest.mark.slow)])
+def test_every_window_of_every_recorded_file_is_what_a_few_line_script_computes(
+    machine: Machine, files: int
+) -> None:
+    """Each of their readings is a row of its own in the table, so all eleven take a minute."""
     assert len(TELEMETRY) == 11
-    for path in TELEMETRY:
+    for path in TELEMETRY[:files]:
         done = machine.send(
-            "csv", str(path), "--source", "reading", "--set", f"device_id={path.stem}", "--set", "metric=recorded",
+            "csv", str(path), "--source", "reading", "--set", f"device_id={path.stem}-{files}", "--set", "metric=recorded",
             "--map", "ts=timestamp", "--map", "value=value", "--as-is",
         )  # fmt: skip
         assert "quarantined 0" in done.stderr + done.stdout
     machine.run("drain", "--seconds", "280")
-    for path in TELEMETRY:
+    for path in TELEMETRY[:files]:
         for label, window_s in (("1m", 60), ("1h", 3600), ("1d", 86400)):
             rows = machine.query(
-                "device_metrics", f"device_id={path.stem}", "metric=recorded", "--window", label
+                "device_metrics", f"device_id={path.stem}-{files}", "metric=recorded", "--window", label
             )
             assert answered(rows) == tally_csv(path, window_s), (path.stem, label)
 
@@ -144,7 +149,7 @@ def test_down_keeps_stream_and_tables_and_leaves_no_process(tmp_path: Path) -> N
         for n in range(100)
     )
     try:
-        machine.up("--param", "BatchingWindow=1")
+        machine.up()
         first = machine.pids()
         machine.run(
             "send",
@@ -162,7 +167,7 @@ def test_down_keeps_stream_and_tables_and_leaves_no_process(tmp_path: Path) -> N
         refused = machine.run("query", "device_metrics", "device_id=d", "metric=m", check=False)
         assert refused.returncode == 2
         assert "streamgage up" in refused.stderr
-        machine.up("--param", "BatchingWindow=1")
+        machine.up()
         machine.run(
             "send",
             "ndjson",
@@ -249,31 +254,18 @@ def test_the_demo_compares_every_total(tmp_path: Path) -> None:
     assert "10,000 events" in done.stdout
 
 
+@pytest.mark.slow
 def test_kills_of_sandboxes_and_mapping_under_load_lose_and_double_nothing(tmp_path: Path) -> None:
-    """SIGKILL by pid: sandboxes in mid-batch and the event source mapping, while 100,000 events flow."""
-    machine = Machine(tmp_path)
-    machine.up("--param", "BatchingWindow=0", "--param", "BatchSize=20")
-    totals = tmp_path / "totals.json"
+    """SIGKILL by pid: sandboxes in mid-batch and the event source mapping. The bounded share is in test_faults.py."""
     pids: list[int] = []
-    try:
-        sender = subprocess.Popen(
-            [
-                sys.executable, "-P", "-m", "infra.commands.main", "simulate", "fleet", "--devices", "50", "--events", "100000", "--metrics",
-                "2", "--period", "1s", "--seed", "5", "--totals", str(totals), "--rate", "12000",
-                "--pipeline", str(ROOT / "pipeline.toml"),
-            ],
-            cwd=tmp_path, env=machine.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
+    with (
+        running(tmp_path, "--param", "BatchSize=20") as machine,
+        Load(machine, events=12_000, rate=12_000) as load,
+    ):
         for victim in ("sandbox", "mapping", "sandbox", "sandbox", "mapping", "sandbox", "mapping"):
             for pid in victims(machine, victim):
                 os.kill(pid, signal.SIGKILL)
                 pids.append(pid)
-        said, _ = sender.communicate(timeout=120)
-        assert sender.returncode == 0, said
-        machine.run("drain", "--seconds", "200")
-        assert differences(machine, totals) == []
-        assert len(pids) >= 7
-        left = machine.pids()
-    finally:
-        machine.stop()
-    assert not [pid for pid in [*pids, *left] if is_alive(pid)]
+        assert load.finish() == []
+    assert len(pids) >= 7
+    assert not [pid for pid in pids if is_alive(pid)]

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 from infra.commands.demo import compare, read_all_items
 from infra.local.stack.home import Home, is_alive
 from infra.local.stack.supervisor import local_client
-from producers.simulators.totals import read_totals
+from producers.simulators.totals import Totals, read_totals
 from streamgage.definition.pipeline_toml import load_pipeline
 from support.paths import ROOT
 
@@ -68,17 +69,11 @@ class Machine:
         return done
 
     def up(self, *options: str) -> None:
+        """Start it; batches wait for nothing, unless *options* say otherwise."""
         self.run(
-            "up",
-            "--detach",
-            "--port",
-            "0",
-            "--kinesis-port",
-            "0",
-            "--pipeline",
-            str(ROOT / "pipeline.toml"),
-            *options,
-        )
+            "up", "--detach", "--port", "0", "--kinesis-port", "0", "--pipeline", str(ROOT / "pipeline.toml"),
+            "--param", "BatchingWindow=0", *options,
+        )  # fmt: skip
 
     def send(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         done = self.run("send", *arguments, "--pipeline", str(ROOT / "pipeline.toml"), check=False)
@@ -117,10 +112,19 @@ def victims(machine: Machine, role: str) -> list[int]:
     raise AssertionError(f"no {role} at work within 30 s")
 
 
-def differences(machine: Machine, totals: Path) -> list[str]:
-    return compare(
-        load_pipeline(ROOT / "pipeline.toml"), read_all_items(machine.home.info()), read_totals(totals)
-    )
+def differences(machine: Machine, *totals: Path) -> list[str]:
+    """Return where the table differs from the sum of what was sent, of which each file tells other days."""
+    return compare(load_pipeline(ROOT / "pipeline.toml"), read_all_items(machine.home.info()), union(*totals))
+
+
+def union(*totals: Path) -> Totals:
+    merged: Totals = {}
+    for page in totals:
+        for rollup, rows in read_totals(page).items():
+            known = merged.setdefault(rollup, {})
+            assert not known.keys() & rows.keys()
+            known.update(rows)
+    return merged
 
 
 @contextmanager
@@ -139,11 +143,13 @@ def running(folder: Path, *options: str) -> Iterator[Machine]:
 def simulate(
     machine: Machine, totals: Path, *, events: int, rate: int, day: int = 1
 ) -> "subprocess.Popen[str]":
+    """Start a sender of *events* whose times begin on the *day*-th of 2026."""
+    start = date(2026, 1, 1) + timedelta(days=day - 1)
     return subprocess.Popen(
         [
-            sys.executable, "-P", "-m", "infra.commands.main", "simulate", "fleet", "--devices", "50", "--events", str(events), "--metrics",
-            "2", "--period", "1s", "--seed", "5", "--start", f"2026-01-{day:02d}", "--totals", str(totals), "--rate", str(rate),
-            "--pipeline", str(ROOT / "pipeline.toml"),
+            sys.executable, "-P", "-m", "infra.commands.main", "simulate", "fleet", "--devices", "50", "--events", str(events),
+            "--metrics", "2", "--period", "1s", "--seed", "5", "--start", start.isoformat(), "--totals", str(totals),
+            "--rate", str(rate), "--pipeline", str(ROOT / "pipeline.toml"),
         ],
         cwd=machine.folder, env=machine.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
