@@ -27,6 +27,7 @@ from streamgage.errors import ConfigError, RetryableError
 from support.lean_server import (
     CREDENTIALS,
     HANG_UP,
+    HASTY,
     NOW_S,
     RESET,
     SILENCE,
@@ -60,7 +61,7 @@ def time() -> FakeTime:
 
 @pytest.fixture
 def client(service: Service, time: FakeTime) -> Iterator[AwsJsonClient]:
-    built = client_of(service, policy=time.policy(), timeouts=Timeouts(read_s=0.3))
+    built = client_of(service, policy=time.policy(), timeouts=HASTY)
     yield built
     built.close()
 

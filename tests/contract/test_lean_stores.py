@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from conftest import CREDENTIALS, ClientFactory
 from processors.awsjson.client import AwsJsonClient, ServiceError
-from processors.awsjson.connections import Timeouts
 from processors.awsjson.credentials import credential_source
 from processors.quarantine.lean_sqs import TARGET, LeanSqsQuarantine
 from processors.quarantine.sqs import SqsQuarantine, decode_poison
@@ -30,6 +29,7 @@ from streamgage.measures.windows import TumblingWindows
 from support.fakes import PLENTY_MS, RemainingTime, contributions_of, sink_over
 from support.lean_server import (
     HANG_UP,
+    HASTY,
     SILENCE,
     THROTTLED,
     FakeDynamo,
@@ -84,7 +84,7 @@ def time() -> FakeTime:
 
 @pytest.fixture
 def store(service: Service, time: FakeTime) -> Iterator[LeanDynamoItemStore]:
-    with closing(client_of(service, policy=time.policy(), timeouts=Timeouts(read_s=0.3))) as client:
+    with closing(client_of(service, policy=time.policy(), timeouts=HASTY)) as client:
         yield LeanDynamoItemStore(client, "aggregates")
 
 

@@ -12,9 +12,8 @@ from random import Random
 
 import pytest
 
-from conftest import REGION, ClientFactory, create_table
-from processors.awsjson.client import AwsJsonClient
-from processors.awsjson.credentials import credential_source
+from conftest import ClientFactory, create_table
+from processors.awsjson.retry import RetryPolicy
 from processors.sink import lean_dynamodb
 from processors.sink.dynamodb import DynamoItemStore
 from processors.sink.fenced import FenceMovedError, ItemStore
@@ -35,7 +34,7 @@ from support.fakes import (
     contributions_of,
     sink_over,
 )
-from support.lean_server import FakeDynamo, client_of, serving
+from support.lean_server import PATIENT, FakeDynamo, client_at, client_of, serving
 from support.strategies import REAL_SEQUENCE
 
 MEASURES = ("count", "sum", "min", "max", "first", "last")
@@ -114,18 +113,8 @@ def lean_over_dynamodb_local(dynamodb_local: ClientFactory) -> Iterator[Engine]:
 def lean_engine(client_of: ClientFactory, *, one_by_one: bool = False) -> Iterator[Engine]:
     """Yield the client that the function uses by default, over an engine."""
     boto3_engine, table = table_of(client_of)
-    environment = {
-        "AWS_ENDPOINT_URL": client_of("dynamodb").meta.endpoint_url,
-        "AWS_REGION": REGION,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-    }
-    client = AwsJsonClient.of_environment(
-        "dynamodb",
-        lean_dynamodb.TARGET,
-        environment=environment,
-        credentials=credential_source(environment),
-        tls=None,
+    client = client_at(
+        client_of("dynamodb").meta.endpoint_url, policy=RetryPolicy(budget_s=60), timeouts=PATIENT
     )
     store = lean_dynamodb.LeanDynamoItemStore(client, table)
     yield Engine(OneByOne(store) if one_by_one else store, boto3_engine.delete)

@@ -16,19 +16,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import REGION, ClientFactory, create_table
-from processors.awsjson.client import AwsJsonClient, ServiceError
-from processors.awsjson.connections import Timeouts
-from processors.awsjson.credentials import credential_source
+from conftest import ClientFactory, create_table
+from processors.awsjson.client import ServiceError
+from processors.awsjson.retry import RetryPolicy
 from processors.sink.dynamodb import DynamoItemStore
 from processors.sink.fenced import FenceMovedError, ItemStore
-from processors.sink.lean_dynamodb import TARGET, LeanDynamoItemStore
+from processors.sink.lean_dynamodb import LeanDynamoItemStore
 from processors.sink.one_by_one import OneByOne
 from processors.sink.writes import WRITTEN, Moved, Outcome, Unsure, Write
 from streamgage.fold.items import ItemKey, StoredItem
 from support.fakes import InMemoryItemStore
 from support.lean_server import (
     HANG_UP,
+    HASTY,
+    PATIENT,
     SILENCE,
     THROTTLED,
     FakeDynamo,
@@ -36,6 +37,7 @@ from support.lean_server import (
     Reply,
     Request,
     Service,
+    client_at,
     client_of,
     serving,
 )
@@ -173,14 +175,8 @@ def over_dynamodb_local(dynamodb_local: ClientFactory) -> Iterator[ManyStore]:
 def engine_store(engine: ClientFactory) -> Iterator[ManyStore]:
     table = f"stack-Aggregates-{uuid.uuid4().hex}"
     create_table(engine("dynamodb"), table)
-    environment = {
-        "AWS_ENDPOINT_URL": engine("dynamodb").meta.endpoint_url,
-        "AWS_REGION": REGION,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-    }
-    client = AwsJsonClient.of_environment(
-        "dynamodb", TARGET, environment=environment, credentials=credential_source(environment), tls=None
+    client = client_at(
+        engine("dynamodb").meta.endpoint_url, policy=RetryPolicy(budget_s=60), timeouts=PATIENT
     )
     with closing(client):
         yield LeanDynamoItemStore(client, table)
@@ -357,7 +353,7 @@ def time() -> FakeTime:
 
 @pytest.fixture
 def statements(service: Service, time: FakeTime) -> Iterator[LeanDynamoItemStore]:
-    with closing(client_of(service, policy=time.policy(), timeouts=Timeouts(read_s=0.3))) as client:
+    with closing(client_of(service, policy=time.policy(), timeouts=HASTY)) as client:
         yield LeanDynamoItemStore(client, TABLE)
 
 

@@ -62,7 +62,7 @@ def test_the_examples_are_these() -> None:
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_works_as_it_stands_there_and_the_linter_agrees(name: str, copy: Path) -> None:
-    made = []
+    made: list[str] = []
     for kind, first, rest in blocks(EXAMPLES[name]):
         if kind == "diff":
             change(copy / first, rest)
