@@ -87,7 +87,7 @@ def test_prometheus_and_the_dashboard_tell_what_was_sent_quarantined_and_restart
             assert seen['streamgage_process_up{process="kinesis"}'] == 1
             fresh = [n for each, n in seen.items() if each.startswith("streamgage_shard_freshness_seconds")]
             assert len(fresh) == 2
-            assert max(fresh) < 30
+            assert 0 <= max(fresh) < 300  # s: not ms, and not since 1970
             assert get(f"{url}/health")[1] == "ok\n"
             with pytest.raises(urllib.error.HTTPError, match="404"):
                 get(f"{url}/")

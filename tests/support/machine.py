@@ -1,5 +1,6 @@
 """The local stack as a test handles it: its command line, in a home of its own."""
 
+import io
 import json
 import os
 import signal
@@ -7,13 +8,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from infra.commands.demo import compare, read_all_items
+from infra.commands.main import build_parser
 from infra.local.stack.home import Home, is_alive
 from infra.local.stack.supervisor import local_client
 from producers.simulators.totals import Totals, read_totals
@@ -81,9 +85,12 @@ class Machine:
         return done
 
     def query(self, *arguments: str) -> list[dict[str, Any]]:
-        answer: list[dict[str, Any]] = json.loads(
-            self.run("query", *arguments, "--format", "json").stdout, parse_float=Decimal
-        )
+        """Return the answer of `streamgage query`, run in this process: some tests ask a hundred times."""
+        parsed, said = build_parser().parse_args(["query", *arguments, "--format", "json"]), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(said):
+            patch.setenv("STREAMGAGE_HOME", str(self.home.root))
+            assert parsed.run(parsed) == 0
+        answer: list[dict[str, Any]] = json.loads(said.getvalue(), parse_float=Decimal)
         return answer
 
     def pids(self) -> list[int]:
