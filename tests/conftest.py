@@ -24,7 +24,7 @@ CREDENTIALS = {
     "aws_access_key_id": "test",
     "aws_secret_access_key": "test",
 }
-START_TIMEOUT_S = 30
+START_TIMEOUT_S = 120
 
 # No example is judged by the clock: on a machine under load a deadline finds what is not there. "Too slow" is said of
 # drawing, by the clock too.

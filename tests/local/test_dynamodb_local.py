@@ -30,7 +30,7 @@ from support.paths import ROOT
 pytestmark = pytest.mark.local
 TABLE = "aggregates"
 WRITERS = 4
-START_S = 30
+START_S = 120
 
 
 class Process:

@@ -40,7 +40,7 @@ keep = "90d"
 [rollups.measures]
 value = ["count"]
 """
-LIMIT_S = 30
+LIMIT_S = 120
 SOME = 4  # batches: enough to say that a version is at work
 
 
@@ -155,7 +155,7 @@ def test_a_version_that_cannot_start_is_refused_and_the_one_before_runs_on(tmp_p
         assert now["function"]["task_dir"] == config["function"]["task_dir"]
 
         sender = simulate(machine, totals, events=500, rate=5_000)
-        said, _ = sender.communicate(timeout=60)
+        said, _ = sender.communicate(timeout=LIMIT_S)
         assert sender.returncode == 0, said
         machine.run("drain", "--seconds", "60")
         assert batches_of_version(machine)["1"] == 0

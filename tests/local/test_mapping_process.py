@@ -47,7 +47,7 @@ def handler(event, context):
 """
 
 
-def wait_for(happened: Callable[[], Any], *, within_s: float = 30, why: str = "") -> Any:
+def wait_for(happened: Callable[[], Any], *, within_s: float = 120, why: str = "") -> Any:
     deadline = time.monotonic() + within_s
     while not (result := happened()):
         assert time.monotonic() < deadline, f"did not happen in time {why}"
@@ -189,7 +189,7 @@ class Bench:
         """Wait until everything put so far is done."""
         put_ms = time.time() * 1000
         wait_for(
-            lambda: (self.status().get("drained_to_ms") or 0) > put_ms, within_s=60, why=str(self.status())
+            lambda: (self.status().get("drained_to_ms") or 0) > put_ms, within_s=120, why=str(self.status())
         )
 
     def delivered(self) -> list[tuple[str, int, str, str]]:

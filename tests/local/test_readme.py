@@ -43,7 +43,7 @@ def test_the_commands_under_use_it_work_in_the_order_they_are_given(tmp_path: Pa
             env=environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             check=False,
         )
     finally:
@@ -68,7 +68,7 @@ def test_the_commands_before_a_deployment_work(tmp_path: Path) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

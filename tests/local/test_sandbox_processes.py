@@ -101,7 +101,7 @@ def pool_of(tmp_path: Path, runtime_dir: Path) -> Iterator[Callable[..., Functio
         pool.close()
 
 
-def wait_for(happened: Callable[[], bool], *, within_s: float = 20) -> None:
+def wait_for(happened: Callable[[], bool], *, within_s: float = 120) -> None:
     deadline = time.monotonic() + within_s
     while not happened():
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -6,9 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from support.machine import Machine, differences, simulate
-
-_PATIENCE_S = 120
+from support.machine import PATIENCE_S, Machine, differences, simulate
 
 
 class Load:
@@ -32,12 +30,12 @@ class Load:
         for sender in self._senders:
             if sender.poll() is None:
                 sender.kill()
-        self._thread.join(_PATIENCE_S)
+        self._thread.join(PATIENCE_S)
 
     def finish(self) -> list[str]:
         """Wait until the last sender is done and all is applied; return where the totals differ from what was sent."""
         self._ended.set()
-        self._thread.join(_PATIENCE_S)
+        self._thread.join(PATIENCE_S)
         assert [each.returncode for each in self._senders] == [0] * len(self._senders), "\n".join(self._said)
         self._machine.run("drain", "--seconds", "200")
         return differences(self._machine, *self.totals)

@@ -36,6 +36,7 @@ DECOYS = (
     "boto3",
     "json",
 )
+PATIENCE_S = 120  # with real processes, on a machine under load; nobody waits that long where all is well
 FAULTS = "11:throttle=0.05,internal=0.02,lost=0.05,error=0.02"
 
 
@@ -63,7 +64,7 @@ class Machine:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=600,
             check=False,
         )
         if check and done.returncode:
@@ -105,7 +106,7 @@ def victims(machine: Machine, role: str) -> list[int]:
     """Return the living processes of *role*, once the function has done some more work."""
     log = machine.home.logs / "function.log"
     size = log.stat().st_size if log.exists() else 0
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         named = (
             machine.home.status().get("sandboxes", [])
@@ -116,7 +117,7 @@ def victims(machine: Machine, role: str) -> list[int]:
         if living and log.exists() and log.stat().st_size > size:
             return living
         time.sleep(0.02)
-    raise AssertionError(f"no {role} at work within 30 s")
+    raise AssertionError(f"no {role} at work within {PATIENCE_S} s")
 
 
 def differences(machine: Machine, *totals: Path) -> list[str]:
@@ -164,7 +165,7 @@ def simulate(
 
 def finish(machine: Machine, sender: "subprocess.Popen[str]", totals: Path) -> list[str]:
     """Wait for the sender and for what it sent; return the differences."""
-    said, _ = sender.communicate(timeout=120)
+    said, _ = sender.communicate(timeout=PATIENCE_S)
     assert sender.returncode == 0, said
     machine.run("drain", "--seconds", "200")
     return differences(machine, totals)
@@ -179,7 +180,7 @@ def reshard(machine: Machine, act: Callable[[Any, str, list[Any]], None]) -> Non
     """Let *act* reshard the stream; the data plane may just have been killed, so it is tried until it answers."""
     info = machine.home.info()
     client = local_client("kinesis", info.endpoints["kinesis"])
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
             shards = client.list_shards(StreamName=info.stream)["Shards"]
