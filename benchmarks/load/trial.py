@@ -154,7 +154,7 @@ class _Sender:
     def __init__(self, folder: Path, log: Path) -> None:
         with log.open("ab") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.load.generator", str(folder)],
+                [sys.executable, "-P", "-m", "benchmarks.load.generator", str(folder)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,

@@ -115,13 +115,18 @@ def _detach(home: Home) -> int:
     make_private(log.parent)
     command = [
         sys.executable,
+        "-P",
         "-m",
         "infra.commands.main",
         *(each for each in sys.argv[1:] if each != "--detach"),
     ]
     with os.fdopen(open_private(log), "wb") as output:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
             umask=UMASK,
         )
     deadline = time.monotonic() + _WAIT_S

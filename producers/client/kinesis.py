@@ -20,7 +20,6 @@ from producers.client.identity import Identity
 from producers.client.ports import PutFailed, PutResult, PutStored, Throttled
 from producers.client.producer import Producer, ProducerConfig
 from producers.clock import MonotonicClock
-from streamgage.errors import ConfigError, RetryableError, StreamgageError
 from streamgage.errors import ConfigError, RetryableError, StreamgageError, without_password
 from streamgage.shards import Shard, decode_shard
 

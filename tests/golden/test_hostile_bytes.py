@@ -157,7 +157,7 @@ def test_why_a_record_that_contains_itself_is_refused_fastavro_ends_the_process(
         "node = {'type': 'record', 'name': 'Node', 'fields': [{'name': 'next', 'type': ['null', 'Node']}]}\n"
         "fastavro.schemaless_reader(io.BytesIO(b'\\x02' * 500_000 + b'\\0'), node)\n"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode < 0
+    assert subprocess.run([sys.executable, "-P", "-c", code], check=False, capture_output=True).returncode < 0
 
 
 def test_a_type_that_is_used_twice_does_not_contain_itself() -> None:

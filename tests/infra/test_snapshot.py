@@ -19,7 +19,7 @@ print(used)
 
 def in_a_sandbox(script: str) -> str:
     child = subprocess.run(
-        [sys.executable, "-c", script],
+        [sys.executable, "-P", "-c", script],
         env={
             "LAMBDA_TASK_ROOT": "/var/task",
             "AWS_REGION": "eu-central-1",

@@ -141,7 +141,7 @@ def test_the_same_inputs_make_the_same_bytes_in_another_place_zone_and_process(
         "print(package(Path('other.zip'), Path('pipeline.toml'), architecture='arm64').sha256)"
     )
     child = subprocess.run(
-        [sys.executable, "-c", script],
+        [sys.executable, "-P", "-c", script],
         cwd=elsewhere,
         env={
             **os.environ,

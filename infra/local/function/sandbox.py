@@ -163,7 +163,7 @@ class Sandbox:
         # The real binary: a shim script on the PATH (pyenv) would be another process and an extra 100 ms. Without
         # site (-S, -s) nothing of this environment is importable but what the two directories hold.
         python = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
-        command = [python, "-S", "-s"]
+        command = [python, "-P", "-S", "-s"]
         if sys.platform == "linux":
             command += ["-c", _LAUNCHER, str(os.getpid()), self._config.handler]
         else:

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from streamgage.definition.pipeline import DEFAULT_CONSUMER
 from infra.local.files import open_private
 from infra.local.http.secret import Credentials, read_credentials
+from streamgage.definition.pipeline import DEFAULT_CONSUMER
 from streamgage.errors import ConfigError
 
 

@@ -19,8 +19,8 @@ import pytest
 from infra.commands import send, simulate
 from infra.commands.places import Target, find_target
 from infra.commands.world import World
-from processors.pipeline_files import load_pipeline
 from infra.local.http.secret import keep_credentials
+from processors.pipeline_files import load_pipeline
 from producers.client.batcher import UnsendableRecord
 from producers.client.encoder import encoder_of
 from producers.simulators.totals import read_totals

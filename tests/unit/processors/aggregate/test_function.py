@@ -221,7 +221,7 @@ def test_importing_the_function_builds_it_in_a_sandbox_and_nowhere_else() -> Non
         ({}, "False"),
     ):
         child = subprocess.run(
-            [sys.executable, "-c", script],
+            [sys.executable, "-P", "-c", script],
             env=environment,
             cwd=ROOT,
             capture_output=True,
