@@ -5,6 +5,14 @@ from collections.abc import Callable
 from typing import Any
 
 from infra.commands.places import add_stack_options
+from infra.commands.send_files import (
+    CSV_EXAMPLE,
+    JSON_EPILOG,
+    LOG_EXAMPLE,
+    NDJSON_EXAMPLE,
+    TIME_EPILOG,
+    add_file_options,
+)
 from infra.commands.sending import run_send, run_send_undelivered, run_simulate_fleet, run_simulate_visitors
 from infra.commands.world import World, real_world
 from producers.simulators.fleet import SENSORS
@@ -17,29 +25,8 @@ exit code:
 """
 _ROWS_EPILOG = """
 Rows that cannot be used are quarantined in a rejects file (NDJSON: file, line, reason, raw), made only when needed
-and never overwritten. imported + quarantined (+ undelivered) = rows; blank lines are skipped and counted apart.
-"""
-_TIME_EPILOG = """
-Times: ISO 8601, with or without offset (none is UTC); a number of 10 digits is s since 1970, of 13 digits ms, of any
-other length it needs --time-unit. Times are kept to the ms, rounded down.
-"""
-_CSV_EXAMPLE = """examples:
-  streamgage send csv machine.csv --source reading --set device_id=machine-1 --set metric=temperature \\
-      --map ts=timestamp --map value=value
-  streamgage send csv machine.csv --source reading --target aws --stack plant-7 --region eu-central-1
-  streamgage send csv rooms.csv --source reading --map device_id=room --set metric=co2 --set tags.site=north --speed 60
-"""
-_NDJSON_EXAMPLE = """examples:
-  streamgage send ndjson events.ndjson --source reading --map value=payload.temperature
-  mosquitto_sub -t sensors/# | streamgage send ndjson - --source reading
-"""
-_LOG_EXAMPLE = """examples:
-  streamgage send access-log access.log
-  zcat access.log.*.gz | streamgage send access-log - --shift-to-now
-
-A line fills visitor_id (the client's address), page (the path, without its query), referrer, action, ts, status,
-bytes and properties (method, user_agent, query). action is "view" for GET and HEAD, else the method in lower case.
-"-" is null. Combined and Common Log Format are read; a line in neither (cut off, say) is quarantined.
+and never overwritten; so are those that the consumer would quarantine (too late, in the future, a number or a key too large).
+imported + quarantined (+ undelivered) = rows; blank lines, comments and missing values are skipped and counted apart.
 """
 _UNDELIVERED_EXAMPLE = """examples:
   streamgage send undelivered machine.csv.undelivered.ndjson
@@ -74,14 +61,13 @@ def add_commands(subparsers: _Commands, *, world: World | None = None) -> None:
 def _add_send(subparsers: _Commands, surroundings: Callable[[], World]) -> None:
     send = _command(subparsers, "send", "send a file or standard input to the stream", _SEND_EPILOG)
     kinds = send.add_subparsers(title="kinds of file", required=True, metavar="KIND")
-    for kind, what, example, with_times in (
-        ("csv", "send a CSV file with a header", _CSV_EXAMPLE, True),
-        ("ndjson", "send newline-delimited JSON", _NDJSON_EXAMPLE, True),
-        ("access-log", "send a web server's access log", _LOG_EXAMPLE, False),
+    for kind, what, example, more in (
+        ("csv", "send CSV files with a header", CSV_EXAMPLE, TIME_EPILOG),
+        ("ndjson", "send newline-delimited JSON", NDJSON_EXAMPLE, JSON_EPILOG),
+        ("access-log", "send a web server's access log", LOG_EXAMPLE, ""),
     ):
-        times = _TIME_EPILOG if with_times else ""
-        parser = _command(kinds, kind, what, example + _ROWS_EPILOG + times + "\n" + _SEND_EPILOG)
-        _add_row_options(parser, kind, with_times=with_times)
+        parser = _command(kinds, kind, what, example + _ROWS_EPILOG + more + "\n" + _SEND_EPILOG)
+        _add_row_options(parser, kind)
         parser.set_defaults(run=lambda args, kind=kind: run_send(args, kind, surroundings()))
     parser = _command(
         kinds,
@@ -95,21 +81,26 @@ def _add_send(subparsers: _Commands, surroundings: Callable[[], World]) -> None:
     parser.set_defaults(run=lambda args: run_send_undelivered(args, surroundings()))
 
 
-def _add_row_options(parser: argparse.ArgumentParser, kind: str, *, with_times: bool) -> None:
-    parser.add_argument("file", metavar="FILE", help="the file, or - for standard input")
+def _add_row_options(parser: argparse.ArgumentParser, kind: str) -> None:
+    parser.add_argument(
+        "file",
+        metavar="FILE",
+        nargs="+",
+        help="files, patterns ('logs/*.gz'), or - for standard input; compressed by gzip, zstd, bzip2 or xz too",
+    )
     parser.add_argument(
         "--source",
         metavar="NAME",
         required=kind != "access-log",
         default="click",
-        help="the source in the pipeline that the rows are of" + ("" if with_times else " (click)"),
+        help="the source in the pipeline that the rows are of" + (" (click)" if kind == "access-log" else ""),
     )
     parser.add_argument(
         "--map",
         metavar="FIELD=COLUMN",
         action="append",
         default=[],
-        help="fill FIELD from COLUMN; a field with the name of a column needs none",
+        help="fill FIELD from COLUMN; a field with the name of a column needs none; two columns: ts=Date+Time",
     )
     parser.add_argument(
         "--set",
@@ -118,18 +109,7 @@ def _add_row_options(parser: argparse.ArgumentParser, kind: str, *, with_times: 
         default=[],
         help="the same value for every row; an entry of a map: --set tags.site=north",
     )
-    if kind == "csv":
-        parser.add_argument(
-            "--delimiter", metavar="CHAR", default=",", help='between cells (","); "tab" for tabs'
-        )
-    if with_times:
-        times = parser.add_mutually_exclusive_group()
-        times.add_argument(
-            "--time-unit", choices=("s", "ms"), help="times are numbers since 1970 in this unit"
-        )
-        times.add_argument(
-            "--time-format", metavar="FORMAT", help="as strptime reads it, such as %%d.%%m.%%Y_%%H:%%M"
-        )
+    add_file_options(parser, kind)
     retime = parser.add_mutually_exclusive_group()
     retime.add_argument("--as-is", action="store_true", help="keep the recorded event times (the default)")
     retime.add_argument(

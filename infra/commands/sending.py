@@ -2,7 +2,6 @@
 
 import argparse
 import math
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -12,16 +11,17 @@ from pathlib import Path
 from typing import BinaryIO
 
 from infra.commands.places import aws_stack, find_aws_target, find_target
+from infra.commands.send_files import read_options
 from infra.commands.world import World
-from producers.files.access_log import COLUMNS, read_access_log
-from producers.files.csv import read_csv
 from producers.files.delivery import Sink
+from producers.files.follow import Follow, PositionFile
+from producers.files.inputs import find_files
 from producers.files.lines import read_lines
-from producers.files.mapping import plan_mapping
-from producers.files.ndjson import read_ndjson
 from producers.files.progress import Progress, show_progress
-from producers.files.send import SendJob, Table, send_table, send_undelivered
+from producers.files.send import SendJob, send_tables, send_undelivered
+from producers.files.tables import FileTables
 from producers.files.times import time_parser
+from producers.files.verdict import ConsumerRules
 from producers.simulators.fleet import FleetConfig, fleet_events
 from producers.simulators.simulate import SimulateJob, simulate
 from producers.simulators.visitors import VisitorsConfig, visitor_events
@@ -37,31 +37,23 @@ def run_send(args: argparse.Namespace, kind: str, world: World) -> int:
     pipeline = load_pipeline(world.pipeline_path(args.pipeline))
     source = _source(pipeline, args.source)
     maps, constants = _check_send(args)
-    parse_time = time_parser(getattr(args, "time_unit", None), getattr(args, "time_format", None))
-    delimiter = _delimiter(getattr(args, "delimiter", ","))
+    options = read_options(args, kind, maps, constants)
+    names = find_files(args.file, world.folder)
+    base = "stdin" if names == ["-"] else Path(names[0]).name if len(names) == 1 else kind
+    follow = position = None
+    if args.follow:
+        position = PositionFile(world.folder / f"{base}.position.json")
+        follow = Follow(world.folder / names[0], position.load(), clock=world.clock)
+        position = None if args.dry_run else position
     with ExitStack() as stack:
-        stream, name, size_bytes = _open(args.file, world, stack, twice=args.shift_to_now)
-
-        def open_table() -> Table:
-            if args.shift_to_now:
-                stream.seek(0)
-            lines = read_lines(stream, name)
-            columns: Sequence[str] | None = None
-            if kind == "csv":
-                table = read_csv(lines, name, delimiter=delimiter)
-                columns, rows = table.columns, table.rows
-            elif kind == "ndjson":
-                rows = read_ndjson(lines, name)
-            else:
-                columns, rows = COLUMNS, read_access_log(lines, name)
-            mapping = plan_mapping(
-                source, columns=columns, maps=maps, constants=constants, parse_time=parse_time
-            )
-            return Table(rows, mapping)
-
-        base = "stdin" if args.file == "-" else Path(args.file).name
+        stdin = world.stdin
+        if args.shift_to_now and names == ["-"]:
+            stdin = _spooled(world, stack)
+        tables = FileTables(
+            names, options, source, folder=world.folder, stdin=stdin, warn=world.warn, follow=follow
+        )
+        tables.check()
         job = SendJob(
-            name=name,
             source=source,
             rejects=world.folder / (args.rejects or f"{base}.rejects.ndjson"),
             undelivered=world.folder / f"{base}.undelivered.ndjson",
@@ -70,16 +62,19 @@ def run_send(args: argparse.Namespace, kind: str, world: World) -> int:
             speed=args.speed,
             open_sink=None if args.dry_run else _sink_opener(args, world),
             warn=world.warn,
+            rules=ConsumerRules(pipeline, source),
+            follow=follow,
+            position=position,
         )
-        return send_table(
-            job, open_table, clock=world.clock, progress=_progress(world, base, size_bytes), out=world.out
+        return send_tables(
+            job, tables, clock=world.clock, progress=_progress(world, base, tables.total_bytes), out=world.out
         )
 
 
 def run_send_undelivered(args: argparse.Namespace, world: World) -> int:
     """Run `streamgage send undelivered`; return the exit code. Raises: ConfigError."""
     with ExitStack() as stack:
-        stream, name, _ = _open(args.file, world, stack, twice=False)
+        stream, name = _open(args.file, world, stack)
         sink = stack.enter_context(_sink_opener(args, world)())
         base = "stdin" if args.file == "-" else Path(args.file).name
         return send_undelivered(
@@ -223,13 +218,6 @@ def _pairs(option: str, texts: Sequence[str], problems: list[str]) -> dict[str, 
     return pairs
 
 
-def _delimiter(text: str) -> str:
-    delimiter = "\t" if text in ("tab", "\\t") else text
-    if len(delimiter) != 1 or delimiter in '"\r\n':
-        raise ConfigError(f'--delimiter {text!r}: one character that is no quote or line end, or "tab"')
-    return delimiter
-
-
 def _duration(option: str, text: str) -> int:
     try:
         return parse_duration(text)
@@ -258,17 +246,20 @@ def _start_ms(text: str) -> int | None:
         raise ConfigError(f"--start {text}: {error}") from error
 
 
-def _open(file: str, world: World, stack: ExitStack, *, twice: bool) -> tuple[BinaryIO, str, int | None]:
-    """Return the opened file, its name in messages, and its size where known; *twice* makes it seekable."""
+def _open(file: str, world: World, stack: ExitStack) -> tuple[BinaryIO, str]:
+    """Return the opened file, and its name in messages."""
     if file == "-":
-        if not twice:
-            return world.stdin, "standard input", None
-        spool = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
-        shutil.copyfileobj(world.stdin, spool)
-        return spool, "standard input", spool.tell()
+        return world.stdin, "standard input"
     path = world.folder / file
     try:
-        stream = stack.enter_context(path.open("rb"))
-        return stream, file, os.fstat(stream.fileno()).st_size or None
+        return stack.enter_context(path.open("rb")), file
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror})") from error
+
+
+def _spooled(world: World, stack: ExitStack) -> BinaryIO:
+    """Return standard input in a file, so that it can be read twice."""
+    spool = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
+    shutil.copyfileobj(world.stdin, spool)
+    spool.seek(0)
+    return spool

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from streamgage.durations import parse_duration
 from streamgage.formats.avro import AvroReader, AvroSchema, Event
@@ -12,6 +12,9 @@ from streamgage.limits import KINESIS_PARTITION_KEY_CHARS
 from streamgage.measures.monoids import FieldLayout, StateLayout
 from streamgage.measures.windows import MAX_EVENT_TIME_MS, TumblingWindows
 from streamgage.records import UserRecord
+
+if TYPE_CHECKING:
+    from streamgage.formats.json_event import JsonEvents, TimeUnit
 
 # The types of Avro that a key, an event time or a measure may have.
 KEY_TYPES = frozenset({"string", "int", "long", "boolean", "enum"})
@@ -27,6 +30,7 @@ class Source:
 
     ``max_future_ms`` and ``max_lateness_ms`` bound event time against arrival time; None is no bound. ``scales`` holds
     the decimal places of each numeric field. ``blocks``: our producers send its events in blocks, many a user record.
+    ``time_unit`` is that of event times which are numbers in JSON and in files; in Avro they are ms.
     """
 
     name: str
@@ -38,6 +42,7 @@ class Source:
     max_lateness_ms: int | None
     scales: dict[str, int]
     blocks: bool = False
+    time_unit: "TimeUnit | None" = None
 
     @cached_property
     def _floats(self) -> tuple[str, ...]:
@@ -55,6 +60,13 @@ class Source:
     def reader(self) -> AvroReader:
         """The decoder of this source's user records."""
         return AvroReader(self.schema, self.writers)
+
+    @cached_property
+    def json_events(self) -> "JsonEvents":
+        """What JSON events of this source may look like."""
+        from streamgage.formats.json_event import JsonEvents  # noqa: PLC0415 - few streams hold JSON: a cold start saved
+
+        return JsonEvents(self.schema, self.event_time, self.time_unit)
 
     def user_record(self, event: Event) -> UserRecord:
         """Return *event* as it is sent by itself: Avro, under its partition key.

@@ -29,6 +29,7 @@ _PARAMETER_DIGITS = 18
 _MAX_SCALE = 18
 _MIN_WINDOW_MS = 1_000
 _MAX_DOTS = 200  # on a line
+_TIME_UNITS = ("s", "ms", "us", "ns")  # those of formats/json_event.py, which a cold start does without
 _MISSING = object()
 
 
@@ -175,11 +176,23 @@ def _source(table: "_Table", files: Files, index: BuildIndex) -> Source | None:
     blocks = table.take("blocks", False)
     if type(blocks) is not bool:
         table.problem("blocks", f"{_shown(blocks)} is neither true nor false")
+    time_unit = table.take("time_unit", None)
+    if time_unit not in (None, *_TIME_UNITS):
+        table.problem("time_unit", f"{_shown(time_unit)} is not one of {_list(_TIME_UNITS)}")
     table.no_other_keys()
     if len(table.problems) > before or schema is None:
         return None
     return Source(
-        name, schema, writers, partition_key, event_time, max_future_ms, max_lateness_ms, scales, blocks
+        name,
+        schema,
+        writers,
+        partition_key,
+        event_time,
+        max_future_ms,
+        max_lateness_ms,
+        scales,
+        blocks,
+        time_unit,
     )
 
 

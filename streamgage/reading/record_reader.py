@@ -1,6 +1,5 @@
 """Read Kinesis records into columns: aggregates, rows, blocks and JSON. What cannot be read is poison."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -228,16 +227,16 @@ class RecordReader:
                 "unknown_format",
                 f"begins with {data[:4].hex() or 'nothing'}: neither Avro single-object nor JSON",
             )
-        try:
-            event = json.loads(data, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError) as error:
-            raise PoisonRecord("undecodable", f"not valid JSON: {error}") from error
-        name = event.pop("source", None)
+        from streamgage.formats.json_event import parse_json_object  # noqa: PLC0415 - see Source.json_events
+
+        values = parse_json_object(data)
+        name = values.pop("source", None)
         source = self._by_name.get(name) if isinstance(name, str) else None
         if source is None:
             raise PoisonRecord(
                 "unknown_schema", f'"source" is {name!r}; it must be one of: {", ".join(self._by_name)}'
             )
+        event = source.source.json_events.event(values)
         try:
             return source, source.source.reader.decode(source.source.schema.encode(event))
         except ValueError as error:
@@ -258,7 +257,3 @@ class RecordReader:
             held = Held(sub_sequence_number, data, partition_key, block)
             yield held
             sub_sequence_number = held.sub_sequence_numbers.stop
-
-
-def _refuse_constant(name: str) -> float:
-    raise PoisonRecord("bad_value", f"{name} is not a finite number")

@@ -1,0 +1,50 @@
+"""What the consumer would call poison is not sent: its own rules, asked before a million such events are on their way."""
+
+from typing import Any
+
+from streamgage.definition.pipeline import Pipeline, Source
+from streamgage.errors import PoisonRecord
+from streamgage.fold.column_fold import SourceFold
+from streamgage.formats.avro import Event
+
+_CURES = {
+    "future": "local times taken for UTC? --timezone; a clock that is wrong? --shift-to-now",
+    "late": "recorded long ago? --shift-to-now",
+    "bad_value": "a fill value? --na",
+}
+
+
+class ConsumerRules:
+    """The verdict of the function that aggregates, on an event as if it arrived now."""
+
+    def __init__(self, pipeline: Pipeline, source: Source) -> None:
+        self._source = source
+        self._fold = SourceFold(source, tuple(pipeline.rollups_of(source.name)))
+        self._defaults: dict[str, Any] = {
+            each["name"]: each["default"] for each in source.schema.parsed["fields"] if "default" in each
+        }
+
+    def check(self, event: Event, now_ms: int) -> None:
+        """Look at *event*, whose types are checked by whoever encodes it.
+
+        Raises:
+            ValueError: it would be quarantined; says why, and what may be done.
+        """
+        self._source.key_of(event)
+        whole = {**self._defaults, **event}
+        if not whole.keys() >= set(self._fold.fields):
+            return  # the encoder says which field is missing
+        try:
+            self._fold.verdict(whole, now_ms)
+        except PoisonRecord as poison:
+            cure = _CURES.get(poison.code)
+            whose = next(
+                (f"{name} is " for name in self._fold.fields if _begins(poison.reason, whole[name])), ""
+            )
+            reason = f"{poison.code}: {whose}{poison.reason}"
+            raise ValueError(f"{reason} ({cure})" if cure else reason) from poison
+
+
+def _begins(reason: str, value: object) -> bool:
+    """Tell whether *reason* begins with *value*: then it is what the reason is about."""
+    return isinstance(value, int | float) and reason.startswith(f"{value!r} ")
