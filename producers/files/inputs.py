@@ -16,6 +16,7 @@ from streamgage.errors import ConfigError
 
 STDIN = "-"
 _GLOB = frozenset("*?[")
+_OURS = (".rejects.ndjson", ".undelivered.ndjson", ".position.json")  # made beside a file that is sent
 _GZIP, _BZIP2, _XZ, _ZSTD = b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"
 _ASCII = bytes(range(128))
 
@@ -34,7 +35,7 @@ def find_files(names: Sequence[str], folder: Path) -> list[str]:
         path = folder / name
         fixed = Path(*path.parts[: _fixed_parts(path)])
         matches = sorted(fixed.glob(str(path.relative_to(fixed))))
-        files = [each for each in matches if each.is_file()]
+        files = [each for each in matches if each.is_file() and not each.name.endswith(_OURS)]
         if not files:
             raise ConfigError(f"{name}: no file fits this pattern")
         inside = not Path(name).is_absolute()

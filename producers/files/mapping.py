@@ -79,7 +79,9 @@ class EventMapping:
             if not event[name]:
                 del event[name]  # no entry: the field's default, or an error where it has none
         if not values.keys() <= self._known:
-            for each in values.keys() - self._known:
+            for each in values:
+                if each in self._known:
+                    continue
                 if each in self.ignored or len(self.ignored) < _MAX_IGNORED:
                     self.ignored[each] += 1
         return event

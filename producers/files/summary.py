@@ -53,7 +53,8 @@ class Summary:
         if self._first is not None:
             yield self._first
         if self._layouts:
-            yield f"read as: {'; '.join(self._layouts)}"
+            shown = [f"{name} {count:,}" if count else name for name, count in self._layouts.most_common()]
+            yield f"read as: {', '.join(shown)}"
         for what, count in self.skipped.items():
             yield f"{what} skipped: {count:,}"
         for what, count in self._notes.items():
@@ -73,8 +74,7 @@ class Summary:
     def _gather(self) -> None:
         """Add up what is known of the tables that are read."""
         for table in self._tables:
-            if layout := table.layout():
-                self._layouts[layout] += 1
+            self._layouts.update(table.layouts)
             self._notes.update(table.notes)
             self._ignored.update(table.mapping.ignored)
             unseen = table.mapping.unseen

@@ -67,8 +67,8 @@ class ReadOptions:
 class Table:
     """A file, opened and understood: its rows, which can be read once, and how they become events.
 
-    ``done_bytes`` says how far all files are read. ``notes`` counts what a person should know of, ``layout`` says what the
-    file turned out to be. ``generation`` is set where a file is followed.
+    ``done_bytes`` says how far all files are read. ``notes`` counts what a person should know of, ``layouts`` counts what its
+    lines turned out to be. ``generation`` is set where a file is followed.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Table:
     mapping: EventMapping
     times: TimeReader
     notes: Counter[str] = field(default_factory=Counter)
-    layout: Callable[[], str] = lambda: ""
+    layouts: Counter[str] = field(default_factory=Counter)
     done_bytes: Callable[[], int] = lambda: 0
     generation: Generation | None = None
 
@@ -177,9 +177,8 @@ class FileTables:
         options = self._options
         if options.kind == "access-log":
             log = AccessLog(options.layout)
-            table = Table(name, read_access_log(lines, name, log), self._plan(COLUMNS, times), times)
-            table.layout = lambda: ", ".join(f"{each} {count:,}" for each, count in log.layouts.most_common())
-            return table
+            mapping = self._plan(COLUMNS, times)
+            return Table(name, read_access_log(lines, name, log), mapping, times, layouts=log.layouts)
         if options.kind == "ndjson":
             return Table(name, read_ndjson(lines, name), self._plan(None, times), times)
         csv = read_csv(lines, name, delimiter=options.delimiter, skip=options.skip, comment=options.comment)
@@ -196,10 +195,8 @@ class FileTables:
                 notes=csv.notes,
             )
             columns, rows = melted.columns, melted.rows
-        table = Table(name, rows, self._plan(columns, times), times, csv.notes)
-        delimiter = "" if csv.delimiter == "," else f"delimiter {csv.delimiter!r}"
-        table.layout = lambda: delimiter
-        return table
+        layouts = Counter() if csv.delimiter == "," else Counter({f"delimiter {csv.delimiter!r}": 0})
+        return Table(name, rows, self._plan(columns, times), times, csv.notes, layouts)
 
     def _plan(self, columns: Sequence[str] | None, times: TimeReader) -> EventMapping:
         options = self._options

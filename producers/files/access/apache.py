@@ -61,7 +61,7 @@ def parse_apache(text: str, *, layout: str | None = None) -> Hit | None:
     for tail, pattern in _TAILS.items():
         if (behind := pattern.fullmatch(text, head.end())) is None:
             continue
-        found, host, client = _who(words, tail, sure=layout is not None)
+        found, host, client = _who(words, tail, layout)
         more: dict[str, str | None] = {"host": host}
         if tail == "nginx":
             more["forwarded_for"] = _forwarded(behind[3])
@@ -83,13 +83,13 @@ def parse_apache(text: str, *, layout: str | None = None) -> Hit | None:
     return None
 
 
-def _who(words: list[str], tail: str, *, sure: bool) -> tuple[str, str | None, str]:
+def _who(words: list[str], tail: str, wanted: str | None) -> tuple[str, str | None, str]:
     """Return the layout, the virtual host and the client that the *words* before the time tell. Raises: ValueError."""
     if len(words) == 4:
         host, client, ident, _ = words
         if tail not in _VHOST or not is_virtual_host(host) or not is_client(client):
             raise ValueError(_unlike(words))
-        if not sure and not (is_address(client) and not is_address(host)):
+        if wanted != f"vhost_{tail}" and not (is_address(client) and not is_address(host)):
             raise ValueError(
                 f"{host!r} or {client!r}, which is the client? Where the first is the virtual host: "
                 f"--layout vhost_{tail}"
@@ -99,15 +99,15 @@ def _who(words: list[str], tail: str, *, sure: bool) -> tuple[str, str | None, s
     client, ident, user = words
     if not is_client(client) or is_address(user):
         raise ValueError(_unlike(words))
-    if ident == "-" or sure:
+    if ident == "-" or wanted == tail:
         return tail, None, client
     _check_ident(ident, words)
     # lighttpd writes the virtual host where others write an ident: "%h %V %u"; others write "%v %h %u".
-    if not is_address(client) or is_address(ident):
+    if wanted != "lighttpd" and (not is_address(client) or is_address(ident)):
         raise ValueError(
             f"{client!r} or {ident!r}, which is the client? Where it is the first: --layout {tail}"
         )
-    if tail == "combined" and "." in ident and is_virtual_host(ident):
+    if tail == "combined" and (wanted == "lighttpd" or "." in ident) and is_virtual_host(ident):
         return "lighttpd", without_port(ident), client
     return tail, None, client
 
