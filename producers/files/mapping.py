@@ -79,12 +79,13 @@ class EventMapping:
             if not event[name]:
                 del event[name]  # no entry: the field's default, or an error where it has none
         if not values.keys() <= self._known:
-            for each in values:
-                if each in self._known:
-                    continue
-                if each in self.ignored or len(self.ignored) < _MAX_IGNORED:
-                    self.ignored[each] += 1
+            self._note(values)
         return event
+
+    def _note(self, values: Mapping[str, object]) -> None:
+        for each in values:
+            if each not in self._known and (each in self.ignored or len(self.ignored) < _MAX_IGNORED):
+                self.ignored[each] += 1
 
     def _fill(self, event: Event, plan: _Column, values: Mapping[str, object]) -> None:
         value: object

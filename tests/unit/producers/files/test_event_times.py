@@ -56,7 +56,7 @@ def test_rfc_3339_and_iso_8601_are_read_in_all_their_spellings(text: str, expect
     ],
 )
 def test_what_only_looks_like_iso_8601_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is not a time|no such|out of range|leap|offset|week|Invalid|day"):
+    with pytest.raises(ValueError, match=r"is not a time|no such|out of range|leap|offset|week|Invalid|day"):
         TimeReader()(text)
     with pytest.raises(ValueError, match=r".+"):
         parse_iso_time(text)
