@@ -137,6 +137,7 @@ def test_dockers_json_is_unpacked() -> None:
         (f"www.example.org {CLIENT} - {REQUEST} {AGENT}", "which is the client"),
         (f"{CLIENT} 10.0.0.9 - {REQUEST} {AGENT}", "which is the client"),
         (f"10.0.0.1 {CLIENT} - - {REQUEST} {AGENT}", "which is the client"),
+        (f"10.0.0.9 - {CLIENT} {REQUEST} {AGENT}", "not CLIENT IDENT USER"),  # an address is no user
         (f"{CLIENT} - frank smith {REQUEST} {AGENT}", "a user is one word"),
         (f'{CLIENT} - - {REQUEST} {AGENT} "sid=abc"', "not a list of addresses"),
         (f'"{CLIENT}" - - {REQUEST} {AGENT}', "neither|not CLIENT"),

@@ -94,6 +94,26 @@ def test_what_was_written_before_the_file_was_moved_is_not_lost(path: Path) -> N
     assert followed(path, at_once) == [(0, "a\n"), (0, "b\n"), (1, "c\n")]
 
 
+def test_what_is_written_and_moved_between_a_read_and_a_look_is_not_lost(path: Path) -> None:
+    path.write_text("a\n")
+    pending = [append(path, "b\n"), rotate(path), append(path, "c\n")]
+
+    def stopped() -> bool:  # asked between the read that found nothing and the look at the name
+        while pending:
+            pending.pop(0)()
+        return False
+
+    lines: list[bytes] = []
+    for generation in Follow(path, None, clock=Script(), stopped=stopped).generations():
+        while line := generation.readline(100):
+            lines.append(line)
+            if line == b"c\n":
+                break
+        if lines[-1] == b"c\n":
+            break
+    assert lines == [b"a\n", b"b\n", b"c\n"]
+
+
 def test_a_file_that_is_cut_to_nothing_begins_anew(path: Path) -> None:
     path.write_text("a\nb\n")
     assert followed(path, rotate(path, copy=True), append(path, "c\n")) == [
