@@ -91,7 +91,8 @@ class Generation:
             if self._ended():
                 self._is_past, self._partial = True, b""
                 return line  # the last line, perhaps without its end; nothing more will come
-            self._follow.wait()
+            if not self._is_past:  # else once more at once, for what came before it was moved
+                self._follow.wait()
 
     def _ended(self) -> bool:
         if self._follow.stopped():
@@ -106,7 +107,7 @@ class Generation:
             return False  # between two moves of a rotation
         here = os.fstat(self.raw.fileno())
         if (now.st_ino, now.st_dev) != (here.st_ino, here.st_dev):
-            self._is_past = here.st_size > self._read_bytes  # once more, for what came before it was moved
+            self._is_past = here.st_size > self._read_bytes
             return not self._is_past
         return now.st_size < self._read_bytes  # cut to nothing, and written anew (copytruncate)
 
