@@ -380,7 +380,7 @@ def test_simulated_clicks_end_now(shell: Shell) -> None:
 
 
 def test_what_a_simulator_wrote_to_a_file_can_be_sent_from_it(shell: Shell) -> None:
-    arguments = ("fleet", "--devices", "5", "--events", "60", "--start", "2024-01-01T00:00:00Z")
+    arguments = ("fleet", "--devices", "5", "--events", "60", "--start", "2023-01-01T00:00:00Z")
     assert shell.simulate(*arguments, "--out", "r.ndjson") == 0
     assert shell.targets == []
     assert shell.send("ndjson", "r.ndjson", "--source", "reading") == 0
