@@ -14,7 +14,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 from infra.local.kinesis import sts, wire
 from infra.local.kinesis.api import KinesisApi
@@ -48,7 +48,7 @@ class KinesisServer:
         self._sleep_s = sleep_s
         self._tls = tls
         try:
-            self._server = _Listener((host, port), self)
+            self._server = Listener((host, port), self)
         except OSError as error:
             raise ConfigError(
                 f"cannot listen on {host}:{port}: {error.strerror or error}; is another process using the port?"
@@ -145,13 +145,25 @@ class KinesisServer:
         return response_head(200, "application/json", len(body)), body
 
 
-class _Listener(socketserver.ThreadingTCPServer):
+class ConnectionOwner(Protocol):
+    """What a listener hands its connections to."""
+
+    def secure(self, connection: socket.socket) -> socket.socket:
+        """Return the connection, after a handshake where there is one."""
+
+    def serve(self, connection: socket.socket) -> None:
+        """Answer the requests of one connection until it closes."""
+
+
+class Listener(socketserver.ThreadingTCPServer):
+    """A listening socket whose connections have a thread each."""
+
     allow_reuse_address = True
     daemon_threads = True
     block_on_close = False  # server_close() waits itself, for a bounded time
     request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], owner: KinesisServer) -> None:
+    def __init__(self, address: tuple[str, int], owner: "ConnectionOwner") -> None:
         self._owner = owner
         self._connections: set[socket.socket] = set()
         self._changed = threading.Condition()

@@ -1,0 +1,171 @@
+"""Texts of conditions to conditions. OR binds least, then AND, then NOT."""
+
+from infra.local.dynamodb.conditions import (
+    At,
+    BeginsWith,
+    Between,
+    Both,
+    Comparison,
+    Condition,
+    Contains,
+    Either,
+    Exists,
+    Given,
+    HasType,
+    In,
+    Not,
+    Operand,
+    SizeOf,
+)
+from infra.local.dynamodb.lexer import Tokens
+from infra.local.dynamodb.paths import Names, Path, parse_path
+
+_SYMBOLS = ("=", "<>", "<", "<=", ">", ">=")
+_FUNCTIONS = {
+    "attribute_exists": 1,
+    "attribute_not_exists": 1,
+    "attribute_type": 2,
+    "begins_with": 2,
+    "contains": 2,
+    "size": 1,
+}
+_ONLY_FOR_PATHS = "Operator or function requires a document path; operator or function: "
+_OPERATORS = 300
+_DEPTH = 60  # of parentheses and NOTs: far more than anyone writes, far less than Python's stack
+
+
+class ConditionParser:
+    """A parser of one expression; ``used`` are the ``:values`` that it met."""
+
+    def __init__(self, tokens: Tokens, names: Names) -> None:
+        self._tokens, self._names = tokens, names
+        self.used: set[str] = set()
+        self._operators = 0
+        self._depth = 0
+
+    def parse(self) -> Condition:
+        """Return the condition that all tokens make. Raises: DynamoError naming the token that cannot stand there."""
+        condition = self._either()
+        if self._tokens.next.kind != "end":
+            raise self._tokens.unexpected()
+        return condition
+
+    def _either(self) -> Condition:
+        self._count()
+        condition = self._both()
+        while self._tokens.next.is_word("OR"):
+            self._tokens.take()
+            self._count()
+            condition = Either(condition, self._both())
+        return condition
+
+    def _both(self) -> Condition:
+        condition = self._not()
+        while self._tokens.next.is_word("AND"):
+            self._tokens.take()
+            self._count()
+            condition = Both(condition, self._not())
+        return condition
+
+    def _count(self) -> None:
+        self._operators += 1
+        if self._operators > _OPERATORS:
+            raise self._tokens.error(
+                "The expression contains too many operators; maximum operators allowed: 300"
+            )
+
+    def _not(self) -> Condition:
+        self._depth += 1
+        if self._depth > _DEPTH:
+            raise self._tokens.error(f"The expression is nested deeper than {_DEPTH} levels")
+        try:
+            if self._tokens.next.is_word("NOT"):
+                self._tokens.take()
+                return Not(self._not())
+            return self._single()
+        finally:
+            self._depth -= 1
+
+    def _single(self) -> Condition:
+        tokens = self._tokens
+        if tokens.next.is_operator("("):
+            tokens.take()
+            condition = self._either()
+            tokens.take_operator(")")
+            return condition
+        if tokens.next.kind == "word" and tokens.after_next.is_operator("("):
+            found = self._function()
+            if not isinstance(found, SizeOf):
+                return found
+            return self._compared(found)
+        return self._compared(self._operand())
+
+    def _compared(self, left: Operand) -> Condition:
+        tokens = self._tokens
+        if tokens.next.is_operator(*_SYMBOLS):
+            symbol = tokens.take().text
+            return Comparison(symbol, left, self._operand())
+        if tokens.next.is_word("BETWEEN"):
+            tokens.take()
+            low = self._operand()
+            if not tokens.next.is_word("AND"):
+                raise tokens.unexpected()
+            tokens.take()
+            return Between(left, low, self._operand())
+        if tokens.next.is_word("IN"):
+            tokens.take()
+            tokens.take_operator("(")
+            return In(left, self._operands())
+        raise tokens.unexpected()
+
+    def _operands(self) -> tuple[Operand, ...]:
+        """Take operands up to the closing parenthesis, which is taken too."""
+        operands = [self._operand()]
+        while self._tokens.take_operator(",", ")").text == ",":
+            operands.append(self._operand())
+        return tuple(operands)
+
+    def _operand(self) -> Operand:
+        tokens = self._tokens
+        if tokens.next.kind == "value":
+            name = tokens.take().text
+            self.used.add(name)
+            return Given(name)
+        if tokens.next.kind == "word" and tokens.after_next.is_operator("("):
+            found = self._function()
+            if isinstance(found, SizeOf):
+                return found
+            raise tokens.error("The function is not allowed to be used this way in an expression")
+        return At(self._path())
+
+    def _path(self) -> Path:
+        if self._tokens.next.is_word("AND", "OR", "NOT", "BETWEEN", "IN", "SIZE"):
+            raise self._tokens.unexpected()
+        return parse_path(self._tokens, self._names)
+
+    def _function(self) -> Condition | SizeOf:
+        tokens = self._tokens
+        function = tokens.take().text
+        arity = _FUNCTIONS.get(function)
+        if arity is None:
+            raise tokens.error(f"Invalid function name; function: {function}")
+        tokens.take_operator("(")
+        operands = self._operands()
+        if len(operands) != arity:
+            raise tokens.error(
+                "Incorrect number of operands for operator or function; "
+                f"operator or function: {function}, number of operands: {len(operands)}"
+            )
+        return self._call(function, operands)
+
+    def _call(self, function: str, operands: tuple[Operand, ...]) -> Condition | SizeOf:
+        first = operands[0]
+        if function.startswith("attribute_"):
+            if not isinstance(first, At):
+                raise self._tokens.error(_ONLY_FOR_PATHS + function)
+            if function == "attribute_type":
+                return HasType(first.path, operands[1])
+            return Exists(first.path, wanted=function == "attribute_exists")
+        if function == "size":
+            return SizeOf(first)
+        return BeginsWith(*operands) if function == "begins_with" else Contains(*operands)
