@@ -21,6 +21,7 @@ _UP = """examples:
   streamgage up --port 0 --kinesis-port 0        on any free ports
   streamgage up --param ShardCount=4 --param BatchingWindow=1
   streamgage up --kinesis-faults 7:throttle=0.1,lost=0.05
+  streamgage up --fsync                          survive power loss too, at the disk's pace
   streamgage up --dynamodb local                 tables in DynamoDB Local, AWS's own engine (needs Java 17 and Maven)
 
 The stream, the tables and how far each shard was read are kept in .streamgage (or $STREAMGAGE_HOME): the next `up` goes
@@ -57,7 +58,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--pipeline", metavar="PATH", default=os.environ.get("STREAMGAGE_PIPELINE", "pipeline.toml")
     )
     parser.add_argument("--template", metavar="PATH", help="a SAM template; default: the one that deploys")
-    parser.add_argument("--port", type=int, default=4566, help="of DynamoDB, SQS and the rest; default: 4566")
+    parser.add_argument("--port", type=int, default=4566, help="of SQS, S3 and the rest; default: 4566")
     parser.add_argument("--kinesis-port", type=int, default=4567, help="default: 4567")
     parser.add_argument(
         "--metrics-port", type=int, default=0, help="of metrics for Prometheus; default: any free one"
@@ -71,6 +72,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         metavar="SEED:KIND=RATE,…",
         help="let Kinesis fail on purpose: throttle, internal, lost (stored, and no answer), error, delay=RATE@MS",
     )
+    parser.add_argument("--fsync", action="store_true", help="survive power loss too, at the disk's pace")
     parser.add_argument("--detach", action="store_true", help="return when it is up, and let it run")
     _add(commands, "down", "stop the pipeline on this machine; its data is kept", _DOWN, down)
     parser = _add(commands, "status", "show what the pipeline on this machine is doing", _STATUS, status)
@@ -95,8 +97,9 @@ def _add_dynamodb(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dynamodb",
         choices=[each.value for each in Engine],
-        default=Engine.MINISTACK.value,
-        help="the engine of the tables: MiniStack, or AWS's own DynamoDB Local; default: ministack",
+        default=Engine.EMBEDDED.value,
+        help="the engine of the tables: ours over SQLite, AWS's own DynamoDB Local, or MiniStack, which keeps them only "
+        "over a graceful down; default: embedded",
     )
 
 
@@ -144,6 +147,7 @@ def up(arguments: argparse.Namespace) -> int:
             parameters=_parameters(arguments.param),
             dynamodb=Engine(arguments.dynamodb),
             kinesis_faults=arguments.kinesis_faults,
+            fsync=arguments.fsync,
         ),
         say=say_on_stderr,
     )

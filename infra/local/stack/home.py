@@ -42,6 +42,7 @@ class Home:
         self.aws_data = self.root / "data" / "aws"
         self.kinesis_data = self.root / "data" / "kinesis"
         self.dynamodb_data = self.root / "data" / "dynamodb-local"
+        self.tables_data = self.root / "data" / "tables"
         self.dynamodb_file = self.root / "data" / "dynamodb.json"
         self.logs = self.root / "logs"
         self.task_dir = self.root / "bundle"

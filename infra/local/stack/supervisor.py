@@ -3,8 +3,8 @@
 Processes, all on loopback and each in a session of its own::
 
     supervisor (`streamgage up`)
-    ├── aws        the emulator: DynamoDB, SQS, S3, CloudFormation
-    ├── dynamodb   DynamoDB Local, where it was asked for
+    ├── aws        the emulator: SQS, S3, CloudFormation and the rest
+    ├── dynamodb   our tables over SQLite; DynamoDB Local, or the emulator, where that was asked for
     ├── kinesis    our Kinesis data plane
     ├── metrics    what all of it measures, for Prometheus
     └── mapping    Lambda's event source mapping
@@ -63,7 +63,10 @@ class Code(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StackOptions:
-    """What a person may choose of a local stack. Port 0 is any free one. ``parameters`` are the template's."""
+    """What a person may choose of a local stack. Port 0 is any free one. ``parameters`` are the template's.
+
+    With ``fsync``, stream and tables survive power loss, at the disk's pace.
+    """
 
     home: Home
     pipeline: Path
@@ -73,8 +76,9 @@ class StackOptions:
     kinesis_port: int = 4567
     metrics_port: int = 0
     parameters: Mapping[str, str] | None = None
-    dynamodb: Engine = Engine.MINISTACK
+    dynamodb: Engine = Engine.EMBEDDED
     kinesis_faults: str | None = None
+    fsync: bool = False
 
 
 class Stack:
@@ -108,9 +112,9 @@ class Stack:
 
     def _start(self) -> None:
         home, options = self._home, self._options
-        own_dynamodb = options.dynamodb is Engine.LOCAL
+        own_dynamodb = options.dynamodb.is_apart
         keep_engine(home, options.dynamodb)
-        if own_dynamodb:
+        if options.dynamodb is Engine.LOCAL:
             dynamodb_local.install(say=self._say)
         self._say("building the bundle")
         options.code.bundle(home.task_dir, options.pipeline)
@@ -127,9 +131,10 @@ class Stack:
         self._start_kinesis()
         if own_dynamodb:
             self._start_dynamodb()
-            self._await("dynamodb", dynamodb_local.answers)
+            is_local = options.dynamodb is Engine.LOCAL
+            self._await("dynamodb", dynamodb_local.answers if is_local else _answers_health)
         self._await("aws", lambda url: _is_healthy(url + "/_ministack/health"))
-        self._await("kinesis", lambda url: _is_healthy(url + "/health"))
+        self._await("kinesis", _answers_health)
         self._say("creating what the template describes")
         parameters = {**load_pipeline(options.pipeline).deploy, **(options.parameters or {})}
         outputs = create_resources(self._client("cloudformation"), template, parameters)
@@ -163,7 +168,7 @@ class Stack:
         """Keep the stack running until *until* says so: what died is started again.
 
         Raises:
-            ConfigError: the emulator died; its tables died with it.
+            ConfigError: the emulator died; what it held died with it.
         """
         while not until():
             for name, start in (
@@ -179,8 +184,11 @@ class Stack:
                     start()
                     self._write_info()
             if self._children["aws"].has_ended():
+                held = (
+                    "queues and buckets" if self._options.dynamodb.is_apart else "tables, queues and buckets"
+                )
                 raise ConfigError(
-                    f"the emulator ended by itself, and its tables with it; its log is {self._home.logs / 'aws.log'}"
+                    f"the emulator ended by itself, and its {held} with it; its log is {self._home.logs / 'aws.log'}"
                 )
             time.sleep(poll_s)
 
@@ -218,16 +226,13 @@ class Stack:
 
     def _start_dynamodb(self) -> None:
         cache = {key: os.environ[key] for key in ("XDG_CACHE_HOME",) if key in os.environ}
+        module, data = "infra.local.dynamodb", self._home.tables_data
+        if self._options.dynamodb is Engine.LOCAL:
+            module, data = "infra.local.stack.dynamodb_local", self._home.dynamodb_data
+        fsync = ["--fsync"] if self._options.fsync and self._options.dynamodb is Engine.EMBEDDED else []
         self._children["dynamodb"] = Child.start(
             "dynamodb",
-            [
-                "-m",
-                "infra.local.stack.dynamodb_local",
-                "--port",
-                str(self._ports["dynamodb"]),
-                "--data",
-                str(self._home.dynamodb_data),
-            ],
+            ["-m", module, "--port", str(self._ports["dynamodb"]), "--data", str(data), *fsync],
             log=self._home.logs / "dynamodb.log",
             environment=cache,
         )
@@ -242,6 +247,7 @@ class Stack:
                 str(self._ports["kinesis"]),
                 "--data",
                 str(self._home.kinesis_data),
+                *(["--fsync"] if self._options.fsync else []),
                 *(["--faults", self._options.kinesis_faults] if self._options.kinesis_faults else []),
             ],
             log=self._home.logs / "kinesis.log",
@@ -391,6 +397,7 @@ def _is_ours(pid: int) -> bool:
         return False
     ours = (
         "ministack",
+        "infra.local.dynamodb",
         "infra.local.kinesis",
         "infra.local.mapping.process",
         "infra.local.metrics.endpoint",
@@ -398,6 +405,10 @@ def _is_ours(pid: int) -> bool:
         dynamodb_local.MARK,
     )
     return any(name.encode() in command for name in ours)
+
+
+def _answers_health(url: str) -> bool:
+    return _is_healthy(url + "/health")
 
 
 def _is_healthy(url: str) -> bool:
