@@ -166,6 +166,11 @@ def over_ministack(ministack: ClientFactory) -> Iterator[ManyStore]:
 
 
 @pytest.fixture
+def over_embedded(embedded: ClientFactory) -> Iterator[ManyStore]:
+    yield from engine_store(embedded)
+
+
+@pytest.fixture
 def over_dynamodb_local(dynamodb_local: ClientFactory) -> Iterator[ManyStore]:
     yield from engine_store(dynamodb_local)
 
@@ -192,6 +197,7 @@ ENGINES = [
     "over_fake_without_statements",
     "one_by_one_in_memory",
     "one_by_one_over_moto",
+    "over_embedded",
     pytest.param("over_ministack", marks=pytest.mark.local),
     pytest.param("over_dynamodb_local", marks=pytest.mark.local),
 ]

@@ -97,7 +97,6 @@ class BatchActions:
         refuse(request, "AttributesToGet")
         expressions = Expressions(request, ("ProjectionExpression",))
         paths = expressions.projection()
-        expressions.finish()
         given = members(request, "Keys")
         if not given:
             raise invalid(
@@ -106,6 +105,7 @@ class BatchActions:
         if len(given) > GET_KEYS:
             raise invalid("Too many items requested for the BatchGetItem call")
         table = table_named(self._store, name)
+        expressions.finish(table.schema.names)
         keys = tuple(table.schema.of_key(each) for each in given)
         if len(set(keys)) < len(keys):
             raise invalid(_DUPLICATES)

@@ -1,7 +1,7 @@
 """The expressions of a request, with what their placeholders stand for. Each text is parsed once and kept."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Generic, Protocol, TypeVar
@@ -10,7 +10,7 @@ from infra.local.dynamodb.conditions import Condition, Values
 from infra.local.dynamodb.errors import DynamoError, invalid, malformed
 from infra.local.dynamodb.lexer import Tokens
 from infra.local.dynamodb.parser import ConditionParser
-from infra.local.dynamodb.paths import Names, Path, parse_projection
+from infra.local.dynamodb.paths import Names, Path, parse_projection, paths_in
 from infra.local.dynamodb.update_parser import UpdateParser
 from infra.local.dynamodb.updates import Update
 from infra.local.dynamodb.values import Item, checked
@@ -37,26 +37,30 @@ class Compiled(Generic[Parsed]):
     parsed: Parsed
     names: frozenset[str]
     values: frozenset[str]
+    paths: frozenset[Path]
 
 
 @lru_cache(maxsize=_KEPT)
 def _condition(text: str, what: str, names: tuple[tuple[str, str], ...]) -> Compiled[Condition]:
     resolver = Names(dict(names))
     parser = ConditionParser(Tokens(text, what), resolver)
-    return Compiled(parser.parse(), frozenset(resolver.used), frozenset(parser.used))
+    parsed = parser.parse()
+    return Compiled(parsed, frozenset(resolver.used), frozenset(parser.used), paths_in(parsed))
 
 
 @lru_cache(maxsize=_KEPT)
 def _update(text: str, what: str, names: tuple[tuple[str, str], ...]) -> Compiled[Update]:
     resolver = Names(dict(names))
     parser = UpdateParser(Tokens(text, what), resolver)
-    return Compiled(parser.parse(), frozenset(resolver.used), frozenset(parser.used))
+    parsed = parser.parse()
+    return Compiled(parsed, frozenset(resolver.used), frozenset(parser.used), paths_in(parsed))
 
 
 @lru_cache(maxsize=_KEPT)
 def _projection(text: str, what: str, names: tuple[tuple[str, str], ...]) -> Compiled[tuple[Path, ...]]:
     resolver = Names(dict(names))
-    return Compiled(parse_projection(Tokens(text, what), resolver), frozenset(resolver.used), frozenset())
+    parsed = parse_projection(Tokens(text, what), resolver)
+    return Compiled(parsed, frozenset(resolver.used), frozenset(), frozenset(parsed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,7 @@ class Expressions:
     names: Mapping[str, str] = field(init=False)
     values: Values = field(init=False)
     _used: set[str] = field(init=False, default_factory=set)
+    _paths: set[Path] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
         self.names = _checked_names(self.request.get(_NAMES))
@@ -120,13 +125,19 @@ class Expressions:
         found = self._compiled(_projection, "ProjectionExpression")
         return None if found is None else found.parsed
 
-    def finish(self) -> None:
-        """Refuse placeholders that nothing used."""
+    def finish(self, keys: Iterable[str]) -> None:
+        """Refuse placeholders that nothing used, and paths into one of the key attributes *keys*."""
         for what, given in ((_NAMES, self.names), (_VALUES, self.values)):
             unused = sorted(given.keys() - self._used)
             if unused:
                 raise invalid(
                     f"Value provided in {what} unused in expressions: keys: {{{', '.join(unused)}}}"
+                )
+        for name in keys:
+            if any(path[0] == name and len(path) > 1 for path in self._paths):
+                raise invalid(
+                    "Key attributes must be scalars; list random access '[]' and map lookup '.' are not allowed: "
+                    f"Key: {name}"
                 )
 
     def _compiled(
@@ -142,6 +153,7 @@ class Expressions:
         found = compile_(text, parameter, tuple(sorted(self.names.items())))
         self._used |= found.names
         self._used |= found.values
+        self._paths |= found.paths
         return found
 
     def _check(self, found: Compiled[Parsed], parsed: Checks, parameter: str) -> None:

@@ -20,6 +20,7 @@ from infra.local.dynamodb.requests import (
     with_raw,
 )
 from infra.local.dynamodb.store import Row, Store
+from infra.local.dynamodb.table import Table
 from infra.local.dynamodb.updates import Update
 from infra.local.dynamodb.values import Item, checked_item
 
@@ -38,10 +39,10 @@ class ItemActions:
         """Return an item, or a part of it."""
         refuse(request, "AttributesToGet")
         mode, consistent = capacity.mode_of(request), flag(request, "ConsistentRead")
+        table = table_of(self._store, request)
         expressions = Expressions(request, ("ProjectionExpression",))
         paths = expressions.projection()
-        expressions.finish()
-        table = table_of(self._store, request)
+        expressions.finish(table.schema.names)
         key = table.schema.of_key(request.get("Key"))
         with self._store.reading():
             row = self._store.get(table, key)
@@ -55,10 +56,10 @@ class ItemActions:
         """Write an item in the place of what stands there."""
         refuse(request, *_LEGACY)
         mode, returned = capacity.mode_of(request), check_return_values(request, _RETURNED)
-        condition, tells = _condition(request), wants_old_on_failure(request)
-        table = table_of(self._store, request)
+        tells, table = wants_old_on_failure(request), table_of(self._store, request)
         item, size = checked_item(request.get("Item"))
         key = table.schema.of_item(item)
+        condition = _condition(request, table)
         check_size(size)
         with self._store.transaction():
             old = self._store.get(table, key)
@@ -75,9 +76,9 @@ class ItemActions:
         """Remove an item, where it is there."""
         refuse(request, *_LEGACY)
         mode, returned = capacity.mode_of(request), check_return_values(request, _RETURNED)
-        condition, tells = _condition(request), wants_old_on_failure(request)
-        table = table_of(self._store, request)
+        tells, table = wants_old_on_failure(request), table_of(self._store, request)
         key = table.schema.of_key(request.get("Key"))
+        condition = _condition(request, table)
         with self._store.transaction():
             old = self._store.get(table, key)
             _require(condition, old, tells=tells)
@@ -91,11 +92,11 @@ class ItemActions:
         """Change an item, or make it."""
         refuse(request, *_LEGACY, "AttributeUpdates")
         mode, returned = capacity.mode_of(request), check_return_values(request, _RETURNED_OF_UPDATES)
-        expressions = Expressions(request, ("UpdateExpression", "ConditionExpression"))
-        update, condition = expressions.update(), expressions.condition("ConditionExpression")
-        expressions.finish()
         tells, table = wants_old_on_failure(request), table_of(self._store, request)
         key = table.schema.of_key(request.get("Key"))
+        expressions = Expressions(request, ("UpdateExpression", "ConditionExpression"))
+        update, condition = expressions.update(), expressions.condition("ConditionExpression")
+        expressions.finish(table.schema.names)
         if update is not None:
             update.check_keys(table.schema.names)
         with self._store.transaction():
@@ -125,10 +126,10 @@ def failed_condition(row: Row | None, *, tells: bool) -> DynamoError:
     return DynamoError("ConditionalCheckFailedException", "The conditional request failed", item=item)
 
 
-def _condition(request: Request) -> Bound | None:
+def _condition(request: Request, table: Table) -> Bound | None:
     expressions = Expressions(request, ("ConditionExpression",))
     condition = expressions.condition("ConditionExpression")
-    expressions.finish()
+    expressions.finish(table.schema.names)
     return condition
 
 

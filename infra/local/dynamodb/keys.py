@@ -100,6 +100,9 @@ class KeySchema:
 def _typed(attribute: KeyAttribute, value: Value | None) -> Value:
     if value is None:
         raise invalid(_MISSING)
-    if kind_of(value) != attribute.kind:
+    kind = kind_of(value)
+    if kind not in KEY_TYPES:
+        raise invalid("Invalid attribute value type")
+    if kind != attribute.kind:
         raise invalid("One or more parameter values were invalid: Type mismatch for key")
     return value

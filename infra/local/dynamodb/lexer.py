@@ -51,6 +51,7 @@ class Tokens:
             raise self.error("The expression can not be empty;")
         self._tokens.append(Token(END, "<EOF>", len(text), len(text)))
         self._at = 0
+        self._noted: DynamoError | None = None
 
     @property
     def next(self) -> Token:
@@ -74,6 +75,17 @@ class Tokens:
         if not self.next.is_operator(*operators):
             raise self.unexpected()
         return self.take()
+
+    def note(self, message: str) -> None:
+        """Note an error of what is well formed: it counts only where all of it is."""
+        self._noted = self._noted or self.error(message)
+
+    def finish(self) -> None:
+        """Refuse what is left, and what was noted. Raises: DynamoError."""
+        if self.next.kind != END:
+            raise self.unexpected()
+        if self._noted is not None:
+            raise self._noted
 
     def unexpected(self) -> DynamoError:
         """Return the error of a next token that cannot stand there."""

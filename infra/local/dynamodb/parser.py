@@ -30,6 +30,7 @@ _FUNCTIONS = {
     "size": 1,
 }
 _ONLY_FOR_PATHS = "Operator or function requires a document path; operator or function: "
+_NOWHERE: Path = ("",)  # stands where an error was noted
 _OPERATORS = 300
 _DEPTH = 60  # of parentheses and NOTs: far more than anyone writes, far less than Python's stack
 
@@ -46,8 +47,7 @@ class ConditionParser:
     def parse(self) -> Condition:
         """Return the condition that all tokens make. Raises: DynamoError naming the token that cannot stand there."""
         condition = self._either()
-        if self._tokens.next.kind != "end":
-            raise self._tokens.unexpected()
+        self._tokens.finish()
         return condition
 
     def _either(self) -> Condition:
@@ -97,7 +97,10 @@ class ConditionParser:
             found = self._function()
             if not isinstance(found, SizeOf):
                 return found
-            return self._compared(found)
+            if tokens.next.is_operator(*_SYMBOLS) or tokens.next.is_word("BETWEEN", "IN"):
+                return self._compared(found)
+            tokens.note("The function is not allowed to be used this way in an expression; function: size")
+            return Exists(_NOWHERE, wanted=True)
         return self._compared(self._operand())
 
     def _compared(self, left: Operand) -> Condition:
@@ -135,34 +138,33 @@ class ConditionParser:
             found = self._function()
             if isinstance(found, SizeOf):
                 return found
-            raise tokens.error("The function is not allowed to be used this way in an expression")
-        return At(self._path())
-
-    def _path(self) -> Path:
-        if self._tokens.next.is_word("AND", "OR", "NOT", "BETWEEN", "IN", "SIZE"):
-            raise self._tokens.unexpected()
-        return parse_path(self._tokens, self._names)
+            tokens.note("The function is not allowed to be used this way in an expression")
+            return At(_NOWHERE)
+        return At(parse_path(tokens, self._names))
 
     def _function(self) -> Condition | SizeOf:
         tokens = self._tokens
         function = tokens.take().text
-        arity = _FUNCTIONS.get(function)
-        if arity is None:
-            raise tokens.error(f"Invalid function name; function: {function}")
         tokens.take_operator("(")
         operands = self._operands()
+        arity = _FUNCTIONS.get(function)
+        if arity is None:
+            tokens.note(f"Invalid function name; function: {function}")
+            return Exists(_NOWHERE, wanted=True)
         if len(operands) != arity:
-            raise tokens.error(
+            tokens.note(
                 "Incorrect number of operands for operator or function; "
                 f"operator or function: {function}, number of operands: {len(operands)}"
             )
+            return Exists(_NOWHERE, wanted=True)
         return self._call(function, operands)
 
     def _call(self, function: str, operands: tuple[Operand, ...]) -> Condition | SizeOf:
         first = operands[0]
         if function.startswith("attribute_"):
             if not isinstance(first, At):
-                raise self._tokens.error(_ONLY_FOR_PATHS + function)
+                self._tokens.note(_ONLY_FOR_PATHS + function)
+                first = At(_NOWHERE)
             if function == "attribute_type":
                 return HasType(first.path, operands[1])
             return Exists(first.path, wanted=function == "attribute_exists")

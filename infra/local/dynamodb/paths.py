@@ -4,6 +4,7 @@ Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Express
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from itertools import combinations
 from typing import Any
 
@@ -14,6 +15,9 @@ from infra.local.dynamodb.values import DEPTH, Item, Value
 
 Path = tuple[str | int, ...]
 """Names of attributes, and places in lists."""
+
+
+_KEYWORDS = ("ADD", "AND", "BETWEEN", "DELETE", "IN", "NOT", "OR", "SET", "SIZE")
 
 
 class Names:
@@ -27,10 +31,11 @@ class Names:
         """Return the name that *placeholder* stands for."""
         name = self._names.get(placeholder)
         if name is None:
-            raise tokens.error(
+            tokens.note(
                 "An expression attribute name used in the document path is not defined; "
                 f"attribute name: {placeholder}"
             )
+            return placeholder
         self.used.add(placeholder)
         return name
 
@@ -47,7 +52,7 @@ def parse_path(tokens: Tokens, names: Names) -> Path:
         path.append(int(tokens.take().text[:18]))
         tokens.take_operator("]")
     if len(path) > DEPTH:
-        raise tokens.error("The document path has too many nesting elements")
+        tokens.note("The document path has too many nesting elements")
     return tuple(path)
 
 
@@ -56,9 +61,11 @@ def _name(tokens: Tokens, names: Names) -> str:
         return names.resolve(tokens.take().text, tokens)
     if tokens.next.kind != "word":
         raise tokens.unexpected()
+    if tokens.next.is_word(*_KEYWORDS):
+        raise tokens.unexpected()
     word = tokens.take().text
     if word.upper() in RESERVED:
-        raise tokens.error(f"Attribute name is a reserved keyword; reserved keyword: {word}")
+        tokens.note(f"Attribute name is a reserved keyword; reserved keyword: {word}")
     return word
 
 
@@ -73,12 +80,20 @@ def check_apart(paths: Sequence[Path]) -> DynamoError | None:
         return None
     for one, other in combinations(paths, 2):
         length = min(len(one), len(other))
-        if one[:length] == other[:length]:
+        overlap = one[:length] == other[:length]
+        if overlap or _conflict(one, other):
             return invalid(
-                "Two document paths overlap with each other; must remove or rewrite one of these paths; "
+                f"Two document paths {'overlap' if overlap else 'conflict'} with each other; "
+                "must remove or rewrite one of these paths; "
                 f"path one: {shown(one)}, path two: {shown(other)}"
             )
     return None
+
+
+def _conflict(one: Path, other: Path) -> bool:
+    """Tell whether two paths take the same place for a map and for a list."""
+    steps = next(((a, b) for a, b in zip(one, other, strict=False) if a != b), ("", ""))
+    return type(steps[0]) is not type(steps[1])
 
 
 def found_at(item: Mapping[str, Value], path: Path) -> Value | None:
@@ -95,14 +110,26 @@ def found_at(item: Mapping[str, Value], path: Path) -> Value | None:
     return value
 
 
+def paths_in(node: object) -> frozenset[Path]:
+    """Return the paths of a parsed expression: every field that is called ``path``."""
+    if isinstance(node, tuple):
+        return frozenset().union(*map(paths_in, node))
+    if not is_dataclass(node):
+        return frozenset()
+    found: frozenset[Path] = frozenset()
+    for each in fields(node):
+        value = getattr(node, each.name)
+        found |= {value} if each.name == "path" else paths_in(value)
+    return found
+
+
 def parse_projection(tokens: Tokens, names: Names) -> tuple[Path, ...]:
     """Take all of a ProjectionExpression."""
     paths = [parse_path(tokens, names)]
     while tokens.next.is_operator(","):
         tokens.take()
         paths.append(parse_path(tokens, names))
-    if tokens.next.kind != "end":
-        raise tokens.unexpected()
+    tokens.finish()
     overlap = check_apart(paths)
     if overlap is not None:
         raise tokens.error(overlap.message)

@@ -6,15 +6,14 @@ where a page ends, DynamoDB Local: behind the item that makes it 1 MB.
 
 from collections.abc import Generator
 from contextlib import closing
-from dataclasses import fields, is_dataclass
 from typing import Any
 
 from infra.local.dynamodb import capacity
 from infra.local.dynamodb.errors import DynamoError, invalid, malformed
-from infra.local.dynamodb.expressions import Bound, Expressions
+from infra.local.dynamodb.expressions import Expressions
 from infra.local.dynamodb.key_conditions import partition_and_range
 from infra.local.dynamodb.keys import Key, KeySchema
-from infra.local.dynamodb.paths import project
+from infra.local.dynamodb.paths import paths_in, project
 from infra.local.dynamodb.requests import Request, encode, flag, limit, refuse, table_of, with_raw
 from infra.local.dynamodb.store import Range, Row, Store
 from infra.local.dynamodb.table import Table
@@ -38,20 +37,20 @@ class QueryActions:
         expressions = Expressions(
             request, ("KeyConditionExpression", "FilterExpression", "ProjectionExpression")
         )
-        page = _Page(request, expressions)
         table = table_of(self._store, request)
         _refuse_index(request)
+        page = _Page(request, expressions)
         condition = expressions.condition("KeyConditionExpression")
         if condition is None:
             raise invalid(
                 "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request."
             )
-        expressions.finish()
+        expressions.finish(table.schema.names)
         wanted = flag(request, "ScanIndexForward", default=True)
         partition, range_ = partition_and_range(condition, table.schema, forward=wanted)
         if page.filter is not None:
             for name in table.schema.names:
-                if name in _attributes(page.filter.condition):
+                if any(path[0] == name for path in paths_in(page.filter.condition)):
                     raise invalid(
                         "Filter Expression can only contain non-primary key attributes: "
                         f"Primary key attribute: {name}"
@@ -71,9 +70,9 @@ class QueryActions:
         if request.get("Segment") is not None:
             raise invalid("If segment is specified, total segment must also be specified")
         expressions = Expressions(request, ("FilterExpression", "ProjectionExpression"))
-        page = _Page(request, expressions)
-        expressions.finish()
         table = table_of(self._store, request)
+        page = _Page(request, expressions)
+        expressions.finish(table.schema.names)
         _refuse_index(request)
         start = _start_key(request, table.schema)
         with self._store.reading():
@@ -84,15 +83,15 @@ class _Page:
     """What a request wants of a page, and how one is made of rows."""
 
     def __init__(self, request: Request, expressions: Expressions) -> None:
-        self._mode, self._limit = capacity.mode_of(request), limit(request)
+        self._request, self._mode, self._limit = request, capacity.mode_of(request), limit(request)
         self._consistent = flag(request, "ConsistentRead")
-        self._select = _select(request)
-        self._paths = expressions.projection()
         self.filter = expressions.condition("FilterExpression")
+        self._paths = expressions.projection()
 
     def of(self, table: Table, rows: Generator[Row]) -> bytes:
         """Return the answer that *rows* make, of which no more are taken than it needs."""
         bodies: list[bytes] = []
+        counts_only = _select(self._request) == "COUNT"
         count = scanned = size = 0
         last: Row | None = None
         with closing(rows):
@@ -102,7 +101,7 @@ class _Page:
                 last, scanned, size = row, scanned + 1, size + row.size
                 if self.filter is None or self.filter.holds(row.item):
                     count += 1
-                    if self._select != "COUNT":
+                    if not counts_only:
                         bodies.append(self._body(row))
                 if scanned == self._limit:
                     break
@@ -113,7 +112,7 @@ class _Page:
         if last is not None:
             answer["LastEvaluatedKey"] = table.schema.cut(last.item)
         answer |= capacity.consumed(self._mode, table.name, units)
-        return with_raw(answer, Items=None if self._select == "COUNT" else bodies)
+        return with_raw(answer, Items=None if counts_only else bodies)
 
     def _body(self, row: Row) -> bytes:
         return row.body if self._paths is None else encode(project(row.item, self._paths))
@@ -160,18 +159,3 @@ def _start_key(request: Request, schema: KeySchema) -> Key | None:
         return schema.of_item(key)
     except DynamoError as error:
         raise invalid(f"The provided starting key is invalid: {error.message}") from error
-
-
-def _attributes(node: object) -> set[str]:
-    """Return the top-level attributes that a condition looks at."""
-    if isinstance(node, Bound):
-        return _attributes(node.condition)
-    if isinstance(node, tuple):
-        return set().union(*map(_attributes, node))
-    if not is_dataclass(node):
-        return set()
-    found: set[str] = set()
-    for each in fields(node):
-        value = getattr(node, each.name)
-        found |= {value[0]} if each.name == "path" else _attributes(value)
-    return found

@@ -32,12 +32,13 @@ class UpdateParser:
                 raise tokens.unexpected()
             section = tokens.take().text.upper()
             if section in seen:
-                raise tokens.error(f'The "{section}" section can only be used once in an update expression;')
+                tokens.note(f'The "{section}" section can only be used once in an update expression;')
             seen.add(section)
             actions.append(self._action(section))
             while tokens.next.is_operator(","):
                 tokens.take()
                 actions.append(self._action(section))
+        tokens.finish()
         overlap = check_apart([each.path for each in actions])
         if overlap is not None:
             raise tokens.error(overlap.message)
@@ -74,26 +75,27 @@ class UpdateParser:
     def _function(self, depth: int) -> Operand:
         tokens = self._tokens
         function = tokens.take().text
-        if function in _CONDITIONS_ONLY:
-            raise tokens.error(f"The function is not allowed in an update expression; function: {function}")
-        if function not in ("if_not_exists", "list_append"):
-            raise tokens.error(f"Invalid function name; function: {function}")
         tokens.take_operator("(")
         operands = [self._operand(depth + 1)]
         while tokens.take_operator(",", ")").text == ",":
             operands.append(self._operand(depth + 1))
+        if function not in ("if_not_exists", "list_append"):
+            known = function in _CONDITIONS_ONLY
+            why = "The function is not allowed in an update expression" if known else "Invalid function name"
+            tokens.note(f"{why}; function: {function}")
+            return operands[0]
         if len(operands) != 2:
-            raise tokens.error(
+            tokens.note(
                 "Incorrect number of operands for operator or function; "
                 f"operator or function: {function}, number of operands: {len(operands)}"
             )
+            return operands[0]
         first, second = operands
         if function == "list_append":
             return ListAppend(first, second)
         if not isinstance(first, At):
-            raise tokens.error(
-                f"Operator or function requires a document path; operator or function: {function}"
-            )
+            tokens.note(f"Operator or function requires a document path; operator or function: {function}")
+            return first
         return IfNotExists(first.path, second)
 
     def _given(self, token: Token) -> Given:

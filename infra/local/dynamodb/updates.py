@@ -16,6 +16,7 @@ from infra.local.dynamodb.paths import Path, found_at
 from infra.local.dynamodb.values import Item, Value, checked, kind_of
 
 _EXACT = Context(prec=600)  # a sum of the smallest and the largest number has 256 digits
+_CHECKED = ("SET", "REMOVE", "ADD", "DELETE")  # in this order
 _SETS = ("SS", "NS", "BS")
 _FULL_NAMES = {
     "S": "STRING",
@@ -92,7 +93,7 @@ class Update:
 
     def check(self, values: Values) -> None:
         """Refuse values of types that their place does not take; without the expression's name."""
-        for action in self.actions:
+        for action in sorted(self.actions, key=lambda each: _CHECKED.index(each.section)):
             operand = action.operand
             if isinstance(operand, Given) and action.section in ("ADD", "DELETE"):
                 kind = kind_of(values[operand.name])
