@@ -75,7 +75,8 @@ def keys(table: str) -> st.SearchStrategy[dict[str, Any]]:
 
 def identity(key: dict[str, Any]) -> tuple[Any, ...]:
     """Return what tells *key* from others: DynamoDB Local takes 1 and 1.0 of one request for two keys."""
-    numbers = (Decimal(each["N"]) if "N" in each else each for each in key.values())
+    parts = (key[name] for name in sorted(key))
+    numbers = (Decimal(each["N"]) if "N" in each else each for each in parts)
     return tuple(map(str, (each.normalize() if isinstance(each, Decimal) else each for each in numbers)))
 
 
@@ -342,7 +343,7 @@ def statements(draw: st.DrawFn, table: str) -> Request:
     made = []
     for key in draw(st.lists(keys(table), min_size=1, max_size=4, unique_by=identity)):
         parts = list(key.values())
-        value, other = draw(VALUES), draw(VALUES)
+        value, other = draw(NESTED), draw(NESTED)
         where = " AND ".join(f'"{name}"=?' for name in key)
         if draw(st.booleans()):
             names = ",".join(f"'{name}':?" for name in [*key, "a", "b"])

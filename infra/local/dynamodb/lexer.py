@@ -59,6 +59,11 @@ class Tokens:
         return self._tokens[self._at]
 
     @property
+    def place(self) -> int:
+        """How many tokens were taken."""
+        return self._at
+
+    @property
     def after_next(self) -> Token:
         """The token behind the next one."""
         return self._tokens[min(self._at + 1, len(self._tokens) - 1)]

@@ -67,12 +67,16 @@ def sortable(text: str) -> bytes:
 
 @lru_cache(maxsize=4096)
 def size_bytes(text: str) -> int:
-    """Return the size of the canonical number *text*: ``ceil(significant digits / 2) + 1``, negative one more.
+    """Return the size of the canonical number *text*: a byte, and one for each pair of digits; negative one more.
 
+    Pairs count from the decimal point, so that 1.5 has two: 01.50.
     Source: what DynamoDB Local says it consumed (tests/contract/test_dynamodb_differential.py).
     """
-    digits = text.lstrip("-").replace(".", "").strip("0")
-    return (len(digits) + 1) // 2 + 1 + (text[0] == "-")
+    if text == "0":
+        return 1
+    sign, digits, exponent = _parts(Decimal(text))
+    pairs = exponent // 2 - (exponent - len(digits) + 1) // 2 + 1
+    return 1 + pairs + sign
 
 
 def whole_seconds(text: str) -> int | None:

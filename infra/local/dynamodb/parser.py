@@ -43,6 +43,7 @@ class ConditionParser:
         self.used: set[str] = set()
         self._operators = 0
         self._depth = 0
+        self._last_group = (-1, -1)  # the places of its first token, and behind its last
 
     def parse(self) -> Condition:
         """Return the condition that all tokens make. Raises: DynamoError naming the token that cannot stand there."""
@@ -89,10 +90,7 @@ class ConditionParser:
     def _single(self) -> Condition:
         tokens = self._tokens
         if tokens.next.is_operator("("):
-            tokens.take()
-            condition = self._either()
-            tokens.take_operator(")")
-            return condition
+            return self._group()
         if tokens.next.kind == "word" and tokens.after_next.is_operator("("):
             found = self._function()
             if not isinstance(found, SizeOf):
@@ -102,6 +100,16 @@ class ConditionParser:
             tokens.note("The function is not allowed to be used this way in an expression; function: size")
             return Exists(_NOWHERE, wanted=True)
         return self._compared(self._operand())
+
+    def _group(self) -> Condition:
+        tokens, first = self._tokens, self._tokens.place
+        tokens.take()
+        condition = self._either()
+        if self._last_group == (first + 1, tokens.place):
+            tokens.note("The expression has redundant parentheses;")
+        tokens.take_operator(")")
+        self._last_group = (first, tokens.place)
+        return condition
 
     def _compared(self, left: Operand) -> Condition:
         tokens = self._tokens
@@ -144,6 +152,8 @@ class ConditionParser:
 
     def _function(self) -> Condition | SizeOf:
         tokens = self._tokens
+        if tokens.next.is_word("AND", "BETWEEN", "IN", "NOT", "OR"):
+            raise tokens.unexpected()
         function = tokens.take().text
         tokens.take_operator("(")
         operands = self._operands()

@@ -62,7 +62,8 @@ class QueryActions:
             beyond = (">" if range_.forward else "<", start.range)
             range_ = Range((*range_.bounds, beyond), range_.forward)
         with self._store.reading():
-            return page.of(table, self._store.range(table, partition, range_))
+            most = 1 if table.schema.range is None else None
+            return page.of(table, self._store.range(table, partition, range_), most=most)
 
     def scan(self, request: Request) -> bytes:
         """Return a page of all items."""
@@ -88,8 +89,11 @@ class _Page:
         self.filter = expressions.condition("FilterExpression")
         self._paths = expressions.projection()
 
-    def of(self, table: Table, rows: Generator[Row]) -> bytes:
-        """Return the answer that *rows* make, of which no more are taken than it needs."""
+    def of(self, table: Table, rows: Generator[Row], *, most: int | None = None) -> bytes:
+        """Return the answer that *rows* make, of which no more are taken than it needs.
+
+        There are *most* of them at most: behind that many, there is no other page.
+        """
         bodies: list[bytes] = []
         counts_only = _select(self._request) == "COUNT"
         count = scanned = size = 0
@@ -103,7 +107,7 @@ class _Page:
                     count += 1
                     if not counts_only:
                         bodies.append(self._body(row))
-                if scanned == self._limit:
+                if scanned == self._limit and scanned != most:
                     break
             else:
                 last = None  # there are no more
