@@ -27,7 +27,7 @@ _SCHEMA = (
     "CREATE TABLE meta (identity TEXT NOT NULL, created_ms INTEGER NOT NULL)",
     (
         "CREATE TABLE tables (number INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, "
-        "created_ms INTEGER NOT NULL, stored TEXT NOT NULL)"
+        "created_ms INTEGER NOT NULL, stored TEXT NOT NULL, crc INTEGER NOT NULL)"
     ),
 )
 
@@ -42,10 +42,11 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """An open store. ``lock`` is the file that says whose it is; None in memory."""
+    """An open store. ``lock`` is the file that says whose it is; None in memory, which has no ``path`` either."""
 
     connection: sqlite3.Connection
     identity: Identity
+    path: Path | None
     lock: int | None
 
     def close(self) -> None:
@@ -66,7 +67,7 @@ def open_database(directory: Path | None, *, now_ms: int, fsync: bool = False) -
     """
     if directory is None:
         connection = _connect(":memory:")
-        return Database(connection, _create(connection, now_ms), None)
+        return Database(connection, _create(connection, now_ms), None, None)
     lock = _own(directory)
     try:
         return _open(directory, lock, now_ms=now_ms, fsync=fsync)
@@ -78,6 +79,7 @@ def open_database(directory: Path | None, *, now_ms: int, fsync: bool = False) -
 def _open(directory: Path, lock: int, *, now_ms: int, fsync: bool) -> Database:
     path, note = directory / "tables.db", directory / "identity"
     noted = note.read_text(encoding="ascii", errors="replace").strip() if note.exists() else None
+    was = None if noted is None else noted.partition(" ")[0]
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
         path.chmod(0o600)
@@ -85,27 +87,28 @@ def _open(directory: Path, lock: int, *, now_ms: int, fsync: bool) -> Database:
     except (OSError, sqlite3.Error) as error:
         raise ConfigError(f"{path}: cannot be opened: {error}") from error
     try:
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {'FULL' if fsync else 'NORMAL'}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
-        identity = _check(connection, path, noted) or _create(connection, now_ms)
+        identity = _check(connection, path, was) or _create(connection, now_ms)
     except sqlite3.Error as error:
         connection.close()
-        raise _damaged(path, str(error)) from error
+        raise damaged(path, str(error)) from error
     except BaseException:
         connection.close()
         raise
+    text = f"{identity.identity} {identity.created_ms}"
     if noted is None:
-        _note(note, identity.identity)
-    return Database(connection, identity, lock)
+        _note(note, text)
+    elif noted != text:
+        connection.close()
+        raise damaged(path, f"it says that it is {text}, and {note} that it is {noted}")
+    return Database(connection, identity, path, lock)
 
 
 def _connect(name: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        name, isolation_level=None, check_same_thread=False, cached_statements=_STATEMENTS
-    )
-    connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-    return connection
+    return sqlite3.connect(name, isolation_level=None, check_same_thread=False, cached_statements=_STATEMENTS)
 
 
 def _create(connection: sqlite3.Connection, now_ms: int) -> Identity:
@@ -128,18 +131,18 @@ def _check(connection: sqlite3.Connection, path: Path, noted: str | None) -> Ide
     """
     if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
         if noted is not None:
-            raise _damaged(path, f"it is empty, and it held the store {noted}")
+            raise damaged(path, f"it is empty, and it held the store {noted}")
         return None
     if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
         raise ConfigError(f"{path} is a database of another program; nothing was changed in it")
     if (found := connection.execute("PRAGMA user_version").fetchone()[0]) != FORMAT:
         raise ConfigError(f"{path} has format {found}, and this version reads format {FORMAT}")
-    (problem,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    (problem,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if problem != "ok":
-        raise _damaged(path, problem)
+        raise damaged(path, problem)
     rows = connection.execute("SELECT identity, created_ms FROM meta").fetchall()
     if len(rows) != 1:
-        raise _damaged(path, f"it has {len(rows)} identities")
+        raise damaged(path, f"it has {len(rows)} identities")
     identity = Identity(*rows[0])
     if noted not in (None, identity.identity):
         raise ConfigError(
@@ -149,19 +152,20 @@ def _check(connection: sqlite3.Connection, path: Path, noted: str | None) -> Ide
     return identity
 
 
-def _damaged(path: Path, problem: str) -> ConfigError:
+def damaged(path: Path, problem: str) -> ConfigError:
+    """Return the error of a store at *path* that is not as it was written."""
     return ConfigError(
         f"{path} is damaged: {problem}. The tables cannot be trusted. Put a copy back, or start afresh by deleting "
         "the whole home, so that the stream is read again"
     )
 
 
-def _note(path: Path, identity: str) -> None:
-    """Write *identity*, whole or not at all, for the owner alone."""
+def _note(path: Path, text: str) -> None:
+    """Write *text*, whole or not at all, for the owner alone."""
     partial = path.with_suffix(".partial")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     with open(descriptor, "w", encoding="ascii") as file:  # noqa: PTH123 - a descriptor, not a path
-        file.write(identity + "\n")
+        file.write(text + "\n")
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)

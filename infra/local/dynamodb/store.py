@@ -10,9 +10,10 @@ import threading
 import zlib
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from infra.local.dynamodb.database import Database, Identity
+from infra.local.dynamodb.database import Database, Identity, damaged
 from infra.local.dynamodb.errors import DamagedError
 from infra.local.dynamodb.keys import Key
 from infra.local.dynamodb.table import Table
@@ -59,18 +60,35 @@ class Range(NamedTuple):
 
 
 class Store:
-    """The tables of a database and their items. Call everything but ``transaction`` inside a transaction."""
+    """The tables of a database and their items. Call everything but ``transaction`` inside a transaction.
+
+    Raises:
+        ConfigError: what is stored of its tables is damaged.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database, self._connection = database, database.connection
         self._execute = database.connection.execute
         self._lock = threading.Lock()
-        self._tables = {
-            name: Table(number, name, created_ms, json.loads(stored))
-            for number, name, created_ms, stored in self._execute(
-                "SELECT number, name, created_ms, stored FROM tables"
-            )
-        }
+        path = database.path or Path(":memory:")
+        try:
+            self._tables = self._load(path)
+        except sqlite3.Error as error:
+            database.close()
+            raise damaged(path, str(error)) from error
+        except BaseException:
+            database.close()
+            raise
+
+    def _load(self, path: Path) -> dict[str, Table]:
+        """Return the tables that are stored. Raises: ConfigError: one of them is not as it was written."""
+        query = "SELECT number, name, created_ms, CAST(stored AS BLOB), crc FROM tables"
+        tables = {}
+        for number, name, created_ms, stored, crc in self._execute(query):
+            if type(stored) is not bytes or _table_checksum(number, name, created_ms, stored) != crc:
+                raise damaged(path, f"its table {number}, {name!r}, is not as it was written")
+            tables[name] = Table(number, name, created_ms, json.loads(stored))
+        return tables
 
     @property
     def identity(self) -> Identity:
@@ -86,6 +104,7 @@ class Store:
     def transaction(self) -> Iterator[None]:
         """Do all that is done inside, or, where that raises, nothing of it. One at a time."""
         with self._lock:
+            self._settle()
             self._execute("BEGIN IMMEDIATE")
             tables = self._tables
             try:
@@ -93,15 +112,20 @@ class Store:
                 self._execute("COMMIT")
             except BaseException:
                 self._tables = tables
-                if self._connection.in_transaction:
-                    self._execute("ROLLBACK")
+                self._settle()
                 raise
 
     @contextmanager
     def reading(self) -> Iterator[None]:
         """Read what no write comes between."""
         with self._lock:
+            self._settle()
             yield
+
+    def _settle(self) -> None:
+        """Undo what is left of a transaction that failed: also one whose undoing failed before."""
+        if self._connection.in_transaction:
+            self._connection.rollback()
 
     def table(self, name: str) -> Table | None:
         """Return the table *name*, which needs no transaction; None where there is none."""
@@ -114,11 +138,11 @@ class Store:
     def create(self, name: str, stored: dict[str, Any], *, created_ms: int) -> Table:
         """Add a table, which is not there yet."""
         number = self._execute(
-            "INSERT INTO tables (name, created_ms, stored) VALUES (?, ?, ?)",
-            (name, created_ms, json.dumps(stored, sort_keys=True)),
+            "INSERT INTO tables (name, created_ms, stored, crc) VALUES (?, ?, '', 0)", (name, created_ms)
         ).lastrowid
         assert number is not None  # noqa: S101 - an INSERT has one
         table = Table(number, name, created_ms, stored)
+        self._keep(table)
         self._execute(
             f"CREATE TABLE {table.items} (id INTEGER PRIMARY KEY, pk BLOB NOT NULL, sk BLOB NOT NULL, "
             "size INTEGER NOT NULL, expires INTEGER, crc INTEGER NOT NULL, body BLOB NOT NULL)"
@@ -133,16 +157,19 @@ class Store:
     def change(self, table: Table, stored: dict[str, Any]) -> Table:
         """Replace what is stored of *table*; its items get the expiry that this gives them."""
         changed = Table(table.number, table.name, table.created_ms, stored)
-        self._execute("UPDATE tables SET stored = ? WHERE number = ?", (changed.text, changed.number))
+        self._keep(changed)
         if changed.ttl_attribute != table.ttl_attribute:
             for row in list(self._execute(f"SELECT id FROM {table.items}")):
                 (found,) = self._rows(table, "WHERE id = ?", row)
-                self._execute(
-                    f"UPDATE {table.items} SET expires = ? WHERE id = ?",
-                    (changed.expires_s(found.item), found.number),
-                )
+                self._put(table, found, found.size, changed.expires_s(found.item), found.body)
         self._tables = {**self._tables, table.name: changed}
         return changed
+
+    def _keep(self, table: Table) -> None:
+        crc = _table_checksum(table.number, table.name, table.created_ms, table.text.encode())
+        self._execute(
+            "UPDATE tables SET stored = ?, crc = ? WHERE number = ?", (table.text, crc, table.number)
+        )
 
     def drop(self, table: Table) -> None:
         """Remove *table* with its items."""
@@ -165,29 +192,30 @@ class Store:
 
     def insert(self, table: Table, key: Key, item: Item, size: int) -> bool:
         """Add a canonical *item* of *size* bytes; return False, with nothing done, where one stands at *key*."""
-        body = _encode(item).encode("ascii")
+        body, expires_s = _encode(item).encode("ascii"), table.expires_s(item)
         done = self._execute(
             f"INSERT INTO {table.items} (pk, sk, size, expires, crc, body) VALUES (?, ?, ?, ?, ?, ?) "
             "ON CONFLICT DO NOTHING",
-            (*key, size, table.expires_s(item), _checksum(key, body), body),
+            (*key, size, expires_s, _checksum(key, size, expires_s, body), body),
         )
         return done.rowcount == 1
 
-    def replace(self, table: Table, old: Row, item: Item, size: int) -> bytes:
-        """Put a canonical *item* of *size* bytes in the place of *old*; return its JSON."""
-        body = _encode(item).encode("ascii")
-        expires_s = table.expires_s(item)
+    def replace(self, table: Table, old: Row, item: Item, size: int) -> None:
+        """Put a canonical *item* of *size* bytes in the place of *old*."""
+        self._put(table, old, size, table.expires_s(item), _encode(item).encode("ascii"))
+
+    def _put(self, table: Table, old: Row, size: int, expires_s: int | None, body: bytes) -> None:
+        crc = _checksum(old.key, size, expires_s, body)
         if expires_s == old.expires_s:  # as mostly: the index of expiries is left alone
             self._execute(
                 f"UPDATE {table.items} SET size = ?, crc = ?, body = ? WHERE id = ?",
-                (size, _checksum(old.key, body), body, old.number),
+                (size, crc, body, old.number),
             )
         else:
             self._execute(
                 f"UPDATE {table.items} SET size = ?, expires = ?, crc = ?, body = ? WHERE id = ?",
-                (size, expires_s, _checksum(old.key, body), body, old.number),
+                (size, expires_s, crc, body, old.number),
             )
-        return body
 
     def delete(self, table: Table, row: Row) -> None:
         """Remove an item."""
@@ -225,7 +253,7 @@ class Store:
     def _row(self, table: Table, found: Sequence[Any]) -> Row:
         number, hash_key, range_key, size, expires, crc, body = found
         key = Key(hash_key, range_key)
-        if type(body) is not bytes or _checksum(key, body) != crc:
+        if type(body) is not bytes or _checksum(key, size, expires, body) != crc:
             raise DamagedError(
                 f"table {table.name}: the item {number} at {hash_key!r}, {range_key!r} is not what was written: "
                 "its checksum differs"
@@ -233,8 +261,13 @@ class Store:
         return Row(number, key, size, expires, body)
 
 
-def _checksum(key: Key, body: bytes) -> int:
-    return zlib.crc32(body, zlib.crc32(key.range, zlib.crc32(key.hash)))
+def _checksum(key: Key, size: int, expires_s: int | None, body: bytes) -> int:
+    crc = zlib.crc32(key.range, zlib.crc32(key.hash, zlib.crc32(b"%d %d" % (size, expires_s or -1))))
+    return zlib.crc32(body, crc)
+
+
+def _table_checksum(number: int, name: str, created_ms: int, stored: bytes) -> int:
+    return zlib.crc32(stored, zlib.crc32(f"{number} {name} {created_ms}".encode()))
 
 
 def is_storage_error(error: BaseException) -> bool:
