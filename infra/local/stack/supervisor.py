@@ -48,6 +48,9 @@ from streamgage.errors import ConfigError
 LOOPBACK = "127.0.0.1"
 LOCAL_CREDENTIALS = ("local", "local")  # access key and secret; nobody here checks them
 _START_S = 30
+_CHECK_S = (
+    300  # tables are looked through for damage before they are served: some ten seconds a million items
+)
 _CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_DEFAULT_REGION": REGION}
 _EMULATED = "dynamodb,sqs,sns,s3,cloudformation,iam,sts,ssm,monitoring,events,kms,logs,iot"
 
@@ -132,7 +135,7 @@ class Stack:
         if own_dynamodb:
             self._start_dynamodb()
             is_local = options.dynamodb is Engine.LOCAL
-            self._await("dynamodb", dynamodb_local.answers if is_local else _answers_health)
+            self._await("dynamodb", dynamodb_local.answers if is_local else _answers_health, seconds=_CHECK_S)
         self._await("aws", lambda url: _is_healthy(url + "/_ministack/health"))
         self._await("kinesis", _answers_health)
         self._say("creating what the template describes")
@@ -283,7 +286,7 @@ class Stack:
     def _client(self, service: str, role: str = "aws") -> Any:
         return local_client(service, self._endpoint(role))
 
-    def _await(self, role: str, is_up: Callable[[str], bool]) -> None:
+    def _await(self, role: str, is_up: Callable[[str], bool], *, seconds: float = _START_S) -> None:
         child, url = self._children[role], self._endpoint(role)
 
         def answers() -> bool:
@@ -293,7 +296,7 @@ class Stack:
                 )
             return is_up(url)
 
-        wait_until(answers, seconds=_START_S, what=f"{role} on {url}")
+        wait_until(answers, seconds=seconds, what=f"{role} on {url}")
 
     def _create_stream(self, name: str, properties: Mapping[str, Any]) -> None:
         client = self._client("kinesis", "kinesis")
