@@ -100,6 +100,33 @@ def ministack() -> Iterator[ClientFactory]:
 
 
 @pytest.fixture(scope="session")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClientFactory]:
+    """Our own engine over SQLite, on a free loopback port of this process, with a folder of its own."""
+    import boto3
+    from botocore.config import Config
+
+    from infra.local.dynamodb.api import DynamoApi
+    from infra.local.dynamodb.database import open_database
+    from infra.local.dynamodb.server import DynamoServer
+    from infra.local.dynamodb.store import Store
+
+    store = Store(open_database(tmp_path_factory.mktemp("tables"), now_ms=0))
+    server = DynamoServer(DynamoApi(store, clock_ms=lambda: 0))
+    server.start()
+    config = Config(max_pool_connections=32)
+    clients: dict[str, Any] = {}
+    try:
+        yield lambda service: clients.setdefault(
+            service, boto3.client(service, endpoint_url=server.url, config=config, **CREDENTIALS)
+        )
+    finally:
+        for client in clients.values():
+            client.close()
+        server.stop()
+        store.close()
+
+
+@pytest.fixture(scope="session")
 def dynamodb_local() -> Iterator[ClientFactory]:
     """DynamoDB Local, AWS's own engine, in memory on a free loopback port. Skips where there is no Java or Maven."""
     import boto3

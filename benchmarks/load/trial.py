@@ -271,7 +271,7 @@ def _pids(
         "kinesis": [info.pids["kinesis"]],
         "mapping": [info.pids["mapping"]],
         "function": list(sandboxes),
-        "database": [info.pids["aws"]],
+        "database": [info.pids.get("dynamodb", info.pids["aws"])],
         "observer": [os.getpid()],
     }
 

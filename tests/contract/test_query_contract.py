@@ -16,6 +16,7 @@ FIRST, LAST = "00100|shardId-0", "00200|shardId-1"
 @pytest.fixture(
     params=[
         "moto",
+        "embedded",
         pytest.param("ministack", marks=pytest.mark.local),
         pytest.param("dynamodb_local", marks=pytest.mark.local),
     ]

@@ -18,12 +18,16 @@ import hmac
 import ipaddress
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from html import escape
+from pathlib import Path
 from urllib.parse import parse_qs
 
 from infra.local.http.message import Request, Response
+from infra.local.http.secret import read_credentials
 
+HEALTH = "/health"
 HINT = 'this stack has credentials of its own: eval "$(streamgage env)"'
 _CREDENTIAL = re.compile(r"[ ,]Credential=([^/,\s]+)/")
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]]+)(?::\d{1,5})?", re.ASCII)
@@ -89,6 +93,21 @@ _PREFLIGHT = {
     "Access-Control-Allow-Headers": "*, Authorization",
     "Access-Control-Max-Age": "600",
 }
+
+
+def owner_guard(host: str, credentials: Path | None, *, origins: Iterable[str] = ()) -> Guard:
+    """Return the guard of a face on *host* that obeys the access key in *credentials*, or any where that is None.
+
+    Raises:
+        ConfigError: the file does not hold credentials.
+    """
+    key = read_credentials(credentials).access_key if credentials else None
+    return Guard(
+        access_key=key,
+        open_paths=frozenset({HEALTH}),
+        origins=frozenset(origins),
+        hosts=frozenset({host.lower()}),
+    )
 
 
 def access_key_of(request: Request) -> str | None:

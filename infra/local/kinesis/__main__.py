@@ -13,14 +13,13 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from infra.local.http.guard import Guard
-from infra.local.http.secret import read_credentials
+from infra.local.http.guard import owner_guard
 from infra.local.kinesis.api import KinesisApi
 from infra.local.kinesis.disk import DiskStorage
 from infra.local.kinesis.faults import parse_faults
 from infra.local.kinesis.limits import Throttle
 from infra.local.kinesis.model import KinesisModel, Settings
-from infra.local.kinesis.server import HEALTH, KinesisServer
+from infra.local.kinesis.server import KinesisServer
 from infra.local.kinesis.storage import MemoryStorage, Storage
 from infra.local.kinesis.tls import server_context
 from streamgage.errors import ConfigError
@@ -50,7 +49,7 @@ def _serve(options: argparse.Namespace, stop: threading.Event, stack: ExitStack)
         clock_ms=wall_clock_ms, storage=_storage(options, stack), settings=_settings(options)
     )
     api = KinesisApi(model, throttle=Throttle() if options.limits else None)
-    guard = _guard(options)
+    guard = owner_guard(options.host, options.credentials, origins=options.allow_origin)
     serve = partial(
         KinesisServer, api, host=options.host, faults=faults, guard=guard, may_block=options.fsync
     )
@@ -71,16 +70,6 @@ def _serve(options: argparse.Namespace, stop: threading.Event, stack: ExitStack)
     print("kinesis: ready on", " and ".join(server.url for server in servers), flush=True)
     while not stop.wait(_SWEEP_S):
         model.sweep()
-
-
-def _guard(options: argparse.Namespace) -> Guard:
-    key = read_credentials(options.credentials).access_key if options.credentials else None
-    return Guard(
-        access_key=key,
-        open_paths=frozenset({HEALTH}),
-        origins=frozenset(options.allow_origin),
-        hosts=frozenset({options.host.lower()}),
-    )
 
 
 def wall_clock_ms() -> int:

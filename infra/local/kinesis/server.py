@@ -9,15 +9,13 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from infra.local.http.guard import Guard
+from infra.local.http.guard import HEALTH, Guard
 from infra.local.http.message import HangUp, Limits, Request, Response
 from infra.local.http.server import HttpServer
 from infra.local.kinesis import sts, wire
 from infra.local.kinesis.api import KinesisApi
 from infra.local.kinesis.errors import ConnectionLost, KinesisError
 from infra.local.kinesis.faults import CALM, Faults
-
-HEALTH = "/health"
 
 
 class KinesisServer:

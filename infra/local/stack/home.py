@@ -52,6 +52,7 @@ class Home:
         self.aws_data = self.root / "data" / "aws"
         self.kinesis_data = self.root / "data" / "kinesis"
         self.dynamodb_data = self.root / "data" / "dynamodb-local"
+        self.tables_data = self.root / "data" / "tables"
         self.dynamodb_file = self.root / "data" / "dynamodb.json"
         self.definition_file = self.root / "data" / "definition.json"
         self.credentials_file = self.root / "credentials.json"

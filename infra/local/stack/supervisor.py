@@ -3,8 +3,8 @@
 Processes, all on loopback and each in a session of its own::
 
     supervisor (`streamgage up`)
-    ├── aws        the emulator: DynamoDB, SQS, S3, CloudFormation
-    ├── dynamodb   DynamoDB Local, where it was asked for
+    ├── aws        the emulator: SQS, S3, CloudFormation and the rest
+    ├── dynamodb   our tables over SQLite; DynamoDB Local, or the emulator, where that was asked for
     ├── kinesis    our Kinesis data plane
     ├── metrics    what all of it measures, for Prometheus
     └── mapping    Lambda's event source mapping
@@ -50,6 +50,9 @@ from streamgage.errors import ConfigError
 
 LOOPBACK = "127.0.0.1"
 _START_S = 30
+_CHECK_S = (
+    300  # tables are looked through for damage before they are served: some ten seconds a million items
+)
 _EMULATED = "dynamodb,sqs,sns,s3,cloudformation,iam,sts,ssm,monitoring,events,kms,logs,iot"
 
 Say = Callable[[str], None]
@@ -64,7 +67,10 @@ class Code(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StackOptions:
-    """What a person may choose of a local stack. Port 0 is any free one. ``parameters`` are the template's."""
+    """What a person may choose of a local stack. Port 0 is any free one. ``parameters`` are the template's.
+
+    With ``fsync``, stream and tables survive power loss, at the disk's pace.
+    """
 
     home: Home
     pipeline: Path
@@ -74,8 +80,9 @@ class StackOptions:
     kinesis_port: int = 4567
     metrics_port: int = 0
     parameters: Mapping[str, str] | None = None
-    dynamodb: Engine = Engine.MINISTACK
+    dynamodb: Engine = Engine.EMBEDDED
     kinesis_faults: str | None = None
+    fsync: bool = False
 
 
 class Stack:
@@ -112,13 +119,13 @@ class Stack:
 
     def _start(self) -> None:
         home, options = self._home, self._options
-        own_dynamodb = options.dynamodb is Engine.LOCAL
+        own_dynamodb = options.dynamodb.is_apart
         keep_engine(home, options.dynamodb)
         pipeline = load_pipeline(options.pipeline)
         parameters = {**pipeline.deploy, **(options.parameters or {})}
         consumer = pipeline.consumer_for(parameters.get("Consumer"))
         keep_definition(home, pipeline, consumer)
-        if own_dynamodb:
+        if options.dynamodb is Engine.LOCAL:
             dynamodb_local.install(say=self._say)
         self._say("building the bundle")
         options.code.bundle(home.task_dir, options.pipeline)
@@ -135,9 +142,10 @@ class Stack:
         self._start_kinesis()
         if own_dynamodb:
             self._start_dynamodb()
-            self._await("dynamodb", dynamodb_local.answers)
+            is_local = options.dynamodb is Engine.LOCAL
+            self._await("dynamodb", dynamodb_local.answers if is_local else _answers_health, seconds=_CHECK_S)
         self._await("aws", lambda url: _is_healthy(url + emulator.HEALTH))
-        self._await("kinesis", lambda url: _is_healthy(url + "/health"))
+        self._await("kinesis", _answers_health)
         self._say("creating what the template describes")
         if "Consumer" in template.cloudformation.get("Parameters", {}):
             parameters["Consumer"] = consumer
@@ -174,7 +182,7 @@ class Stack:
         """Keep the stack running until *until* says so: what died is started again.
 
         Raises:
-            ConfigError: the emulator died; its tables died with it.
+            ConfigError: the emulator died; what it held died with it.
         """
         while not until():
             for name, start in (
@@ -190,8 +198,11 @@ class Stack:
                     start()
                     self._write_info()
             if self._children["aws"].has_ended():
+                held = (
+                    "queues and buckets" if self._options.dynamodb.is_apart else "tables, queues and buckets"
+                )
                 raise ConfigError(
-                    f"the emulator ended by itself, and its tables with it; its log is {self._home.logs / 'aws.log'}"
+                    f"the emulator ended by itself, and its {held} with it; its log is {self._home.logs / 'aws.log'}"
                 )
             time.sleep(poll_s)
 
@@ -235,16 +246,15 @@ class Stack:
 
     def _start_dynamodb(self) -> None:
         cache = {key: os.environ[key] for key in ("XDG_CACHE_HOME",) if key in os.environ}
+        module, data = "infra.local.dynamodb", self._home.tables_data
+        if self._options.dynamodb is Engine.LOCAL:
+            module, data = "infra.local.stack.dynamodb_local", self._home.dynamodb_data
+        ours: list[str] = []
+        if self._options.dynamodb is Engine.EMBEDDED:
+            ours = [*self._credentials_option(), *(["--fsync"] if self._options.fsync else [])]
         self._children["dynamodb"] = Child.start(
             "dynamodb",
-            [
-                "-m",
-                "infra.local.stack.dynamodb_local",
-                "--port",
-                str(self._ports["dynamodb"]),
-                "--data",
-                str(self._home.dynamodb_data),
-            ],
+            ["-m", module, "--port", str(self._ports["dynamodb"]), "--data", str(data), *ours],
             log=self._home.logs / "dynamodb.log",
             environment=cache,
         )
@@ -260,6 +270,7 @@ class Stack:
                 "--data",
                 str(self._home.kinesis_data),
                 *self._credentials_option(),
+                *(["--fsync"] if self._options.fsync else []),
                 *(["--faults", self._options.kinesis_faults] if self._options.kinesis_faults else []),
             ],
             log=self._home.logs / "kinesis.log",
@@ -302,7 +313,7 @@ class Stack:
         """Return what a child signs its own requests with."""
         return {**self._credentials.variables(), "AWS_DEFAULT_REGION": REGION}
 
-    def _await(self, role: str, is_up: Callable[[str], bool]) -> None:
+    def _await(self, role: str, is_up: Callable[[str], bool], *, seconds: float = _START_S) -> None:
         child, url = self._children[role], self._endpoint(role)
 
         def answers() -> bool:
@@ -312,7 +323,7 @@ class Stack:
                 )
             return is_up(url)
 
-        wait_until(answers, seconds=_START_S, what=f"{role} on {url}")
+        wait_until(answers, seconds=seconds, what=f"{role} on {url}")
 
     def _create_stream(self, name: str, properties: Mapping[str, Any]) -> None:
         client = self._client("kinesis", "kinesis")
@@ -418,6 +429,7 @@ def _is_ours(pid: int) -> bool:
         return False
     ours = (
         "infra.local.stack.emulator",
+        "infra.local.dynamodb",
         "infra.local.kinesis",
         "infra.local.mapping.process",
         "infra.local.metrics.endpoint",
@@ -425,6 +437,10 @@ def _is_ours(pid: int) -> bool:
         dynamodb_local.MARK,
     )
     return any(name.encode() in command for name in ours)
+
+
+def _answers_health(url: str) -> bool:
+    return _is_healthy(url + "/health")
 
 
 def _is_healthy(url: str) -> bool:
