@@ -139,7 +139,6 @@ class Update:
 def _result(action: Action, item: Item, values: Values) -> Value | None:
     """Return what is to stand at the action's path; None: nothing."""
     if action.operand is None:
-        found_at(item, action.path)
         return None
     value = _there(action.operand, item, values)
     if action.section == "SET":
