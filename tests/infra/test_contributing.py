@@ -22,7 +22,7 @@ def blocks(example: str) -> Iterator[tuple[str, str, str]]:
     """Yield the kind, the first line and the rest of each block of code."""
     for kind, text in re.findall(r"^```(\w+)\n(.*?)^```$", example, re.DOTALL | re.MULTILINE):
         first, _, rest = text.partition("\n")
-        yield (kind, "", text) if kind == "sh" else (kind, first, rest)
+        yield (kind, "", text) if kind == "sh" else (kind, first.removeprefix("# "), rest)
 
 
 def change(path: Path, text: str) -> None:
