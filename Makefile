@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check soak fuzz differential interop simulate planted lock clean bench checkov
+.PHONY: help setup demo test check slow soak fuzz differential interop simulate planted lock clean bench checkov
 .DEFAULT_GOAL := help
 
 help: ## Show the targets.
@@ -17,14 +17,20 @@ $(READY): requirements/dev.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
+setup: $(READY) ## Set up .venv; the other targets do it themselves.
+
 demo: $(READY) ## Run the whole pipeline on this machine and compare every total.
 	$(BIN)/streamgage demo
 
 test: check ## All checks, and every test but the slow ones.
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --ignore tests/local
+	$(BIN)/python -m pytest -m "not slow" -n 4 --dist loadfile tests/local  # more workers: these wait for processes
+
+slow: $(READY) ## The long runs of the suites, but for the soak.
+	$(BIN)/python -m pytest -m slow -s --ignore tests/local/test_soak.py
 
 soak: $(READY) ## Ten minutes of load with kills and resharding (STREAMGAGE_SOAK_S=600).
-	$(BIN)/python -m pytest -m slow -s tests/local
+	$(BIN)/python -m pytest -m slow -s tests/local/test_soak.py
 
 check: $(READY) ## Formatting, lint, types and import contracts, the template; without the tests.
 	$(BIN)/ruff format --check .

@@ -14,7 +14,17 @@ README = ROOT / "README.md"
 BEGIN, END = "<!-- benchmarks: made by `streamgage bench report` -->", "<!-- /benchmarks -->"
 
 # The order of the page: what it costs, then what a user sees. What is not named comes behind, by name.
-ORDER = ("fold", "producer", "cold_start", "write_units", "pipeline", "function", "scaling", "codec")
+ORDER = (
+    "fold",
+    "producer",
+    "cold_start",
+    "write_units",
+    "pipeline",
+    "function",
+    "scaling",
+    "codec",
+    "tables",
+)
 
 HEAD = """# Benchmarks
 

@@ -64,7 +64,7 @@ async def _serve() -> None:
 def stub_server() -> Iterator[str]:
     """Run the server in a process of its own; yield its URL."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.stub_server"],
+        [sys.executable, "-P", "-m", "benchmarks.stub_server"],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdin=subprocess.PIPE,

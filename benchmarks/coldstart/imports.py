@@ -43,7 +43,7 @@ def _once(function: FunctionConfig) -> dict[str, float]:
     python = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
     module = function.handler.rpartition(".")[0]
     done = subprocess.run(
-        [python, "-S", "-s", "-X", "importtime", "-c", _SCRIPT.format(module=module)],
+        [python, "-P", "-S", "-s", "-X", "importtime", "-c", _SCRIPT.format(module=module)],
         env=environment(function, "127.0.0.1:9"),
         cwd=function.task_dir,
         capture_output=True,

@@ -152,13 +152,13 @@ def _bundle(folder: Path, name: str, *requirements: str) -> Path:
         build_dir(target, requirements)
         shutil.copyfile(ROOT / "schemas" / "reading.avsc", target / "reading.avsc")
     shutil.copyfile(_HANDLERS / f"{name}.py", target / f"{name}.py")
-    subprocess.run([_PYTHON, "-m", "compileall", "-q", str(target / f"{name}.py")], check=True)
+    subprocess.run([_PYTHON, "-P", "-m", "compileall", "-q", str(target / f"{name}.py")], check=True)
     return target
 
 
 @contextlib.contextmanager
 def _stub(directory: Path) -> Iterator[Stub]:
-    command = [sys.executable, "-m", "benchmarks.coldstart.aws_stub", str(directory)]
+    command = [sys.executable, "-P", "-m", "benchmarks.coldstart.aws_stub", str(directory)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             if process.stdout is None or not (port := process.stdout.readline().strip()):

@@ -108,7 +108,7 @@ def forked_start(function: FunctionConfig, event: bytes) -> Start:
         contextlib.closing(api),
         function.log_file.open("ab") as log,
         subprocess.Popen(
-            [_PYTHON, "-S", "-s", str(Path(__file__).with_name("zygote.py")), function.handler],
+            [_PYTHON, "-P", "-S", "-s", str(Path(__file__).with_name("zygote.py")), function.handler],
             env=environment(function, api.address),
             cwd=function.task_dir,
             stdin=subprocess.PIPE,

@@ -21,7 +21,7 @@ import boto3
 from benchmarks.load.routes import Routes
 from benchmarks.load.schedule import Events, SenderLoad
 from benchmarks.load.sent_log import SentEntry, write_log
-from infra.local.stack.supervisor import LOCAL_CREDENTIALS
+from infra.local.http.secret import read_credentials
 from infra.template.translate import REGION
 from processors.pipeline_files import load_pipeline
 from producers.client.batcher import PutEntry
@@ -47,6 +47,7 @@ class Job:
     load: SenderLoad
     pipeline: str
     endpoint: str
+    credentials_file: str
     stream: str
     give_up_s: float
 
@@ -178,7 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     job = Job.read(folder)
     pipeline = load_pipeline(Path(job.pipeline))
     events = Events(job.load)
-    kinesis = BotoKinesis(_client(job.endpoint), job.stream)
+    kinesis = BotoKinesis(_client(job), job.stream)
     port = LoggedKinesis(kinesis, Routes(events.keys, kinesis.list_shards()))
     dice = random.SystemRandom()
     gc.collect()
@@ -204,11 +205,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _client(endpoint: str) -> Any:
-    access_key, secret_key = LOCAL_CREDENTIALS
+def _client(job: Job) -> Any:
+    access_key, secret_key = read_credentials(Path(job.credentials_file))
     return boto3.client(
         "kinesis",
-        endpoint_url=endpoint,
+        endpoint_url=job.endpoint,
         region_name=REGION,
         aws_access_key_id=access_key,
         aws_secret_access_key=secret_key,

@@ -141,6 +141,7 @@ def _jobs(load: Load, info: StackInfo, folder: Path) -> list[Path]:
             load=share,
             pipeline=info.pipeline,
             endpoint=info.endpoints["kinesis"],
+            credentials_file=info.credentials_file,
             stream=info.stream,
             give_up_s=load.give_up_s,
         ).write(each)
@@ -153,7 +154,7 @@ class _Sender:
     def __init__(self, folder: Path, log: Path) -> None:
         with log.open("ab") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.load.generator", str(folder)],
+                [sys.executable, "-P", "-m", "benchmarks.load.generator", str(folder)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -213,7 +214,7 @@ def _senders(folders: Sequence[Path], *, log: Path) -> Iterator[list[_Sender]]:
 def _watch(trial: Trial, seen: Seen, home: Home, info: StackInfo, senders: Sequence[_Sender]) -> None:
     """Begin, and look every *look_ms* until all that was sent is applied, or the time for that is up."""
     load, ledger = trial.load, CpuLedger()
-    client = local_client("dynamodb", info.endpoints["dynamodb"])
+    client = local_client("dynamodb", info.endpoints["dynamodb"], info.credentials)
     start_ms = time.time_ns() // 1_000_000 + _LEAD_MS
     trial.cpu_s = ledger.look(_pids(home, info, senders))
     machine_s = machine_cpu_s()
@@ -270,7 +271,7 @@ def _pids(
         "kinesis": [info.pids["kinesis"]],
         "mapping": [info.pids["mapping"]],
         "function": list(sandboxes),
-        "database": [info.pids["aws"]],
+        "database": [info.pids.get("dynamodb", info.pids["aws"])],
         "observer": [os.getpid()],
     }
 

@@ -63,8 +63,9 @@ def add_dynamodb(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dynamodb",
         choices=[each.value for each in Engine],
-        default=Engine.MINISTACK.value,
-        help="the engine of the tables: MiniStack, or AWS's own DynamoDB Local; default: ministack",
+        default=Engine.EMBEDDED.value,
+        help="the engine of the tables: ours over SQLite, AWS's own DynamoDB Local, or MiniStack, which keeps them only "
+        "over a graceful down; default: embedded",
     )
 
 

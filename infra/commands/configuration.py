@@ -41,12 +41,14 @@ OF_PIPELINE = {
         "name": "Lower-case letters, digits and `_`.",
         "schema": "An Avro schema, by its path from pipeline.toml. Older ones stay beside it: `reading.*.avsc`.",
         "partition_key": "The field whose value chooses the shard.",
-        "event_time": "The field that says when it happened, in ms since the epoch.",
+        "event_time": "The field that says when it happened; in Avro, ms since the epoch.",
         "max_future": "Events later than their arrival by more are quarantined.",
         "max_lateness": "Events earlier than their arrival by more are quarantined. Without it, a late event corrects its "
         "window, as long as every rollup of it keeps that.",
         "scale": "Decimal places of a numeric field: `{value = 3}`. Without it 9 for floats, 0 for integers.",
         "blocks": "Producers send compressed blocks of events.",
+        "time_unit": "The unit of event times that are numbers in JSON and in files: `s`, `ms`, `us` or `ns`. Without it JSON "
+        "is in ms, and a number that could be another unit is refused.",
     },
     "rollups": {
         "name": "Lower-case letters, digits and `_`.",
@@ -60,8 +62,8 @@ OF_PIPELINE = {
         "measures": "What is computed, by field.",
     },
 }
-_DEFAULTS = {"blocks": "`false`", "generation": "`1`", "scale": "by type", "max_future": "none", "max_lateness": "none",
-             "measures": "the count of events", "keep": "for ever", "consumer": "`main`"}  # fmt: skip
+_DEFAULTS = {"blocks": "`false`", "time_unit": "none", "generation": "`1`", "scale": "by type", "max_future": "none",
+             "max_lateness": "none", "measures": "the count of events", "keep": "for ever", "consumer": "`main`"}  # fmt: skip
 _HEAD = """# Configuration
 
 Every variable there is. Generated: change infra/commands/configuration.py, then `python -m infra.commands.configuration --write`.

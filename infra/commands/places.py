@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streamgage.errors import ConfigError, RetryableError
+from infra.local.http.secret import read_credentials
+from streamgage.errors import ConfigError, RetryableError, without_password
 
 if TYPE_CHECKING:
     from producers.client.producer import Producer
@@ -14,13 +15,13 @@ if TYPE_CHECKING:
 _HOME_VARIABLE = "STREAMGAGE_HOME"
 _FOLDER = ".streamgage"
 _STACK = "stack.json"
-_LOCAL_KEY = "streamgage"  # the local stack takes any credentials; a fresh machine has none
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One stream. ``endpoint_url`` and ``region`` are boto3's own where None; ``local`` is a stack on this machine.
+    """One stream. ``endpoint_url`` and ``region`` are boto3's own where None.
 
+    ``local`` is a stack on this machine, and ``credentials`` are its own.
     ``one_key_per_record``: its mapping has a ParallelizationFactor > 1, so each Kinesis record carries one key.
     """
 
@@ -29,9 +30,12 @@ class Target:
     region: str | None = None
     local: bool = False
     one_key_per_record: bool = False
+    credentials: tuple[str, str] | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
-        return f"stream {self.stream} " + (f"at {self.endpoint_url}" if self.endpoint_url else "on AWS")
+        return f"stream {self.stream} " + (
+            f"at {without_password(self.endpoint_url)}" if self.endpoint_url else "on AWS"
+        )
 
 
 def find_aws_target(name: str, *, region: str | None) -> Target:
@@ -72,7 +76,7 @@ def find_target(
     if stream is not None:
         return Target(stream, endpoint_url, region)
     if endpoint_url is not None:
-        raise ConfigError(f"which stream at {endpoint_url}? Name it with --stream NAME")
+        raise ConfigError(f"which stream at {without_password(endpoint_url)}? Name it with --stream NAME")
     raise ConfigError(
         "no stack is running here: start one with `streamgage up`, send to one on AWS with --target aws --stack NAME, "
         "or name a stream with --stream NAME"
@@ -85,13 +89,12 @@ def open_producer(target: Target) -> "Producer":
     from producers.client.kinesis import connect
     from producers.client.producer import ProducerConfig
 
-    credentials = (_LOCAL_KEY, _LOCAL_KEY) if target.local else None
     try:
         return connect(
             target.stream,
             endpoint_url=target.endpoint_url,
             region=target.region,
-            credentials=credentials,
+            credentials=target.credentials,
             config=ProducerConfig(batching=BatcherConfig(one_key_per_record=target.one_key_per_record)),
         )
     except RetryableError as error:
@@ -115,6 +118,7 @@ def _read_stack(path: Path) -> Target:
     try:
         raw: Any = json.loads(path.read_text(encoding="utf-8"))
         values = (raw["stream"], raw["endpoints"]["kinesis"], raw.get("region"))
+        credentials = Path(raw["credentials_file"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"{path}: does not describe a running stack ({type(error).__name__}: {error}). "
@@ -122,4 +126,9 @@ def _read_stack(path: Path) -> Target:
         ) from error
     if not all(isinstance(each, str) for each in values[:2]):
         raise ConfigError(f"{path}: stream and endpoints.kinesis must be texts")
-    return Target(*values, local=True, one_key_per_record=bool(raw.get("one_key_per_record")))
+    return Target(
+        *values,
+        local=True,
+        one_key_per_record=bool(raw.get("one_key_per_record")),
+        credentials=read_credentials(credentials),
+    )

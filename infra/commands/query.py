@@ -118,7 +118,9 @@ def _open_local(home: Home, info: StackInfo) -> "tuple[PartialStore, Freshness, 
     from processors.query.freshness import freshness
     from processors.query.progress import read_progress
 
-    store = DynamoPartialStore(local_client("dynamodb", info.endpoints["dynamodb"]), info.table)
+    store = DynamoPartialStore(
+        local_client("dynamodb", info.endpoints["dynamodb"], info.credentials), info.table
+    )
     return store, freshness(read_progress(store, info.consumer), home.status()), info.consumer
 
 

@@ -2,25 +2,31 @@
 
 import argparse
 import math
-import os
 import shutil
 import tempfile
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
 from infra.commands.arguments import Verbs, add_stream_options, add_target_options, add_verb, collect_pairs
+from infra.commands.send_files import (
+    CSV_EXAMPLE,
+    JSON_EPILOG,
+    LOG_EXAMPLE,
+    NDJSON_EXAMPLE,
+    TIME_EPILOG,
+    add_file_options,
+    read_options,
+)
 from infra.commands.sending import progress_of, sink_opener, source_of
 from infra.commands.world import World, real_world
 from processors.pipeline_files import load_pipeline
-from producers.files.access_log import COLUMNS, read_access_log
-from producers.files.csv import read_csv
+from producers.files.follow import Follow, PositionFile
+from producers.files.inputs import find_files
 from producers.files.lines import read_lines
-from producers.files.mapping import plan_mapping
-from producers.files.ndjson import read_ndjson
-from producers.files.send import SendJob, Table, send_table, send_undelivered
-from producers.files.times import time_parser
+from producers.files.send import SendJob, send_tables, send_undelivered
+from producers.files.tables import FileTables
+from producers.files.verdict import ConsumerRules
 from streamgage.errors import ConfigError
 
 _SEND_EPILOG = """\
@@ -31,29 +37,8 @@ exit code:
 """
 _ROWS_EPILOG = """
 Rows that cannot be used are quarantined in a rejects file (NDJSON: file, line, reason, raw), made only when needed
-and never overwritten. imported + quarantined (+ undelivered) = rows; blank lines are skipped and counted apart.
-"""
-_TIME_EPILOG = """
-Times: ISO 8601, with or without offset (none is UTC); a number of 10 digits is s since 1970, of 13 digits ms, of any
-other length it needs --time-unit. Times are kept to the ms, rounded down.
-"""
-_CSV_EXAMPLE = """examples:
-  streamgage send csv machine.csv --source reading --set device_id=machine-1 --set metric=temperature \\
-      --map ts=timestamp --map value=value
-  streamgage send csv machine.csv --source reading --target aws --stack plant-7 --region eu-central-1
-  streamgage send csv rooms.csv --source reading --map device_id=room --set metric=co2 --set tags.site=north --speed 60
-"""
-_NDJSON_EXAMPLE = """examples:
-  streamgage send ndjson events.ndjson --source reading --map value=payload.temperature
-  mosquitto_sub -t sensors/# | streamgage send ndjson - --source reading
-"""
-_LOG_EXAMPLE = """examples:
-  streamgage send access-log access.log
-  zcat access.log.*.gz | streamgage send access-log - --shift-to-now
-
-A line fills visitor_id (the client's address), page (the path, without its query), referrer, action, ts, status,
-bytes and properties (method, user_agent, query). action is "view" for GET and HEAD, else the method in lower case.
-"-" is null. Combined and Common Log Format are read; a line in neither (cut off, say) is quarantined.
+and never overwritten; so are those that the consumer would quarantine (too late, in the future, a number or a key too large).
+imported + quarantined (+ undelivered) = rows; blank lines, comments and missing values are skipped and counted apart.
 """
 _UNDELIVERED_EXAMPLE = """examples:
   streamgage send undelivered machine.csv.undelivered.ndjson
@@ -70,16 +55,14 @@ def add_parser(verbs: Verbs, *, world: World | None = None) -> None:
         allow_abbrev=False,
     )
     kinds = send.add_subparsers(title="kinds of file", required=True, metavar="KIND")
-    for kind, what, example, with_times in (
-        ("csv", "send a CSV file with a header", _CSV_EXAMPLE, True),
-        ("ndjson", "send newline-delimited JSON", _NDJSON_EXAMPLE, True),
-        ("access-log", "send a web server's access log", _LOG_EXAMPLE, False),
+    for kind, what, example, more in (
+        ("csv", "send CSV files with a header", CSV_EXAMPLE, TIME_EPILOG),
+        ("ndjson", "send newline-delimited JSON", NDJSON_EXAMPLE, JSON_EPILOG),
+        ("access-log", "send a web server's access log", LOG_EXAMPLE, ""),
     ):
-        times = _TIME_EPILOG if with_times else ""
-        parser = add_verb(
-            kinds, kind, what, epilog=example + _ROWS_EPILOG + times + "\n" + _SEND_EPILOG, allow_abbrev=False
-        )
-        _add_row_options(parser, kind, with_times=with_times)
+        epilog = example + _ROWS_EPILOG + more + "\n" + _SEND_EPILOG
+        parser = add_verb(kinds, kind, what, epilog=epilog, allow_abbrev=False)
+        _add_row_options(parser, kind)
         parser.set_defaults(run=lambda args, kind=kind: run(args, kind, world or real_world()))
     parser = add_verb(
         kinds,
@@ -94,21 +77,26 @@ def add_parser(verbs: Verbs, *, world: World | None = None) -> None:
     parser.set_defaults(run=lambda args: run_undelivered(args, world or real_world()))
 
 
-def _add_row_options(parser: argparse.ArgumentParser, kind: str, *, with_times: bool) -> None:
-    parser.add_argument("file", metavar="FILE", help="the file, or - for standard input")
+def _add_row_options(parser: argparse.ArgumentParser, kind: str) -> None:
+    parser.add_argument(
+        "file",
+        metavar="FILE",
+        nargs="+",
+        help="files, patterns ('logs/*.gz'), or - for standard input; compressed by gzip, zstd, bzip2 or xz too",
+    )
     parser.add_argument(
         "--source",
         metavar="NAME",
         required=kind != "access-log",
         default="click",
-        help="the source in the pipeline that the rows are of" + ("" if with_times else " (click)"),
+        help="the source in the pipeline that the rows are of" + (" (click)" if kind == "access-log" else ""),
     )
     parser.add_argument(
         "--map",
         metavar="FIELD=COLUMN",
         action="append",
         default=[],
-        help="fill FIELD from COLUMN; a field with the name of a column needs none",
+        help="fill FIELD from COLUMN; a field with the name of a column needs none; two columns: ts=Date+Time",
     )
     parser.add_argument(
         "--set",
@@ -117,18 +105,7 @@ def _add_row_options(parser: argparse.ArgumentParser, kind: str, *, with_times: 
         default=[],
         help="the same value for every row; an entry of a map: --set tags.site=north",
     )
-    if kind == "csv":
-        parser.add_argument(
-            "--delimiter", metavar="CHAR", default=",", help='between cells (","); "tab" for tabs'
-        )
-    if with_times:
-        times = parser.add_mutually_exclusive_group()
-        times.add_argument(
-            "--time-unit", choices=("s", "ms"), help="times are numbers since 1970 in this unit"
-        )
-        times.add_argument(
-            "--time-format", metavar="FORMAT", help="as strptime reads it, such as %%d.%%m.%%Y_%%H:%%M"
-        )
+    add_file_options(parser, kind)
     retime = parser.add_mutually_exclusive_group()
     retime.add_argument("--as-is", action="store_true", help="keep the recorded event times (the default)")
     retime.add_argument(
@@ -153,31 +130,23 @@ def run(args: argparse.Namespace, kind: str, world: World) -> int:
     pipeline = load_pipeline(world.pipeline_path(args.pipeline))
     source = source_of(pipeline, args.source)
     maps, constants = _check_send(args)
-    parse_time = time_parser(getattr(args, "time_unit", None), getattr(args, "time_format", None))
-    delimiter = _delimiter(getattr(args, "delimiter", ","))
+    options = read_options(args, kind, maps, constants)
+    names = find_files(args.file, world.folder)
+    base = "stdin" if names == ["-"] else Path(names[0]).name if len(names) == 1 else kind
+    follow = position = None
+    if args.follow:
+        position = PositionFile(world.folder / f"{base}.position.json")
+        follow = Follow(world.folder / names[0], position.load(), clock=world.clock)
+        position = None if args.dry_run else position
     with ExitStack() as stack:
-        stream, name, size_bytes = _open(args.file, world, stack, twice=args.shift_to_now)
-
-        def open_table() -> Table:
-            if args.shift_to_now:
-                stream.seek(0)
-            lines = read_lines(stream, name)
-            columns: Sequence[str] | None = None
-            if kind == "csv":
-                table = read_csv(lines, name, delimiter=delimiter)
-                columns, rows = table.columns, table.rows
-            elif kind == "ndjson":
-                rows = read_ndjson(lines, name)
-            else:
-                columns, rows = COLUMNS, read_access_log(lines, name)
-            mapping = plan_mapping(
-                source, columns=columns, maps=maps, constants=constants, parse_time=parse_time
-            )
-            return Table(rows, mapping)
-
-        base = "stdin" if args.file == "-" else Path(args.file).name
+        stdin = world.stdin
+        if args.shift_to_now and names == ["-"]:
+            stdin = _spooled(world, stack)
+        tables = FileTables(
+            names, options, source, folder=world.folder, stdin=stdin, warn=world.warn, follow=follow
+        )
+        tables.check()
         job = SendJob(
-            name=name,
             source=source,
             rejects=world.folder / (args.rejects or f"{base}.rejects.ndjson"),
             undelivered=world.folder / f"{base}.undelivered.ndjson",
@@ -186,16 +155,23 @@ def run(args: argparse.Namespace, kind: str, world: World) -> int:
             speed=args.speed,
             open_sink=None if args.dry_run else sink_opener(args, world),
             warn=world.warn,
+            rules=ConsumerRules(pipeline, source),
+            follow=follow,
+            position=position,
         )
-        return send_table(
-            job, open_table, clock=world.clock, progress=progress_of(world, base, size_bytes), out=world.out
+        return send_tables(
+            job,
+            tables,
+            clock=world.clock,
+            progress=progress_of(world, base, tables.total_bytes),
+            out=world.out,
         )
 
 
 def run_undelivered(args: argparse.Namespace, world: World) -> int:
     """Run `streamgage send undelivered`; return the exit code. Raises: ConfigError."""
     with ExitStack() as stack:
-        stream, name, _ = _open(args.file, world, stack, twice=False)
+        stream, name = _open(args.file, world, stack)
         sink = stack.enter_context(sink_opener(args, world)())
         base = "stdin" if args.file == "-" else Path(args.file).name
         return send_undelivered(
@@ -222,24 +198,20 @@ def _check_send(args: argparse.Namespace) -> tuple[dict[str, str], dict[str, str
     return maps, constants
 
 
-def _delimiter(text: str) -> str:
-    delimiter = "\t" if text in ("tab", "\\t") else text
-    if len(delimiter) != 1 or delimiter in '"\r\n':
-        raise ConfigError(f'--delimiter {text!r}: one character that is no quote or line end, or "tab"')
-    return delimiter
-
-
-def _open(file: str, world: World, stack: ExitStack, *, twice: bool) -> tuple[BinaryIO, str, int | None]:
-    """Return the opened file, its name in messages, and its size where known; *twice* makes it seekable."""
+def _open(file: str, world: World, stack: ExitStack) -> tuple[BinaryIO, str]:
+    """Return the opened file, and its name in messages."""
     if file == "-":
-        if not twice:
-            return world.stdin, "standard input", None
-        spool = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
-        shutil.copyfileobj(world.stdin, spool)
-        return spool, "standard input", spool.tell()
+        return world.stdin, "standard input"
     path = world.folder / file
     try:
-        stream = stack.enter_context(path.open("rb"))
-        return stream, file, os.fstat(stream.fileno()).st_size or None
+        return stack.enter_context(path.open("rb")), file
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror})") from error
+
+
+def _spooled(world: World, stack: ExitStack) -> BinaryIO:
+    """Return standard input in a file, so that it can be read twice."""
+    spool = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
+    shutil.copyfileobj(world.stdin, spool)
+    spool.seek(0)
+    return spool

@@ -70,7 +70,9 @@ def _progress(info: StackInfo) -> list[Any]:
     from processors.query.cells import DynamoPartialStore
     from processors.query.progress import read_progress
 
-    store = DynamoPartialStore(local_client("dynamodb", info.endpoints["dynamodb"]), info.table)
+    store = DynamoPartialStore(
+        local_client("dynamodb", info.endpoints["dynamodb"], info.credentials), info.table
+    )
     return list(read_progress(store, info.consumer))
 
 

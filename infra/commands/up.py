@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from infra.commands.arguments import Verbs, add_dynamodb, add_pipeline, add_verb, pairs
+from infra.local.files import UMASK, make_private, open_private
 from infra.local.stack.home import Home, read_json
 from infra.local.stack.tables import Engine
 from streamgage.errors import ConfigError
@@ -19,6 +20,7 @@ EXAMPLES = """examples:
   streamgage up --port 0 --kinesis-port 0        on any free ports
   streamgage up --param ShardCount=4 --param BatchingWindow=1
   streamgage up --kinesis-faults 7:throttle=0.1,lost=0.05
+  streamgage up --fsync                          survive power loss too, at the disk's pace
   streamgage up --dynamodb local                 tables in DynamoDB Local, AWS's own engine (needs Java 17 and Maven)
 
 The stream, the tables and how far each shard was read are kept in .streamgage (or $STREAMGAGE_HOME): the next `up` goes
@@ -32,7 +34,7 @@ def add_parser(verbs: Verbs) -> None:
     parser = add_verb(verbs, "up", "start the pipeline on this machine", epilog=EXAMPLES)
     add_pipeline(parser)
     parser.add_argument("--template", metavar="PATH", help="a SAM template; default: the one that deploys")
-    parser.add_argument("--port", type=int, default=4566, help="of DynamoDB, SQS and the rest; default: 4566")
+    parser.add_argument("--port", type=int, default=4566, help="of SQS, S3 and the rest; default: 4566")
     parser.add_argument("--kinesis-port", type=int, default=4567, help="default: 4567")
     parser.add_argument(
         "--metrics-port", type=int, default=0, help="of metrics for Prometheus; default: any free one"
@@ -46,6 +48,7 @@ def add_parser(verbs: Verbs) -> None:
         metavar="SEED:KIND=RATE,…",
         help="let Kinesis fail on purpose: throttle, internal, lost (stored, and no answer), error, delay=RATE@MS",
     )
+    parser.add_argument("--fsync", action="store_true", help="survive power loss too, at the disk's pace")
     parser.add_argument("--detach", action="store_true", help="return when it is up, and let it run")
     parser.set_defaults(run=run)
 
@@ -76,6 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
             parameters=pairs(arguments.param, option="--param"),
             dynamodb=Engine(arguments.dynamodb),
             kinesis_faults=arguments.kinesis_faults,
+            fsync=arguments.fsync,
         ),
         say=say_on_stderr,
     )
@@ -110,16 +114,23 @@ class _StopRequest:
 def _detach(home: Home) -> int:
     """Start ``streamgage up`` in the background, and wait until it is up or has failed."""
     log = home.logs / "up.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
+    make_private(home.root)
+    make_private(log.parent)
     command = [
         sys.executable,
+        "-P",
         "-m",
         "infra.commands.main",
         *(each for each in sys.argv[1:] if each != "--detach"),
     ]
-    with log.open("wb") as output:
+    with os.fdopen(open_private(log), "wb") as output:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            umask=UMASK,
         )
     deadline = time.monotonic() + _WAIT_S
     while time.monotonic() < deadline:

@@ -19,7 +19,7 @@ def read_all_items(info: StackInfo) -> Items:
     """Return every aggregate of the table: the comparison must see also what should not be there."""
     items: Items = {}
     pages = (
-        local_client("dynamodb", info.endpoints["dynamodb"])
+        local_client("dynamodb", info.endpoints["dynamodb"], info.credentials)
         .get_paginator("scan")
         .paginate(TableName=info.table, ConsistentRead=True)
     )

@@ -17,7 +17,7 @@ from infra.local.comparison import Items, ReadItems, compare, question_of, read_
 from infra.local.stack.drain import wait_drained
 from infra.local.stack.home import Home, StackInfo
 from infra.local.stack.running import batch_lines, running
-from infra.local.stack.supervisor import LOCAL_CREDENTIALS, Code, StackOptions
+from infra.local.stack.supervisor import Code, StackOptions
 from infra.local.stack.tables import Engine
 from processors.pipeline_files import load_pipeline
 from processors.query.question import ask
@@ -138,7 +138,7 @@ def _send(console: Console, info: StackInfo, pipeline: Pipeline, options: DemoOp
         info.stream,
         endpoint_url=info.endpoints["kinesis"],
         region=info.region,
-        credentials=LOCAL_CREDENTIALS,
+        credentials=info.credentials,
     )
     began_s = time.monotonic()
     with _progress(console) as progress, producer:

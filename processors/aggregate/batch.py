@@ -22,7 +22,7 @@ from streamgage.formats.kinesis_event import decode_event, encode_response
 from streamgage.reading.poison import Poison, counted
 from streamgage.records import StreamRecord
 
-MARGIN_MS = 2_000  # of an invocation's time, for the answer
+MARGIN_MS = 300  # of an invocation's time, for the answer: nothing waits beyond it
 
 
 class Quarantine(Protocol):

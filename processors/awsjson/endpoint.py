@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from streamgage.errors import ConfigError
+from streamgage.errors import ConfigError, without_password
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -30,13 +30,16 @@ class Endpoint:
             parts = urlsplit(url)
             scheme, host, port = parts.scheme, parts.hostname or "", parts.port
         except ValueError as error:
-            raise ConfigError(f"{url!r} is not an endpoint: {error}") from error
+            why = "" if "@" in url else f": {error}"  # it quotes pieces, and one may be of a password
+            raise ConfigError(f"{without_password(url)!r} is not an endpoint{why}") from None
         if scheme not in _PORTS or not host or not (host + parts.path + parts.query).isascii():
             raise ConfigError(
-                f"{url!r} is not an endpoint: it is https://host or, on this machine, http://host"
+                f"{without_password(url)!r} is not an endpoint: it is https://host or, on this machine, http://host"
             )
         if scheme == "http" and not _is_loopback(host):
-            raise ConfigError(f"{url!r} is plain http to another machine; only loopback may do without TLS")
+            raise ConfigError(
+                f"{without_password(url)!r} is plain http to another machine; only loopback may do without TLS"
+            )
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         return cls(host, port or _PORTS[scheme], scheme == "https", path)
 

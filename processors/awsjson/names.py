@@ -35,8 +35,10 @@ class Addresses:
         spawn: Spawn = on_a_daemon_thread,
         keep_s: float = 5.0,
     ) -> None:
-        self._host, self._clock, self._keep_s = host, clock, keep_s
-        self._literal = _literal(host, port)
+        self._host, self._port, self._clock, self._keep_s = host, port, clock, keep_s
+        self._literal: Sequence[Address] | None = (
+            None  # until it is asked for: a snapshot holds nothing of a network
+        )
         self._look_up = look_up or (lambda: _look_up(host, port))
         self._finding = Aside(self._find, clock=clock, spawn=spawn)
         self._known: tuple[float, Sequence[Address]] | None = None  # and until when they are good
@@ -47,6 +49,8 @@ class Addresses:
         Raises:
             OSError: the name has none, or none was found by *deadline*.
         """
+        if self._literal is None:
+            self._literal = _literal(self._host, self._port)
         if self._literal:
             return self._literal
         known = self._known

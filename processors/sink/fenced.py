@@ -10,7 +10,7 @@ What is written, and where what has no room goes on to, the contribution says; h
 import random
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -20,7 +20,7 @@ from processors.deadline import Deadline
 from processors.sink.breaker import Breaker
 from processors.sink.writes import Moved, Outcome, Unsure, Write, Written
 from streamgage.errors import RetryableError
-from streamgage.fold.cells import Contribution, Joined
+from streamgage.fold.cells import Contribution
 from streamgage.fold.items import ItemKey, StoredItem, lane_of
 
 _PORTION = 2_000  # items under way at once: their bodies take some MB
@@ -78,11 +78,12 @@ class Applied:
 
 
 class _Writing(NamedTuple):
-    """A contribution that is being written, and what follows once it is."""
+    """A contribution that is being written, what follows once it is, and from where on it is not durable until then."""
 
     write: Write
     contribution: Contribution
-    joined: Joined
+    onward: Mapping[ItemKey, Contribution]
+    first: int
 
 
 class AggregateSink:
@@ -93,9 +94,14 @@ class AggregateSink:
     """
 
     def __init__(
-        self, store: ItemStore, *, breaker: Breaker | None = None, limits: SinkLimits | None = None
+        self,
+        store: ItemStore,
+        *,
+        breaker: Breaker | None = None,
+        limits: SinkLimits | None = None,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._store = store
+        self._store, self._sleep = store, sleep
         self._limits = limits or SinkLimits()
         self._breaker = breaker or Breaker(clock=time.monotonic, random=random.random)
         self._known: OrderedDict[ItemKey, StoredItem | None] = OrderedDict()
@@ -114,6 +120,8 @@ class AggregateSink:
         Raises:
             ConfigError: an item counts something else, or is damaged; a person has to decide.
         """
+        if pause_s := self._breaker.pause_s():  # else redeliveries at once would spin
+            self._sleep(min(pause_s, deadline.left_s()))
         applied = Applied()
         attempts: dict[ItemKey, int] = {}
         pending = dict(items)
@@ -177,7 +185,7 @@ class AggregateSink:
             joined = contribution.joined(known)
             if joined.item is not None:
                 write = Write(key, joined.item, _fence(known))
-                writing.append(_Writing(write, contribution, joined))
+                writing.append(_Writing(write, contribution, joined.onward, joined.first))
                 continue
             following.update(joined.onward)
             applied.already_applied += not joined.onward
@@ -196,7 +204,7 @@ class AggregateSink:
                 if isinstance(outcome, Written):
                     applied.writes += 1
                     self._remember(key, each.write.item)
-                    pending.update(each.joined.onward)
+                    pending.update(each.onward)
                 elif isinstance(outcome, Moved):
                     applied.writes += 1
                     applied.conflicts += 1
@@ -206,10 +214,10 @@ class AggregateSink:
                     if attempts[key] < self._limits.write_attempts:
                         pending[key] = each.contribution
                     else:
-                        applied.fail(each.joined.first, f"its fence moved {attempts[key]} times")
+                        applied.fail(each.first, f"its fence moved {attempts[key]} times")
                 else:
                     self._forget(key)
-                    applied.fail(each.joined.first, outcome.error)
+                    applied.fail(each.first, outcome.error)
         return pending
 
     def _put_all(
@@ -240,7 +248,7 @@ class AggregateSink:
                 chunk
             )
         outcomes = self._store.put_many([each.write for each in chunk], deadline=deadline)
-        if all(isinstance(outcome, Unsure) for outcome in outcomes):
+        if any(isinstance(outcome, Unsure) for outcome in outcomes):
             self._breaker.failed()
         else:
             self._breaker.worked()

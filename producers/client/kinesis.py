@@ -20,7 +20,7 @@ from producers.client.identity import Identity
 from producers.client.ports import PutFailed, PutResult, PutStored, Throttled
 from producers.client.producer import Producer, ProducerConfig
 from producers.clock import MonotonicClock
-from streamgage.errors import ConfigError, RetryableError, StreamgageError
+from streamgage.errors import ConfigError, RetryableError, StreamgageError, without_password
 from streamgage.shards import Shard, decode_shard
 
 # Of a whole request. What else answers with a status below 500 is for a person to mend.
@@ -80,7 +80,7 @@ class BotoKinesis:
         except ClientError as error:
             raise _classify(error, what) from error
         except (BotoConnectionError, HTTPClientError, IncompleteReadError, ResponseParserError) as error:
-            raise RetryableError(f"{what}: {error}") from error
+            raise RetryableError(f"{what}: {without_password(str(error))}") from error
         except BotoCoreError as error:  # no credentials, no region, a parameter that botocore refuses
             raise ConfigError(f"{what}: {error}") from error
 
@@ -111,7 +111,9 @@ def connect(
             config=client_config(config.concurrency),
         )
     except (BotoCoreError, ValueError) as error:  # no region; an endpoint that is no URL
-        raise ConfigError(f"no Kinesis client for stream {stream_name}: {error}") from error
+        raise ConfigError(
+            f"no Kinesis client for stream {stream_name}: {without_password(str(error))}"
+        ) from error
     return Producer(
         BotoKinesis(client, stream_name),
         clock=MonotonicClock(),

@@ -1,4 +1,7 @@
-"""Turn what a file holds (text, or JSON values) into what a field of an Avro schema takes, exactly or not at all."""
+"""Turn the text of a cell into what a field of an Avro schema takes, exactly or not at all.
+
+JSON has rules of its own: streamgage/formats/json_event.py.
+"""
 
 import json
 import re
@@ -8,22 +11,42 @@ from typing import Any
 Convert = Callable[[object], object]
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,20}(\.0{0,20})?")  # 94.0 is exactly 94
+_MARKS = {
+    "na",
+    "n/a",
+    "nan",
+    "null",
+    "none",
+    "nil",
+    "-",
+    "--",
+    "?",
+    "missing",
+    "#n/a",
+    "\\n",
+}  # what others write for nothing
+_COMMA_NUMBER = re.compile(r"[+-]?[0-9]*,[0-9]+([eE][+-]?[0-9]{1,4})?")
 _TRUE, _FALSE = {"true", "1", "yes"}, {"false", "0", "no"}
 
 
-def converter(avro_type: Any) -> Convert:
+def converter(avro_type: Any, *, decimal_comma: bool = False) -> Convert:
     """Return the function that turns a value into one of *avro_type*; it raises ValueError.
 
     An empty text is null where the type has null. Numbers keep their value: an integer must be one, and a float is
-    what Python reads from the text. Of a union the first branch that takes the value wins.
+    what Python reads from the text. Of a union the first branch that takes the value wins. With a *decimal_comma* a
+    point in a number is refused: it might part thousands.
     """
     if isinstance(avro_type, list):
-        return _union([converter(each) for each in avro_type if each != "null"], nullable="null" in avro_type)
+        branches = [converter(each, decimal_comma=decimal_comma) for each in avro_type if each != "null"]
+        return _union(branches, nullable="null" in avro_type)
     kind = avro_type["type"] if isinstance(avro_type, dict) else avro_type
     if kind == "map":
-        values = converter(avro_type["values"])
+        values = converter(avro_type["values"], decimal_comma=decimal_comma)
         return lambda value: {key: values(each) for key, each in _mapping(value).items()}
-    return _SIMPLE.get(kind, _from_json)
+    simple = _SIMPLE.get(kind, _from_json)
+    if decimal_comma and simple in (_to_integer, _to_float):
+        return lambda value: simple(_with_point(value))
+    return simple
 
 
 def map_values(avro_type: Any) -> Any | None:
@@ -49,6 +72,14 @@ def _union(converters: list[Convert], *, nullable: bool) -> Convert:
     return convert
 
 
+def _with_point(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if "." in value:
+        raise ValueError(f"{_shown(value)} has a point; with --decimal , the decimals stand behind a comma")
+    return value.replace(",", ".", 1)
+
+
 def _to_string(value: object) -> str:
     if isinstance(value, str):
         return value
@@ -64,7 +95,7 @@ def _to_integer(value: object) -> int:
         return int(value)
     if isinstance(value, str) and _INTEGER.fullmatch(text := value.strip()):
         return int(text.partition(".")[0])
-    raise ValueError(f"{_shown(value)} is not a whole number")
+    raise ValueError(f"{_shown(value)} is not a whole number{_cure(value)}")
 
 
 def _to_float(value: object) -> float:
@@ -78,7 +109,7 @@ def _to_float(value: object) -> float:
             return float(value)
         except ValueError:
             pass
-    raise ValueError(f"{_shown(value)} is not a number")
+    raise ValueError(f"{_shown(value)} is not a number{_cure(value)}")
 
 
 def _to_boolean(value: object) -> bool:
@@ -110,6 +141,16 @@ def _from_json(value: object) -> object:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{_shown(value)} is not JSON") from error
     return parsed
+
+
+def _cure(value: object) -> str:
+    """Return what may be done about a text that is no number."""
+    text = value.strip() if isinstance(value, str) else ""
+    if _COMMA_NUMBER.fullmatch(text):
+        return "; where a comma parts the decimals: --decimal ,"
+    if text.lower() in _MARKS:
+        return f"; where it marks a missing value: --na {text}"
+    return ""
 
 
 def _shown(value: object) -> str:

@@ -1,25 +1,31 @@
 """Read CSV (RFC 4180, with a header): rows one by one, each that cannot be read with its reason."""
 
 import csv
-from collections import deque
+import re
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain, islice
 
 from producers.files.lines import MAX_LINE_BYTES, Line
-from producers.files.rows import AnyRow, BadRow, BlankLine, Row
+from producers.files.rows import AnyRow, BadRow, BlankLine, EmptyFile, Row
 from streamgage.errors import ConfigError
 
 MAX_ROW_LINES = 10_000  # a row that takes more, in quotes, is one whose quote was never meant
+DELIMITERS = (",", ";", "\t", "|")
+_QUOTED = re.compile(r'"[^"]*+"')
 _REREAD_BYTES = 4 * MAX_LINE_BYTES
 _REREAD_RATIO = 8
 
 
 @dataclass(frozen=True, slots=True)
 class CsvTable:
-    """The columns of a file, and its rows, which can be read once."""
+    """The columns of a file, and its rows, which can be read once. ``notes`` counts what was overlooked in them."""
 
     columns: tuple[str, ...]
     rows: Iterator[AnyRow]
+    delimiter: str = ","
+    notes: Counter[str] = field(default_factory=Counter)
 
 
 class _Unusable(Exception):
@@ -37,8 +43,9 @@ class _Records:
     several lines are given up once the bound is reached.
     """
 
-    def __init__(self, lines: Iterator[Line], delimiter: str) -> None:
+    def __init__(self, lines: Iterator[Line], delimiter: str, comment: str | None = None) -> None:
         self._lines = lines
+        self._comment = comment
         self._again: deque[Line] = deque()
         self._taken: list[Line] = []
         self._taken_bytes = 0
@@ -62,13 +69,18 @@ class _Records:
             raise _Unusable(f"the row runs on, in quotes, for more than {MAX_ROW_LINES:,} lines")
         return line.text
 
-    def record(self) -> tuple[list[Line], list[str] | str]:
-        """Return the next record's lines with its cells, or one line with what is wrong.
+    def record(self) -> tuple[list[Line], list[str] | str | None]:
+        """Return the next record's lines with its cells, or one line with what is wrong (None: it is a comment).
 
         Raises:
             StopIteration: there are no more.
         """
         self._taken, self._taken_bytes = [], 0
+        if self._comment is not None:  # within quotes a line that begins so is none
+            line = self._again.popleft() if self._again else next(self._lines)
+            if line.text.lstrip().startswith(self._comment):
+                return [line], None
+            self._again.appendleft(line)
         try:
             cells = next(self._reader)
         except (_Unusable, csv.Error) as error:
@@ -87,45 +99,105 @@ class _Records:
         self._reread_left_bytes = max(0, min(_REREAD_BYTES, left_bytes))
 
 
-def read_csv(lines: Iterable[Line], name: str, *, delimiter: str = ",") -> CsvTable:
+def read_csv(
+    lines: Iterable[Line],
+    name: str,
+    *,
+    delimiter: str | None = ",",
+    skip: int = 0,
+    comment: str | None = None,
+) -> CsvTable:
     """Return the table in *lines*; only its header is read now.
 
-    A row has as many cells as the header. One row may take several lines, in quotes.
+    A row has as many cells as the header, and may have empty ones behind them. One row may take several lines, in
+    quotes. *delimiter* None is recognised by the header. *skip* lines stand before it; one that begins with *comment*
+    is none.
 
     Raises:
-        ConfigError: there is no header, or nothing after it (raised when the rows are read).
+        EmptyFile: there is no header, or nothing after it (raised when the rows are read).
+        ConfigError: the header cannot be read, or its delimiter is not clear.
     """
-    records = _Records(iter(lines), delimiter)
+    below = iter(lines)
+    list(islice(below, skip))
+    if delimiter is None:
+        delimiter, below = _recognise(below, name, comment)
+    records = _Records(below, delimiter, comment)
     while True:
         try:
             taken, cells = records.record()
         except StopIteration:
-            raise ConfigError(f"{name} is empty; a CSV file begins with a header of column names") from None
+            raise EmptyFile(f"{name} is empty; a CSV file begins with a header of column names") from None
         if isinstance(cells, str):
             raise ConfigError(f"{name}, line {taken[0].number}: the header cannot be read: {cells}")
-        if any(map(str.strip, cells)):
+        if cells and any(map(str.strip, cells)):
             columns = tuple(map(str.strip, cells))
-            return CsvTable(columns, _rows(records, columns, name))
+            while not columns[-1]:  # what stands behind the last delimiter is no column
+                columns = columns[:-1]
+            notes: Counter[str] = Counter()
+            return CsvTable(columns, _rows(records, columns, name, delimiter, notes), delimiter, notes)
 
 
-def _rows(records: _Records, columns: tuple[str, ...], name: str) -> Iterator[AnyRow]:
+def _recognise(lines: Iterator[Line], name: str, comment: str | None) -> tuple[str, Iterator[Line]]:
+    """Return the delimiter that the header shows, and all *lines*. Raises: ConfigError, two may be meant."""
+    read: list[Line] = []
+    for line in lines:
+        read.append(line)
+        if not line.is_blank and not (comment and line.text.lstrip().startswith(comment)):
+            break
+    header = _QUOTED.sub("", read[-1].text) if read else ""
+    counts = {each: header.count(each) for each in DELIMITERS}
+    most = max(counts.values())
+    likely = [each for each, count in counts.items() if count == most]
+    if most and len(likely) > 1:
+        shown = " or ".join(map(repr, likely))
+        raise ConfigError(f"{name}: {shown} may part the columns of {header.strip()[:80]!r}; say --delimiter")
+    return (likely[0] if most else ","), chain(read, lines)
+
+
+def _rows(
+    records: _Records, columns: tuple[str, ...], name: str, delimiter: str, notes: Counter[str]
+) -> Iterator[AnyRow]:
     empty = True
+    nothing = (delimiter + " \t\r\n").encode()
     while True:
         try:
             taken, cells = records.record()
         except StopIteration:
             break
         number, end_bytes = taken[0].number, taken[-1].end_bytes
+        if cells is None:
+            yield BlankLine(number, end_bytes, "comment lines")
+            continue
         if not cells or (len(taken) == 1 and taken[0].is_blank):
             yield BlankLine(number, end_bytes)
             continue
+        if len(taken) == 1 and taken[0].problem is None and not taken[0].raw.strip(nothing):
+            yield BlankLine(number, end_bytes, "rows of empty cells")
+            continue
         empty = False
         raw = taken[0].raw if len(taken) == 1 else b"".join(line.raw for line in taken)
-        if isinstance(cells, str):
-            yield BadRow(number, raw, cells, end_bytes)
-        elif len(cells) != len(columns):
-            yield BadRow(number, raw, f"has {len(cells)} cells; the header has {len(columns)}", end_bytes)
-        else:
-            yield Row(number, raw, dict(zip(columns, cells, strict=True)), end_bytes)
+        yield _row(number, raw, cells, end_bytes=end_bytes, columns=columns, notes=notes)
     if empty:
-        raise ConfigError(f"{name} has a header and no rows")
+        raise EmptyFile(f"{name} has a header and no rows")
+
+
+def _row(
+    number: int,
+    raw: bytes,
+    cells: list[str] | str,
+    *,
+    end_bytes: int,
+    columns: tuple[str, ...],
+    notes: Counter[str],
+) -> AnyRow:
+    width = len(columns)
+    if isinstance(cells, str):
+        return BadRow(number, raw, cells, end_bytes)
+    if len(cells) > width and not any(map(str.strip, cells[width:])):
+        notes["rows with empty cells behind the last column"] += 1
+        del cells[width:]
+    if len(cells) != width:
+        return BadRow(number, raw, f"has {len(cells)} cells; the header has {width}", end_bytes)
+    if width > 1 and tuple(map(str.strip, cells)) == columns:
+        return BlankLine(number, end_bytes, "repeated header lines")
+    return Row(number, raw, dict(zip(columns, cells, strict=True)), end_bytes)

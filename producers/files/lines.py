@@ -17,14 +17,19 @@ _MAGIC = {
     b"\xfd7zXZ": "compressed (xz); decompress it first: xz -dc FILE | streamgage send … -",
     b"\x28\xb5\x2f\xfd": "compressed (zstd); decompress it first: zstd -dc FILE | streamgage send … -",
     b"PK\x03\x04": "a ZIP archive; unpack it first",
-    b"\xff\xfe": "UTF-16 text; convert it first: iconv -f UTF-16 -t UTF-8 FILE",
-    b"\xfe\xff": "UTF-16 text; convert it first: iconv -f UTF-16 -t UTF-8 FILE",
+    b"\xff\xfe": "UTF-16 text: --encoding utf-16",
+    b"\xfe\xff": "UTF-16 text: --encoding utf-16",
     b"\x89PNG": "an image, not text",
     b"PAR1": "Parquet, not text; export it as CSV or NDJSON first",
     b"Obj\x01": "an Avro file, not text; export it as NDJSON first",
 }
+_CP1252 = frozenset(range(0x80, 0x100)) - {0x81, 0x8D, 0x8F, 0x90, 0x9D}
 # Control characters that no text begins with; NUL is not among them: a rotated log may begin with a hole of NULs.
 _BINARY = bytes({*range(0x01, 0x09), *range(0x0E, 0x1B), *range(0x1C, 0x20)})
+
+
+class DamagedInput(Exception):
+    """What follows cannot be read; what was read until then is whole."""
 
 
 class ByteLines(Protocol):
@@ -53,14 +58,23 @@ class Line:
         return self.problem is None and not self.text.strip()
 
 
-def read_lines(stream: ByteLines, name: str) -> Iterator[Line]:
+def read_lines(stream: ByteLines, name: str, *, encoding: str = "utf-8") -> Iterator[Line]:
     """Yield each line of *stream*. Memory is bounded: of a line over MAX_LINE_BYTES only its beginning is kept.
+
+    Where the stream is damaged, the last line says so.
 
     Raises:
         ConfigError: *name* is compressed, binary, or UTF-16: no line of it would be usable.
     """
     number = end_bytes = 0
-    while raw := stream.readline(MAX_LINE_BYTES + 1):
+    while True:
+        try:
+            raw = stream.readline(MAX_LINE_BYTES + 1)
+        except DamagedInput as error:
+            yield Line(number + 1, b"", "", str(error), end_bytes + 1)
+            return
+        if not raw:
+            return
         number += 1
         if number == 1:
             _refuse_binary(raw, name)
@@ -80,16 +94,28 @@ def read_lines(stream: ByteLines, name: str) -> Iterator[Line]:
             )
             yield Line(number, raw[:KEPT_BYTES], "", problem, end_bytes)
             continue
-        yield _line(number, raw, end_bytes)
+        yield _line(number, raw, end_bytes, encoding)
 
 
-def _line(number: int, raw: bytes, end_bytes: int) -> Line:
+def _line(number: int, raw: bytes, end_bytes: int, encoding: str) -> Line:
     if b"\0" in raw:
         return Line(number, raw, "", "contains a NUL byte", end_bytes)
     try:
-        return Line(number, raw, raw.decode(), None, end_bytes)
+        return Line(number, raw, raw.decode(encoding), None, end_bytes)
     except UnicodeDecodeError as error:
-        return Line(number, raw, "", f"not UTF-8: {error.reason} at byte {error.start + 1}", end_bytes)
+        what = "UTF-8" if encoding == "utf-8" else encoding
+        problem = f"not {what}: {error.reason} at byte {error.start + 1}"
+        if encoding == "utf-8" and (likely := _likely_encoding(raw)):
+            problem += f"; likely {likely}"
+        return Line(number, raw, "", problem, end_bytes)
+
+
+def _likely_encoding(raw: bytes) -> str | None:
+    """Return what a line that is not UTF-8 may be in, None where its bytes are those of no western text."""
+    high = {each for each in raw if each >= 0x80}
+    if any(each >= 0xA0 for each in high) and all(each < 0x80 or each in _CP1252 for each in raw):
+        return "Windows text (--encoding cp1252)" if min(high) < 0xA0 else "Latin-1 (--encoding latin-1)"
+    return None
 
 
 def _refuse_binary(first: bytes, name: str) -> None:

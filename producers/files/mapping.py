@@ -1,6 +1,7 @@
 """Make events of rows: which column fills which field, what is constant, and how each value is read."""
 
 import difflib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -9,16 +10,30 @@ from producers.files.times import ParseTime
 from streamgage.definition.pipeline import Source
 from streamgage.errors import ConfigError
 from streamgage.formats.avro import Event
+from streamgage.formats.json_event import json_events_of
 
 _MISSING = object()
 _MAX_IGNORED = 20  # column names kept for the summary
 
 
+class MissingValue(ValueError):
+    """A measured value that is marked as missing: the row says nothing, and is nobody's fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """How the cells of a file are written: decimals behind a comma, and the texts that mark a missing value."""
+
+    decimal_comma: bool = False
+    missing: frozenset[str] = frozenset()
+
+
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """One field, or one entry of a map field (``key``), and the column that fills it.
+    """One field, or one entry of a map field (``key``), and the column that fills it, or two joined by a blank.
 
-    ``optional``: where there is no value (none, null, or an empty text) the schema's default applies.
+    ``optional``: where there is no value (none, null, or an empty cell) the schema's default applies. ``measured``: it
+    is a number, and what the row is for.
     """
 
     field: str
@@ -26,18 +41,25 @@ class _Column:
     column: str
     convert: Convert
     optional: bool
+    measured: bool
+    joined: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
 class EventMapping:
-    """The plan from columns to fields. ``ignored`` gathers columns that fill nothing, ``unseen`` mapped ones not met."""
+    """The plan from columns to fields. ``ignored`` counts columns that fill nothing, ``unseen`` are mapped ones not met.
+
+    ``_source`` is set where rows are JSON: an event may name its source, and then it is that one.
+    """
 
     _columns: tuple[_Column, ...]
     _constants: Event
     _map_fields: tuple[str, ...]
     _known: frozenset[str]
     unseen: set[str]
-    ignored: dict[str, None] = field(default_factory=dict)
+    _missing: frozenset[str] = frozenset()
+    _source: str | None = None
+    ignored: Counter[str] = field(default_factory=Counter)
 
     def event(self, values: Mapping[str, object]) -> Event:
         """Return the event that a row's *values* make.
@@ -45,6 +67,10 @@ class EventMapping:
         Raises:
             ValueError: a required value is missing or does not convert; the message names the field.
         """
+        if self._source is not None and values.get("source", self._source) != self._source:
+            raise ValueError(f'"source" is {values["source"]!r:.80}; these rows are sent as {self._source!r}')
+        if self.unseen:
+            self.unseen = {each for each in self.unseen if _find(values, each) is _MISSING}
         event: Event = self._constants.copy()
         for name in self._map_fields:
             event[name] = dict(event.get(name) or {})
@@ -53,26 +79,36 @@ class EventMapping:
         for name in self._map_fields:
             if not event[name]:
                 del event[name]  # no entry: the field's default, or an error where it has none
-        if len(self.ignored) < _MAX_IGNORED and not values.keys() <= self._known:
-            self.ignored.update(dict.fromkeys(each for each in values if each not in self._known))
+        if not values.keys() <= self._known:
+            self._note(values)
         return event
 
+    def _note(self, values: Mapping[str, object]) -> None:
+        for each in values:
+            if each not in self._known and (each in self.ignored or len(self.ignored) < _MAX_IGNORED):
+                self.ignored[each] += 1
+
     def _fill(self, event: Event, plan: _Column, values: Mapping[str, object]) -> None:
-        value = values.get(plan.column, _MISSING)
-        if value is _MISSING and "." in plan.column:
-            value = _walk(values, plan.column)
+        value: object
+        if plan.joined:
+            value = " ".join([str(values.get(each, "")).strip() for each in plan.joined])
+        else:
+            value = _find(values, plan.column)
         if value is _MISSING:
             if plan.optional:
                 return
             raise ValueError(f"{plan.field}: there is no {plan.column!r}; there are {_list(values)}")
-        if self.unseen:
-            self.unseen.discard(plan.column)
-        if plan.optional and (value is None or value == ""):
+        if self._missing and isinstance(value, str) and value.strip() in self._missing:
+            if plan.measured and not plan.optional:
+                raise MissingValue(f"{plan.field}: {value.strip()!r} marks a missing value")
+            value = ""
+        if plan.optional and (value is None or (value == "" and self._source is None)):
             return
         try:
             converted = plan.convert(value)
         except ValueError as error:
-            raise ValueError(f"{plan.field}: {error}") from error
+            of = "" if plan.column == plan.field else f" (column {plan.column!r})"
+            raise ValueError(f"{plan.field}{of}: {error}") from error
         if plan.key is None:
             event[plan.field] = converted
         else:
@@ -86,22 +122,27 @@ def plan_mapping(
     maps: Mapping[str, str],
     constants: Mapping[str, str],
     parse_time: ParseTime,
+    cells: Cells | None = None,
 ) -> EventMapping:
     """Return the mapping of rows to events of *source*.
 
     A field is filled by the column that *maps* names, or by its constant, or by the column of its own name. A dotted
-    name on the left (``tags.site``) is an entry of a map field; one on the right walks into JSON objects. *columns* are
-    those of the file, None where each row has its own (NDJSON).
+    name on the left (``tags.site``) is an entry of a map field; one on the right walks into JSON objects. Two columns
+    may be joined by a plus (``ts=Date+Time``). *columns* are those of the file, None where each row is JSON, and has its
+    own: then the rules of JSON events hold.
 
     Raises:
         ConfigError: with every problem: unknown fields, missing columns, constants that do not convert.
     """
-    return _Planner(source, columns, parse_time).plan(maps, constants)
+    return _Planner(source, columns, parse_time, cells or Cells()).plan(maps, constants)
 
 
 class _Planner:
-    def __init__(self, source: Source, columns: Sequence[str] | None, parse_time: ParseTime) -> None:
+    def __init__(
+        self, source: Source, columns: Sequence[str] | None, parse_time: ParseTime, cells: Cells
+    ) -> None:
         self._source = source
+        self._cells = cells
         self._available = columns
         self._parse_time = parse_time
         self._problems: list[str] = []
@@ -114,7 +155,7 @@ class _Planner:
         plans = [plan for target, column in maps.items() if (plan := self._column(target, column))]
         filled = set(fixed) | {target.partition(".")[0] for target in (*maps, *constants)}
         for name in self._source.schema.fields:
-            if name in filled:
+            if name in filled or (name == "source" and self._available is None):  # in JSON: whose event it is
                 continue
             if self._available is None or name in self._available:
                 plan = self._column(name, name)
@@ -128,15 +169,28 @@ class _Planner:
             raise ConfigError(*self._problems)
         maps_seen = {plan.field for plan in plans if plan.key is not None} | nested
         known = {plan.column.partition(".")[0] for plan in plans} | {plan.column for plan in plans}
+        known.update(each for plan in plans for each in plan.joined)
+        is_json = self._available is None
         return EventMapping(
-            tuple(plans), fixed, tuple(sorted(maps_seen)), frozenset(known), set(maps.values())
+            tuple(plans),
+            fixed,
+            tuple(sorted(maps_seen)),
+            frozenset(known | {"source"} if is_json else known),
+            {
+                each
+                for plan in plans
+                if plan.column in maps.values()
+                for each in plan.joined or (plan.column,)
+            },
+            self._cells.missing,
+            self._source.name if is_json else None,
         )
 
     def _fix(self, constants: Mapping[str, str]) -> tuple[Event, set[str]]:
         fixed: Event = {}
         nested: set[str] = set()
         for target, text in constants.items():
-            convert = self._convert(target)
+            convert = self._convert(target, constant=True)
             if convert is None:
                 continue
             name, _, key = target.partition(".")
@@ -156,7 +210,8 @@ class _Planner:
         convert = self._convert(target)
         if convert is None:
             return None
-        if self._available is not None:
+        joined = self._joined(column)
+        if self._available is not None and not joined:
             if column not in self._available and column.partition(".")[0] not in self._available:
                 self._problems.append(
                     f"--map {target}={column}: there is no column {column!r}; the columns are {_list(self._available)}"
@@ -167,9 +222,17 @@ class _Planner:
                 return None
         name, _, key = target.partition(".")
         optional = bool(key) or name in self._with_default
-        return _Column(name, key or None, column, convert, optional)
+        measured = name in self._source.scales and name != self._source.event_time
+        return _Column(name, key or None, column, convert, optional, measured, joined)
 
-    def _convert(self, target: str) -> Convert | None:
+    def _joined(self, column: str) -> tuple[str, ...]:
+        """Return the columns that ``Date+Time`` means, none where a column has that name, or there is no plus."""
+        if self._available is None or column in self._available or "+" not in column:
+            return ()
+        parts = tuple(column.split("+"))
+        return parts if all(each in self._available for each in parts) else ()
+
+    def _convert(self, target: str, *, constant: bool = False) -> Convert | None:
         fields = self._source.schema.fields
         name, dot, _ = target.partition(".")
         if name not in fields:
@@ -179,13 +242,25 @@ class _Planner:
                 + (f". Did you mean {near[0]!r}?" if near else "")
             )
             return None
+        comma = self._cells.decimal_comma and not constant
         if not dot:
-            return self._parse_time if name == self._source.event_time else converter(fields[name])
+            if name == self._source.event_time:
+                return self._parse_time
+            if self._available is None and not constant:
+                return json_events_of(
+                    self._source.schema, self._source.event_time, self._source.time_unit
+                ).reader(name)
+            return converter(fields[name], decimal_comma=comma)
         values = map_values(fields[name])
         if values is None:
             self._problems.append(f"{target}: {name!r} is not a map, so it has no entries to name")
             return None
-        return converter(values)
+        return converter(values, decimal_comma=comma)
+
+
+def _find(values: Mapping[str, object], column: str) -> object:
+    value = values.get(column, _MISSING)
+    return _walk(values, column) if value is _MISSING and "." in column else value
 
 
 def _walk(values: Mapping[str, object], path: str) -> object:

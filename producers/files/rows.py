@@ -3,18 +3,26 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from streamgage.errors import ConfigError
+
+
+class EmptyFile(ConfigError):
+    """There is no row in a file; among several that is no reason to stop."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One row: its first line's number, the bytes it was read from, and its values by column.
 
-    A value is text, or what JSON gave. ``end_bytes`` is how far the file is read.
+    A value is text, or what JSON gave. ``end_bytes`` is how far the file is read. ``about`` begins what is said of it, where
+    it is only a part of the row.
     """
 
     line: int
     raw: bytes
     values: Mapping[str, object]
     end_bytes: int
+    about: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +37,11 @@ class BadRow:
 
 @dataclass(frozen=True, slots=True)
 class BlankLine:
-    """A line with nothing on it: skipped, and counted apart."""
+    """A line that holds no row: skipped, and counted apart, by *what* it is."""
 
     line: int
     end_bytes: int
+    what: str = "blank lines"
 
 
 AnyRow = Row | BadRow | BlankLine

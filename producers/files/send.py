@@ -1,9 +1,9 @@
-"""Send a file: rows become events, events become user records; what cannot be sent is set aside, never dropped."""
+"""Send files: rows become events, events become user records; what cannot be sent is set aside, never dropped."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TextIO
 
@@ -11,12 +11,16 @@ from producers.client.batcher import UnsendableRecord
 from producers.client.encoder import encoder_of
 from producers.clock import Clock
 from producers.files.delivery import Delivery, NullSink, Sink
+from producers.files.follow import Follow, PositionFile
 from producers.files.lines import Line
-from producers.files.mapping import EventMapping
+from producers.files.mapping import EventMapping, MissingValue
 from producers.files.progress import Progress
 from producers.files.rejects import NdjsonFile, encode_reject, read_undelivered
 from producers.files.retime import Replay, Retimer, Shift
-from producers.files.rows import AnyRow, BadRow, BlankLine, Row
+from producers.files.rows import BadRow, BlankLine, Row
+from producers.files.summary import Summary
+from producers.files.tables import Table
+from producers.files.verdict import ConsumerRules
 from streamgage.definition.pipeline import Source
 from streamgage.errors import ConfigError
 from streamgage.formats.avro import Event
@@ -29,22 +33,13 @@ _REASONS = 3  # rejected rows whose reasons are printed; the file has them all
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """A file, opened and understood: its rows, which can be read once, and how they become events."""
-
-    rows: Iterator[AnyRow]
-    mapping: EventMapping
-
-
-@dataclass(frozen=True, slots=True)
 class SendJob:
     """What to send and how.
 
-    ``name`` is what the file is called in messages and rejects. ``speed`` is of a replay, None without one. A dry run
-    has no ``open_sink``.
+    ``speed`` is of a replay, None without one. A dry run has no ``open_sink``. ``rules`` are the consumer's; ``follow`` and
+    ``position`` are set where a file is followed.
     """
 
-    name: str
     source: Source
     rejects: Path
     undelivered: Path
@@ -53,15 +48,18 @@ class SendJob:
     speed: float | None
     open_sink: Callable[[], AbstractContextManager[Sink]] | None
     warn: Callable[[str], None]
+    rules: ConsumerRules | None = None
+    follow: Follow | None = None
+    position: PositionFile | None = None
 
 
-def send_table(
-    job: SendJob, open_table: Callable[[], Table], *, clock: Clock, progress: Progress, out: TextIO
+def send_tables(
+    job: SendJob, tables: Iterable[Table], *, clock: Clock, progress: Progress, out: TextIO
 ) -> int:
-    """Send the rows of a file and say what became of them; return the exit code.
+    """Send the rows of files and say what became of them; return the exit code.
 
-    *open_table* is called once, and once more before it where event times are to be shifted. Imported, quarantined and
-    undelivered rows are all rows but blank lines.
+    *tables* are gone through once, and once more before it where event times are to be shifted. Imported, quarantined and
+    undelivered rows are all rows but blank lines, comments, and rows whose value is marked as missing.
 
     Raises:
         ConfigError: before anything was sent, unless the rejects cannot be written.
@@ -73,79 +71,122 @@ def send_table(
         stack.callback(progress.close)
         stack.callback(rejects.close)
         if job.shift_to_now:
-            retimer = Shift.to_now(_last_event_ms(job, open_table()), clock)
-        table = open_table()
-        first = next(table.rows)  # an empty file is refused before a connection is made
+            retimer = Shift.to_now(_last_event_ms(job, tables), clock)
+        opened = iter(tables) if job.follow else _begun(iter(tables))
         sink = stack.enter_context(job.open_sink()) if job.open_sink else NullSink()
         delivery = Delivery(sink, job.undelivered, warn=job.warn)
         stack.callback(delivery.file.close)
         if job.speed is not None:
             retimer = Replay(job.speed, clock=clock, flush=delivery.flush)
-        sending = _Sending(job, table.mapping, retimer, delivery=delivery, rejects=rejects, progress=progress)
+        sending = _Sending(job, retimer, clock=clock, delivery=delivery, rejects=rejects, progress=progress)
+        if job.follow is not None:
+            job.follow.idle = sending.settle
         try:
-            sending.run(_with(first, table.rows))
+            sending.run(opened)
         except KeyboardInterrupt:
             sending.interrupted = True
         finally:
-            delivery.flush()  # after Ctrl-C and after an error too: what was put is to be sent
+            sending.settle()  # after Ctrl-C and after an error too: what was put is to be sent
     return sending.report(out, elapsed_ms=max(clock.now_ms() - began_ms, 1))
 
 
+def _begun(tables: Iterator[Table]) -> Iterator[Table]:
+    """Return *tables* with the first row read: an empty file is refused before a connection is made."""
+    first = next(tables, None)
+    if first is None:
+        raise ConfigError("all files are empty")
+    row = next(first.rows, None)
+    if row is not None:
+        first.rows = chain((row,), first.rows)
+    return chain((first,), tables)
+
+
 class _Sending:
-    """One run over the rows of a file."""
+    """One run over the rows of all files."""
 
     def __init__(
         self,
         job: SendJob,
-        mapping: EventMapping,
         retimer: Retimer,
         *,
+        clock: Clock,
         delivery: Delivery,
         rejects: NdjsonFile,
         progress: Progress,
     ) -> None:
         self._job = job
-        self._mapping = mapping
         self._retimer = retimer
+        self._clock = clock
         self._delivery = delivery
         self._rejects = rejects
         self._progress = progress
         self._reasons: list[str] = []
-        self._blank = 0
-        self._line = 0
+        self._summary = Summary(job.source)
+        self._table: Table | None = None
+        self._line = self._end_bytes = self._seen = 0
         self.interrupted = False
 
-    def run(self, rows: Iterable[AnyRow]) -> None:
+    def run(self, tables: Iterable[Table]) -> None:
         """Send each row or set it aside."""
-        limit, seen = self._job.limit, 0
-        paced = self._job.speed is not None
-        for row in rows:
-            if isinstance(row, BlankLine):
-                self._blank += 1
-                continue
-            if limit is not None and seen >= limit:
+        for table in tables:
+            self._table, self._line, self._end_bytes = table, 0, 0
+            self._summary.begin(table)
+            if not self._run(table):
                 break
-            seen += 1
-            if seen % _UPDATE_EVERY == 0 or paced:
-                self._progress.update(
-                    done=row.end_bytes, events=self._delivery.taken, quarantined=self._rejects.count
-                )
-            self._send(row)
-            self._line = row.line
 
-    def _send(self, row: Row | BadRow) -> None:
+    def _run(self, table: Table) -> bool:
+        """Send the rows of *table*; tell whether the next one is to be opened."""
+        limit = self._job.limit
+        paced = self._job.speed is not None
+        for row in table.rows:
+            if isinstance(row, BlankLine):
+                self._summary.skipped[row.what] += 1
+                self._end_bytes = row.end_bytes
+                continue
+            if limit is not None and self._seen >= limit:
+                return False
+            self._seen += 1
+            if self._seen % _UPDATE_EVERY == 0 or paced:
+                self._progress.update(
+                    done=table.done_bytes(), events=self._delivery.taken, quarantined=self._rejects.count
+                )
+            self._send(row, table)
+            self._line, self._end_bytes = row.line, row.end_bytes
+        return True
+
+    def settle(self) -> None:
+        """Send what was put, and keep the place in a file that is followed."""
+        self._delivery.flush()
+        generation = self._table.generation if self._table else None
+        if self._job.position is not None and generation is not None:
+            done_bytes = max(self._end_bytes, generation.begin_bytes)
+            self._job.position.save(generation.position(done_bytes))
+
+    def _send(self, row: Row | BadRow, table: Table) -> None:
         if isinstance(row, BadRow):
             self._reject(row, row.reason)
             return
         try:
-            self._delivery.send(self._job.source, _event(row, self._job.source, self._mapping, self._retimer))
+            event = _event(row, self._job.source, table.mapping, self._retimer)
+            if self._job.rules is not None:
+                self._job.rules.check(event, self._clock.now_ms())
+            self._delivery.send(self._job.source, event)
+        except MissingValue:
+            table.notes["missing values"] += 1
         except ValueError as error:  # UnsendableRecord is one
-            self._reject(row, str(error))
+            self._reject(row, row.about + str(error))
+        else:
+            self._summary.note(table, row, event)
 
     def _reject(self, row: Row | BadRow, reason: str) -> None:
         if len(self._reasons) < _REASONS:
-            self._reasons.append(f"line {row.line}: {reason}")
-        self._rejects.write(encode_reject(file=self._job.name, line=row.line, reason=reason, raw=row.raw))
+            file = f"{self._file}, " if self._summary.files > 1 else ""
+            self._reasons.append(f"{file}line {row.line}: {reason}")
+        self._rejects.write(encode_reject(file=self._file, line=row.line, reason=reason, raw=row.raw))
+
+    @property
+    def _file(self) -> str:
+        return self._table.name if self._table else ""
 
     def report(self, out: TextIO, *, elapsed_ms: int) -> int:
         """Print what became of the rows, and return the exit code."""
@@ -159,14 +200,11 @@ class _Sending:
             print(f"  {reason}", file=out)
         if quarantined > len(self._reasons):
             print(f"  … and {quarantined - len(self._reasons):,} more", file=out)
-        if self._blank:
-            print(f"blank lines skipped: {self._blank:,}", file=out)
-        if self._mapping.ignored:
-            print(f"columns ignored: {', '.join(self._mapping.ignored)}", file=out)
-        if self._mapping.unseen:
-            print(f"mapped columns that no row had: {', '.join(sorted(self._mapping.unseen))}", file=out)
+        for line in self._summary.lines():
+            print(line, file=out)
         if self.interrupted:
-            print(f"interrupted after line {self._line:,}: the rows below it were not sent", file=out)
+            where = f" of {self._file}" if self._summary.files > 1 else ""
+            print(f"interrupted after line {self._line:,}{where}: the rows below it were not sent", file=out)
         return finish(delivery, out) or (
             EXIT_INTERRUPTED if self.interrupted else EXIT_QUARANTINED if quarantined else EXIT_OK
         )
@@ -227,12 +265,12 @@ def _event(row: Row, source: Source, mapping: EventMapping, retimer: Retimer) ->
     return event
 
 
-def _last_event_ms(job: SendJob, table: Table) -> int:
+def _last_event_ms(job: SendJob, tables: Iterable[Table]) -> int:
     """Return the latest event time among the rows that will be sent."""
     last_ms: int | None = None
     keep = Shift()
-    counted = (row for row in table.rows if not isinstance(row, BlankLine))
-    for row in islice(counted, job.limit):
+    counted = ((table, row) for table in tables for row in table.rows if not isinstance(row, BlankLine))
+    for table, row in islice(counted, job.limit):
         if isinstance(row, BadRow):
             continue
         try:
@@ -243,8 +281,3 @@ def _last_event_ms(job: SendJob, table: Table) -> int:
         if last_ms is None or event_ms > last_ms:
             last_ms = event_ms
     return 0 if last_ms is None else last_ms
-
-
-def _with(first: AnyRow, rest: Iterator[AnyRow]) -> Iterator[AnyRow]:
-    yield first
-    yield from rest

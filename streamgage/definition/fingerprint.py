@@ -26,7 +26,7 @@ def counts_of(pipeline: Pipeline, rollup: Rollup) -> str:
         {
             "consumer": rollup.consumer,
             "source": source.name,
-            "event_time": [source.event_time, "ms"],
+            "event_time": [source.event_time, source.time_unit or "ms"],
             "key": rollup.key,
             "filter": None,  # the definition has none yet
             "layout": rollup.layout.text,

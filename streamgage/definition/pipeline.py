@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from streamgage.durations import parse_duration
 from streamgage.errors import ConfigError
 from streamgage.formats.avro import AvroSchema
 from streamgage.measures.layout import FieldLayout, StateLayout
 from streamgage.measures.windows import TumblingWindows
+
+if TYPE_CHECKING:
+    from streamgage.formats.json_event import TimeUnit
 
 # The types of Avro that a key, an event time or a measure may have.
 KEY_TYPES = frozenset({"string", "int", "long", "boolean", "enum"})
@@ -25,6 +28,7 @@ class Source:
 
     ``max_future_ms`` and ``max_lateness_ms`` bound event time against arrival time; None is no bound. ``scales`` holds
     the decimal places of each numeric field. ``blocks``: our producers send its events in blocks, many a user record.
+    ``time_unit`` is that of event times which are numbers in JSON and in files; in Avro they are ms.
     """
 
     name: str
@@ -36,6 +40,7 @@ class Source:
     max_lateness_ms: int | None
     scales: dict[str, int]
     blocks: bool = False
+    time_unit: "TimeUnit | None" = None
 
     def __hash__(self) -> int:
         """Hash by name: a dict of scales has none, and two sources of one name are rare."""

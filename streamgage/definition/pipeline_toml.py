@@ -31,6 +31,7 @@ _PARAMETER_DIGITS = 18
 _MAX_SCALE = 18
 _MIN_WINDOW_MS = 1_000
 _MAX_DOTS = 200  # on a line
+_TIME_UNITS = ("s", "ms", "us", "ns")  # those of formats/json_event.py, which a cold start does without
 
 
 class DefinitionFiles(Protocol):
@@ -132,11 +133,23 @@ def _source(table: Table, files: DefinitionFiles, index: BuildIndex) -> Source |
     blocks = table.take("blocks", False)
     if type(blocks) is not bool:
         table.problem("blocks", f"{shown(blocks)} is neither true nor false")
+    time_unit = table.take("time_unit", None)
+    if time_unit not in (None, *_TIME_UNITS):
+        table.problem("time_unit", f"{shown(time_unit)} is not one of {joined(_TIME_UNITS)}")
     table.no_other_keys()
     if len(table.problems) > before or schema is None:
         return None
     return Source(
-        name, schema, writers, partition_key, event_time, max_future_ms, max_lateness_ms, scales, blocks
+        name,
+        schema,
+        writers,
+        partition_key,
+        event_time,
+        max_future_ms,
+        max_lateness_ms,
+        scales,
+        blocks,
+        time_unit,
     )
 
 

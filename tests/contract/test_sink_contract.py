@@ -93,6 +93,21 @@ def over_ministack(ministack: ClientFactory) -> Engine:
 
 
 @pytest.fixture
+def over_embedded(embedded: ClientFactory) -> Engine:
+    return table_of(embedded)[0]
+
+
+@pytest.fixture
+def lean_over_embedded(embedded: ClientFactory) -> Iterator[Engine]:
+    yield from lean_engine(embedded)
+
+
+@pytest.fixture
+def lean_one_by_one_over_embedded(embedded: ClientFactory) -> Iterator[Engine]:
+    yield from lean_engine(embedded, one_by_one=True)
+
+
+@pytest.fixture
 def over_dynamodb_local(dynamodb_local: ClientFactory) -> Engine:
     return table_of(dynamodb_local)[0]
 
@@ -165,6 +180,9 @@ ENGINES = [
     "over_moto",
     "lean_over_fake",
     "lean_one_by_one_over_fake",
+    "over_embedded",
+    "lean_over_embedded",
+    "lean_one_by_one_over_embedded",
     pytest.param("over_ministack", marks=pytest.mark.local),
     pytest.param("lean_over_ministack", marks=pytest.mark.local),
     pytest.param("over_dynamodb_local", marks=pytest.mark.local),

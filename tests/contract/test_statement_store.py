@@ -108,6 +108,11 @@ def over_ministack(ministack: ClientFactory) -> Iterator[ItemStore]:
 
 
 @pytest.fixture
+def over_embedded(embedded: ClientFactory) -> Iterator[ItemStore]:
+    yield from engine_store(embedded)
+
+
+@pytest.fixture
 def over_dynamodb_local(dynamodb_local: ClientFactory) -> Iterator[ItemStore]:
     yield from engine_store(dynamodb_local)
 
@@ -134,6 +139,7 @@ ENGINES = [
     "over_fake_without_statements",
     "one_by_one_in_memory",
     "one_by_one_over_moto",
+    "over_embedded",
     pytest.param("over_ministack", marks=pytest.mark.local),
     pytest.param("over_dynamodb_local", marks=pytest.mark.local),
 ]

@@ -19,7 +19,7 @@ print(used)
 
 def in_a_sandbox(script: str) -> str:
     child = subprocess.run(
-        [sys.executable, "-c", script],
+        [sys.executable, "-P", "-c", script],
         env={
             "LAMBDA_TASK_ROOT": "/var/task",
             "AWS_REGION": "eu-central-1",
@@ -46,5 +46,5 @@ def test_building_the_function_opens_no_connection_and_asks_for_no_credentials()
 
 
 def test_a_question_for_credentials_would_be_seen() -> None:
-    ask = "from contextlib import suppress\nwith suppress(Exception):\n    processors.aggregate.function._credentials()()\n"
+    ask = "from contextlib import suppress\nfrom processors.deadline import Deadline\nwith suppress(Exception):\n    processors.aggregate.function._credentials()(Deadline.after(5))\n"
     assert "socket.connect" in in_a_sandbox(_SCRIPT.replace("print(used)", f"{ask}print(used)"))

@@ -8,10 +8,10 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from infra.local.http.message import Request, Response
 from infra.local.kinesis.__main__ import wall_clock_ms
 from infra.local.kinesis.api import KinesisApi
 from infra.local.kinesis.faults import parse_faults
-from infra.local.kinesis.http1 import Request
 from infra.local.kinesis.model import KinesisModel
 from infra.local.kinesis.server import KinesisServer
 from infra.local.kinesis.storage import MemoryStorage
@@ -30,12 +30,12 @@ class Listening(KinesisServer):
         self.heard: list[tuple[str, str]] = []
         self.before: Callable[[list[str]], None] | None = None
 
-    def _respond(self, request: Request) -> tuple[bytes, bytes]:
+    def respond(self, request: Request) -> Response:
         action = request.headers.get("x-amz-target", "").rpartition(".")[2]
         self.heard.append((action, request.headers.get("content-type", "")))
         if self.before is not None:
             self.before([heard for heard, _ in self.heard])
-        return super()._respond(request)
+        return super().respond(request)
 
     @property
     def port(self) -> int:

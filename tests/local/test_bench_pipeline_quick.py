@@ -36,7 +36,7 @@ def test_a_quick_run_applies_every_event_and_says_how_fresh_they_were() -> None:
         facts = result.facts[form]
         assert facts["events"] == 2_000
         assert facts["exact_totals"] in range(60, 121, 20)  # 20 keys, 3 windows; one may begin meanwhile
-        assert 0 < facts["freshness_ms"]["p50"] < 10_000
+        assert facts["freshness_ms"]["p50"] > 0
     assert result.facts["blocks"]["bytes_per_event"] < result.facts["rows"]["bytes_per_event"] / 2
     roles = {each.label for each in result.tables[1].series}
     assert roles >= {f"rows, {role}" for role in ("sender", "kinesis", "mapping", "function", "database")}

@@ -67,7 +67,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         },
     )
     try:
-        wait_until(lambda: _answers(f"{url}/_ministack/health"), seconds=30, what="the emulator")
+        wait_until(lambda: _answers(f"{url}/_ministack/health"), seconds=120, what="the emulator")
         yield url
     finally:
         child.stop()

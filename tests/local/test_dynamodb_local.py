@@ -23,13 +23,14 @@ from infra.local.stack import dynamodb_local
 from infra.local.stack.home import is_alive
 from infra.local.stack.supervisor import local_client
 from streamgage.errors import ConfigError
-from support.machine import Machine, differences, victims
+from support.load import Load
+from support.machine import Machine, differences, running, victims
 from support.paths import ROOT
 
 pytestmark = pytest.mark.local
 TABLE = "aggregates"
 WRITERS = 4
-START_S = 30
+START_S = 120
 
 
 class Process:
@@ -153,40 +154,25 @@ def test_it_listens_on_the_loopback_address_and_on_no_other(process: Process) ->
         socket.create_connection(("127.0.0.2", process.port), timeout=5)
 
 
+@pytest.mark.slow
 def test_the_stack_survives_kills_of_its_database_under_load(engine: None, tmp_path: Path) -> None:
-    """SIGKILL by pid, three times, while 24,000 events flow; then `down` and `up` find the tables again."""
-    machine, totals, killed = Machine(tmp_path), tmp_path / "totals.json", []
-    machine.up("--dynamodb", "local", "--param", "BatchingWindow=0", "--param", "BatchSize=4")
-    try:
-        sender = subprocess.Popen(
-            [
-                sys.executable, "-m", "infra.commands.main", "simulate", "fleet", "--devices", "5", "--events", "24000", "--metrics",
-                "2", "--period", "1s", "--seed", "5", "--totals", str(totals), "--rate", "2000",
-                "--pipeline", str(ROOT / "pipeline.toml"),
-            ],
-            cwd=tmp_path, env=machine.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
-        for _ in range(3):
-            (pid,) = victims(machine, "dynamodb")
-            os.kill(pid, signal.SIGKILL)
-            killed.append(pid)
-            wait_for_another(machine, pid)
-        assert sender.poll() is None  # it was under load
-        said, _ = sender.communicate(timeout=120)
-        assert sender.returncode == 0, said
-        machine.run("drain", "--seconds", "200")
-        assert differences(machine, totals) == []
+    """SIGKILL by pid, three times, while events flow; then `down` and `up` find the tables again."""
+    with running(tmp_path, "--dynamodb", "local", "--param", "BatchSize=4") as machine:
+        killed = []
+        with Load(machine, events=2_000, rate=2_000) as load:
+            for _ in range(3):
+                (pid,) = victims(machine, "dynamodb")
+                os.kill(pid, signal.SIGKILL)
+                killed.append(pid)
+                wait_for_another(machine, pid)
+            assert load.finish() == []
         log = (machine.home.logs / "function.log").read_text()
         assert "batch applied in part" in log  # the function saw it die
         before = machine.pids()
         machine.run("down")
         assert not [pid for pid in [*killed, *before] if is_alive(pid)]
         machine.up("--dynamodb", "local")
-        assert differences(machine, totals) == []
-        left = machine.pids()
-    finally:
-        machine.stop()
-    assert not [pid for pid in left if is_alive(pid)]
+        assert differences(machine, *load.totals) == []
 
 
 def test_the_table_is_as_the_template_says_and_stays_in_its_engine(engine: None, tmp_path: Path) -> None:
@@ -195,7 +181,9 @@ def test_the_table_is_as_the_template_says_and_stays_in_its_engine(engine: None,
     try:
         info = machine.home.info()
         assert info.endpoints["dynamodb"] != info.endpoints["aws"]
-        here, there = (local_client("dynamodb", info.endpoints[role]) for role in ("dynamodb", "aws"))
+        here, there = (
+            local_client("dynamodb", info.endpoints[role], info.credentials) for role in ("dynamodb", "aws")
+        )
         table = here.describe_table(TableName=info.table)["Table"]
         assert [(each["AttributeName"], each["KeyType"]) for each in table["KeySchema"]] == [
             ("pk", "HASH"),

@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -13,22 +12,19 @@ from pathlib import Path
 import pytest
 
 from infra.aws.bundle.dists import build_runtime_dir
-from infra.local.comparison import compare, read_all_items
 from infra.local.function.outcome import Answered
 from infra.local.function.pool import VERSION_VARIABLE, FunctionPool
 from infra.local.function.sandbox import FunctionConfig
 from infra.local.stack.home import is_alive
-from processors.pipeline_files import load_pipeline
-from producers.simulators.totals import Totals, read_totals
-from support.machine import Machine, running, simulate
+from support.load import Load
+from support.machine import Machine, differences, running, simulate
 from support.paths import ROOT
 
 pytestmark = pytest.mark.local
 
 # The next version refuses less. What is counted is fixed for a stack's life.
 OLD, NEXT = 'max_future = "5m"', 'max_future = "6m"'
-LIMIT_S = 30
-EVENTS, EVENTS_PER_S = 4_000, 1_000  # of one sender of several
+LIMIT_S = 120
 SOME = 4  # batches: enough to say that a version is at work
 
 
@@ -68,97 +64,43 @@ def events_of_version(machine: Machine) -> Counter[str]:
     return events
 
 
-class Load:
-    """Senders one after the other, each of another day, for as long as somebody waits; and what they sent."""
-
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
-        self._senders: list[subprocess.Popen[str]] = []
-        self._start()
-
-    def wait_until(self, condition: Callable[[], bool], what: str) -> None:
-        """Keep sending until *condition*. Only what is true while events are under way is told by it."""
-        deadline = time.monotonic() + LIMIT_S
-        while not condition():
-            assert time.monotonic() < deadline, f"not within {LIMIT_S} s: {what}"
-            if self._senders[-1].poll() is not None:
-                self._start()
-            time.sleep(0.02)  # polls real processes, with a deadline
-
-    def finish(self) -> Totals:
-        """Return the totals of all that was sent, once it is sent."""
-        merged: Totals = {}
-        for day, sender in enumerate(self._senders, 1):
-            said, _ = sender.communicate(timeout=60)
-            assert sender.returncode == 0, said
-            for rollup, rows in read_totals(self._totals(day)).items():
-                known = merged.setdefault(rollup, {})
-                assert not known.keys() & rows.keys()
-                known.update(rows)
-        return merged
-
-    @property
-    def events(self) -> int:
-        """How many events were sent."""
-        return EVENTS * len(self._senders)
-
-    def _start(self) -> None:
-        day = len(self._senders) + 1
-        self._senders.append(
-            simulate(self._machine, self._totals(day), events=EVENTS, rate=EVENTS_PER_S, day=day)
-        )
-
-    def _totals(self, day: int) -> Path:
-        return self._machine.folder / f"totals-{day}.json"
-
-
 def test_an_update_and_a_roll_back_under_load_lose_and_double_nothing(tmp_path: Path) -> None:
     following = write_next(tmp_path / "next")
-    with running(tmp_path, "--param", "BatchingWindow=0", "--param", "BatchSize=4") as machine:
-        load = Load(machine)
-        load.wait_until(
-            lambda: batches_of_version(machine)["$LATEST"] >= SOME, "the first version is at work"
-        )
+    with (
+        running(tmp_path, "--param", "BatchSize=4") as machine,
+        Load(machine, events=1_000, rate=1_000) as load,
+    ):
+        work_begins(machine, "$LATEST")
         mapping = machine.home.info().pids["mapping"]
         before = set(machine.home.status()["sandboxes"])
 
-        said = run_under(load, machine, "update", "--pipeline", str(following))
+        said = machine.run("update", "--pipeline", str(following)).stderr
         assert "version 1 runs" in said
         assert "version $LATEST has ended" in said
         assert not [pid for pid in before if is_alive(pid)]
         done = batches_of_version(machine)
-        load.wait_until(
-            lambda: batches_of_version(machine)["1"] >= done["1"] + SOME, "the new one is at work"
-        )
+        work_begins(machine, "1")
         assert batches_of_version(machine)["$LATEST"] == done["$LATEST"]
 
-        run_under(load, machine, "update", "--back")
+        machine.run("update", "--back")
         done = batches_of_version(machine)
-        load.wait_until(
-            lambda: batches_of_version(machine)["$LATEST"] >= done["$LATEST"] + SOME, "the first one is back"
-        )
+        work_begins(machine, "$LATEST")
         assert batches_of_version(machine)["1"] == done["1"]
 
-        totals = load.finish()
-        machine.run("drain", "--seconds", "60")
+        assert load.finish() == []
         assert machine.home.info().pids["mapping"] == mapping
         status = machine.home.status()
         assert (status["version"], status["draining"]) == ("$LATEST", [])
         assert [status["counters"][name] for name in ("errors", "retries", "bisects")] == [0, 0, 0]
-
-        items = read_all_items(machine.home.info())
-        assert compare(load_pipeline(ROOT / "pipeline.toml"), items, totals) == []
         events = events_of_version(machine)
         assert events.total() == load.events
         assert 0 < events["1"] < load.events
 
 
-def run_under(load: Load, machine: Machine, *arguments: str) -> str:
-    """Run a command while the load goes on; return what it said."""
-    with ThreadPoolExecutor(1) as other:
-        done = other.submit(machine.run, *arguments)
-        load.wait_until(done.done, f"streamgage {' '.join(arguments)}")
-        return done.result().stderr
+def work_begins(machine: Machine, version: str) -> None:
+    """Wait until *version* has done some more batches."""
+    enough = batches_of_version(machine)[version] + SOME
+    wait_until(lambda: batches_of_version(machine)[version] >= enough)
 
 
 def test_a_definition_that_counts_something_else_is_refused_by_update_and_up(tmp_path: Path) -> None:
@@ -183,7 +125,7 @@ def test_a_definition_that_counts_something_else_is_refused_by_update_and_up(tmp
 
 def test_a_version_that_cannot_start_is_refused_and_the_one_before_runs_on(tmp_path: Path) -> None:
     totals, following = tmp_path / "totals.json", write_next(tmp_path / "next")
-    with running(tmp_path, "--param", "BatchingWindow=0") as machine:
+    with running(tmp_path) as machine:
         config = json.loads(machine.home.mapping_config_file.read_text())
         broken = machine.run("update", "--back", check=False)
         assert broken.returncode == 2
@@ -205,13 +147,11 @@ def test_a_version_that_cannot_start_is_refused_and_the_one_before_runs_on(tmp_p
         assert now["function"]["task_dir"] == config["function"]["task_dir"]
 
         sender = simulate(machine, totals, events=500, rate=5_000)
-        said, _ = sender.communicate(timeout=60)
+        said, _ = sender.communicate(timeout=LIMIT_S)
         assert sender.returncode == 0, said
         machine.run("drain", "--seconds", "60")
         assert batches_of_version(machine)["1"] == 0
-        assert compare(
-            load_pipeline(ROOT / "pipeline.toml"), read_all_items(machine.home.info()), read_totals(totals)
-        ) == []  # fmt: skip
+        assert differences(machine, totals) == []
 
 
 HANDLER = """

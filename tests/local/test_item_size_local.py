@@ -1,4 +1,4 @@
-"""Our item sizes against DynamoDB Local, AWS's own engine: what it says it consumed."""
+"""Our item sizes against DynamoDB Local, AWS's own engine, and our own: what they say they consumed."""
 
 from collections.abc import Iterator
 from random import Random
@@ -17,9 +17,10 @@ pytestmark = pytest.mark.local
 TABLE = "sizes"
 
 
-@pytest.fixture(scope="module")
-def client(dynamodb_local: ClientFactory) -> Iterator[Any]:
-    client = dynamodb_local("dynamodb")
+@pytest.fixture(scope="module", params=["dynamodb_local", "embedded"])
+def client(request: pytest.FixtureRequest) -> Iterator[Any]:
+    engine: ClientFactory = request.getfixturevalue(request.param)
+    client = engine("dynamodb")
     create_table(client, TABLE)
     yield client
     client.delete_table(TableName=TABLE)

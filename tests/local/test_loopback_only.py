@@ -39,5 +39,7 @@ def test_every_process_of_the_stack_listens_on_loopback_only(tmp_path: Path) -> 
             found.update({pid: list(listeners(pid)) for pid in machine.pids()})
             return wanted <= {port for each in found.values() for _, port in each}
 
-        wait_until(all_listen, seconds=30, what="every endpoint")  # metrics come last; nothing waits for them
+        wait_until(
+            all_listen, seconds=120, what="every endpoint"
+        )  # metrics come last; nothing waits for them
         assert {address for each in found.values() for address, _ in each} == {"127.0.0.1"}

@@ -47,7 +47,7 @@ def handler(event, context):
 """
 
 
-def wait_for(happened: Callable[[], Any], *, within_s: float = 30, why: str = "") -> Any:
+def wait_for(happened: Callable[[], Any], *, within_s: float = 120, why: str = "") -> Any:
     deadline = time.monotonic() + within_s
     while not (result := happened()):
         assert time.monotonic() < deadline, f"did not happen in time {why}"
@@ -98,7 +98,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     env = {**os.environ, "BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "TMPDIR": str(home)}
     with (home / "log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "ministack"], env=env, stdout=log, stderr=log, cwd=home
+            [sys.executable, "-P", "-m", "ministack"], env=env, stdout=log, stderr=log, cwd=home
         )
     try:
         endpoint = f"http://127.0.0.1:{port}"
@@ -172,7 +172,7 @@ class Bench:
         config.write_text(json.dumps(self.document))
         with (self.base / "mapping.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "infra.local.mapping.process", "--config", str(config)],
+                [sys.executable, "-P", "-m", "infra.local.mapping.process", "--config", str(config)],
                 stderr=log,
                 cwd=ROOT,
             )
@@ -189,7 +189,7 @@ class Bench:
         """Wait until everything put so far is done."""
         put_ms = time.time() * 1000
         wait_for(
-            lambda: (self.status().get("drained_to_ms") or 0) > put_ms, within_s=60, why=str(self.status())
+            lambda: (self.status().get("drained_to_ms") or 0) > put_ms, within_s=120, why=str(self.status())
         )
 
     def delivered(self) -> list[tuple[str, int, str, str]]:
@@ -283,12 +283,12 @@ def test_the_mapping_ends_when_its_parent_does(bench: Bench) -> None:
     (bench.base / "mapping.json").write_text(json.dumps(bench.document))
     starter = (
         "import subprocess, sys\n"
-        "child = subprocess.Popen([sys.executable, '-m', 'infra.local.mapping.process', '--config', sys.argv[1]])\n"
+        "child = subprocess.Popen([sys.executable, '-P', '-m', 'infra.local.mapping.process', '--config', sys.argv[1]])\n"
         "open(sys.argv[2], 'w').write(str(child.pid))\n"
         "child.wait()\n"
     )
     parent = subprocess.Popen(
-        [sys.executable, "-c", starter, str(bench.base / "mapping.json"), str(bench.base / "pid")],
+        [sys.executable, "-P", "-c", starter, str(bench.base / "mapping.json"), str(bench.base / "pid")],
         cwd=ROOT,
         stderr=subprocess.DEVNULL,
     )
@@ -475,7 +475,14 @@ def test_children_follow_their_parent_whatever_goes_wrong_with_the_data_plane(
 def test_a_broken_configuration_names_every_problem(tmp_path: Path) -> None:
     (tmp_path / "mapping.json").write_text('{"stream_arn": "s", "mapping": {"BatchSize": 0}, "colour": 1}')
     done = subprocess.run(
-        [sys.executable, "-m", "infra.local.mapping.process", "--config", str(tmp_path / "mapping.json")],
+        [
+            sys.executable,
+            "-P",
+            "-m",
+            "infra.local.mapping.process",
+            "--config",
+            str(tmp_path / "mapping.json"),
+        ],
         capture_output=True,
         text=True,
         check=False,

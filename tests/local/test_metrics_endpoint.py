@@ -27,6 +27,7 @@ def endpoint(machine: Machine) -> "Iterator[tuple[subprocess.Popen[str], str]]":
     """The endpoint's process, and its address; ended in the end."""
     command = [
         sys.executable,
+        "-P",
         "-m",
         "infra.local.metrics.endpoint",
         "--home",
@@ -59,9 +60,9 @@ def values(url: str) -> dict[str, float]:
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not condition():
-        assert time.monotonic() < deadline, f"not within 30 s: {what}"
+        assert time.monotonic() < deadline, f"not within 120 s: {what}"
         time.sleep(0.05)  # polls real processes, with a deadline
 
 
@@ -69,7 +70,7 @@ def test_prometheus_and_the_dashboard_tell_what_was_sent_quarantined_and_restart
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     totals = tmp_path / "totals.json"
-    with ExitStack() as outlives, running(tmp_path, "--param", "BatchingWindow=0") as machine:
+    with ExitStack() as outlives, running(tmp_path) as machine:
         with endpoint(machine) as (_, url):
             assert values(url)['streamgage_user_records_total{service="aggregate"}'] == 0
             assert finish(machine, simulate(machine, totals, events=EVENTS, rate=3_000), totals) == []
@@ -86,7 +87,7 @@ def test_prometheus_and_the_dashboard_tell_what_was_sent_quarantined_and_restart
             assert seen['streamgage_process_up{process="kinesis"}'] == 1
             fresh = [n for each, n in seen.items() if each.startswith("streamgage_shard_freshness_seconds")]
             assert len(fresh) == 2
-            assert max(fresh) < 30
+            assert 0 <= max(fresh) < 300  # s: not ms, and not since 1970
             assert get(f"{url}/health")[1] == "ok\n"
             with pytest.raises(urllib.error.HTTPError, match="404"):
                 get(f"{url}/")
@@ -117,6 +118,6 @@ def check_without_stack(process: "subprocess.Popen[str]", url: str) -> None:
 
 def put(machine: Machine, data: bytes, *, count: int) -> None:
     info = machine.home.info()
-    kinesis = local_client("kinesis", info.endpoints["kinesis"])
+    kinesis = local_client("kinesis", info.endpoints["kinesis"], info.credentials)
     for number in range(count):
         kinesis.put_record(StreamName=info.stream, Data=data, PartitionKey=str(number))

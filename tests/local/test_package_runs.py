@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -28,7 +29,8 @@ from infra.local.function.outcome import Answered
 from infra.local.function.pool import FunctionPool
 from infra.local.function.sandbox import FunctionConfig
 from processors.pipeline_files import load_pipeline
-from processors.query.question import DynamoPartialStore
+from processors.quarantine.bulk import decode_bulk
+from processors.query.cells import DynamoPartialStore
 from streamgage.errors import ConfigError
 from streamgage.formats.kinesis_event import encode_event
 from streamgage.records import StreamRecord, UserRecord
@@ -139,7 +141,7 @@ def test_the_same_inputs_make_the_same_bytes_in_another_place_zone_and_process(
         "print(package(Path('other.zip'), Path('pipeline.toml'), architecture='arm64').sha256)"
     )
     child = subprocess.run(
-        [sys.executable, "-c", script],
+        [sys.executable, "-P", "-c", script],
         cwd=elsewhere,
         env={
             **os.environ,
@@ -198,6 +200,7 @@ class Running:
     table: str
     sqs: Any
     queue_url: str
+    s3: Any
 
 
 @pytest.fixture
@@ -209,6 +212,8 @@ def running(made: Callable[[str, str], Made], ministack: ClientFactory, tmp_path
     create_table(dynamodb, name)
     queue_url = sqs.create_queue(QueueName=name)["QueueUrl"]
     ministack("kinesis").create_stream(StreamName=name, ShardCount=1)
+    s3 = ministack("s3")
+    s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
     pool = FunctionPool(
         FunctionConfig(
             name="aggregate",
@@ -220,6 +225,7 @@ def running(made: Callable[[str, str], Made], ministack: ClientFactory, tmp_path
                 **settings_of(task, queue_url),
                 "STREAMGAGE_TABLE": name,
                 "STREAMGAGE_STREAM": name,
+                "STREAMGAGE_QUARANTINE_BUCKET": name,
                 "AWS_ENDPOINT_URL": dynamodb.meta.endpoint_url,
             },
             timeout_s=60,
@@ -227,7 +233,7 @@ def running(made: Callable[[str, str], Made], ministack: ClientFactory, tmp_path
             region=REGION,
         )
     )
-    yield Running(pool, tmp_path / "function.log", dynamodb, name, sqs, queue_url)
+    yield Running(pool, tmp_path / "function.log", dynamodb, name, sqs, queue_url, s3)
     pool.close()
 
 
@@ -238,6 +244,7 @@ def test_the_real_runtime_client_runs_the_unpacked_zip_on_its_quick_and_slow_pat
     slow = json.dumps({"source": "reading", **reading("d1", "temp", ARRIVAL_MS, 100.0)}).encode()
     poison = {code: make(ARRIVAL_MS) for code, make in POISON_USER_RECORDS if code != "late"}
     datas = [aggregated([UserRecord("d1", each) for each in quick[:3]]), quick[3], slow, *poison.values()]
+    datas.append(large := Random(1).randbytes(400_000))  # larger than a message, whatever deflates it
     records = [
         StreamRecord("shardId-000000000000", REAL_SEQUENCE + n, "d1", data, ARRIVAL_MS)
         for n, data in enumerate(datas)
@@ -258,6 +265,11 @@ def test_the_real_runtime_client_runs_the_unpacked_zip_on_its_quick_and_slow_pat
     )
     assert (row.values["value"]["count"], row.values["value"]["sum"]) == (5, Decimal("100.6"))
     assert codes_in(running) == set(poison)
+    (stored,) = running.s3.list_objects_v2(Bucket=running.table)[
+        "Contents"
+    ]  # of the first delivery, and only one
+    body = running.s3.get_object(Bucket=running.table, Key=stored["Key"])["Body"].read()
+    assert [each.data for each in decode_bulk(body)] == [large]
 
 
 def codes_in(running: Running) -> set[str]:

@@ -29,8 +29,10 @@ def test_the_commands_under_use_it_work_in_the_order_they_are_given(tmp_path: Pa
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
     (tmp_path / ".venv" / "bin" / "activate").write_text(f'PATH="{Path(sys.executable).parent}:$PATH"\n')
-    # The ports are the defaults there, which this machine may have given to somebody else.
-    script = BLOCKS[2].replace("up --detach", "up --detach --port 0 --kinesis-port 0")
+    # The ports are the defaults there, which this machine may have given to somebody else; and no batch waits here.
+    script = BLOCKS[2].replace(
+        "up --detach", "up --detach --port 0 --kinesis-port 0 --param BatchingWindow=0"
+    )
     environment = {key: value for key, value in os.environ.items() if key != "STREAMGAGE_HOME"} | {
         "COLUMNS": "220"
     }
@@ -41,12 +43,15 @@ def test_the_commands_under_use_it_work_in_the_order_they_are_given(tmp_path: Pa
             env=environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             check=False,
         )
     finally:
         subprocess.run(
-            [sys.executable, "-m", "infra.commands.main", "down"], cwd=tmp_path, env=environment, check=False
+            [sys.executable, "-P", "-m", "infra.commands.main", "down"],
+            cwd=tmp_path,
+            env=environment,
+            check=False,
         )
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"2026-01-01T00:00:00Z .*│ +2 │ +2 │ +41.75 │ +20.5 │ +21.25 │", done.stdout)
@@ -63,7 +68,7 @@ def test_the_commands_before_a_deployment_work(tmp_path: Path) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

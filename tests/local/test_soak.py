@@ -21,9 +21,7 @@ def test_a_soak_under_kills_and_resharding_ends_with_exact_totals(tmp_path: Path
         tmp_path / "totals.json",
         dict.fromkeys(("kills", "reshards"), 0),
     )
-    with running(
-        tmp_path, "--param", "BatchingWindow=0", "--param", "BatchSize=50", "--kinesis-faults", FAULTS
-    ) as machine:
+    with running(tmp_path, "--param", "BatchSize=50", "--kinesis-faults", FAULTS) as machine:
         sender = simulate(machine, totals, events=SECONDS * RATE, rate=RATE)
         end = time.monotonic() + SECONDS - 10
         while time.monotonic() < end and sender.poll() is None:

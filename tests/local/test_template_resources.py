@@ -35,7 +35,8 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 
 @pytest.fixture(scope="module")
 def cloudformation(machine: Machine) -> Any:
-    return local_client("cloudformation", machine.home.info().endpoints["aws"])
+    info = machine.home.info()
+    return local_client("cloudformation", info.endpoints["aws"], info.credentials)
 
 
 def test_with_every_condition_on_the_emulator_creates_all_but_what_is_named(
@@ -61,17 +62,18 @@ def test_with_every_condition_on_the_emulator_creates_all_but_what_is_named(
 
 
 def test_the_stream_has_the_mode_of_the_template(machine: Machine) -> None:
-    kinesis = local_client("kinesis", machine.home.info().endpoints["kinesis"])
-    summary = kinesis.describe_stream_summary(StreamName=machine.home.info().stream)[
-        "StreamDescriptionSummary"
-    ]
+    info = machine.home.info()
+    kinesis = local_client("kinesis", info.endpoints["kinesis"], info.credentials)
+    summary = kinesis.describe_stream_summary(StreamName=info.stream)["StreamDescriptionSummary"]
     assert summary["StreamModeDetails"] == {"StreamMode": "ON_DEMAND"}
     assert summary["OpenShardCount"] == 4
 
 
 def test_what_is_made_can_be_looked_up(machine: Machine) -> None:
     info = machine.home.info()
-    ssm, sqs, iot = (local_client(each, info.endpoints["aws"]) for each in ("ssm", "sqs", "iot"))
+    ssm, sqs, iot = (
+        local_client(each, info.endpoints["aws"], info.credentials) for each in ("ssm", "sqs", "iot")
+    )
     names = ssm.get_parameters_by_path(Path=f"/streamgage/{STACK_NAME}")["Parameters"]
     assert {each["Name"].rpartition("/")[2]: each["Value"] for each in names} == {
         "StreamName": info.stream,

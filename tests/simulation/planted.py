@@ -2,217 +2,42 @@
 
 import sys
 import zlib
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from streamgage.fold.column_fold import SourceFold
-from streamgage.fold.folder import Folder, Poison
-from streamgage.fold.repeats import LaneLog
-from streamgage.reading.contributions import Contributions, Part, Places
 
-import processors.sink.fenced
-import simulation.world
+import processors.aggregate.progress
 from infra.local.mapping.shard import ShardMapping, _Lane
 from infra.local.mapping.stream import ShardCheckpoint, StreamMapping
 from processors.aggregate.batch import Aggregate
-from processors.aggregate.progress import BatchProgress, ProgressReader
+from processors.aggregate.progress import BatchProgress, ProgressReader, Reader
 from processors.deadline import Deadline
-from processors.sink.fenced import AggregateSink, Applied
+from processors.sink.fenced import AggregateSink
 from producers.client.identity import Identity
-from simulation.function import Crash
 from simulation.oracle import Oracle
 from simulation.runner import simulate
-from simulation.table import KeptPoison, Row, Table
-from streamgage.errors import RetryableError
-from streamgage.fold.items import ItemKey, StoredItem
+from simulation.tally import Tally
+from streamgage.fold.items import ItemKey, Lanes, StoredItem
+from streamgage.fold.lane_log import LaneLog
 from streamgage.formats.mark import Mark, encode_mark
-from streamgage.reading.record_reader import RecordReader
 from streamgage.records import StreamRecord
-from support.fakes import PLENTY
-from support.one_by_one import FenceMovedError
-
-Plant = Callable[[pytest.MonkeyPatch], None]
+from support.planted import CORE_BUGS, Plant, repeat_leaves_its_events
 
 
-class _TextFence(int):
-    def __lt__(self, other: int) -> bool:
-        return str(int(self)) < str(int(other))
+def _without_order(plant: Plant) -> Plant:
+    """Return *plant*; without a fence there is no order to check: what is counted is checked all the same."""
+
+    def planted(patch: pytest.MonkeyPatch) -> None:
+        plant(patch)
+        patch.setattr(Oracle, "written", lambda self, key, row, _before: _written(self, key, row, None))
+
+    planted.__doc__ = plant.__doc__
+    return planted
 
 
-class _NoFence(int):
-    def __lt__(self, other: int) -> bool:
-        return True
-
-
-def _fences_are(patch: pytest.MonkeyPatch, kind: Callable[[int], int]) -> None:
-    plain_item = Row.item
-
-    def item(self: Row) -> StoredItem:
-        found = plain_item(self)
-        return replace(found, fence=kind(found.fence))
-
-    patch.setattr(processors.sink.fenced, "StoredItem", lambda fence, *rest: StoredItem(kind(fence), *rest))
-    patch.setattr(Row, "item", item)
-
-
-def no_fence(patch: pytest.MonkeyPatch) -> None:
-    """Whatever comes is added, and no write has a condition."""
-    _fences_are(patch, _NoFence)
-    no_condition(patch)
-    patch.setattr(Oracle, "written", _unchecked_fence)
-
-
-def no_condition(patch: pytest.MonkeyPatch) -> None:
-    """The fence is compared in memory only."""
-
-    def write(self: Table, key: ItemKey, row: Row, expected_fence: int | None) -> FenceMovedError | None:
-        del expected_fence
-        stands = self.rows.get(key)
-        return plain_write(self, key, row, None if stands is None else int(stands.fence))
-
-    plain_write = Table.write
-    patch.setattr(Table, "write", write)
-
-
-def fence_compared_as_text(patch: pytest.MonkeyPatch) -> None:
-    """9 stands behind 10."""
-    _fences_are(patch, _TextFence)
-
-
-def fence_as_dynamodb_number(patch: pytest.MonkeyPatch) -> None:
-    """38 digits are kept of 56."""
-    _fences_are(patch, lambda fence: int(str(fence)[:38].ljust(len(str(fence)), "0")))
-
-
-def whole_delta_skipped(patch: pytest.MonkeyPatch) -> None:
-    """A batch that was applied in part is taken for applied."""
-    add = AggregateSink._add
-
-    def mutant(
-        self: AggregateSink, pending: Any, key: ItemKey, contribution: Any, known: StoredItem | None
-    ) -> bool:
-        whole = contribution.after(None)
-        if known is not None and whole is not None and whole.first <= known.fence:
-            return False
-        return add(self, pending, key, contribution, known)
-
-    patch.setattr(AggregateSink, "_add", mutant)
-
-
-def fence_is_the_first_contributions(patch: pytest.MonkeyPatch) -> None:
-    """An item's fence is where its contributions begin, not where the batch ends."""
-    _parts_are(patch, lambda _, part: replace(part, fence=part.first))
-
-
-def fence_inside_a_batch_forgotten(patch: pytest.MonkeyPatch) -> None:
-    """An item that a part of the batch was applied to gets all of it."""
-    _parts_are(patch, lambda whole, _: whole)
-
-
-def record_at_the_fence_folded_again(patch: pytest.MonkeyPatch) -> None:
-    """Beyond a fence inside the batch is what is not before it."""
-    beyond = Places.beyond
-    patch.setattr(Places, "beyond", lambda self, fence: beyond(self, int(fence) - 1))
-
-
-def repeat_leaves_its_events(patch: pytest.MonkeyPatch) -> None:
-    """What was read of a record stays when the record turns out to be a repeat, or broken."""
-    patch.setattr(RecordReader, "forget", lambda _self, _record: None)
-
-
-def _parts_are(patch: pytest.MonkeyPatch, change: Callable[[Part, Part], Part]) -> None:
-    after = Contributions.after
-
-    def mutant(self: Contributions, fence: int | None) -> Part | None:
-        whole, part = after(self, None), after(self, fence)
-        return None if whole is None or part is None else change(whole, part)
-
-    patch.setattr(Contributions, "after", mutant)
-
-
-def batch_wide_lateness(patch: pytest.MonkeyPatch) -> None:
-    """Lateness is judged against the newest record of the batch."""
-    fold = Folder.fold
-    newest_ms = [0]
-
-    def mutant(self: Folder, records: Sequence[StreamRecord], *rest: Any) -> Any:
-        newest_ms[0] = max(each.arrival_ms for each in records)
-        return fold(self, records, *rest)
-
-    is_timely, verdict = SourceFold.is_timely, SourceFold.verdict
-
-    def timely(self: SourceFold, first_ms: int, last_ms: int, **_: int) -> bool:
-        newest = newest_ms[0]
-        return is_timely(self, first_ms, last_ms, first_arrival_ms=newest, last_arrival_ms=newest)
-
-    patch.setattr(Folder, "fold", mutant)
-    patch.setattr(SourceFold, "is_timely", timely)
-    patch.setattr(SourceFold, "verdict", lambda self, event, _: verdict(self, event, newest_ms[0]))
-
-
-def quarantine_after_sink(patch: pytest.MonkeyPatch) -> None:
-    """Dead letters are sent last, if the aggregates were written."""
-    handle = Aggregate.handle
-
-    def mutant(self: Aggregate, event: Any, *, remaining_ms: Any) -> Any:
-        quarantine, held = self._quarantine, _Held()
-        self._quarantine = held
-        try:
-            answer = handle(self, event, remaining_ms=remaining_ms)
-        finally:
-            self._quarantine = quarantine
-        if not answer["batchItemFailures"]:
-            try:
-                quarantine.send(held.kept, deadline=PLENTY)
-            except RetryableError as error:
-                raise Crash from error
-        return answer
-
-    patch.setattr(Aggregate, "handle", mutant)
-
-
-class _Held:
-    def __init__(self) -> None:
-        self.kept: list[Poison] = []
-
-    def send(self, poison: Sequence[Poison], *, deadline: Deadline) -> None:  # noqa: ARG002 - the port's
-        self.kept.extend(poison)
-
-
-def quarantine_failure_swallowed(patch: pytest.MonkeyPatch) -> None:
-    """Poison that the queue did not take is forgotten."""
-    plain_send = KeptPoison.send
-
-    def send(self: KeptPoison, poison: Sequence[Poison], *, deadline: Deadline) -> None:
-        try:
-            plain_send(self, poison, deadline=deadline)
-        except RetryableError:
-            return
-
-    patch.setattr(KeptPoison, "send", send)
-
-
-def duplicates_dropped_by_batch_hash(patch: pytest.MonkeyPatch) -> None:
-    """Batches that were seen are dropped, and whatever is not such a batch is added."""
-    no_fence(patch)
-    seen: dict[int, set[tuple[Any, ...]]] = defaultdict(set)
-    apply = AggregateSink.apply
-
-    def mutant(self: AggregateSink, items: Any, *, remaining_ms: Any) -> Applied:
-        parts = [(key, part) for key, each in items.items() if (part := each.after(None))]
-        batch = tuple(sorted((key, part.first, part.fence) for key, part in parts))
-        done = seen[id(self._store)]
-        if batch in done:
-            return Applied()
-        applied = apply(self, items, remaining_ms=remaining_ms)
-        if applied.failed_from is None:
-            done.add(batch)
-        return applied
-
-    patch.setattr(AggregateSink, "apply", mutant)
+_written = Oracle.written
 
 
 def checkpoint_before_durability(patch: pytest.MonkeyPatch) -> None:
@@ -242,29 +67,29 @@ def child_when_parent_is_read(patch: pytest.MonkeyPatch) -> None:
 
 def lanes_by_hash_bucket(patch: pytest.MonkeyPatch) -> None:
     """Partition keys share two buckets a shard."""
-
-    def lane(shard_id: str, partition_key: str) -> str:
-        return f"{shard_id}|{zlib.crc32(partition_key.encode()) % 2}"
-
-    patch.setattr(simulation.world, "lane_of_key", lane)
-    _tally_by(patch, lane)
+    _lanes_are(patch, lambda shard, partition_key: f"{shard}|{zlib.crc32(partition_key.encode()) % 2}")
 
 
 def lanes_by_shard_with_parallel_batches(patch: pytest.MonkeyPatch) -> None:
     """The function does not know of ParallelizationFactor."""
-    patch.setattr(simulation.world, "lane_of_key", lambda shard_id, _: shard_id)
-    _tally_by(patch, lambda shard_id, _: shard_id)
+    _lanes_are(patch, lambda shard, _: shard)
 
 
-def _tally_by(patch: pytest.MonkeyPatch, lane: Callable[[str, str], str]) -> None:
+def _lanes_are(patch: pytest.MonkeyPatch, lane: Callable[[str, str], str]) -> None:
     """Let the tally name lanes as the bug does: it is to be caught by what it loses, not by its names."""
-    patch.setattr(
-        simulation.tally.Tally,
-        "lane_of",
-        lambda self, record: (
-            lane(record.shard_id, record.partition_key) if self._parallel else record.shard_id
-        ),
-    )
+    of, lane_of = Lanes.of, Tally.lane_of
+
+    def mutant(self: Lanes, shard_id: str, partition_key: str) -> str:
+        return (
+            lane(self.of_shard(shard_id), partition_key) if self.by_key else of(self, shard_id, partition_key)
+        )
+
+    def tallied(self: Tally, record: StreamRecord) -> str:
+        found = lane_of(self, record)
+        return lane(found.partition("|")[0], record.partition_key) if self._parallel else found
+
+    patch.setattr(Lanes, "of", mutant)
+    patch.setattr(Tally, "lane_of", tallied)
 
 
 def progress_before_sink_without_first_seen(patch: pytest.MonkeyPatch) -> None:
@@ -284,16 +109,22 @@ def progress_before_sink_without_first_seen(patch: pytest.MonkeyPatch) -> None:
 
 def progress_before_sink(patch: pytest.MonkeyPatch) -> None:
     """Progress is noted first."""
-    fold = Folder.fold
 
-    def apply(self: Aggregate, records: Any, outcome: Any, remaining_ms: Any) -> None:
-        progress = self._progress.open(records, deadline=PLENTY)
-        outcome.folded = folded = fold(self._folder, records, progress.is_repeat)
-        self._quarantine.send(folded.poison, deadline=PLENTY)
-        outcome.progress = self._sink.apply(progress.entries(before=None), remaining_ms=remaining_ms)
-        outcome.applied = self._sink.apply(folded.items, remaining_ms=remaining_ms)
+    def apply(self: Aggregate, records: Any, outcome: Any, deadline: Deadline) -> None:
+        progress = self._progress.open(records, deadline=deadline)
+        counting = replace(self._counting, begin_ms=progress.begin_ms)
+        outcome.folded = folded = self._fold.fold(records, progress.is_repeat, counting)
+        self._quarantine.send(folded.poison, deadline=deadline)
+        outcome.progress = self._sink.apply(progress.entries(before=None), deadline=deadline)
+        outcome.applied = self._sink.apply(folded.items, deadline=deadline)
 
     patch.setattr(Aggregate, "_apply", apply)
+
+
+def one_progress_for_all_consumers(patch: pytest.MonkeyPatch) -> None:
+    """Whoever reads the stream, it has been read."""
+    patch.setattr(processors.aggregate.progress, "progress_pk", lambda _consumer: "~progress|main")
+    patch.setattr(Reader, "log_of", lambda _self, item: LaneLog.of_body(item.body))
 
 
 def retries_without_a_mark(patch: pytest.MonkeyPatch) -> None:
@@ -312,21 +143,11 @@ def marks_repeat_after_eight(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Identity, "tags_for", tags_for)
 
 
-def failed_from_is_the_highest(patch: pytest.MonkeyPatch) -> None:
-    """The answer names the last failure, not the first."""
-    fail = processors.sink.fenced._fail
-
-    def mutant(outcome: Applied, first: int, errors: Sequence[str]) -> None:
-        highest = outcome.failed_from
-        fail(outcome, first, errors)
-        outcome.failed_from = first if highest is None else max(first, highest)
-
-    patch.setattr(processors.sink.fenced, "_fail", mutant)
-
-
 def nothing_inherited(patch: pytest.MonkeyPatch) -> None:
     """A child shard knows nothing of what its parents saw."""
-    patch.setattr(ProgressReader, "_inherited", lambda *_: LaneLog.empty())
+    patch.setattr(
+        ProgressReader, "_inherited", lambda _self, lanes, _until: {key: LaneLog() for key in lanes}
+    )
 
 
 def one_parent_inherited(patch: pytest.MonkeyPatch) -> None:
@@ -342,10 +163,11 @@ def grandparents_forgotten(patch: pytest.MonkeyPatch) -> None:
     parents_of = ProgressReader._parents_of
     inherited = ProgressReader._inherited
 
-    def mutant(self: ProgressReader, shard_id: str, partition_key: str, deadline: Deadline) -> LaneLog:
-        patch_of = lambda each, until: parents_of(self, each, until) if each == shard_id else ()  # noqa: E731 - one use
+    def mutant(self: ProgressReader, lanes: Mapping[ItemKey, StreamRecord], deadline: Deadline) -> Any:
+        own = {record.shard_id for record in lanes.values()}
+        patch_of = lambda each, until: parents_of(self, each, until) if each in own else ()  # noqa: E731 - one use
         self._parents_of = patch_of  # type: ignore[method-assign]  # a mutant
-        return inherited(self, shard_id, partition_key, deadline)
+        return inherited(self, lanes, deadline)
 
     patch.setattr(ProgressReader, "_inherited", mutant)
 
@@ -392,47 +214,6 @@ def progress_from_memory(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(AggregateSink, "refresh", mutant)
 
 
-def lost_answer_is_success(patch: pytest.MonkeyPatch) -> None:
-    """A write that timed out is taken for one that happened."""
-    plain_put = Table.put
-
-    def put(self: Table, key: ItemKey, item: StoredItem, *, expected_fence: int | None) -> None:
-        try:
-            plain_put(self, key, item, expected_fence=expected_fence)
-        except RetryableError:
-            return
-
-    patch.setattr(Table, "put", put)
-
-
-def all_old_ignored(patch: pytest.MonkeyPatch) -> None:
-    """After a conflict the same item is written again, over what came back."""
-    plain_put = Table.put
-
-    def put(self: Table, key: ItemKey, item: StoredItem, *, expected_fence: int | None) -> None:
-        try:
-            plain_put(self, key, item, expected_fence=expected_fence)
-        except FenceMovedError as moved:
-            plain_put(self, key, item, expected_fence=moved.current.fence if moved.current else None)
-
-    patch.setattr(Table, "put", put)
-
-
-def remembered_before_written(patch: pytest.MonkeyPatch) -> None:
-    """A sandbox remembers an item before DynamoDB has it."""
-    write = AggregateSink._write
-
-    def mutant(self: AggregateSink, pending: Sequence[Any], outcome: Applied, deadline: Deadline) -> Any:
-        items = {each.key: self._merged(each) for each in pending}
-        again = write(self, pending, outcome, deadline)
-        for each in pending:
-            if each.key not in self._known:
-                self._known[each.key] = items[each.key]
-        return again
-
-    patch.setattr(AggregateSink, "_write", mutant)
-
-
 def lane_goes_on_beside_a_discard(patch: pytest.MonkeyPatch) -> None:
     """A lane does not wait until its discards are in the on-failure destination."""
     patch.setattr(_Lane, "waits", property(lambda self: self.in_flight is not None))
@@ -453,51 +234,34 @@ def bisect_forgets_the_right_half(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ShardMapping, "_fail", mutant)
 
 
-def _unchecked_fence(self: Any, key: ItemKey, row: Row, _before: int | None) -> None:
-    """Without a fence there is no order to check; what is counted is checked all the same."""
-    plain_written(self, key, row, None)
-
-
-plain_written = Oracle.written
+_UNORDERED = ("no_fence", "duplicates_dropped_by_batch_hash")
 
 BUGS: Mapping[str, Plant] = {
-    plant.__name__: plant
-    for plant in (
-        no_fence,
-        no_condition,
-        fence_compared_as_text,
-        fence_as_dynamodb_number,
-        whole_delta_skipped,
-        fence_is_the_first_contributions,
-        fence_inside_a_batch_forgotten,
-        record_at_the_fence_folded_again,
-        repeat_leaves_its_events,
-        all_old_ignored,
-        lost_answer_is_success,
-        remembered_before_written,
-        duplicates_dropped_by_batch_hash,
-        batch_wide_lateness,
-        failed_from_is_the_highest,
-        quarantine_after_sink,
-        quarantine_failure_swallowed,
-        lanes_by_hash_bucket,
-        lanes_by_shard_with_parallel_batches,
-        checkpoint_before_durability,
-        child_before_parent,
-        child_when_parent_is_read,
-        bisect_forgets_the_right_half,
-        lane_goes_on_beside_a_discard,
-        retries_without_a_mark,
-        marks_repeat_after_eight,
-        progress_before_sink,
-        progress_before_sink_without_first_seen,
-        progress_from_memory,
-        one_more_passed_over,
-        copies_counted_where_passed_over,
-        nothing_inherited,
-        one_parent_inherited,
-        grandparents_forgotten,
-    )
+    **{name: _without_order(plant) if name in _UNORDERED else plant for name, plant in CORE_BUGS.items()},
+    **{
+        plant.__name__: plant
+        for plant in (
+            repeat_leaves_its_events,
+            lanes_by_hash_bucket,
+            lanes_by_shard_with_parallel_batches,
+            checkpoint_before_durability,
+            child_before_parent,
+            child_when_parent_is_read,
+            bisect_forgets_the_right_half,
+            lane_goes_on_beside_a_discard,
+            retries_without_a_mark,
+            marks_repeat_after_eight,
+            progress_before_sink,
+            progress_before_sink_without_first_seen,
+            progress_from_memory,
+            one_progress_for_all_consumers,
+            one_more_passed_over,
+            copies_counted_where_passed_over,
+            nothing_inherited,
+            one_parent_inherited,
+            grandparents_forgotten,
+        )
+    },
 }
 
 

@@ -48,7 +48,7 @@ def test_a_seed_replays_exactly_in_another_process() -> None:
     code = "from simulation.runner import trace_of; print(*(l for s in range(4) for l in trace_of(s)), sep='\\n')"
     here = "\n".join(line for seed in range(4) for line in trace_of(seed)) + "\n"
     there = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-P", "-c", code],
         cwd=ROOT,
         env={**os.environ, "PYTHONHASHSEED": "12345", "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
         capture_output=True,

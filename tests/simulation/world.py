@@ -152,6 +152,7 @@ class Consumer:
         sink = AggregateSink(
             OneByOne(world.table, batch=BATCH),
             breaker=Breaker(clock=lambda: world.scheduler.now_ms / 1000, random=world.rng.random),
+            sleep=lambda _: None,
             limits=SinkLimits(
                 concurrency=1, cached_bytes=plan.cached_bytes, write_attempts=plan.write_attempts
             ),

@@ -1,5 +1,6 @@
 """The local stack as a test handles it: its command line, in a home of its own."""
 
+import io
 import json
 import os
 import signal
@@ -7,38 +8,63 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from infra.commands.main import build_parser
 from infra.local.comparison import compare, read_all_items
 from infra.local.stack.home import Home, is_alive
 from infra.local.stack.supervisor import local_client
 from processors.pipeline_files import load_pipeline
-from producers.simulators.totals import read_totals
+from producers.simulators.totals import Totals, read_totals
 from support.paths import ROOT
 
+# What a person's folder may hold beside ours: whoever imports one of these has looked where they happen to stand.
+DECOYS = (
+    "streamgage",
+    "producers",
+    "processors",
+    "infra",
+    "benchmarks",
+    "ministack",
+    "awslambdaric",
+    "boto3",
+    "json",
+)
+PATIENCE_S = 120  # with real processes, on a machine under load; nobody waits that long where all is well
 FAULTS = "11:throttle=0.05,internal=0.02,lost=0.05,error=0.02"
 
 
+def plant_decoys(folder: Path) -> None:
+    """Put packages into *folder* that bear the names of ours and of what we run; importing one ends the process."""
+    for name in DECOYS:
+        (folder / name).mkdir(exist_ok=True)
+        (folder / name / "__init__.py").write_text(f"raise SystemExit('imported the decoy {name}')\n")
+
+
 class Machine:
-    """The command line of a stack with a home and ports of its own."""
+    """The command line of a stack with a home and ports of its own, in a folder full of decoys."""
 
     def __init__(self, folder: Path) -> None:
         self.home = Home(folder / ".streamgage")
         self.folder = folder
+        plant_decoys(folder)
         self.environment = {**os.environ, "STREAMGAGE_HOME": str(self.home.root), "COLUMNS": "200"}
 
     def run(self, *arguments: str, check: bool = True, stdin: str = "") -> "subprocess.CompletedProcess[str]":
         done = subprocess.run(
-            [sys.executable, "-m", "infra.commands.main", *arguments],
+            [sys.executable, "-P", "-m", "infra.commands.main", *arguments],
             cwd=self.folder,
             env=self.environment,
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=600,
             check=False,
         )
         if check and done.returncode:
@@ -48,17 +74,11 @@ class Machine:
         return done
 
     def up(self, *options: str) -> None:
+        """Start it; batches wait for nothing, unless *options* say otherwise."""
         self.run(
-            "up",
-            "--detach",
-            "--port",
-            "0",
-            "--kinesis-port",
-            "0",
-            "--pipeline",
-            str(ROOT / "pipeline.toml"),
-            *options,
-        )
+            "up", "--detach", "--port", "0", "--kinesis-port", "0", "--pipeline", str(ROOT / "pipeline.toml"),
+            "--param", "BatchingWindow=0", *options,
+        )  # fmt: skip
 
     def send(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         done = self.run("send", *arguments, "--pipeline", str(ROOT / "pipeline.toml"), check=False)
@@ -66,9 +86,12 @@ class Machine:
         return done
 
     def query(self, *arguments: str) -> list[dict[str, Any]]:
-        answer: list[dict[str, Any]] = json.loads(
-            self.run("query", *arguments, "--format", "json").stdout, parse_float=Decimal
-        )
+        """Return the answer of `streamgage query`, run in this process: some tests ask a hundred times."""
+        parsed, said = build_parser().parse_args(["query", *arguments, "--format", "json"]), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(said):
+            patch.setenv("STREAMGAGE_HOME", str(self.home.root))
+            assert parsed.run(parsed) == 0
+        answer: list[dict[str, Any]] = json.loads(said.getvalue(), parse_float=Decimal)
         return answer
 
     def pids(self) -> list[int]:
@@ -83,7 +106,7 @@ def victims(machine: Machine, role: str) -> list[int]:
     """Return the living processes of *role*, once the function has done some more work."""
     log = machine.home.logs / "function.log"
     size = log.stat().st_size if log.exists() else 0
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         named = (
             machine.home.status().get("sandboxes", [])
@@ -94,13 +117,22 @@ def victims(machine: Machine, role: str) -> list[int]:
         if living and log.exists() and log.stat().st_size > size:
             return living
         time.sleep(0.02)
-    raise AssertionError(f"no {role} at work within 30 s")
+    raise AssertionError(f"no {role} at work within {PATIENCE_S} s")
 
 
-def differences(machine: Machine, totals: Path) -> list[str]:
-    return compare(
-        load_pipeline(ROOT / "pipeline.toml"), read_all_items(machine.home.info()), read_totals(totals)
-    )
+def differences(machine: Machine, *totals: Path) -> list[str]:
+    """Return where the table differs from the sum of what was sent, of which each file tells other days."""
+    return compare(load_pipeline(ROOT / "pipeline.toml"), read_all_items(machine.home.info()), union(*totals))
+
+
+def union(*totals: Path) -> Totals:
+    merged: Totals = {}
+    for page in totals:
+        for rollup, rows in read_totals(page).items():
+            known = merged.setdefault(rollup, {})
+            assert not known.keys() & rows.keys()
+            known.update(rows)
+    return merged
 
 
 @contextmanager
@@ -119,11 +151,13 @@ def running(folder: Path, *options: str) -> Iterator[Machine]:
 def simulate(
     machine: Machine, totals: Path, *, events: int, rate: int, day: int = 1
 ) -> "subprocess.Popen[str]":
+    """Start a sender of *events* whose times begin on the *day*-th of 2026."""
+    start = date(2026, 1, 1) + timedelta(days=day - 1)
     return subprocess.Popen(
         [
-            sys.executable, "-m", "infra.commands.main", "simulate", "fleet", "--devices", "50", "--events", str(events), "--metrics",
-            "2", "--period", "1s", "--seed", "5", "--start", f"2026-01-{day:02d}", "--totals", str(totals), "--rate", str(rate),
-            "--pipeline", str(ROOT / "pipeline.toml"),
+            sys.executable, "-P", "-m", "infra.commands.main", "simulate", "fleet", "--devices", "50", "--events", str(events),
+            "--metrics", "2", "--period", "1s", "--seed", "5", "--start", start.isoformat(), "--totals", str(totals),
+            "--rate", str(rate), "--pipeline", str(ROOT / "pipeline.toml"),
         ],
         cwd=machine.folder, env=machine.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
@@ -131,7 +165,7 @@ def simulate(
 
 def finish(machine: Machine, sender: "subprocess.Popen[str]", totals: Path) -> list[str]:
     """Wait for the sender and for what it sent; return the differences."""
-    said, _ = sender.communicate(timeout=120)
+    said, _ = sender.communicate(timeout=PATIENCE_S)
     assert sender.returncode == 0, said
     machine.run("drain", "--seconds", "200")
     return differences(machine, totals)
@@ -145,8 +179,8 @@ def kill(machine: Machine, role: str) -> None:
 def reshard(machine: Machine, act: Callable[[Any, str, list[Any]], None]) -> None:
     """Let *act* reshard the stream; the data plane may just have been killed, so it is tried until it answers."""
     info = machine.home.info()
-    client = local_client("kinesis", info.endpoints["kinesis"])
-    deadline = time.monotonic() + 30
+    client = local_client("kinesis", info.endpoints["kinesis"], info.credentials)
+    deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
             shards = client.list_shards(StreamName=info.stream)["Shards"]

@@ -215,8 +215,7 @@ POISON_USER_RECORDS = (
     _bad("unknown_schema", _json(source="nobody")),
     _bad("unknown_schema", _json(source=["reading"])),
     _bad("undecodable", _json(value="warm")),
-    _bad("undecodable", _json(colour="red")),
-    _bad("undecodable", _json(ts=1.5)),
+    _bad("bad_time", _json(ts=1.5)),
     _bad("bad_value", _json(value=float("nan"))),
     _bad("bad_value", _json().replace(b"1.0", b"1e999")),
 )

@@ -98,8 +98,14 @@ def _parents(module: str) -> list[str]:
 
 
 def _run_by_importing(tree: ast.AST) -> Iterator[ast.AST]:
-    """Walk *tree*, but not into functions: they run later."""
+    """Walk *tree*, but not into functions, which run later, nor into what only a type checker reads."""
     for child in ast.iter_child_nodes(tree):
+        if (
+            isinstance(child, ast.If)
+            and isinstance(child.test, ast.Name)
+            and child.test.id == "TYPE_CHECKING"
+        ):
+            continue
         if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             yield child
             yield from _run_by_importing(child)

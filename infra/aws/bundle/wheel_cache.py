@@ -66,6 +66,7 @@ def _download(lock: Path, target: Target, pins: Sequence[Pin], cache: Path) -> N
 def _pip(lock: Path, target: Target, folder: Path) -> None:
     command = [
         sys.executable,
+        "-P",
         "-m",
         "pip",
         "download",

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from infra.local.files import open_private
 from infra.local.function.outcome import Answered, Failed, NotInvoked, Outcome
 from infra.local.function.runtime_api import Reply, RuntimeGone
 from infra.local.function.sandbox import FunctionConfig, Sandbox
@@ -43,7 +44,7 @@ class FunctionPool:
         # Children die with the thread that started them: one thread starts all of them, and lives until close().
         self._spawner = ThreadPoolExecutor(1, thread_name_prefix="sandbox-spawner")
         config.log_file.parent.mkdir(parents=True, exist_ok=True)
-        self._log = os.open(config.log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        self._log = open_private(config.log_file, append=True)
 
     def pids(self) -> list[int]:
         """Return the process ids of the sandboxes, idle or busy."""

@@ -4,6 +4,10 @@ Each sandbox has an endpoint of its own, so the conversation needs no routing, a
 function holds the conversation while it runs. ``awslambdaric`` keeps one connection alive for ``next``, ``response``
 and ``error``; ``init/error`` comes on another one.
 
+Anybody on this machine can connect to its port. A secret in the path cannot tell the sandbox from them: ``awslambdaric``
+posts ``init/error`` through ``http.client``, which takes AWS_LAMBDA_RUNTIME_API for a host and a port and nothing else. So
+the kernel is asked whose socket it is: see ``peer``.
+
 Source: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html (checked 2026-11-21).
 """
 
@@ -11,15 +15,19 @@ import contextlib
 import select
 import socket
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from infra.local.http.http1 import Http1
+from infra.local.http.message import Limits, Request, Response
+
 _PREFIX = "/2018-06-01/runtime/"
 _CHUNK_BYTES = 1024 * 1024
 _LOOK_S = 0.1  # how often the caller's watch is asked while the function runs
-_HEAD_BYTES = 64 * 1024
+_LIMITS = Limits(chunked=True, body_bytes=64 * 1024 * 1024)  # Lambda's own limit of an answer is 6 MB
 
 
 class RuntimeGone(Exception):
@@ -42,25 +50,22 @@ class Reply:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
-    method: str
-    path: str
-    body: bytes
-
-
 class RuntimeApi:
     """The API's end of the conversation with one sandbox. Not thread-safe: one caller at a time.
 
     *watch* is called every tenth of a second while waiting, and as soon as the connection is lost: it raises
     RuntimeGone when waiting longer is of no use: the process has ended, its time or its memory is used up.
+    *is_sandbox* tells whether a connection is of the process that the function runs in.
     """
 
-    def __init__(self, watch: Callable[[], None]) -> None:
-        self._watch = watch
+    def __init__(
+        self, watch: Callable[[], None], *, is_sandbox: Callable[[socket.socket], bool] = lambda _: True
+    ) -> None:
+        self._watch, self._is_sandbox = watch, is_sandbox
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._connection: socket.socket | None = None
-        self._received = b""
+        self._wire: Http1 | None = None
+        self._requests: deque[Request] = deque()
         self._waiting_for_next = False
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
 
@@ -107,9 +112,12 @@ class RuntimeApi:
         self._send(
             200,
             payload,
-            f"Lambda-Runtime-Aws-Request-Id: {request_id}\r\nLambda-Runtime-Deadline-Ms: {deadline_ms}\r\n"
-            f"Lambda-Runtime-Invoked-Function-Arn: {function_arn}\r\n"
-            f"Lambda-Runtime-Trace-Id: Root=1-{deadline_ms // 1000:08x}-{0:024x};Sampled=0\r\n",
+            {
+                "Lambda-Runtime-Aws-Request-Id": request_id,
+                "Lambda-Runtime-Deadline-Ms": str(deadline_ms),
+                "Lambda-Runtime-Invoked-Function-Arn": function_arn,
+                "Lambda-Runtime-Trace-Id": f"Root=1-{deadline_ms // 1000:08x}-{0:024x};Sampled=0",
+            },
         )
         while True:
             request = self._read_request()
@@ -119,83 +127,52 @@ class RuntimeApi:
                     return Reply(kind, request.body)
             self._send(404, b"{}")
 
-    def _send(self, status: int, body: bytes, headers: str = "") -> None:
-        if self._connection is None:
+    def _send(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
+        if self._connection is None or self._wire is None:
             self._gone()
             return
-        head = f"HTTP/1.1 {status} .\r\nContent-Type: application/json\r\n{headers}Content-Length: {len(body)}\r\n\r\n"
+        response = Response(status, body, "application/json", headers or {})
+        self._requests += (request for _, request in self._wire.answer(0, response, now_s=0))
         try:
-            if len(body) < _HEAD_BYTES:
-                self._connection.sendall(head.encode("ascii") + body)
-                return
-            self._connection.sendall(head.encode("ascii"))
-            self._connection.sendall(body)
+            self._connection.sendall(self._wire.take_output())
         except OSError:
             self._drop()
             self._gone()
 
-    def _read_request(self) -> _Request:
-        while True:
+    def _read_request(self) -> Request:
+        while not self._requests:
             try:
-                return self._parse(self._read_head())
+                self._receive()
             except OSError:  # reset in mid-request: the client may come again, if it lives
                 self._drop()
                 self._watch()
-
-    def _read_head(self) -> bytes:
-        while (end := self._received.find(b"\r\n\r\n")) < 0:
-            self._receive()
-        head, self._received = self._received[:end], self._received[end + 4 :]
-        return head
-
-    def _parse(self, head: bytes) -> _Request:
-        start, *lines = head.decode("latin-1").split("\r\n")
-        method, path, *_ = [*start.split(" "), ""]
-        headers = {
-            name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
-        }
-        if headers.get("expect", "").lower() == "100-continue" and self._connection is not None:
-            self._connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if headers.get("transfer-encoding", "").lower() == "chunked":
-            return _Request(method, path, self._read_chunked())
-        return _Request(method, path, self._read_exactly(int(headers.get("content-length", "0"))))
-
-    def _read_chunked(self) -> bytes:
-        parts: list[bytes] = []
-        while True:
-            while b"\r\n" not in self._received:
-                self._receive()
-            size, _, self._received = self._received.partition(b"\r\n")
-            part = self._read_exactly(int(size.split(b";")[0], 16) + 2)[:-2]
-            if not part:
-                return b"".join(parts)
-            parts.append(part)
-
-    def _read_exactly(self, count: int) -> bytes:
-        parts, missing = [self._received[:count]], count - len(self._received)
-        self._received = self._received[count:]
-        while missing > 0:
-            self._receive()
-            parts.append(self._received[:missing])
-            missing, self._received = missing - len(self._received), self._received[missing:]
-        return b"".join(parts)
+        return self._requests.popleft()
 
     def _receive(self) -> None:
-        """Add what the client sends to what was received; connections are taken one after the other."""
-        while True:
-            source = self._connection or self._listener
-            ready, _, _ = select.select([source], [], [], _LOOK_S)
-            if not ready:
-                self._watch()
-            elif self._connection is None:
-                self._connection, _ = self._listener.accept()
-                self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            else:
-                received = self._connection.recv(_CHUNK_BYTES)
-                if not received:
-                    raise ConnectionResetError("the runtime client closed its connection")
-                self._received += received
+        """Take what the client sends; connections are taken one after the other, and only those of the sandbox."""
+        source = self._connection or self._listener
+        ready, _, _ = select.select([source], [], [], _LOOK_S)
+        if not ready:
+            self._watch()
+        elif self._connection is None or self._wire is None:
+            connection, _ = self._listener.accept()
+            if not self._is_sandbox(
+                connection
+            ):  # a stranger: it would get the payload, and answer for the function
+                connection.close()
                 return
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._connection, self._wire = connection, Http1(_LIMITS, _admit, now_s=0)
+        else:
+            received = self._connection.recv(_CHUNK_BYTES)
+            if not received:
+                raise ConnectionResetError("the runtime client closed its connection")
+            self._requests += (request for _, request in self._wire.receive(received, now_s=0))
+            output = self._wire.take_output()
+            if output:
+                self._connection.sendall(output)
+            if self._wire.ended and not self._wire.busy:
+                raise ConnectionResetError("the runtime client sent what is no HTTP/1.1")
 
     def _gone(self) -> None:
         """Wait for the watch to say what became of a client that cannot be answered."""
@@ -209,4 +186,10 @@ class RuntimeApi:
         if self._connection is not None:
             with contextlib.suppress(OSError):
                 self._connection.close()
-        self._connection, self._received, self._waiting_for_next = None, b"", False
+        self._connection, self._wire, self._waiting_for_next = None, None, False
+        self._requests.clear()
+
+
+def _admit(_: Request) -> Response | None:
+    """Take every request of the one client that there is."""
+    return None

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from infra.local.files import open_private
+from infra.local.function.peer import is_of_process
 from infra.local.function.runtime_api import Reply, RuntimeApi, RuntimeGone, TimedOut
 
 _INIT_LIMIT_S = 10  # Lambda's own limit; a slower start is run again within the first invocation's timeout
@@ -63,7 +65,7 @@ class Sandbox:
         self._config = config
         self._deadline = math.inf  # of time.monotonic()
         self._memory_peak_bytes = 0
-        self._api = RuntimeApi(self._watch)
+        self._api = RuntimeApi(self._watch, is_sandbox=lambda each: is_of_process(each, self._process.pid))
         self._started = time.monotonic()
         self._init_ms: float | None = None  # known once the runtime client has asked for its first invocation
         self._invoked = False
@@ -161,12 +163,12 @@ class Sandbox:
         # The real binary: a shim script on the PATH (pyenv) would be another process and an extra 100 ms. Without
         # site (-S, -s) nothing of this environment is importable but what the two directories hold.
         python = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
-        command = [python, "-S", "-s"]
+        command = [python, "-P", "-S", "-s"]
         if sys.platform == "linux":
             command += ["-c", _LAUNCHER, str(os.getpid()), self._config.handler]
         else:
             command += ["-m", "awslambdaric", self._config.handler]
-        with self._config.log_file.open("ab") as log:
+        with os.fdopen(open_private(self._config.log_file, append=True), "ab") as log:
             return subprocess.Popen(
                 command,
                 env=environment(self._config, self._api.address),

@@ -10,8 +10,10 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
+from infra.local.http.guard import owner_guard
 from infra.local.kinesis.api import KinesisApi
 from infra.local.kinesis.disk import DiskStorage
 from infra.local.kinesis.faults import parse_faults
@@ -47,14 +49,18 @@ def _serve(options: argparse.Namespace, stop: threading.Event, stack: ExitStack)
         clock_ms=wall_clock_ms, storage=_storage(options, stack), settings=_settings(options)
     )
     api = KinesisApi(model, throttle=Throttle() if options.limits else None)
-    servers = [KinesisServer(api, host=options.host, port=options.port, faults=faults)]
+    guard = owner_guard(options.host, options.credentials, origins=options.allow_origin)
+    serve = partial(
+        KinesisServer, api, host=options.host, faults=faults, guard=guard, may_block=options.fsync
+    )
+    servers = [serve(port=options.port)]
     if options.tls_port is not None:
         if options.data:
             directory = options.data / "tls"
         else:
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kinesis-tls-")))
         tls = server_context(directory)
-        servers.append(KinesisServer(api, host=options.host, port=options.tls_port, tls=tls, faults=faults))
+        servers.append(serve(port=options.tls_port, tls=tls))
     # A read makes 10,000 small objects that no cycle holds; the collector would look through them for nothing.
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
@@ -112,6 +118,19 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--faults", help="injected faults: SEED:throttle=RATE,internal=,lost=,error=,delay=RATE@MS"
+    )
+    parser.add_argument(
+        "--credentials",
+        type=Path,
+        metavar="FILE",
+        help="of a home: only its access key is obeyed; any without it",
+    )
+    parser.add_argument(
+        "--allow-origin",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="a web page that may send, as https://example.org; none without it",
     )
     parser.add_argument("--region", default=defaults.region, help="region in ARNs (%(default)s)")
     parser.add_argument("--account", default=defaults.account, help="account in ARNs (%(default)s)")

@@ -126,6 +126,8 @@ class _Reader:
 
 def _tagged(tag: int, value: Any) -> Any:
     if tag == _EPOCH_TAG and isinstance(value, int | float):
+        if not abs(value) < 1e15:  # infinite or no number too: neither rounds
+            raise ValueError(f"{value} is no time in milliseconds")
         return Instant(round(value))
     return value
 

@@ -13,7 +13,7 @@ from infra.local.kinesis.listing import describe_shard
 from infra.local.kinesis.model import KinesisModel
 from infra.local.kinesis.stream import Stream
 
-ON_DEMAND_SHARDS = 4
+DEFAULT_SHARDS = 4
 _MIN_RETENTION_HOURS = 24
 _MAX_RETENTION_HOURS = 8760
 _DESCRIBE_LIMIT = 100
@@ -29,17 +29,17 @@ class ControlPlane:
         self._account = model.settings.account
 
     def create_stream(self, fields: Fields) -> None:
-        """Create a stream of ShardCount shards, or of four where it is on demand."""
+        """Create a stream of ShardCount shards; of four where it is on demand, or where nothing is said of either."""
         on_demand = _mode(fields) == "ON_DEMAND"
         shard_count = fields.optional_integer("ShardCount")
         if on_demand and shard_count is not None:
             raise KinesisError("ValidationException", "ShardCount must not be given for an ON_DEMAND stream.")
-        if not on_demand and shard_count is None:
+        if not on_demand and shard_count is None and fields.get("StreamModeDetails") is not None:
             raise KinesisError("ValidationException", "ShardCount must be given for a PROVISIONED stream.")
         _check_distribution(fields)
         self._model.create(
             fields.text("StreamName", pattern=NAME),
-            shard_count=shard_count or ON_DEMAND_SHARDS,
+            shard_count=shard_count or DEFAULT_SHARDS,
             on_demand=on_demand,
             tags=fields.mapping("Tags"),
         )
@@ -127,7 +127,7 @@ class ControlPlane:
             first = self._open_shard(stream, fields.text("ShardToMerge"))
             second = self._open_shard(stream, fields.text("AdjacentShardToMerge"))
             below, above = stream.map.by_index[first], stream.map.by_index[second]
-            if below.end_hash + 1 != above.start_hash and above.end_hash + 1 != below.start_hash:
+            if below.end_hash + 1 != above.start_hash:  # also where they are given the other way round
                 raise invalid(
                     f"Shards {below.shard_id} and {above.shard_id} in stream {stream.state.name} under account "
                     f"{self._account} are not an adjacent pair of shards eligible for merging"

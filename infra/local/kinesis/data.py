@@ -83,7 +83,12 @@ class DataPlane:
         """Return a token for a position in a shard."""
         self._strike(plan, "GetShardIterator")
         stream = fields.stream(self._model)
-        index = shard_index(stream, fields.text("ShardId"), account=self._account)
+        named = fields.text("ShardId")
+        if stream.status == "CREATING":  # it has no shards yet, as DescribeStream says too
+            raise not_found(
+                f"Could not find shard {named} in stream {stream.state.name}, which is being created."
+            )
+        index = shard_index(stream, named, account=self._account)
         kind = fields.choice("ShardIteratorType", _ITERATOR_TYPES)
         counter = self._counter(stream, index, kind, fields)
         return {"ShardIterator": self._token(stream, index, counter)}

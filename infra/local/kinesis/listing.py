@@ -58,7 +58,13 @@ def _start(model: KinesisModel, fields: Fields) -> tuple[Stream, int, dict[str, 
     """Return the stream, the index of the shard before the page, and the filter."""
     token_text = fields.optional_text("NextToken")
     if token_text is not None:
-        for other in ("StreamName", "StreamCreationTimestamp", "ExclusiveStartShardId"):
+        for other in (
+            "StreamName",
+            "StreamARN",
+            "StreamCreationTimestamp",
+            "ExclusiveStartShardId",
+            "ShardFilter",
+        ):
             if fields.get(other) is not None:
                 raise invalid(f"NextToken and {other} cannot be provided together.")
         token = decode_list_position(token_text, now_ms=model.clock_ms())

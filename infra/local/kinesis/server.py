@@ -1,33 +1,27 @@
-"""HTTP/1.1 for the API: one thread a connection, kept alive; plain or TLS.
-
-It stops gracefully: what was acknowledged is stored, and what is being answered is answered.
-"""
+"""The API over HTTP: bodies decoded, errors and faults as the wire carries them. The serving is ``infra.local.http``'s."""
 
 import json
 import os
-import socket
-import socketserver
 import ssl
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
+from infra.local.http.guard import HEALTH, Guard
+from infra.local.http.message import HangUp, Limits, Request, Response
+from infra.local.http.server import HttpServer
 from infra.local.kinesis import sts, wire
 from infra.local.kinesis.api import KinesisApi
 from infra.local.kinesis.errors import ConnectionLost, KinesisError
 from infra.local.kinesis.faults import CALM, Faults
-from infra.local.kinesis.http1 import Reader, Refused, Request, response_head
-from streamgage.errors import ConfigError
-
-_GRACE_S = 3.0  # for a TLS handshake, and for the last requests when the server stops
 
 
 class KinesisServer:
-    """One listening socket for an API, with its threads.
+    """One listening socket for an API. Stopping is graceful: what was acknowledged is stored.
+
+    ``may_block``: its storage waits for a disk, so requests are answered by threads, as they are where faults wait.
 
     Raises:
         ConfigError: the port is taken, or the host is not this machine's.
@@ -42,79 +36,47 @@ class KinesisServer:
         tls: ssl.SSLContext | None = None,
         faults: Faults | None = None,
         sleep_s: Callable[[float], None] = time.sleep,
+        guard: Guard | None = None,
+        may_block: bool = False,
     ) -> None:
         self._api = api
         self._faults = faults
         self._sleep_s = sleep_s
-        self._tls = tls
-        try:
-            self._server = _Listener((host, port), self)
-        except OSError as error:
-            raise ConfigError(
-                f"cannot listen on {host}:{port}: {error.strerror or error}; is another process using the port?"
-            ) from error
-        self._thread = threading.Thread(
-            target=self._server.serve_forever,
-            kwargs={"poll_interval": 0.05},
-            name="kinesis-accept",
-            daemon=True,
+        limits = Limits() if may_block or faults is not None else Limits(workers=0)
+        self._server = HttpServer(
+            self.respond, name="kinesis", host=host, port=port, tls=tls, guard=guard, limits=limits
         )
+        self.start, self.stop = self._server.start, self._server.stop
 
     @property
     def url(self) -> str:
         """The endpoint, for a client's ``endpoint_url``."""
-        host, port = self._server.server_address[:2]
-        return f"{'https' if self._tls else 'http'}://{host!s}:{port}"
+        return self._server.url
 
-    def start(self) -> None:
-        """Accept connections in threads of its own."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop accepting, close every connection and wait for its thread: what is acknowledged is stored."""
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-    def serve(self, connection: socket.socket) -> None:
-        """Answer the requests of one connection until it closes."""
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        reader = Reader(connection)
-        try:
-            while (request := reader.next_request()) is not None:
-                head, body = self._respond(request)
-                connection.sendall(head + body)
-                if request.headers.get("connection", "").lower() == "close":
-                    return
-        except Refused as refused:
-            connection.sendall(response_head(refused.status, "text/plain", 0, close=True))
-        except ConnectionLost:
-            pass
-
-    def secure(self, connection: socket.socket) -> socket.socket:
-        """Return the connection, after the TLS handshake where there is TLS."""
-        if self._tls is None:
-            return connection
-        connection.settimeout(_GRACE_S)
-        secured = self._tls.wrap_socket(connection, server_side=True)
-        secured.settimeout(None)
-        return secured
-
-    def _respond(self, request: Request) -> tuple[bytes, bytes]:
+    def respond(self, request: Request) -> Response:
+        """Answer one request. Raises: HangUp, where a fault says that the answer is lost."""
         if request.method == "GET":
             return self._health(request.path)
+        if request.method != "POST":
+            return Response(405, b"POST, as AWS's clients do\n", headers={"Allow": "GET, POST"})
         content_type = request.headers.get("content-type", "").partition(";")[0].strip()
         if content_type == sts.FORM:
             status, body = sts.answer_form(request.body, account=self._api.model.settings.account)
-            return response_head(status, sts.XML, len(body)), body
+            return _response(status, body, sts.XML)
         if content_type != wire.CBOR:
             content_type = wire.JSON
         try:
             body = wire.encode(content_type, self._act(content_type, request))
         except KinesisError as error:
-            body = wire.encode_error(content_type, error)
-            return response_head(error.status, content_type, len(body), error=error.code), body
-        return response_head(200, content_type, len(body)), body
+            return _response(
+                error.status,
+                wire.encode_error(content_type, error),
+                content_type,
+                {"x-amzn-ErrorType": error.code},
+            )
+        except ConnectionLost as lost:
+            raise HangUp from lost
+        return _response(200, body, content_type)
 
     def _act(self, content_type: str, request: Request) -> dict[str, Any] | None:
         action = request.headers.get("x-amz-target", "").rpartition(".")[2]
@@ -135,50 +97,16 @@ class KinesisServer:
             traceback.print_exc(file=sys.stderr)
             raise KinesisError("InternalFailure", f"{type(error).__name__} in {action}") from error
 
-    def _health(self, path: str) -> tuple[bytes, bytes]:
-        if path != "/health":
-            return response_head(404, "text/plain", 0), b""
+    def _health(self, path: str) -> Response:
+        if path != HEALTH:
+            return Response(404)
         answer: dict[str, Any] = {"status": "ok", "pid": os.getpid(), "streams": self._api.model.names()}
         if self._faults is not None:
             answer["faults"] = dict(self._faults.fired)
-        body = json.dumps(answer).encode()
-        return response_head(200, "application/json", len(body)), body
+        return Response(200, json.dumps(answer).encode(), "application/json")
 
 
-class _Listener(socketserver.ThreadingTCPServer):
-    allow_reuse_address = True
-    daemon_threads = True
-    block_on_close = False  # server_close() waits itself, for a bounded time
-    request_queue_size = 128
-
-    def __init__(self, address: tuple[str, int], owner: KinesisServer) -> None:
-        self._owner = owner
-        self._connections: set[socket.socket] = set()
-        self._changed = threading.Condition()
-        super().__init__(address, socketserver.BaseRequestHandler)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the base's form
-        """Serve one connection in its thread."""
-        with suppress(OSError):  # the client went away, or stop() closed the connection
-            request = self._owner.secure(request)
-            with self._changed:
-                self._connections.add(request)
-            self._owner.serve(request)
-        self.shutdown_request(request)
-        with self._changed:
-            self._connections.discard(request)
-            self._changed.notify_all()
-
-    def server_close(self) -> None:
-        """Stop listening, let each connection finish the request it is at, and cut off those that do not."""
-        super().server_close()
-        with self._changed:
-            self._shut(socket.SHUT_RD)
-            if not self._changed.wait_for(lambda: not self._connections, timeout=_GRACE_S):
-                self._shut(socket.SHUT_RDWR)
-                self._changed.wait_for(lambda: not self._connections, timeout=_GRACE_S)
-
-    def _shut(self, how: int) -> None:
-        for connection in self._connections:
-            with suppress(OSError):
-                socket.socket.shutdown(connection, how)  # beneath TLS, whose own shutdown would wait
+def _response(status: int, body: bytes, content_type: str, headers: dict[str, str] | None = None) -> Response:
+    request_id = os.urandom(16).hex()
+    name = f"{request_id[:8]}-{request_id[8:12]}-{request_id[12:16]}-{request_id[16:20]}-{request_id[20:]}"
+    return Response(status, body, content_type, {"x-amzn-RequestId": name, **(headers or {})})

@@ -2,72 +2,48 @@
 
 ``GET /metrics`` answers in Prometheus' text format, ``GET /health`` with 200. It listens on loopback only. Counters of the
 function's log are those of the whole log, so they go on where this process was started again; those of the mapping begin
-at 0 with the mapping: a counter that goes down is a restart, as Prometheus reads it.
+at 0 with the mapping: a counter that goes down is a restart, as Prometheus reads it. It asks for no key, so that a Prometheus
+needs none: it tells numbers, and does nothing; web pages are refused as everywhere.
 """
 
 import argparse
 import os
 import signal
-import socketserver
 import sys
 import threading
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
+from infra.local.http.message import Limits, Request, Response
+from infra.local.http.server import HttpServer
 from infra.local.metrics.families import families
 from infra.local.metrics.source import StackReader
 from infra.local.metrics.text import CONTENT_TYPE, render
 from infra.local.stack.home import Home
+from streamgage.errors import ConfigError
 
-LOOPBACK = "127.0.0.1"
-_TIMEOUT_S = 10  # of a client that does not finish its request
+_LIMITS = Limits(workers=2, connections=64, body_bytes=64 * 1024)
 _LOOK_S = 0.5  # how often the parent is looked for
 
 
-class MetricsServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
-    """Serves what *reader* reads. One scrape reads at a time."""
+class MetricsHandler:
+    """Answers with what *reader* reads. One scrape reads at a time."""
 
-    daemon_threads = True
-    allow_reuse_address = True
-
-    def __init__(self, port: int, reader: StackReader) -> None:
+    def __init__(self, reader: StackReader) -> None:
         self._reader, self._turn = reader, threading.Lock()
-        super().__init__((LOOPBACK, port), _Handler)
 
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        return f"http://{LOOPBACK}:{self.server_address[1]}"
+    def __call__(self, request: Request) -> Response:
+        """Answer one request."""
+        if request.method not in ("GET", "HEAD"):
+            return Response(405, b"GET /metrics\n", headers={"Allow": "GET, HEAD"})
+        if request.path == "/health":
+            return Response(200, b"ok\n")
+        if request.path == "/metrics":
+            return Response(200, self._scrape().encode(), CONTENT_TYPE)
+        return Response(404, b"try /metrics\n")
 
-    def scrape(self) -> str:
-        """Return the text of one scrape."""
+    def _scrape(self) -> str:
         with self._turn:
             return render(families(self._reader.read()))
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: MetricsServer
-    timeout = _TIMEOUT_S
-
-    def do_GET(self) -> None:
-        if self.path == "/health":
-            self._answer(HTTPStatus.OK, "ok\n", "text/plain")
-        elif self.path.partition("?")[0] == "/metrics":
-            self._answer(HTTPStatus.OK, self.server.scrape(), CONTENT_TYPE)
-        else:
-            self._answer(HTTPStatus.NOT_FOUND, "try /metrics\n", "text/plain")
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
-        """Leave scrapes out of the log: they come for ever."""
-
-    def _answer(self, status: HTTPStatus, text: str, content_type: str) -> None:
-        body = text.encode()
-        self.send_response(status)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -77,16 +53,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=0, help="0: any free one")
     options = parser.parse_args(arguments)
     reader = StackReader(Home(options.home))
-    with MetricsServer(options.port, reader) as server:
-        stop = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        print(f"metrics: {server.url}/metrics", flush=True)
-        parent = os.getppid()
-        while not stop.wait(_LOOK_S) and os.getppid() == parent:
-            pass
-        server.shutdown()
+    try:
+        server = HttpServer(MetricsHandler(reader), name="metrics", port=options.port, limits=_LIMITS)
+    except ConfigError as error:
+        print(f"metrics: {error}", file=sys.stderr)
+        return 2
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    server.start()
+    print(f"metrics: {server.url}/metrics", flush=True)
+    parent = os.getppid()
+    while not stop.wait(_LOOK_S) and os.getppid() == parent:
+        pass
+    server.stop()
     reader.close()
     return 0
 

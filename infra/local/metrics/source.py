@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from infra.local.http.secret import Credentials
 from infra.local.metrics.emf import EmfLog
 from infra.local.metrics.families import Reading
 from infra.local.stack.home import Home, StackInfo, is_alive, read_json
@@ -16,14 +17,14 @@ from processors.query.progress import read_progress
 
 _GONE_S = 2.0  # an emulator that does not answer is asked again after this long
 
-Connect = Callable[[str, str], Any]
+Connect = Callable[[str, str, Credentials], Any]
 T = TypeVar("T")
 
 
 class StackReader:
     """Reads the stack of a home, which may be starting, running or gone. Not thread-safe.
 
-    *connect* makes a client of (service, endpoint). What does not answer is left out of the reading.
+    *connect* makes a client of (service, endpoint, credentials). What does not answer is left out of the reading.
     """
 
     def __init__(self, home: Home, *, connect: Connect = local_client) -> None:
@@ -65,7 +66,7 @@ class StackReader:
             return None
         key = (service, info.endpoints[role])
         if key not in self._clients:
-            self._clients[key] = self._connect(*key)
+            self._clients[key] = self._connect(*key, info.credentials)
         try:
             return what(self._clients[key], info)
         except (BotoCoreError, ClientError):

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from infra.local.files import UMASK, open_private
+
 _STOP_S = 30.0
 _PR_SET_PDEATHSIG = 1
 
@@ -38,17 +40,18 @@ class Child:
         It gets a session of its own, so that Ctrl-C reaches only the supervisor, which ends it in order. Where the
         kernel can do that (Linux), it is told to stop when the supervisor dies.
         """
-        log.parent.mkdir(parents=True, exist_ok=True)
+        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         inherited = {key: os.environ[key] for key in _INHERITED if key in os.environ}
-        with log.open("ab") as output:
+        with os.fdopen(open_private(log, append=True), "ab") as output:
             process = subprocess.Popen(
-                [interpreter(), "-m", "infra.local.stack.children", str(os.getpid()), *arguments],
+                [*python(), "-m", "infra.local.stack.children", str(os.getpid()), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**inherited, "PYTHONUNBUFFERED": "1", **environment},
                 cwd=folder,
                 start_new_session=True,
+                umask=UMASK,
             )
         return cls(name, process)
 
@@ -81,9 +84,12 @@ def kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
-def interpreter() -> str:
-    """Return this interpreter; a virtual environment's link keeps its packages."""
-    return sys.executable
+def python() -> list[str]:
+    """Return how a child of ours starts this interpreter; a virtual environment's link keeps its packages.
+
+    Nothing is imported from where a person happens to stand (``-P``): a folder there may bear the name of one of ours.
+    """
+    return [sys.executable, "-P"]
 
 
 def wait_until(condition: Callable[[], bool], *, seconds: float, what: str) -> None:
@@ -102,7 +108,7 @@ def _main(arguments: Sequence[str]) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != int(parent):  # it died before the word was given
         sys.exit(0)
-    os.execv(interpreter(), [interpreter(), *command])  # noqa: S606 - our own interpreter
+    os.execv(sys.executable, [*python(), *command])  # noqa: S606 - our own interpreter
 
 
 if __name__ == "__main__":

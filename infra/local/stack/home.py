@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from infra.local.files import open_private
+from infra.local.http.secret import Credentials, read_credentials
 from streamgage.definition.pipeline import DEFAULT_CONSUMER
 from streamgage.errors import ConfigError
 
@@ -27,9 +29,15 @@ class StackInfo:
     quarantine_url: str
     failed_batches_bucket: str
     pipeline: str
+    credentials_file: str
     one_key_per_record: bool = False
     consumer: str = DEFAULT_CONSUMER
     pids: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def credentials(self) -> Credentials:
+        """What clients of this stack sign with. Raises: ConfigError where their file is damaged."""
+        return read_credentials(Path(self.credentials_file))
 
 
 class Home:
@@ -44,8 +52,10 @@ class Home:
         self.aws_data = self.root / "data" / "aws"
         self.kinesis_data = self.root / "data" / "kinesis"
         self.dynamodb_data = self.root / "data" / "dynamodb-local"
+        self.tables_data = self.root / "data" / "tables"
         self.dynamodb_file = self.root / "data" / "dynamodb.json"
         self.definition_file = self.root / "data" / "definition.json"
+        self.credentials_file = self.root / "credentials.json"
         self.logs = self.root / "logs"
         self.task_dir = self.root / "bundle"
         self.runtime_dir = self.root / "runtime"
@@ -73,9 +83,10 @@ class Home:
 
 def write_json(path: Path, value: Any) -> None:
     """Write *value*, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     partial = path.with_suffix(path.suffix + ".partial")
-    partial.write_text(json.dumps(value, indent=1), encoding="utf-8")
+    with os.fdopen(open_private(partial), "w", encoding="utf-8") as file:
+        json.dump(value, file, indent=1)
     partial.replace(path)
 
 

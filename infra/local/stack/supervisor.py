@@ -3,8 +3,8 @@
 Processes, all on loopback and each in a session of its own::
 
     supervisor (`streamgage up`)
-    ├── aws        the emulator: DynamoDB, SQS, S3, CloudFormation
-    ├── dynamodb   DynamoDB Local, where it was asked for
+    ├── aws        the emulator: SQS, S3, CloudFormation and the rest
+    ├── dynamodb   our tables over SQLite; DynamoDB Local, or the emulator, where that was asked for
     ├── kinesis    our Kinesis data plane
     ├── metrics    what all of it measures, for Prometheus
     └── mapping    Lambda's event source mapping
@@ -25,7 +25,9 @@ from typing import Any, NamedTuple
 import boto3
 from botocore.config import Config
 
-from infra.local.stack import dynamodb_local
+from infra.local.files import make_private
+from infra.local.http.secret import Credentials, keep_credentials
+from infra.local.stack import dynamodb_local, emulator
 from infra.local.stack.children import Child, kill_group, wait_until
 from infra.local.stack.cloudformation import create_resources
 from infra.local.stack.definition import keep_definition
@@ -47,9 +49,10 @@ from processors.pipeline_files import load_pipeline
 from streamgage.errors import ConfigError
 
 LOOPBACK = "127.0.0.1"
-LOCAL_CREDENTIALS = ("local", "local")  # access key and secret; nobody here checks them
 _START_S = 30
-_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_DEFAULT_REGION": REGION}
+_CHECK_S = (
+    300  # tables are looked through for damage before they are served: some ten seconds a million items
+)
 _EMULATED = "dynamodb,sqs,sns,s3,cloudformation,iam,sts,ssm,monitoring,events,kms,logs,iot"
 
 Say = Callable[[str], None]
@@ -64,7 +67,10 @@ class Code(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StackOptions:
-    """What a person may choose of a local stack. Port 0 is any free one. ``parameters`` are the template's."""
+    """What a person may choose of a local stack. Port 0 is any free one. ``parameters`` are the template's.
+
+    With ``fsync``, stream and tables survive power loss, at the disk's pace.
+    """
 
     home: Home
     pipeline: Path
@@ -74,8 +80,9 @@ class StackOptions:
     kinesis_port: int = 4567
     metrics_port: int = 0
     parameters: Mapping[str, str] | None = None
-    dynamodb: Engine = Engine.MINISTACK
+    dynamodb: Engine = Engine.EMBEDDED
     kinesis_faults: str | None = None
+    fsync: bool = False
 
 
 class Stack:
@@ -86,6 +93,7 @@ class Stack:
         self._children: dict[str, Child] = {}
         self._info: StackInfo | None = None
         self._ports: dict[str, int] = {}
+        self._credentials = Credentials("", "")  # until it starts
 
     @property
     def info(self) -> StackInfo:
@@ -101,6 +109,8 @@ class Stack:
             ConfigError: a stack runs here already, a port is taken, or the definition or template has problems.
         """
         end_leftovers(self._home)
+        make_private(self._home.root)
+        self._credentials = keep_credentials(self._home.credentials_file)
         try:
             self._start()
         except BaseException:
@@ -109,13 +119,13 @@ class Stack:
 
     def _start(self) -> None:
         home, options = self._home, self._options
-        own_dynamodb = options.dynamodb is Engine.LOCAL
+        own_dynamodb = options.dynamodb.is_apart
         keep_engine(home, options.dynamodb)
         pipeline = load_pipeline(options.pipeline)
         parameters = {**pipeline.deploy, **(options.parameters or {})}
         consumer = pipeline.consumer_for(parameters.get("Consumer"))
         keep_definition(home, pipeline, consumer)
-        if own_dynamodb:
+        if options.dynamodb is Engine.LOCAL:
             dynamodb_local.install(say=self._say)
         self._say("building the bundle")
         options.code.bundle(home.task_dir, options.pipeline)
@@ -132,9 +142,10 @@ class Stack:
         self._start_kinesis()
         if own_dynamodb:
             self._start_dynamodb()
-            self._await("dynamodb", dynamodb_local.answers)
-        self._await("aws", lambda url: _is_healthy(url + "/_ministack/health"))
-        self._await("kinesis", lambda url: _is_healthy(url + "/health"))
+            is_local = options.dynamodb is Engine.LOCAL
+            self._await("dynamodb", dynamodb_local.answers if is_local else _answers_health, seconds=_CHECK_S)
+        self._await("aws", lambda url: _is_healthy(url + emulator.HEALTH))
+        self._await("kinesis", _answers_health)
         self._say("creating what the template describes")
         if "Consumer" in template.cloudformation.get("Parameters", {}):
             parameters["Consumer"] = consumer
@@ -161,6 +172,7 @@ class Stack:
             quarantine_url=outputs["QuarantineUrl"],
             failed_batches_bucket=outputs["FailedBatchesBucket"],
             pipeline=str(options.pipeline.resolve()),
+            credentials_file=str(home.credentials_file),
             one_key_per_record=self._check_lanes(template, outputs),
             consumer=consumer,
         )
@@ -170,7 +182,7 @@ class Stack:
         """Keep the stack running until *until* says so: what died is started again.
 
         Raises:
-            ConfigError: the emulator died; its tables died with it.
+            ConfigError: the emulator died; what it held died with it.
         """
         while not until():
             for name, start in (
@@ -186,8 +198,11 @@ class Stack:
                     start()
                     self._write_info()
             if self._children["aws"].has_ended():
+                held = (
+                    "queues and buckets" if self._options.dynamodb.is_apart else "tables, queues and buckets"
+                )
                 raise ConfigError(
-                    f"the emulator ended by itself, and its tables with it; its log is {self._home.logs / 'aws.log'}"
+                    f"the emulator ended by itself, and its {held} with it; its log is {self._home.logs / 'aws.log'}"
                 )
             time.sleep(poll_s)
 
@@ -205,10 +220,16 @@ class Stack:
         data = self._home.aws_data
         self._children["aws"] = Child.start(
             "aws",
-            ["-m", "ministack"],
+            [
+                "-m",
+                "infra.local.stack.emulator",
+                "--port",
+                str(self._ports["aws"]),
+                *self._credentials_option(),
+            ],
             log=self._home.logs / "aws.log",
             environment={
-                **_CREDENTIALS,
+                **self._environment(),
                 "BIND_HOST": LOOPBACK,
                 "MINISTACK_HOST": LOOPBACK,
                 "GATEWAY_PORT": str(self._ports["aws"]),
@@ -225,16 +246,15 @@ class Stack:
 
     def _start_dynamodb(self) -> None:
         cache = {key: os.environ[key] for key in ("XDG_CACHE_HOME",) if key in os.environ}
+        module, data = "infra.local.dynamodb", self._home.tables_data
+        if self._options.dynamodb is Engine.LOCAL:
+            module, data = "infra.local.stack.dynamodb_local", self._home.dynamodb_data
+        ours: list[str] = []
+        if self._options.dynamodb is Engine.EMBEDDED:
+            ours = [*self._credentials_option(), *(["--fsync"] if self._options.fsync else [])]
         self._children["dynamodb"] = Child.start(
             "dynamodb",
-            [
-                "-m",
-                "infra.local.stack.dynamodb_local",
-                "--port",
-                str(self._ports["dynamodb"]),
-                "--data",
-                str(self._home.dynamodb_data),
-            ],
+            ["-m", module, "--port", str(self._ports["dynamodb"]), "--data", str(data), *ours],
             log=self._home.logs / "dynamodb.log",
             environment=cache,
         )
@@ -249,6 +269,8 @@ class Stack:
                 str(self._ports["kinesis"]),
                 "--data",
                 str(self._home.kinesis_data),
+                *self._credentials_option(),
+                *(["--fsync"] if self._options.fsync else []),
                 *(["--faults", self._options.kinesis_faults] if self._options.kinesis_faults else []),
             ],
             log=self._home.logs / "kinesis.log",
@@ -260,7 +282,7 @@ class Stack:
             "mapping",
             ["-m", "infra.local.mapping.process", "--config", str(self._home.mapping_config_file)],
             log=self._home.logs / "mapping.log",
-            environment=_CREDENTIALS,
+            environment=self._environment(),
         )
 
     def _start_metrics(self) -> None:
@@ -282,9 +304,16 @@ class Stack:
         return f"http://{LOOPBACK}:{self._ports[role]}"
 
     def _client(self, service: str, role: str = "aws") -> Any:
-        return local_client(service, self._endpoint(role))
+        return local_client(service, self._endpoint(role), self._credentials)
 
-    def _await(self, role: str, is_up: Callable[[str], bool]) -> None:
+    def _credentials_option(self) -> list[str]:
+        return ["--credentials", str(self._home.credentials_file)]
+
+    def _environment(self) -> dict[str, str]:
+        """Return what a child signs its own requests with."""
+        return {**self._credentials.variables(), "AWS_DEFAULT_REGION": REGION}
+
+    def _await(self, role: str, is_up: Callable[[str], bool], *, seconds: float = _START_S) -> None:
         child, url = self._children[role], self._endpoint(role)
 
         def answers() -> bool:
@@ -294,7 +323,7 @@ class Stack:
                 )
             return is_up(url)
 
-        wait_until(answers, seconds=_START_S, what=f"{role} on {url}")
+        wait_until(answers, seconds=seconds, what=f"{role} on {url}")
 
     def _create_stream(self, name: str, properties: Mapping[str, Any]) -> None:
         client = self._client("kinesis", "kinesis")
@@ -333,6 +362,7 @@ class Stack:
                 "stream_arn": resolve(mapping["EventSourceArn"], outputs),
                 "kinesis_endpoint": self._endpoint("kinesis"),
                 "endpoint": self._endpoint("aws"),
+                **self._credentials._asdict(),
                 "mapping": _numbers(resolve(mapping, outputs)),
                 "function": {
                     "name": function_name(logical_id),
@@ -343,6 +373,7 @@ class Stack:
                     "memory_mb": function["MemorySize"],
                     "log_file": str(home.logs / "function.log"),
                     "env": {
+                        **self._credentials.variables(),
                         "AWS_ENDPOINT_URL": self._endpoint("aws"),
                         "AWS_ENDPOINT_URL_DYNAMODB": self._endpoint("dynamodb"),
                         "AWS_ENDPOINT_URL_KINESIS": self._endpoint("kinesis"),
@@ -362,14 +393,14 @@ class Stack:
         self._home.write_info(self._info)
 
 
-def local_client(service: str, endpoint: str) -> Any:
-    """Return a boto3 client of a service at a loopback *endpoint*, with credentials that nobody checks."""
+def local_client(service: str, endpoint: str, credentials: Credentials) -> Any:
+    """Return a boto3 client of a service at a loopback *endpoint*, with the credentials of its home."""
     return boto3.client(
         service,
         endpoint_url=endpoint,
         region_name=REGION,
-        aws_access_key_id="local",
-        aws_secret_access_key="local",  # noqa: S106 - nobody checks it
+        aws_access_key_id=credentials.access_key,
+        aws_secret_access_key=credentials.secret_key,
         config=Config(retries={"mode": "standard", "max_attempts": 3}),
     )
 
@@ -397,7 +428,8 @@ def _is_ours(pid: int) -> bool:
     except OSError:
         return False
     ours = (
-        "ministack",
+        "infra.local.stack.emulator",
+        "infra.local.dynamodb",
         "infra.local.kinesis",
         "infra.local.mapping.process",
         "infra.local.metrics.endpoint",
@@ -405,6 +437,10 @@ def _is_ours(pid: int) -> bool:
         dynamodb_local.MARK,
     )
     return any(name.encode() in command for name in ours)
+
+
+def _answers_health(url: str) -> bool:
+    return _is_healthy(url + "/health")
 
 
 def _is_healthy(url: str) -> bool:

@@ -20,10 +20,16 @@ _PROPERTIES = (
 
 
 class Engine(Enum):
-    """What holds the tables: the emulator of everything else, or AWS's own engine, whose tables survive SIGKILL."""
+    """What holds the tables: our own, AWS's own (both survive SIGKILL), or the emulator of everything else."""
 
-    MINISTACK = "ministack"
+    EMBEDDED = "embedded"
     LOCAL = "local"
+    MINISTACK = "ministack"
+
+    @property
+    def is_apart(self) -> bool:
+        """Tell whether it is a process of its own, which the emulator does not know."""
+        return self is not Engine.MINISTACK
 
 
 def keep_engine(home: Home, engine: Engine) -> None:

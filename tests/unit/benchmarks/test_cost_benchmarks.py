@@ -18,7 +18,7 @@ def test_write_units_are_a_twentieth_of_one_a_record() -> None:
     )
     assert result.facts["pivot"]["units_ratio"] == pytest.approx(1 / 3, rel=0.01)
     item = result.facts["item"]
-    assert item["all"] == sum(item[name] for name in ("pk", "sk", "fence", "layout", "state", "expires"))
+    assert item["all"] == sum(item[name] for name in ("pk", "sk", "fence", "counts", "body", "expires"))
     assert item["largest"] < 1024
 
 

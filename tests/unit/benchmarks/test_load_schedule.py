@@ -114,7 +114,7 @@ class World:
 
 
 def sent_by(world: World, *, give_up_s: float = 10, start_ms: int = 1_500) -> Done:
-    job = Job(load=load(), pipeline="", endpoint="", stream="", give_up_s=give_up_s)
+    job = Job(load=load(), pipeline="", endpoint="", credentials_file="", stream="", give_up_s=give_up_s)
     events = Events(load())
     source = load_pipeline(ROOT / "pipeline.toml").sources["reading"]
     return send(
@@ -148,6 +148,13 @@ def test_a_sender_far_behind_gives_up_and_says_so() -> None:
 
 
 def test_a_job_is_read_as_it_was_written(tmp_path: Path) -> None:
-    job = Job(load=load(), pipeline="p", endpoint="http://127.0.0.1:1", stream="s", give_up_s=2.0)
+    job = Job(
+        load=load(),
+        pipeline="p",
+        endpoint="http://127.0.0.1:1",
+        credentials_file="",
+        stream="s",
+        give_up_s=2.0,
+    )
     job.write(tmp_path / "sender")
     assert Job.read(tmp_path / "sender") == job

@@ -29,7 +29,7 @@ from infra.aws.status import read_freshness, read_status
 from infra.commands import query, simulate, status
 from infra.commands.arguments import add_stack_options, aws_stack
 from infra.commands.places import Target, find_aws_target
-from processors.query.question import ShardProgress
+from processors.query.progress import ShardProgress
 from streamgage.errors import ConfigError, RetryableError, StreamgageError
 from support.paths import ROOT
 
@@ -242,6 +242,21 @@ def test_query_asks_the_table_of_the_stack(plant: ClientFactory, capsys: pytest.
     assert "freshness: everything that arrived until" in told.err
 
 
+def test_query_refuses_a_rollup_that_the_stack_does_not_count_for_its_progress_says_nothing_of_it(
+    plant: ClientFactory, tmp_path: Path
+) -> None:
+    (tmp_path / "schemas").symlink_to(ROOT / "schemas")
+    text = (ROOT / "pipeline.toml").read_text().replace('key = ["page"]', 'key = ["page"]\nconsumer = "web"')
+    (tmp_path / "pipeline.toml").write_text(text)
+    with pytest.raises(
+        ConfigError, match="page_views is counted by consumer web, and this stack counts for main"
+    ):
+        command(
+            query.add_parser, "query", "page_views", "page=/", "--target", "aws", "--stack", "plant",
+            "--pipeline", str(tmp_path / "pipeline.toml"),
+        )  # fmt: skip
+
+
 def test_an_empty_stream_is_up_to_date_and_one_with_unread_records_is_behind(plant: ClientFactory) -> None:
     stack = find_stack("plant", REGION)
     fresh, shards = read_freshness(stack)
@@ -294,7 +309,7 @@ UNREAD = {
     "NextShardIterator": "i",
     "MillisBehindLatest": 0,
 }
-PROGRESS = [ShardProgress("s", 7, 5, 0, 0)]
+PROGRESS = [ShardProgress("s", 7, 5, 0, 0, 0)]
 
 
 def end(kinesis: FakeKinesis, progress: list[ShardProgress] = PROGRESS) -> dict[str, Any]:

@@ -19,6 +19,7 @@ import pytest
 from infra.commands import send, simulate
 from infra.commands.places import Target, find_target
 from infra.commands.world import World
+from infra.local.http.secret import keep_credentials
 from processors.pipeline_files import load_pipeline
 from producers.client.batcher import UnsendableRecord
 from producers.client.encoder import encoder_of
@@ -379,7 +380,7 @@ def test_simulated_clicks_end_now(shell: Shell) -> None:
 
 
 def test_what_a_simulator_wrote_to_a_file_can_be_sent_from_it(shell: Shell) -> None:
-    arguments = ("fleet", "--devices", "5", "--events", "60", "--start", "2024-01-01T00:00:00Z")
+    arguments = ("fleet", "--devices", "5", "--events", "60", "--start", "2023-01-01T00:00:00Z")
     assert shell.simulate(*arguments, "--out", "r.ndjson") == 0
     assert shell.targets == []
     assert shell.send("ndjson", "r.ndjson", "--source", "reading") == 0
@@ -419,13 +420,20 @@ class TestTarget:
     @pytest.fixture
     def stack(self, tmp_path: Path) -> Path:
         (tmp_path / ".streamgage").mkdir()
-        stack = {"endpoints": {"kinesis": "http://127.0.0.1:1"}, "region": "r", "stream": "own"}
+        keep_credentials(tmp_path / ".streamgage" / "credentials.json")
+        stack = {
+            "endpoints": {"kinesis": "http://127.0.0.1:1"},
+            "region": "r",
+            "stream": "own",
+            "credentials_file": str(tmp_path / ".streamgage" / "credentials.json"),
+        }
         (tmp_path / ".streamgage" / "stack.json").write_text(json.dumps(stack))
         (tmp_path / "deep" / "down").mkdir(parents=True)
         return tmp_path
 
     def test_the_stack_of_the_folder_or_one_above_is_taken(self, stack: Path) -> None:
-        own = Target("own", "http://127.0.0.1:1", "r", local=True)
+        credentials = keep_credentials(stack / ".streamgage" / "credentials.json")
+        own = Target("own", "http://127.0.0.1:1", "r", local=True, credentials=credentials)
         assert self.find(stack) == self.find(stack / "deep" / "down") == own
         assert self.find(stack, stream="own") == own
 

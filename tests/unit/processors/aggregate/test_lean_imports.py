@@ -106,7 +106,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     definition = (ROOT / "pipeline.toml").read_text(encoding="utf-8")
     (bundle / INDEX_NAME).write_text(index_text(schemas=schemas, definition=definition), encoding="utf-8")
     child = subprocess.run(
-        [sys.executable, "-X", "importtime", "-c", SCRIPT],
+        [sys.executable, "-P", "-X", "importtime", "-c", SCRIPT],
         input=batch(),
         env={
             "PYTHONPATH": str(ROOT),

@@ -27,7 +27,7 @@ def test_a_combined_line_is_read_whole() -> None:
 
 
 def test_a_common_line_has_no_referrer_and_no_agent() -> None:
-    values = parse_line(f'::1 - frank smith {TIME} "POST /f HTTP/1.0" 404 -')
+    values = parse_line(f'::1 - frank {TIME} "POST /f HTTP/1.0" 404 -')
     assert values["visitor_id"] == "::1"
     assert values["referrer"] is None
     assert values["bytes"] is None
@@ -65,13 +65,13 @@ def test_a_target_may_hold_blanks_and_http_09_names_no_protocol() -> None:
     ("line", "reason"),
     [
         (COMBINED.rstrip()[:-1], "a quote is not closed"),
-        (COMBINED.rstrip() + " extra", "not Combined Log Format"),
+        (COMBINED.rstrip() + " extra", "in no layout that is known"),
         (f'h - - {TIME} "-" 408 -', "is not METHOD PAGE PROTOCOL"),
         (f'h - - {TIME} "\\x16\\x03\\x01" 400 226', "is not METHOD PAGE PROTOCOL"),
         (f'h - - {TIME} "GET ?q=1 HTTP/1.1" 200 1', "names no page"),
         ('h - - [17/Mai/2015:10:05:03 +0000] "GET / HTTP/1.1" 200 1', "is not a time"),
-        ("nonsense", "not Combined Log Format"),
-        ("", "not Combined Log Format"),
+        ("nonsense", "in no layout that is known"),
+        ("", "in no layout that is known"),
     ],
 )
 def test_a_line_in_neither_format_says_what_is_wrong(line: str, reason: str) -> None:

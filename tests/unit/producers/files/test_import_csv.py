@@ -160,7 +160,7 @@ def test_ndjson_lines_that_are_no_objects_are_bad_with_a_reason() -> None:
     rows = ndjson_rows(b"\n".join(lines))
     assert values(rows) == [{"a": 1}]
     assert [line for line, _ in bad(rows)] == [2, 3, 4, 5, 6, 7]
-    assert bad(rows)[2] == (4, "not JSON: NaN is not a finite number")
+    assert bad(rows)[2] == (4, "NaN is not a finite number")
 
 
 def test_ndjson_of_blank_lines_only_is_empty() -> None:

@@ -179,7 +179,7 @@ def test_two_columns_of_one_name_are_not_guessed_between() -> None:
         ("up", "maybe", "neither true nor false"),
         ("name", 1.5, "not a text"),
         ("name", None, "not a text"),
-        ("tags", "x", "not JSON"),
+        ("tags", "x", "not a JSON object"),
         ("tags", "[1]", "not a JSON object"),
         ("ts", "yesterday", "not a time such as"),
         ("ts", "", "is empty"),

@@ -118,7 +118,7 @@ def test_a_definition_beside_its_index_is_loaded_without_their_parsers(bundle: P
     )
     for expected in ({"neither"}, {"{'fastavro', 'tomllib'}", "{'tomllib', 'fastavro'}"}):
         child = subprocess.run(
-            [sys.executable, "-c", script, str(bundle / "pipeline.toml")],
+            [sys.executable, "-P", "-c", script, str(bundle / "pipeline.toml")],
             capture_output=True,
             check=True,
             text=True,

@@ -95,6 +95,14 @@ def test_a_windows_size_may_be_named_in_any_unit() -> None:
             "'5 min'",
             '"5m"',
         ),
+        (
+            'event_time = "ts"',
+            'event_time = "ts"\ntime_unit = "m"',
+            "sources[0].time_unit",
+            "'m'",
+            "s, ms, us, ns",
+        ),
+        ('event_time = "ts"', 'event_time = "ts"\ntime_unit = [1]', "sources[0].time_unit", "[1]", "one of"),
         ('event_time = "ts"', 'event_time = "ts"\nmax_lateness = 7', "sources[0].max_lateness", "7", '"7d"'),
         (
             'event_time = "ts"',

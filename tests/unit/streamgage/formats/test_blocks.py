@@ -488,7 +488,7 @@ def test_a_few_bytes_that_stand_for_gigabytes_of_rows_are_refused() -> None:
 
 def test_reading_blocks_does_not_import_fastavro() -> None:
     code = "import sys, streamgage.formats.blocks.reader; assert 'fastavro' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+    subprocess.run([sys.executable, "-P", "-c", code], check=True, cwd=ROOT)
 
 
 def test_a_tuple_for_a_nullable_list_is_refused_as_in_a_row() -> None:

@@ -246,7 +246,8 @@ def test_what_cannot_be_resharded_is_refused(world: World) -> None:
     for at in (0, 1, 2**128 // 3 - 1, 2**127):
         code = world.refused("SplitShard", StreamName="s", ShardToSplit=one, NewStartingHashKey=str(at))
         assert code == "InvalidArgumentException"
-    for pair in ((one, three), (one, one)):
+    two = "shardId-000000000001"
+    for pair in ((one, three), (one, one), (two, one)):  # the last: adjacent, and the wrong way round
         code = world.refused(
             "MergeShards", StreamName="s", ShardToMerge=pair[0], AdjacentShardToMerge=pair[1]
         )
@@ -334,6 +335,16 @@ def test_shards_are_listed_in_pages_whose_token_keeps_the_filter_and_expires(wor
     )
     code = world.refused("ListShards", StreamName="s", NextToken=first["NextToken"])
     assert code == "InvalidArgumentException"
+    for beside in (
+        {
+            "StreamARN": world.call("DescribeStreamSummary", StreamName="s")["StreamDescriptionSummary"][
+                "StreamARN"
+            ]
+        },
+        {"ShardFilter": {"Type": "AT_LATEST"}},
+    ):
+        code = world.refused("ListShards", NextToken=first["NextToken"], **beside)
+        assert code == "InvalidArgumentException"
     second = world.call("ListShards", NextToken=first["NextToken"])
     assert [shard["ShardId"][-1] for shard in second["Shards"]] == ["2", "4", "5", "6"]
     assert "NextToken" not in second
@@ -389,6 +400,10 @@ def test_transitions_last_as_long_as_configured(world: World) -> None:
     )
     description = world.call("DescribeStream", StreamName="s")["StreamDescription"]
     assert (description["StreamStatus"], description["Shards"]) == ("CREATING", [])
+    refused = world.refused(
+        "GetShardIterator", StreamName="s", ShardId="shardId-000000000000", ShardIteratorType="LATEST"
+    )
+    assert refused == "ResourceNotFoundException"
     world.now_ms += 500
     world.call("SplitShard", StreamName="s", ShardToSplit=S0, NewStartingHashKey="99")
     summary = world.call("DescribeStreamSummary", StreamName="s")["StreamDescriptionSummary"]
@@ -483,7 +498,10 @@ def test_malformed_requests_are_refused_by_what_is_wrong_with_them(world: World)
         with pytest.raises(KinesisError, match="SerializationException"):
             world.api.call("PutRecord", request)
     assert world.refused("CreateStream", StreamName="bad name", ShardCount=1) == "ValidationException"
-    assert world.refused("CreateStream", StreamName="t") == "ValidationException"
+    provisioned = {"StreamMode": "PROVISIONED"}
+    assert (
+        world.refused("CreateStream", StreamName="t", StreamModeDetails=provisioned) == "ValidationException"
+    )
     assert world.refused("CreateStream", StreamName="t", ShardCount=0) == "ValidationException"
     assert world.refused("CreateStream", StreamName="t", ShardCount="1") == "SerializationException"
     assert world.refused("CreateStream", StreamName="s", ShardCount=1) == "ResourceInUseException"
@@ -590,3 +608,11 @@ def test_an_injected_error_comes_before_the_write_and_a_lost_answer_after_it(wor
         with pytest.raises(KinesisError, match="ProvisionedThroughput"):
             world.api.call(action, request, plan=plan)
     assert world.read() == ["x"]
+
+
+def test_a_stream_of_which_nothing_is_said_has_four_shards(world: World) -> None:
+    world.call("CreateStream", StreamName="plain")
+    summary = world.call("DescribeStreamSummary", StreamName="plain")["StreamDescriptionSummary"]
+    assert (summary["OpenShardCount"], summary["StreamModeDetails"]) == (4, {"StreamMode": "PROVISIONED"})
+    code = world.refused("CreateStream", StreamName="said", StreamModeDetails={"StreamMode": "PROVISIONED"})
+    assert code == "ValidationException"

@@ -163,23 +163,21 @@ def raw(server: KinesisServer, *pieces: bytes) -> bytes:
 
 
 def test_a_client_that_expects_100_continue_is_told_to_go_on(server: KinesisServer) -> None:
-    head = (
-        b"POST / HTTP/1.1\r\nX-Amz-Target: K.ListStreams\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
-    )
+    head = b"POST / HTTP/1.1\r\nHost: localhost\r\nX-Amz-Target: K.ListStreams\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
     received = raw(server, head, b"{}")
     assert received.startswith(b"HTTP/1.1 100 Continue\r\n\r\n")
     assert b"HTTP/1.1 200 OK" in received
 
 
 def test_a_body_without_a_length_or_too_long_is_refused(server: KinesisServer) -> None:
-    chunked = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunked = b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
     assert raw(server, chunked).startswith(b"HTTP/1.1 411 ")
-    huge = b"POST / HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n"
+    huge = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n"
     assert raw(server, huge).startswith(b"HTTP/1.1 413 ")
 
 
 def test_two_requests_in_one_packet_are_both_answered(server: KinesisServer) -> None:
-    one = b"POST / HTTP/1.1\r\nX-Amz-Target: K.ListStreams\r\nContent-Length: 2\r\n\r\n{}"
+    one = b"POST / HTTP/1.1\r\nHost: localhost\r\nX-Amz-Target: K.ListStreams\r\nContent-Length: 2\r\n\r\n{}"
     last = one.replace(b"Content-Length", b"Connection: close\r\nContent-Length")
     with socket.create_connection(address(server), timeout=10) as connection:
         connection.sendall(one + last)

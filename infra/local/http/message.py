@@ -1,0 +1,82 @@
+"""What a handler gets and gives: one request, one answer."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import NamedTuple
+
+
+class Request(NamedTuple):
+    """One whole request. ``target`` is path and query as they came; names of headers are in lower case.
+
+    What came more than once is joined by ", ", as RFC 9110 (section 5.2) has it.
+    """
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def path(self) -> str:
+        """The target without its query."""
+        return self.target.partition("?")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One whole answer; its length is said by the server."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = "text/plain"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Handler = Callable[[Request], Response]
+"""Answers one request, in a thread of the server's. It may block; it raises only ``HangUp``, or by a bug (a 500)."""
+
+
+Admit = Callable[[Request], Response | None]
+"""Looks at a request whose body is not here yet; what it returns is the answer, and the body is never taken."""
+
+
+class HangUp(Exception):
+    """Raised by a handler: the client must get no answer. The connection, or the stream of HTTP/2, is cut."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The bounds of one server. Each holds for every connection, whoever it belongs to.
+
+    ``connections`` beyond the limit cost the one that has waited longest for its client. ``head_s`` and ``body_s`` run from
+    the first byte of a request's head and body, ``idle_s`` from the last answer, ``write_s`` while a client does not read.
+    ``streams`` is how many requests of one HTTP/2 connection may be under way, ``buffered_bytes`` what all requests that
+    are not whole may hold together. ``workers`` are the threads that answer; 0 for handlers that never block: they answer in
+    the loop's own thread, in turn, and save a fifth of a millisecond each.
+    """
+
+    connections: int = 512
+    head_bytes: int = 32 * 1024
+    body_bytes: int = 16 * 1024 * 1024
+    buffered_bytes: int = 256 * 1024 * 1024
+    head_s: float = 10
+    body_s: float = 60
+    idle_s: float = 300
+    write_s: float = 60
+    streams: int = 32
+    workers: int = 32
+    chunked: bool = False
+
+
+def reason(status: int) -> str:
+    """Return the words beside *status*."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"
+
+
+def failure(status: int, why: str) -> Response:
+    """Return an answer that is a refusal, with its reason as text."""
+    return Response(status, f"{why}\n".encode())

@@ -1,0 +1,79 @@
+"""The AWS SDK for JavaScript v3 as it comes: HTTP/2 with prior knowledge, to the plain port."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from interop.served import served
+
+VERSION = "3.1143.0"
+_FETCH_S = 120
+PROGRAM = """
+import { KinesisClient, PutRecordsCommand, ListShardsCommand, GetShardIteratorCommand, GetRecordsCommand }
+  from "@aws-sdk/client-kinesis";
+const client = new KinesisClient({
+  region: "us-east-1", endpoint: process.argv[2], maxAttempts: 1,
+  credentials: { accessKeyId: "x", secretAccessKey: "y" },
+});
+console.log("handler", client.config.requestHandler.metadata.handlerProtocol);
+const puts = Array.from({ length: 20 }, (_, n) => client.send(new PutRecordsCommand({
+  StreamName: "s",
+  Records: Array.from({ length: 500 }, (_, m) => ({ Data: Buffer.alloc(1000, n), PartitionKey: `${n}/${m}` })),
+})));
+const failed = (await Promise.all(puts)).reduce((sum, each) => sum + each.FailedRecordCount, 0);
+const { ShardIterator } = await client.send(new GetShardIteratorCommand({
+  StreamName: "s", ShardId: "shardId-000000000000", ShardIteratorType: "TRIM_HORIZON" }));
+const { Records } = await client.send(new GetRecordsCommand({ ShardIterator, Limit: 10000 }));
+console.log("failed", failed, "read", Records.length, "bytes", Records.reduce((sum, each) => sum + each.Data.length, 0));
+try { await client.send(new ListShardsCommand({ StreamName: "absent" })); }
+catch (error) { console.log("error", error.name); }
+process.exit(0);
+"""
+
+
+@pytest.fixture(scope="session")
+def sdk() -> Path:
+    """The folder that the SDK is installed in: fetched from npm once."""
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("the JavaScript SDK needs Node.js, and there is no `npm` on the PATH")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = cache / "streamgage" / "javascript-sdk" / VERSION
+    if not (folder / "node_modules" / "@aws-sdk" / "client-kinesis").is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "package.json").write_text('{"private": true, "type": "module"}')
+        fetched = subprocess.run(
+            [npm, "install", "--no-audit", "--no-fund", f"@aws-sdk/client-kinesis@{VERSION}"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=_FETCH_S,
+            check=False,
+        )
+        if fetched.returncode:
+            pytest.skip(f"npm did not get the JavaScript SDK: {fetched.stderr.strip()[-200:]}")
+    return folder
+
+
+def test_the_javascript_sdk_speaks_http_2_to_the_plain_port(sdk: Path, tmp_path: Path) -> None:
+    program = sdk / "program.mjs"
+    program.write_text(PROGRAM)
+    with served(tmp_path) as running:
+        running.client.create_stream(StreamName="s", ShardCount=1)
+        done = subprocess.run(
+            ["node", str(program), running.plain.url], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        said = dict(re.findall(r"(\w+) (\S+)", done.stdout))
+        assert said == {
+            "handler": "h2",
+            "failed": "0",
+            "read": "10000",
+            "bytes": "10000000",
+            "error": "ResourceNotFoundException",
+        }
+        assert sum(len(records) for records in running.read("s").values()) == 10_000

@@ -1,0 +1,228 @@
+"""The running stack obeys its owner: not a web page in a real browser, not another key, not a foreign name."""
+
+import http.server
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from infra.local.http.secret import Credentials
+from infra.local.stack.supervisor import local_client
+from support.machine import Machine, running
+
+pytestmark = pytest.mark.local
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+EVIL = "evil.example"
+FORMS = ("Action=CreateTopic&Name=evil&Version=2010-03-31", "Action=CreateQueue&QueueName=evil")
+PAGE = """<!doctype html><script>
+const ports = %(ports)s, forms = %(forms)s, types = ["application/x-www-form-urlencoded", "text/plain"];
+const sent = [];
+for (const port of ports) {
+  const at = `http://127.0.0.1:${port}`;
+  for (const path of ["/_ministack/reset", "/_ministack/config", "/"])
+    for (const body of forms)
+      for (const type of types)
+        sent.push(fetch(at + path, {method: "POST", mode: "no-cors", headers: {"Content-Type": type}, body}));
+  sent.push(new Promise(done => {
+    const frame = document.createElement("iframe");
+    frame.name = `frame${port}`;
+    document.documentElement.append(frame);
+    const form = document.createElement("form");
+    Object.assign(form, {method: "post", action: at + "/", target: frame.name});
+    for (const pair of forms[0].split("&")) {
+      const field = document.createElement("input");
+      [field.name, field.value] = pair.split("=");
+      form.append(field);
+    }
+    document.documentElement.append(form);
+    frame.onload = done;
+    form.submit();
+    setTimeout(done, 3000);
+  }));
+}
+Promise.allSettled(sent).then(all => fetch("/done?" + all.length));
+</script>"""
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    with running(tmp_path_factory.mktemp("private")) as machine:
+        yield machine
+
+
+def client(machine: Machine, service: str, role: str = "aws") -> Any:
+    info = machine.home.info()
+    return local_client(service, info.endpoints[role], info.credentials)
+
+
+def port_of(machine: Machine, role: str) -> int:
+    return int(machine.home.info().endpoints[role].rpartition(":")[2])
+
+
+def holdings(machine: Machine) -> dict[str, Any]:
+    """What a page could have made, changed or wiped."""
+    return {
+        "topics": client(machine, "sns").list_topics()["Topics"],
+        "queues": client(machine, "sqs").list_queues()["QueueUrls"],
+        "tables": client(machine, "dynamodb", "dynamodb").list_tables()["TableNames"],
+        "streams": client(machine, "kinesis", "kinesis").list_streams()["StreamNames"],
+    }
+
+
+def raw(machine: Machine, role: str, data: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", port_of(machine, role)), timeout=10) as connection:
+        connection.sendall(data)
+        return connection.recv(65_536)
+
+
+@contextmanager
+def page_server(page: bytes) -> Iterator[tuple[int, threading.Event]]:
+    """Serve *page* as any site would, and say when it has sent all."""
+    done = threading.Event()
+
+    class Site(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path.startswith("/done"):
+                done.set()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(b"" if self.path.startswith("/done") else page)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Site) as site:
+        threading.Thread(target=site.serve_forever, daemon=True).start()
+        try:
+            yield site.server_address[1], done
+        finally:
+            site.shutdown()
+
+
+def browser(folder: Path, *arguments: str) -> list[str]:
+    assert CHROMIUM is not None
+    return [
+        CHROMIUM,
+        "--headless",
+        "--no-sandbox",  # it is root's in a container; the pages are our own
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--no-first-run",
+        "--disable-background-networking",
+        f"--host-resolver-rules=MAP {EVIL} 127.0.0.1",
+        f"--user-data-dir={folder / 'profile'}",
+        *arguments,
+    ]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here: apt-get install chromium")
+def test_a_page_in_a_browser_posts_to_every_port_and_nothing_happens(
+    machine: Machine, tmp_path: Path
+) -> None:
+    before = holdings(machine)
+    ports = [port_of(machine, role) for role in ("aws", "kinesis", "metrics")]
+    page = PAGE % {"ports": ports, "forms": list(FORMS)}
+    with page_server(page.encode()) as (port, done):
+        command = browser(tmp_path, "--remote-debugging-port=0", f"http://{EVIL}:{port}/")
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            assert done.wait(60), "the page did not come to its end"
+        finally:
+            os.killpg(process.pid, 9)
+            process.wait()
+    assert holdings(machine) == before
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here: apt-get install chromium")
+def test_a_page_whose_name_was_rebound_to_this_machine_reads_nothing(
+    machine: Machine, tmp_path: Path
+) -> None:
+    for role, path in (("aws", "_ministack/health"), ("kinesis", "health"), ("metrics", "metrics")):
+        url = f"http://{EVIL}:{port_of(machine, role)}/{path}"
+        shown = subprocess.run(
+            browser(tmp_path, "--dump-dom", url), capture_output=True, text=True, timeout=60, check=False
+        ).stdout
+        assert "loopback name" in shown, role
+
+
+@pytest.mark.parametrize("role", ["aws", "kinesis", "metrics"])
+def test_a_foreign_host_and_any_origin_are_refused_at_every_port(machine: Machine, role: str) -> None:
+    path = {"aws": b"/_ministack/health", "kinesis": b"/health", "metrics": b"/metrics"}[role]
+    own = b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    assert raw(machine, role, own).split(b" ")[1] == b"200"
+    foreign = raw(machine, role, own.replace(b"localhost", b"evil.example"))
+    of_page = raw(machine, role, own.replace(b"\r\n\r\n", b"\r\nOrigin: http://evil.example\r\n\r\n"))
+    for refused in (foreign, of_page):
+        assert refused.split(b" ")[1] == b"403"
+        assert b"access-control" not in refused.lower()
+
+
+@pytest.mark.parametrize(
+    "path", ["/_ministack/reset", "//_ministack/reset", "/%5fministack/reset", "/_MINISTACK/x"]
+)
+def test_the_emulators_admin_paths_are_refused_key_or_not(machine: Machine, path: str) -> None:
+    before = holdings(machine)
+    key = machine.home.info().credentials.access_key
+    for authorization in ("", f"Authorization: AWS4-HMAC-SHA256 Credential={key}/x, Signature=0\r\n"):
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n{authorization}\r\n"
+        assert raw(machine, "aws", head.encode()).split(b" ")[1] == b"403"
+    assert holdings(machine) == before
+
+
+@pytest.mark.parametrize(
+    ("service", "role", "action"),
+    [
+        ("kinesis", "kinesis", "list_streams"),
+        ("dynamodb", "dynamodb", "list_tables"),
+        ("sqs", "aws", "list_queues"),
+        ("sns", "aws", "list_topics"),
+        ("s3", "aws", "list_buckets"),
+        ("cloudformation", "aws", "list_stacks"),
+    ],
+)
+def test_a_client_with_another_key_is_told_where_the_right_one_is(
+    machine: Machine, service: str, role: str, action: str
+) -> None:
+    getattr(client(machine, service, role), action)()
+    stranger = local_client(service, machine.home.info().endpoints[role], Credentials("LOCALOTHER", "x"))
+    with pytest.raises(ClientError, match="streamgage env"):
+        getattr(stranger, action)()
+
+
+def test_env_makes_a_shell_the_owners(machine: Machine) -> None:
+    exported = machine.run("env").stdout
+    program = "import boto3; print(boto3.client('kinesis').list_streams()['StreamNames'])"
+    bare = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
+    script = f'{exported}\n"{sys.executable}" -c "{program}"'
+    shown = subprocess.run(
+        ["bash", "-c", script], env=bare, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert machine.home.info().stream in shown.stdout
+
+
+def test_the_home_is_its_owners_alone(machine: Machine) -> None:
+    root = machine.home.root
+    assert root.stat().st_mode & 0o077 == 0
+    inside = [root / "credentials.json", machine.home.info_file, *machine.home.logs.iterdir()]
+    inside += [each for each in (root / "data").rglob("*") if each.is_file()]
+    assert [each for each in inside if each.stat().st_mode & 0o077] == []
+
+
+def test_status_shows_no_key(machine: Machine) -> None:
+    key, secret = machine.home.info().credentials
+    shown = machine.run("status", "--format", "json").stdout + machine.run("status").stdout
+    assert key not in shown
+    assert secret not in shown

@@ -1,0 +1,161 @@
+"""Who is obeyed."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from infra.local.files import make_private, open_private
+from infra.local.http.guard import Guard, access_key_of
+from infra.local.http.message import Request, Response
+from infra.local.http.secret import keep_credentials, read_credentials
+from streamgage.errors import ConfigError
+
+KEY = "LOCALAAAABBBBCCCC"
+SIGNED = f"AWS4-HMAC-SHA256 Credential={KEY}/20261128/us-east-1/kinesis/aws4_request, SignedHeaders=host, Signature=00"
+GUARD = Guard(access_key=KEY, open_paths=frozenset({"/health"}))
+
+
+def request(target: str = "/", *, method: str = "POST", **headers: str) -> Request:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Request(method, target, {"host": "127.0.0.1:4567", "authorization": SIGNED, **named}, b"")
+
+
+def status(asked: Request, guard: Guard = GUARD) -> int:
+    refusal = guard.refusal(asked)
+    return 200 if refusal is None else refusal.status
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST:1", "127.0.0.1", "127.1.2.3:4566", "[::1]:80", "bucket.localhost:4566"]
+)
+def test_a_loopback_host_with_the_key_is_obeyed(host: str) -> None:
+    assert status(request(host=host)) == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:4567",
+        "127.0.0.1.evil.example",
+        "localhost.evil.example",
+        "evillocalhost",
+        "0.0.0.0",  # noqa: S104 - a name that is refused
+        "192.168.0.2",
+        "[::]:80",
+        "127.0.0.1:4567:80",
+        "localhost@evil.example",
+        "",
+        "2130706433",
+        "0x7f.1",
+    ],
+)
+def test_a_foreign_host_is_refused_key_or_not(host: str) -> None:
+    assert status(request(host=host)) == 403
+    assert status(request(host=host), Guard()) == 403
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:4567", ""])
+def test_any_origin_is_refused_key_or_not(origin: str) -> None:
+    assert status(request(origin=origin)) == 403
+    assert status(request(origin=origin, method="OPTIONS"), Guard()) == 403
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "else"])
+def test_a_browser_that_tells_of_another_site_is_refused(site: str) -> None:
+    assert status(request("/health", method="GET", sec_fetch_site=site)) == 403
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        "",
+        f"Bearer {KEY}",
+        SIGNED.replace(KEY, KEY + "X"),
+        SIGNED.replace(KEY, KEY[:-1]),
+        SIGNED.replace(KEY, KEY.lower()),
+        f"Credential={KEY}/x",
+        f"AWS4-HMAC-SHA256 SignedHeaders={KEY}",
+        "AWS4-HMAC-SHA256 " + ", " * 10_000,
+    ],
+)
+def test_another_key_or_none_is_refused(authorization: str) -> None:
+    assert status(request(authorization=authorization)) == 403
+    assert status(request("/health", authorization=authorization)) == 403
+    assert status(request("/health", authorization=authorization, method="GET")) == 200
+
+
+def test_a_presigned_url_names_the_key_in_its_query() -> None:
+    for query in (f"X-Amz-Credential={KEY}%2F20261128%2Fx", f"a=b&AWSAccessKeyId={KEY}"):
+        asked = Request("GET", f"/bucket/key?{query}", {"host": "localhost"}, b"")
+        assert access_key_of(asked) == KEY
+        assert status(asked) == 200
+    assert status(Request("GET", "/b?" + "a=1&" * 1000, {"host": "localhost"}, b"")) == 403
+
+
+def test_a_page_is_let_in_by_its_origin_and_only_that() -> None:
+    guard = Guard(access_key=KEY, origins=frozenset({"https://mine.example"}))
+    preflight = guard.refusal(
+        Request("OPTIONS", "/", {"host": "localhost", "origin": "https://mine.example"}, b"")
+    )
+    assert preflight is not None
+    assert (preflight.status, preflight.headers["Access-Control-Allow-Origin"]) == (
+        204,
+        "https://mine.example",
+    )
+    asked = request(origin="https://mine.example", sec_fetch_site="cross-site")
+    assert status(asked, guard) == 200
+    assert guard.mark(asked, Response(200)).headers["Access-Control-Allow-Origin"] == "https://mine.example"
+    assert guard.mark(request(), Response(200)).headers == {}
+    assert status(request(origin="https://mine.example.evil"), guard) == 403
+    assert status(request(origin="https://mine.example", authorization="", method="POST"), guard) == 403
+
+
+def test_a_refusal_has_the_form_that_the_client_reads() -> None:
+    for headers, form in (({"x_amz_target": "Kinesis.X"}, '"__type"'), ({}, "<Code>")):
+        refusal = GUARD.refusal(request(authorization="", **headers))
+        assert refusal is not None
+        assert form in refusal.body.decode()
+        assert "streamgage env" in refusal.body.decode()
+
+
+def test_the_credentials_of_a_home_are_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "home" / "credentials.json"
+    made = keep_credentials(path)
+    assert keep_credentials(path) == read_credentials(path) == made
+    assert made != keep_credentials(tmp_path / "other" / "credentials.json")
+    assert len(made.access_key) >= 32
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", '{"access_key": 1, "secret_key": 2}', '{"access_key": "a b"}']
+)
+def test_damaged_credentials_are_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "credentials.json"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"credentials\.json"):
+        keep_credentials(path)
+
+
+def test_a_log_that_is_a_symbolic_link_is_not_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (tmp_path / "aws.log").symlink_to(victim)
+    for append in (True, False):
+        with pytest.raises(ConfigError, match="symbolic link"):
+            open_private(tmp_path / "aws.log", append=append)
+    assert victim.read_text() == "mine"
+
+
+def test_a_folder_is_made_its_owners_alone(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir(mode=0o755)
+    make_private(tmp_path / "home")
+    assert stat.S_IMODE((tmp_path / "home").stat().st_mode) == 0o700
+    os.close(open_private(tmp_path / "home" / "log"))
+    assert stat.S_IMODE((tmp_path / "home" / "log").stat().st_mode) == 0o600
+    with pytest.raises(ConfigError, match="is a file"):
+        make_private(tmp_path / "home" / "log")

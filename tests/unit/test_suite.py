@@ -1,0 +1,49 @@
+"""What the suite rests on, on however slow a machine: no clock judges an example, and moto is as atomic as DynamoDB."""
+
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from conftest import ClientFactory, create_table
+
+THREADS, ROUNDS = 8, 40
+
+
+def test_no_example_is_judged_by_the_clock() -> None:
+    assert settings.default is not None
+    assert settings.default.deadline is None
+    assert HealthCheck.too_slow in settings.default.suppress_health_check
+
+
+@pytest.fixture
+def hasty_threads() -> Iterator[None]:
+    before_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(before_s)
+
+
+def test_of_racing_conditional_writes_over_moto_one_wins(moto: ClientFactory, hasty_threads: None) -> None:
+    client = moto("dynamodb")
+    create_table(client, "t")
+    together = threading.Barrier(THREADS)
+
+    def wins(key: str) -> bool:
+        together.wait()
+        try:
+            client.put_item(
+                TableName="t",
+                Item={"pk": {"S": key}, "sk": {"S": "s"}},
+                ConditionExpression="attribute_not_exists(pk)",
+            )
+        except client.exceptions.ConditionalCheckFailedException:
+            return False
+        return True
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        winners = [sum(pool.map(wins, [str(n)] * THREADS)) for n in range(ROUNDS)]
+    assert winners == [1] * ROUNDS
