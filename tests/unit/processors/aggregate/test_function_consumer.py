@@ -38,6 +38,7 @@ def built(folder: Path, consumer: str) -> Aggregate:
         "STREAMGAGE_STREAM_ARN": STREAM_ARN,
         "STREAMGAGE_TABLE": "t",
         "STREAMGAGE_QUARANTINE_URL": "http://127.0.0.1:9/q",
+        "STREAMGAGE_QUARANTINE_BUCKET": "b",
         "STREAMGAGE_PIPELINE": str(folder / "pipeline.toml"),
         "STREAMGAGE_CONSUMER": consumer,
     }
