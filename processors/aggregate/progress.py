@@ -89,7 +89,8 @@ class LaneEntries:
         for entry in fresh:
             log.append(entry)
         expires_s = (log.applied_ms + _KEEP_MS) // 1000
-        return Joined(StoredItem(fresh[-1].sequence_number, self.reader.counts, log.to_body(), expires_s), {})
+        item = StoredItem(fresh[-1].sequence_number, self.reader.counts, log.to_body(), expires_s)
+        return Joined(item, {}, fresh[0].sequence_number)
 
 
 class BatchProgress:
@@ -145,6 +146,7 @@ class ProgressReader:
     def __init__(self, sink: AggregateSink, lineage: ShardLineage, reader: Reader) -> None:
         self._sink, self._lineage, self._reader = sink, lineage, reader
         self._parents: dict[str, Sequence[str]] = {}
+        self._is_whole: bool | None = None
 
     def open(self, records: Sequence[StreamRecord], *, deadline: Deadline) -> BatchProgress:
         """Return the progress of each lane that *records* belong to.
@@ -191,10 +193,17 @@ class ProgressReader:
                         heirs.add(key)
                 else:
                     pending += askers
-        for key in lanes.keys() - heirs:
-            if not self._lineage.is_read_from_its_first_record(deadline=deadline):
+        founders = lanes.keys() - heirs
+        if founders and not self._is_read_from_its_first_record(deadline):
+            for key in founders:
                 logs[key].begin_ms = lanes[key].arrival_ms
         return logs
+
+    def _is_read_from_its_first_record(self, deadline: Deadline) -> bool:
+        """Asked once a sandbox: a stream ages, but a consumer that misses nothing begins no later for that."""
+        if self._is_whole is None:
+            self._is_whole = self._lineage.is_read_from_its_first_record(deadline=deadline)
+        return self._is_whole
 
     def _parents_of(self, shard_id: str, deadline: Deadline) -> Sequence[str]:
         if shard_id not in self._parents:

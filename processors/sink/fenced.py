@@ -20,7 +20,7 @@ from processors.deadline import Deadline
 from processors.sink.breaker import Breaker
 from processors.sink.writes import Moved, Outcome, Unsure, Write, Written
 from streamgage.errors import RetryableError
-from streamgage.fold.cells import Contribution
+from streamgage.fold.cells import Contribution, Joined
 from streamgage.fold.items import ItemKey, StoredItem, lane_of
 
 _PORTION = 2_000  # items under way at once: their bodies take some MB
@@ -70,10 +70,9 @@ class Applied:
     reads: int = 0
     errors: list[str] = field(default_factory=list)
 
-    def fail(self, contribution: Contribution, error: str) -> None:
-        """Note that *contribution* may not be durable."""
+    def fail(self, first: int, error: str) -> None:
+        """Note that what begins at sequence number *first* may not be durable."""
         self.errors.append(error)
-        first = contribution.first
         if self.failed_from is None or first < self.failed_from:
             self.failed_from = first
 
@@ -83,7 +82,7 @@ class _Writing(NamedTuple):
 
     write: Write
     contribution: Contribution
-    onward: Mapping[ItemKey, Contribution]
+    joined: Joined
 
 
 class AggregateSink:
@@ -130,7 +129,7 @@ class AggregateSink:
             if not self._read([key for key in portion if key not in self._known], applied, deadline):
                 for contribution in (*portion.values(), *pending.values()):
                     applied.fail(
-                        contribution, "no time left in this invocation, or the table does not answer"
+                        contribution.first, "no time left in this invocation, or the table does not answer"
                     )
                 break
             writing, following = self._join(portion, applied)
@@ -185,7 +184,7 @@ class AggregateSink:
             joined = contribution.joined(known)
             if joined.item is not None:
                 write = Write(key, joined.item, _fence(known))
-                writing.append(_Writing(write, contribution, joined.onward))
+                writing.append(_Writing(write, contribution, joined))
                 continue
             following.update(joined.onward)
             applied.already_applied += not joined.onward
@@ -204,7 +203,7 @@ class AggregateSink:
                 if isinstance(outcome, Written):
                     applied.writes += 1
                     self._remember(key, each.write.item)
-                    pending.update(each.onward)
+                    pending.update(each.joined.onward)
                 elif isinstance(outcome, Moved):
                     applied.writes += 1
                     applied.conflicts += 1
@@ -214,10 +213,10 @@ class AggregateSink:
                     if attempts[key] < self._limits.write_attempts:
                         pending[key] = each.contribution
                     else:
-                        applied.fail(each.contribution, f"its fence moved {attempts[key]} times")
+                        applied.fail(each.joined.first, f"its fence moved {attempts[key]} times")
                 else:
                     self._forget(key)
-                    applied.fail(each.contribution, outcome.error)
+                    applied.fail(each.joined.first, outcome.error)
         return pending
 
     def _put_all(

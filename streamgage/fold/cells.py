@@ -35,11 +35,13 @@ FOREVER_S = 253_402_300_799  # 9999-12-31, what an item without `keep` expires a
 class Joined:
     """What becomes of a contribution where it was looked for: ``item`` is to be written (None: nothing is).
 
-    ``onward`` goes to other items, once this one is written.
+    ``onward`` goes to other items, once this one is written. ``first`` is the sequence number of the first Kinesis record
+    that is not durable until then.
     """
 
     item: StoredItem | None
     onward: "Mapping[ItemKey, Contribution]"
+    first: int = 0
 
 
 class Contribution(Protocol):
@@ -160,6 +162,7 @@ class ChunkContribution:
         places = {key: at for at, key in enumerate(chunk.keys)}
         here: list[int] = []
         new: list[int] = []
+        left: list[int] = []
         for row in self.rows:
             (here if cell.keys[row].text in places else new).append(row)
         onward: Mapping[ItemKey, Contribution] = {}
@@ -175,26 +178,25 @@ class ChunkContribution:
                 onward = cell.onward(left, chunk.onward)
         if is_behind or not (closes or here or new):  # a write always moves the fence on
             return Joined(None, onward)
-        if known is not None and (here or new) and known.fence >= self._first_of(here, new):
-            if not self._add_beyond(known.fence, chunk, places, here, new) and not closes:
+        firsts = [cell.firsts[row] for rows in (here, new) for row in rows]
+        if known is not None and firsts and known.fence >= min(firsts):
+            firsts = self._add_beyond(known.fence, chunk, places, here, new)
+            if not firsts and not closes:
                 return Joined(None, onward)
         else:
             _merge(chunk, places, cell, here)
             cell.add(chunk, new)
         body = encode_chunk(chunk, cell.rollup.layout, start_ms=cell.start_ms)
-        return Joined(StoredItem(cell.fence, cell.counts, body, cell.expires_s), onward)
-
-    def _first_of(self, here: Sequence[int], new: Sequence[int]) -> int:
-        firsts = self.cell.firsts
-        return min([firsts[row] for rows in (here, new) for row in rows])
+        first = min(firsts + [cell.firsts[row] for row in left])
+        return Joined(StoredItem(cell.fence, cell.counts, body, cell.expires_s), onward, first)
 
     def _add_beyond(
         self, fence: int, chunk: Chunk, places: Mapping[str, int], here: Sequence[int], new: Sequence[int]
-    ) -> bool:
-        """Add to *chunk* what lies beyond *fence*, up to which it was added before; tell whether anything does."""
+    ) -> list[int]:
+        """Add to *chunk* what lies beyond *fence*, up to which it was added before; return where it begins, a key each."""
         rest = self.cell.beyond(self.cell, fence)
         if rest is None:
-            return False
+            return []
         keys = self.cell.keys
         known, fresh = (
             [row for row in rest.rows_of([keys[each].text for each in rows]) if row is not None]
@@ -202,7 +204,7 @@ class ChunkContribution:
         )
         _merge(chunk, places, rest, known)
         rest.add(chunk, fresh)
-        return bool(known or fresh)
+        return [rest.firsts[row] for rows in (known, fresh) for row in rows]
 
     def _room(self, chunk: Chunk, new: Sequence[int], size_bytes: float) -> int:
         """Return how many of the *new* keys *chunk* takes. The root of more keys than fit takes none of them."""

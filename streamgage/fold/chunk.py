@@ -19,6 +19,7 @@ from streamgage.measures.packing import read_varint, varint
 
 VERSION = 1
 MAX_PAYLOAD_BYTES = 4 * 1024 * 1024  # ten times what an item holds: what claims more is damaged
+MAX_KEYS = 50_000  # of an item: a hundred times what it is given room for
 _DEFLATED = 1
 
 
@@ -60,11 +61,12 @@ def decode_chunk(body: bytes, layout: StateLayout, *, start_ms: int) -> Chunk:
         payload = _inflated(body[at:]) if flags & _DEFLATED else body[at:]
         names_bytes, at = read_varint(payload, 0)
         names, at = payload[at : at + names_bytes], at + names_bytes
+        found = names.count(b"\n") + 1 if count else 0
+        if found != count or count > MAX_KEYS:
+            raise ValueError(f"{found} names of {count} keys, of which an item holds {MAX_KEYS} at most")
         keys = names.decode().split("\n") if count else []
-        if len(keys) != count:
-            raise ValueError(f"{len(keys)} names of {count} keys")
         table = decode_table(layout, payload, at, count=count, start_ms=start_ms)
-    except (IndexError, zlib.error, UnicodeDecodeError, OverflowError) as error:
+    except (IndexError, TypeError, zlib.error, UnicodeDecodeError, OverflowError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
     return Chunk(begin_ms, table, keys, onward)
 

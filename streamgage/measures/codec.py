@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from streamgage.measures.layout import StateLayout, Table
-from streamgage.measures.packing import pack, unpack
-from streamgage.measures.parts import Column
+from streamgage.measures.packing import pack, unpack, unpack_whole
+from streamgage.measures.parts import PARTS, Column
 
 _TIMED = ("first", "last")
 
@@ -32,8 +32,12 @@ def encode_table(layout: StateLayout, table: Table, *, start_ms: int) -> bytes:
 
 
 def decode_table(layout: StateLayout, data: bytes, at: int, *, count: int, start_ms: int) -> Table:
-    """Return the table of *count* keys at *at* of *data*, which is its end too. Raises: ValueError, IndexError."""
-    events, at = unpack(data, at, count)
+    """Return the table of *count* keys at *at* of *data*, which is its end too.
+
+    Raises:
+        ValueError, IndexError, TypeError: it is damaged; TypeError where one column has an entry that another has not.
+    """
+    events, at = unpack_whole(data, at, count)
     table: Table = [events]
     for field in layout.fields:
         times: dict[str, Column] = {}
@@ -42,7 +46,8 @@ def decode_table(layout: StateLayout, data: bytes, at: int, *, count: int, start
             if name in field.parts:
                 times[name], at = unpack(data, at, count)
         for name in field.parts:
-            columns[name], at = unpack(data, at, count)
+            read = unpack if PARTS[name].identity is None else unpack_whole
+            columns[name], at = read(data, at, count)
         columns = _absolute(columns)
         for name, offsets in times.items():
             columns[name] = [

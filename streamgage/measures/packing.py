@@ -18,12 +18,13 @@ from typing import Any, cast
 Ints = Sequence[int | None]
 
 _WIDTH, _GAPS = 0x3F, 0x40
+_BITS = 8 * _WIDTH  # of an integer: measures of 38 digits need far fewer
 _WORD = 8
 _POWERS = [10**n for n in range(257)]
 
 
 def pack(column: Ints) -> bytes:
-    """Return *column* packed. Raises: ValueError, where an entry has more than 63 bytes."""
+    """Return *column* packed. Raises: ValueError, where entries have more than 63 bytes."""
     flag, bitmap = 0, b""
     known = cast("Sequence[int]", column)
     if None in column:
@@ -38,8 +39,8 @@ def pack(column: Ints) -> bytes:
         known = [each // power for each in known]
     base = min(known)
     width = ((max(known) - base).bit_length() + 7) // 8
-    if width > _WIDTH:
-        raise ValueError(f"an integer of {width} bytes cannot be stored")
+    if width > _WIDTH or base.bit_length() > _BITS:
+        raise ValueError(f"integers of more than {_WIDTH} bytes cannot be stored")
     packed = bytes((width | flag, places)) + zigzag_varint(base) + bitmap
     return packed + _planes([each - base for each in known] if base else known, width)
 
@@ -55,7 +56,7 @@ def unpack(data: bytes, at: int, count: int) -> tuple[list[Any], int]:
     width, gaps = head & _WIDTH, 0
     if head & _GAPS:
         gap_bytes = (count + 7) // 8
-        gaps = int.from_bytes(data[at : at + gap_bytes], "little")
+        gaps = int.from_bytes(data[at : at + gap_bytes], "little") & (1 << count) - 1
         at += gap_bytes
     known = count - gaps.bit_count()
     stop = at + width * known
@@ -69,6 +70,13 @@ def unpack(data: bytes, at: int, count: int) -> tuple[list[Any], int]:
         return values, stop
     there = iter(values)
     return [None if gaps >> number & 1 else next(there) for number in range(count)], stop
+
+
+def unpack_whole(data: bytes, at: int, count: int) -> tuple[list[int], int]:
+    """Return what ``unpack`` does, of a column in which no entry is missing. Raises: ValueError, IndexError."""
+    if data[at] & _GAPS:
+        raise ValueError(f"entries are missing in the column at byte {at}, which has them all")
+    return unpack(data, at, count)
 
 
 def _planes(values: Sequence[int], width: int) -> bytes:
@@ -121,11 +129,18 @@ def varint(value: int) -> bytes:
 
 
 def read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """Return the varint at *at* of *data*, and where it ends. Raises: IndexError, where it is cut off."""
+    """Return the varint at *at* of *data*, and where it ends.
+
+    Raises:
+        IndexError: it is cut off.
+        ValueError: it has more bytes than any that was written.
+    """
     byte = data[at]
     value, shift = byte & 0x7F, 7
     while byte > 0x7F:
         at += 1
+        if shift > _BITS + 1:  # of a zigzag, one more; to read on would take the square of what a body holds
+            raise ValueError("a number that does not end")
         byte = data[at]
         value |= (byte & 0x7F) << shift
         shift += 7

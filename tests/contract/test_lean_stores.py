@@ -10,7 +10,6 @@ import pytest
 from botocore.config import Config
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from streamgage.measures.monoids import FieldLayout, StateLayout
 
 from conftest import CREDENTIALS
 from processors.awsjson.client import ServiceError
@@ -19,11 +18,12 @@ from processors.sink.lean_dynamodb import LeanDynamoItemStore
 from processors.sink.writes import Moved, Write
 from streamgage.definition.pipeline import Rollup
 from streamgage.errors import RetryableError
-from streamgage.fold.items import ItemKey, StoredItem, decode_state
+from streamgage.fold.items import ItemKey, StoredItem
+from streamgage.measures.layout import FieldLayout, StateLayout
 from streamgage.measures.windows import TumblingWindows
 from support.boto3_store import Boto3ItemStore
 from support.fake_statements import FakeStatements
-from support.fakes import PLENTY, PLENTY_MS, RemainingTime, contributions_of, sink_over
+from support.fakes import PLENTY, contribution_of, sink_over, values_of
 from support.lean_server import (
     HANG_UP,
     SILENCE,
@@ -205,12 +205,10 @@ def test_the_sink_counts_a_write_whose_answer_was_lost_once(
     )
     sink = sink_over(store)
     for fence in (1, 2, 3):
-        sink.apply({}, remaining_ms=RemainingTime(PLENTY_MS))
+        sink.apply({}, deadline=PLENTY)
         service.script.extend([fault] if fence > 1 else [])
-        batch = {A: contributions_of(rollup, [(fence, (10**fence,))])}
-        applied = sink.apply(batch, remaining_ms=RemainingTime(PLENTY_MS))
+        batch = {A: contribution_of(rollup, [(fence, (10**fence,))])}
+        applied = sink.apply(batch, deadline=PLENTY)
         assert (applied.failed_from, applied.conflicts) == (None, int(fence > 1))
     stored = store.get([A], deadline=PLENTY)[A]
-    state = decode_state(stored.body)
-    assert (stored.fence, state[0]) == (3, 3)
-    assert 1110 in state
+    assert (stored.fence, values_of(rollup, stored)) == (3, [3, 3, 1110])

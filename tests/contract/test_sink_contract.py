@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from random import Random
 
 import pytest
-from streamgage.measures.monoids import FieldLayout, State, StateLayout
-from streamgage.reading.contributions import Contributions
 
 from conftest import REGION, ClientFactory, create_table
 from processors.awsjson.client import AwsJsonClient
@@ -23,43 +21,38 @@ from processors.sink.fenced import ItemStore
 from processors.sink.writes import WRITTEN, Moved, Outcome, Unsure, Write
 from streamgage.definition.pipeline import Rollup
 from streamgage.errors import ConfigError, RetryableError
-from streamgage.fold.items import ItemKey, StoredItem, decode_state, encode_state
+from streamgage.fold.cells import Contribution
+from streamgage.fold.chunk import Chunk, encode_chunk
+from streamgage.fold.items import ItemKey, StoredItem
+from streamgage.measures.layout import FieldLayout, StateLayout, plan_of
 from streamgage.measures.windows import TumblingWindows
 from support.boto3_store import Boto3ItemStore
 from support.fake_statements import FakeStatements
 from support.fakes import (
-    NOW_MS,
     PLENTY,
-    PLENTY_MS,
+    Clock,
     InMemoryItemStore,
     ItemRecord,
-    RemainingTime,
-    contributions_of,
+    contribution_of,
     sink_over,
+    values_of,
 )
 from support.lean_server import client_of, serving
 from support.one_by_one import OneByOne
 from support.strategies import REAL_SEQUENCE
 
 MEASURES = ("count", "sum", "min", "max", "first", "last")
-LAYOUT = StateLayout((FieldLayout.of("value", 9, MEASURES),))
-KEEP_MS = 90 * 86_400_000
-
-
-def rollup_of(layout: StateLayout) -> Rollup:
-    return Rollup(
-        name="device_metrics",
-        source="reading",
-        key=("device_id",),
-        windows=(TumblingWindows(60_000),),
-        keep_ms=KEEP_MS,
-        generation=1,
-        measures={"value": MEASURES},
-        layout=layout,
-    )
-
-
-ROLLUP = rollup_of(LAYOUT)
+ROLLUP = Rollup(
+    name="device_metrics",
+    source="reading",
+    key=("device_id",),
+    windows=(TumblingWindows(60_000),),
+    keep_ms=None,
+    generation=1,
+    measures={"value": MEASURES},
+    layout=StateLayout((FieldLayout.of("value", 9, MEASURES),)),
+)
+COUNTS = "counts"
 A, B, C = (ItemKey(f"device_metrics.1|1m|d|{name}", "001699999200000|shardId-0") for name in "ABC")
 
 
@@ -216,11 +209,11 @@ def concurrency(request: pytest.FixtureRequest) -> int:
     return number
 
 
-def contributions(records: Sequence[ItemRecord], rollup: Rollup = ROLLUP) -> Contributions:
-    return contributions_of(rollup, records)
+def contributions(records: Sequence[ItemRecord], counts: str = COUNTS) -> Contribution:
+    return contribution_of(ROLLUP, records, counts=counts)
 
 
-def parts(*sequence_numbers: int) -> Contributions:
+def parts(*sequence_numbers: int) -> Contribution:
     return contributions([(each, (1,)) for each in sequence_numbers])
 
 
@@ -233,8 +226,14 @@ def stored(store: ItemStore, key: ItemKey = A) -> StoredItem:
     return store.get([key], deadline=PLENTY)[key]
 
 
-def state(store: ItemStore, key: ItemKey = A) -> State:
-    return decode_state(stored(store, key).body)
+def state(store: ItemStore, key: ItemKey = A) -> list[object]:
+    return values_of(ROLLUP, stored(store, key))
+
+
+def empty(fence: int) -> StoredItem:
+    """Return an item in which no key stands yet."""
+    body = encode_chunk(Chunk(0, plan_of(ROLLUP.layout).empty()), ROLLUP.layout, start_ms=0)
+    return StoredItem(fence, COUNTS, body, 0)
 
 
 def put(store: ItemStore, key: ItemKey, item: StoredItem, expected_fence: int | None) -> Outcome:
@@ -242,13 +241,14 @@ def put(store: ItemStore, key: ItemKey, item: StoredItem, expected_fence: int | 
     return outcome
 
 
-def events(store: ItemStore, key: ItemKey = A) -> int:
-    count: int = state(store, key)[0]
-    return count
+def events(store: ItemStore, key: ItemKey = A) -> object:
+    return state(store, key)[0]
 
 
 def folded(records: Sequence[ItemRecord]) -> list[object]:
-    return contributions(records).state
+    item = contributions(records).joined(None).item
+    assert item is not None
+    return values_of(ROLLUP, item)
 
 
 class Interposed:
@@ -309,13 +309,10 @@ def once(action: Callable[[], object]) -> Callable[[ItemKey], None]:
     return act
 
 
-REMAINING = RemainingTime(PLENTY_MS)
-
-
 class TestItemStoreContract:
     """Every ItemStore keeps these promises."""
 
-    ITEM = StoredItem(REAL_SEQUENCE, LAYOUT.text, bytes(range(256)), 1_700_000_000)
+    ITEM = StoredItem(REAL_SEQUENCE, COUNTS, bytes(range(256)), 1_700_000_000)
 
     @pytest.mark.parametrize("body", [b"", b"\x00", b"\xff" * 3, bytes(range(256)), b"text", b"=" * 70_000])
     def test_what_was_written_comes_back_to_the_last_bit(self, store: ItemStore, body: bytes) -> None:
@@ -352,7 +349,7 @@ class TestItemStoreContract:
 
     def test_the_expected_fence_lets_a_write_through(self, store: ItemStore) -> None:
         put(store, A, self.ITEM, None)
-        item = StoredItem(REAL_SEQUENCE + 1, LAYOUT.text, b"\x02", 5)
+        item = StoredItem(REAL_SEQUENCE + 1, COUNTS, b"\x02", 5)
         assert put(store, A, item, REAL_SEQUENCE) == WRITTEN
         assert stored(store) == item
 
@@ -367,7 +364,7 @@ class TestAggregateSinkContract:
         for start, stop in [(0, 3), (0, 3), (1, 4), (0, 2), (2, 6), (0, 6)]:
             for sink in (sink_over(store, concurrency=concurrency), sink_over(store)):
                 batch = contributions(everything[start:stop])
-                assert sink.apply({A: batch, B: batch}, remaining_ms=REMAINING).failed_from is None
+                assert sink.apply({A: batch, B: batch}, deadline=PLENTY).failed_from is None
         assert state(store) == state(store, B) == folded(everything)
         assert stored(store).fence == everything[-1][0]
 
@@ -377,19 +374,17 @@ class TestAggregateSinkContract:
         everything = log(REAL_SEQUENCE + 3 * n for n in range(5))
         for fence in range(-1, 14):
             key = ItemKey(f"device_metrics.1|1m|d|{fence}", A.sk)
-            item = StoredItem(
-                REAL_SEQUENCE + fence, LAYOUT.text, encode_state([0, 0, 0, None, None, None, None]), 0
-            )
+            item = empty(REAL_SEQUENCE + fence)
             put(store, key, item, None)
             behind = [each for each in everything if each[0] > item.fence]
             applied = sink_over(store, concurrency=concurrency).apply(
-                {key: contributions(everything)}, remaining_ms=REMAINING
+                {key: contributions(everything)}, deadline=PLENTY
             )
             assert (applied.writes, applied.already_applied) == ((1, 0) if behind else (0, 1))
-            expected = (
-                (everything[-1][0], folded(behind)) if behind else (item.fence, decode_state(item.body))
-            )
-            assert (stored(store, key).fence, state(store, key)) == expected
+            if behind:
+                assert (stored(store, key).fence, state(store, key)) == (everything[-1][0], folded(behind))
+            else:
+                assert stored(store, key) == item
 
     @pytest.mark.parametrize(
         ("lower", "higher"),
@@ -410,11 +405,11 @@ class TestAggregateSinkContract:
     )
     def test_sequence_numbers_compare_as_numbers(self, store: ItemStore, lower: int, higher: int) -> None:
         sink = sink_over(store)
-        sink.apply({A: parts(lower)}, remaining_ms=REMAINING)
-        sink.apply({A: parts(lower, higher)}, remaining_ms=REMAINING)
+        sink.apply({A: parts(lower)}, deadline=PLENTY)
+        sink.apply({A: parts(lower, higher)}, deadline=PLENTY)
         assert events(store) == 2
-        assert sink.apply({A: parts(lower)}, remaining_ms=REMAINING).already_applied == 1
-        assert sink_over(store).apply({A: parts(lower, higher)}, remaining_ms=REMAINING).already_applied == 1
+        assert sink.apply({A: parts(lower)}, deadline=PLENTY).already_applied == 1
+        assert sink_over(store).apply({A: parts(lower, higher)}, deadline=PLENTY).already_applied == 1
         assert (events(store), stored(store).fence) == (2, higher)
 
     @pytest.mark.parametrize("writers", [2, 10])
@@ -426,7 +421,7 @@ class TestAggregateSinkContract:
             while start < len(everything):
                 stop = start + random.randint(1, 6)
                 batch = contributions(everything[max(0, start - 2) : stop])
-                if sink.apply({A: batch, B: batch}, remaining_ms=REMAINING).failed_from is None:
+                if sink.apply({A: batch, B: batch}, deadline=PLENTY).failed_from is None:
                     start = stop
 
         with ThreadPoolExecutor(writers) as pool:
@@ -436,20 +431,18 @@ class TestAggregateSinkContract:
     def test_a_stale_memory_costs_a_conflict_not_an_event(self, store: ItemStore, concurrency: int) -> None:
         stale, other = sink_over(store, concurrency=concurrency), sink_over(store)
         everything = log(REAL_SEQUENCE + n for n in range(4))
-        stale.apply({A: contributions(everything[:1])}, remaining_ms=REMAINING)
-        other.apply({A: contributions(everything[:3])}, remaining_ms=REMAINING)
-        applied = stale.apply({A: contributions(everything[1:])}, remaining_ms=REMAINING)
+        stale.apply({A: contributions(everything[:1])}, deadline=PLENTY)
+        other.apply({A: contributions(everything[:3])}, deadline=PLENTY)
+        applied = stale.apply({A: contributions(everything[1:])}, deadline=PLENTY)
         assert (applied.failed_from, applied.conflicts, applied.writes) == (None, 1, 2)
         assert state(store) == folded(everything)
 
     def test_a_batch_that_was_applied_while_it_ran_is_not_applied_again(self, store: ItemStore) -> None:
         everything = log(REAL_SEQUENCE + n for n in range(3))
-        overtake = once(
-            lambda: sink_over(store).apply({A: contributions(everything)}, remaining_ms=REMAINING)
-        )
+        overtake = once(lambda: sink_over(store).apply({A: contributions(everything)}, deadline=PLENTY))
         sink = sink_over(Interposed(store, before_put=overtake))
         applied = sink.apply(
-            {A: contributions(everything)}, remaining_ms=REMAINING
+            {A: contributions(everything)}, deadline=PLENTY
         )  # it read that the item is absent
         assert (applied.failed_from, applied.conflicts) == (None, 1)
         assert state(store) == folded(everything)
@@ -457,16 +450,16 @@ class TestAggregateSinkContract:
     def test_an_item_read_as_absent_but_present_when_written_is_merged_with(self, store: ItemStore) -> None:
         everything = log(REAL_SEQUENCE + n for n in range(3))
         earlier = contributions(everything[:2])
-        overtake = once(lambda: sink_over(store).apply({A: earlier}, remaining_ms=REMAINING))
+        overtake = once(lambda: sink_over(store).apply({A: earlier}, deadline=PLENTY))
         sink = sink_over(Interposed(store, before_put=overtake))
-        assert sink.apply({A: contributions(everything)}, remaining_ms=REMAINING).conflicts == 1
+        assert sink.apply({A: contributions(everything)}, deadline=PLENTY).conflicts == 1
         assert state(store) == folded(everything)
 
     def test_an_item_that_ttl_removed_starts_afresh(self, engine: Engine) -> None:
         sink = sink_over(engine.store)
-        sink.apply({A: parts(1, 2)}, remaining_ms=REMAINING)
+        sink.apply({A: parts(1, 2)}, deadline=PLENTY)
         engine.delete(A)
-        applied = sink.apply({A: parts(3)}, remaining_ms=REMAINING)
+        applied = sink.apply({A: parts(3)}, deadline=PLENTY)
         assert (applied.failed_from, applied.conflicts) == (None, 1)
         assert (events(engine.store), stored(engine.store).fence) == (1, 3)
 
@@ -475,50 +468,56 @@ class TestAggregateSinkContract:
     ) -> None:
         batch = {A: parts(REAL_SEQUENCE, REAL_SEQUENCE + 1), B: parts(REAL_SEQUENCE + 1)}
         sink = sink_over(Interposed(store, after_put=failing(A, times=1)), concurrency=concurrency)
-        applied = sink.apply(batch, remaining_ms=REMAINING)
+        applied = sink.apply(batch, deadline=PLENTY)
         assert applied.failed_from == REAL_SEQUENCE
         assert "timed out" in applied.errors[0]
-        again = sink.apply(batch, remaining_ms=REMAINING)
+        again = sink.apply(batch, deadline=PLENTY)
         assert (again.failed_from, again.already_applied, again.writes) == (None, 2, 0)
         assert (events(store, A), events(store, B)) == (2, 1)
 
     def test_a_write_that_did_not_happen_is_made_when_redelivered(self, store: ItemStore) -> None:
         sink = sink_over(Interposed(store, before_put=failing(A, times=1)))
-        assert sink.apply({A: parts(5, 6)}, remaining_ms=REMAINING).failed_from == 5
+        assert sink.apply({A: parts(5, 6)}, deadline=PLENTY).failed_from == 5
         assert store.get([A], deadline=PLENTY) == {}
-        assert sink.apply({A: parts(5, 6)}, remaining_ms=REMAINING).failed_from is None
+        assert sink.apply({A: parts(5, 6)}, deadline=PLENTY).failed_from is None
         assert events(store) == 2
 
-    def test_throttled_reads_cost_conflicts_only(self, store: ItemStore, concurrency: int) -> None:
-        sink_over(store).apply({A: parts(1), B: parts(1)}, remaining_ms=REMAINING)
-
-        def throttle() -> None:
-            raise RetryableError("throttled")
-
-        sink = sink_over(Interposed(store, before_get=throttle), concurrency=concurrency)
-        applied = sink.apply({A: parts(1, 2), B: parts(1)}, remaining_ms=REMAINING)
-        assert (applied.failed_from, applied.conflicts) == (None, 2)
-        assert (events(store, A), events(store, B)) == (2, 1)
-
-    def test_more_keys_than_one_read_takes_are_read_in_several(
+    def test_what_cannot_be_read_is_not_written_and_the_lowest_is_named(
         self, store: ItemStore, concurrency: int
     ) -> None:
+        """A table that answers no read would take no write either, and a write without one mostly meets a moved fence."""
+        sink_over(store).apply({A: parts(1), B: parts(1)}, deadline=PLENTY)
+        answers = [False]
+
+        def throttle() -> None:
+            if not answers[0]:
+                raise RetryableError("throttled")
+
+        sink = sink_over(Interposed(store, before_get=throttle), concurrency=concurrency)
+        batch = {A: parts(3, 4), B: parts(1, 2)}
+        applied = sink.apply(batch, deadline=PLENTY)
+        assert (applied.failed_from, applied.writes, applied.conflicts) == (1, 0, 0)
+        assert "throttled" in applied.errors[0]
+        answers[0] = True
+        assert sink.apply(batch, deadline=PLENTY).failed_from is None
+        assert (events(store, A), events(store, B)) == (3, 2)
+
+    def test_any_number_of_items_is_read_and_counted(self, store: ItemStore, concurrency: int) -> None:
         keys = [ItemKey(f"device_metrics.1|1m|d{n}", "001699999200000|shardId-0") for n in range(250)]
         first = sink_over(store, concurrency=concurrency)
-        assert first.apply(dict.fromkeys(keys[:120], parts(1)), remaining_ms=REMAINING).reads == 2
+        assert first.apply(dict.fromkeys(keys[:120], parts(1)), deadline=PLENTY).reads == 120
         applied = sink_over(store, concurrency=concurrency).apply(
-            dict.fromkeys(keys, parts(1, 2)), remaining_ms=REMAINING
+            dict.fromkeys(keys, parts(1, 2)), deadline=PLENTY
         )
-        assert (applied.reads, applied.writes, applied.conflicts) == (3, 250, 0)
-        assert {decode_state(item.body)[0] for item in store.get(keys[80:160], deadline=PLENTY).values()} == {
-            2
-        }
+        assert (applied.reads, applied.writes, applied.conflicts, applied.items) == (250, 250, 0, 250)
+        found = store.get(keys[80:160], deadline=PLENTY)
+        assert {values_of(ROLLUP, item)[0] for item in found.values()} == {2}
 
     def test_a_warm_batch_reads_nothing_that_it_wrote(self, store: ItemStore) -> None:
         sink = sink_over(store)
-        sink.apply({A: parts(1)}, remaining_ms=REMAINING)
-        assert sink.apply({A: parts(2)}, remaining_ms=REMAINING).reads == 0
-        assert sink.apply({A: parts(3), B: parts(3)}, remaining_ms=REMAINING).reads == 1
+        sink.apply({A: parts(1)}, deadline=PLENTY)
+        assert sink.apply({A: parts(2)}, deadline=PLENTY).reads == 0
+        assert sink.apply({A: parts(3), B: parts(3)}, deadline=PLENTY).reads == 1
         assert (events(store, A), events(store, B)) == (3, 1)
 
     def test_with_no_time_left_nothing_is_written_and_the_lowest_is_named(
@@ -526,23 +525,23 @@ class TestAggregateSinkContract:
     ) -> None:
         sink = sink_over(store, concurrency=concurrency)
         batch = {A: parts(12, 13), B: parts(11, 14), C: parts(15)}
-        applied = sink.apply(batch, remaining_ms=RemainingTime(1_999))
-        assert (applied.failed_from, applied.writes, applied.reads) == (11, 0, 1)
+        applied = sink.apply(batch, deadline=Deadline(0.0, Clock()))
+        assert (applied.failed_from, applied.writes, applied.reads) == (11, 0, 0)
         assert store.get([A, B, C], deadline=PLENTY) == {}
-        assert sink.apply(batch, remaining_ms=REMAINING).failed_from is None
+        assert sink.apply(batch, deadline=PLENTY).failed_from is None
         assert [events(store, key) for key in (A, B, C)] == [2, 2, 1]
 
     def test_when_time_runs_out_midway_what_was_written_stays_and_the_rest_is_named(
         self, store: ItemStore
     ) -> None:
-        at_once = getattr(store, "batch", 1)
+        at_once, clock = store.batch, Clock()
         first = [ItemKey(f"device_metrics.1|1m|d{n}", A.sk) for n in range(at_once)]
         batch = {**dict.fromkeys(first, parts(11, 14)), B: parts(12), C: parts(10)}
-        asked = RemainingTime(asked=2)  # the read, and one write of as many as the store takes at once
-        applied = sink_over(store).apply(batch, remaining_ms=asked)
+        slow = Interposed(store, after_put=once(clock.run_out))  # one write, of as many as it takes at once
+        applied = sink_over(slow).apply(batch, deadline=Deadline.after(60, clock))
         assert (applied.failed_from, applied.writes) == (10, at_once)
         assert store.get([*first, B, C], deadline=PLENTY).keys() == set(first)
-        sink_over(store).apply(batch, remaining_ms=REMAINING)
+        sink_over(store).apply(batch, deadline=PLENTY)
         assert [events(store, key) for key in (*first, B, C)] == [*[2] * at_once, 1, 1]
 
     @pytest.mark.parametrize(("broken", "lowest"), [((A, B, C), 3), ((A, C), 4), ((C,), 10), ((), None)])
@@ -551,14 +550,14 @@ class TestAggregateSinkContract:
     ) -> None:
         sink = sink_over(Interposed(store, before_put=failing(*broken)), concurrency=concurrency)
         batch = {A: parts(4, 5), B: parts(3, 11), C: parts(10)}
-        applied = sink.apply(batch, remaining_ms=REMAINING)
+        applied = sink.apply(batch, deadline=PLENTY)
         assert applied.failed_from == lowest
         assert len(applied.errors) == len(broken)
 
     def test_of_an_item_written_before_only_what_is_beyond_its_fence_can_fail(self, store: ItemStore) -> None:
-        sink_over(store).apply({A: parts(4, 5)}, remaining_ms=REMAINING)
+        sink_over(store).apply({A: parts(4, 5)}, deadline=PLENTY)
         sink = sink_over(Interposed(store, before_put=failing(A)))
-        assert sink.apply({A: parts(4, 5, 6)}, remaining_ms=REMAINING).failed_from == 6
+        assert sink.apply({A: parts(4, 5, 6)}, deadline=PLENTY).failed_from == 6
 
     def test_a_fence_that_moves_for_ever_ends_in_redelivery(self, store: ItemStore) -> None:
         fence = [0]
@@ -566,33 +565,37 @@ class TestAggregateSinkContract:
         def move(key: ItemKey) -> None:
             fence[0] += 1
             current = store.get([key], deadline=PLENTY).get(key)
-            item = StoredItem(fence[0], LAYOUT.text, encode_state(parts(fence[0]).state), 0)
-            put(store, key, item, current.fence if current else None)
+            put(store, key, empty(fence[0]), current.fence if current else None)
 
         sink = sink_over(Interposed(store, before_put=move), write_attempts=4)
-        applied = sink.apply({A: parts(100, 101)}, remaining_ms=REMAINING)
+        applied = sink.apply({A: parts(100, 101)}, deadline=PLENTY)
         assert (applied.failed_from, applied.conflicts, fence[0]) == (100, 4, 4)
         assert "moved 4 times" in applied.errors[0]
 
-    def test_an_item_of_another_layout_stops_the_function(self, store: ItemStore, concurrency: int) -> None:
-        sink_over(store).apply({A: parts(1)}, remaining_ms=REMAINING)
-        changed = rollup_of(StateLayout((FieldLayout.of("value", 6, ("sum",)),)))
-        with pytest.raises(ConfigError, match=r"generation = 2"):
-            sink_over(store, concurrency=concurrency).apply(
-                {A: contributions([(2, (1,))], changed)}, remaining_ms=REMAINING
-            )
+    def test_an_item_that_counts_something_else_stops_the_function(
+        self, store: ItemStore, concurrency: int
+    ) -> None:
+        sink_over(store).apply({A: parts(1)}, deadline=PLENTY)
+        changed = contributions([(2, (1,))], counts="others")
+        with pytest.raises(ConfigError, match=r"\(counts; now it is others\).*generation = 2"):
+            sink_over(store, concurrency=concurrency).apply({A: changed}, deadline=PLENTY)
         assert events(store) == 1
 
-    def test_an_item_expires_keep_after_its_last_write(self, store: ItemStore) -> None:
-        sink_over(store).apply({A: parts(1)}, remaining_ms=REMAINING)
-        assert stored(store).expires_s == (NOW_MS + KEEP_MS) // 1000
+    def test_a_damaged_item_stops_the_function_and_stays(self, store: ItemStore, concurrency: int) -> None:
+        sink_over(store).apply({A: parts(1)}, deadline=PLENTY)
+        damaged = replace(stored(store), fence=2, body=stored(store).body[:-1])
+        put(store, A, damaged, 1)
+        with pytest.raises(ConfigError, match="device_metrics, window 1m at 0, is damaged"):
+            sink_over(store, concurrency=concurrency).apply({A: parts(1, 2, 3)}, deadline=PLENTY)
+        assert stored(store) == damaged
 
     def test_a_memory_smaller_than_the_batch_changes_nothing(
         self, store: ItemStore, concurrency: int
     ) -> None:
-        sink = sink_over(store, concurrency=concurrency, cached_items=2)
+        sink = sink_over(store, concurrency=concurrency, cached_bytes=2_000)
         keys = [ItemKey(f"device_metrics.1|1m|d{n}", "001699999200000|shardId-0") for n in range(7)]
         for last in (2, 3, 4):
-            sink.apply(dict.fromkeys(keys, parts(1, last)), remaining_ms=REMAINING)
-        assert {decode_state(item.body)[0] for item in store.get(keys, deadline=PLENTY).values()} == {4}
-        assert len(sink._known) == 2
+            sink.apply(dict.fromkeys(keys, parts(1, last)), deadline=PLENTY)
+        found = store.get(keys, deadline=PLENTY)
+        assert {values_of(ROLLUP, item)[0] for item in found.values()} == {4}
+        assert 0 < len(sink._known) < 4

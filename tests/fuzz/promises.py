@@ -23,14 +23,18 @@ from producers.files.mapping import EventMapping, plan_mapping
 from producers.files.ndjson import read_ndjson
 from producers.files.rows import BadRow, Row
 from producers.files.times import time_parser
+from streamgage.definition.fingerprint import counts_of
 from streamgage.definition.pipeline import Pipeline
 from streamgage.definition.pipeline_toml import parse_pipeline
 from streamgage.errors import POISON_CODES, ConfigError, PoisonRecord
+from streamgage.fold.batch import BatchFold, Counting
+from streamgage.fold.items import Lanes
 from streamgage.formats.avro import AvroReader, AvroSchema
 from streamgage.formats.kinesis_event import decode_event, encode_event
 from streamgage.formats.kpl import MAGIC, decode_aggregate, is_aggregated
 from streamgage.formats.kpl_builder import AggregateBuilder
-from streamgage.limits import DYNAMODB_PARTITION_KEY_BYTES
+from streamgage.formats.mark import Mark
+from streamgage.limits import DYNAMODB_ITEM_BYTES, DYNAMODB_PARTITION_KEY_BYTES, DYNAMODB_SORT_KEY_BYTES
 from streamgage.reading.poison import Poison, counted
 from streamgage.records import StreamRecord
 
@@ -165,9 +169,21 @@ def pipelines() -> tuple[Pipeline, ...]:
     return (shipped, parse_pipeline(DEFINITION, Memory()))
 
 
+LANES = Lanes("s")
+
+
 @cache
-def _folders() -> tuple[Folder, ...]:
-    return tuple(map(Folder, pipelines()))
+def _folds() -> tuple[tuple[BatchFold, Counting], ...]:
+    return tuple((BatchFold(each, LANES), counting_of(each)) for each in pipelines())
+
+
+def counting_of(pipeline: Pipeline) -> Counting:
+    """Return how the cells of *pipeline* are counted."""
+    return Counting({name: counts_of(pipeline, each) for name, each in pipeline.rollups.items()})
+
+
+def _never_repeated(_record: StreamRecord, _mark: Mark | None) -> bool:
+    return False
 
 
 def sign(message: bytes) -> bytes:
@@ -235,19 +251,25 @@ def check_schema(data: bytes) -> None:
 
 def check_fold(data: bytes) -> None:
     """A Kinesis record folds to items that can be stored, or to poison that can be quarantined, on each delivery."""
-    for folder in _folders():
+    for batch_fold, counting in _folds():
         record = StreamRecord("shardId-000000000000", 2**180 + 7, "key", data, ARRIVAL_MS)
-        folded = folder.fold([record])
-        again = folder.fold([record])
+        folded = batch_fold.fold([record], _never_repeated, counting)
+        again = batch_fold.fold([record], _never_repeated, counting)
         assert folded.poison == again.poison
-        assert folded.items == again.items
+        assert folded.items.keys() == again.items.keys()
         assert folded.kinesis_records == 1
         refused = counted(folded.poison).total()
         assert refused <= folded.user_records
         assert bool(folded.items) == (refused < folded.user_records)
-        for key, contributions in folded.items.items():
+        for key, contribution in folded.items.items():
             assert len(key.pk.encode()) <= DYNAMODB_PARTITION_KEY_BYTES
-            json.dumps(contributions.state, allow_nan=False)
+            assert len(key.sk.encode()) <= DYNAMODB_SORT_KEY_BYTES
+            joined, repeated = contribution.joined(None), again.items[key].joined(None)
+            assert joined.item is not None
+            assert joined.item == repeated.item
+            assert joined.onward.keys() == repeated.onward.keys()
+            assert len(joined.item.body) <= DYNAMODB_ITEM_BYTES
+            assert contribution.joined(joined.item).item is None, "it was applied"
         for poison in folded.poison[:20]:
             assert poison.codes.keys() <= set(POISON_CODES)
             assert poison.refused[0].first >= 0
@@ -298,7 +320,8 @@ def check_toml(data: bytes) -> None:
         assert error.problems
         assert all(error.problems)
         return
-    Folder(pipeline).fold([StreamRecord("shardId-000000000000", 1, "k", b'{"source":"x"}', ARRIVAL_MS)])
+    record = StreamRecord("shardId-000000000000", 1, "k", b'{"source":"x"}', ARRIVAL_MS)
+    BatchFold(pipeline, LANES).fold([record], _never_repeated, counting_of(pipeline))
 
 
 def check_quarantine(text: bytes) -> None:

@@ -16,7 +16,6 @@ from io import BytesIO
 from typing import Any
 
 import pytest
-from streamgage.fold.folder import Folder
 
 from fuzz.promises import (
     ARRIVAL_MS,
@@ -33,11 +32,15 @@ from producers.files.csv import MAX_ROW_LINES, _Records, read_csv
 from producers.files.lines import Line, read_lines
 from producers.files.rows import BadRow, Row
 from streamgage.errors import PoisonRecord
+from streamgage.fold.batch import BatchFold, Folded
 from streamgage.formats.avro import HEADER_BYTES, AvroReader, AvroSchema
 from streamgage.formats.kinesis_event import decode_event
 from streamgage.formats.kpl import decode_aggregate
 from streamgage.limits import MIB
 from streamgage.records import StreamRecord
+from support import tables
+from support.fakes import LANES
+from support.tables import fold_plainly
 
 MAX_PEAK_BYTES = MIB  # a record of 100 bytes must not allocate megabytes
 
@@ -86,7 +89,11 @@ def undecodable(reader: AvroReader, body: bytes) -> str:
 def folded(data: bytes) -> list[str]:
     """Return the codes of the poison in *data*, read by the shipped pipeline."""
     record = StreamRecord("shardId-000000000000", 7, "key", data, ARRIVAL_MS)
-    return [code for each in Folder(pipelines()[0]).fold([record]).poison for code in each.codes]
+    return codes_of(fold_plainly(pipelines()[0], [record]))
+
+
+def codes_of(folded: Folded) -> list[str]:
+    return [code for each in folded.poison for code in each.codes]
 
 
 def shown(value: object) -> str:
@@ -320,10 +327,10 @@ def test_a_hostile_json_record_has_its_verdict(rest: str, codes: list[str]) -> N
 )
 def test_json_nested_to_any_depth_is_poison(make: Callable[[int], str]) -> None:
     """A little below the depth that json refuses, a message that shows the value is what recursed too deep."""
-    folder = Folder(pipelines()[0])
+    batch_fold = BatchFold(pipelines()[0], LANES)
     for levels in (*range(2, 900, 100), *range(900, 1010)):
         record = StreamRecord("shardId-000000000000", 7, "key", make(levels).encode(), ARRIVAL_MS)
-        assert [code for each in folder.fold([record]).poison for code in each.codes] in (
+        assert codes_of(tables.fold(batch_fold, pipelines()[0], [record])) in (
             ["undecodable"],
             ["unknown_schema"],
             [],

@@ -3,8 +3,7 @@
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streamgage.fold.items import lane_of_key
-from support.fakes import World
+from support.fakes import KEY_LANES, World
 from support.schedules import Attack, judge, shared_out
 from support.strategies import SCHEDULES, Entry, Step, logs, pipeline
 
@@ -28,7 +27,7 @@ def test_however_lambda_cuts_crashes_and_redelivers_each_event_counts_once(
 def test_it_holds_with_parallel_lanes_by_partition_key(
     log: list[Entry], steps: list[Step], shares: int
 ) -> None:
-    world = World(pipeline(), lane=lane_of_key)
+    world = World(pipeline(), lanes=KEY_LANES)
     Attack(world, shared_out(log, shares)).run(steps)
     judge(world, log)
 
@@ -38,6 +37,21 @@ def test_it_holds_with_parallel_lanes_by_partition_key(
 def test_it_holds_with_concurrent_writes_and_a_memory_of_two_items(
     log: list[Entry], steps: list[Step]
 ) -> None:
-    world = World(pipeline(), concurrency=4, cached_items=2)
+    world = World(pipeline(), concurrency=4, cached_bytes=2_000)
+    Attack(world, [log]).run(steps)
+    judge(world, log)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=SLOW_TO_DRAW)
+@given(
+    log=logs(more_keys=True),
+    steps=SCHEDULES,
+    room_bytes=st.sampled_from([1, 60, 120]),
+    slices=st.sampled_from([1, 3, 1_000]),
+)
+def test_it_holds_where_keys_have_no_room_in_the_first_item_whatever_slice_is_unpacked(
+    log: list[Entry], steps: list[Step], room_bytes: int, slices: int
+) -> None:
+    world = World(pipeline(), room_bytes=room_bytes, slice_events=slices)
     Attack(world, [log]).run(steps)
     judge(world, log)

@@ -2,74 +2,97 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from streamgage.fold.folder import Folder, Lane
-from streamgage.measures.monoids import State, compile_layout
-from streamgage.reading.contributions import Contributions
 
 import streamgage.reading.record_reader
 from streamgage.errors import PoisonRecord
-from streamgage.fold.items import ItemKey, lane_of_key, lane_of_shard
+from streamgage.fold.batch import BatchFold, Folded
+from streamgage.fold.items import ItemKey, Lanes, StoredItem
 from streamgage.formats.kpl import DIGEST_BYTES, MAGIC, decode_aggregate, is_aggregated, walk_aggregate
+from streamgage.reading.poison import Poison
 from streamgage.reading.rows import RowReader
 from streamgage.records import StreamRecord
-from support.fakes import World, invoke
+from support import tables
+from support.fakes import KEY_LANES, LANES, World, invoke
 from support.schedules import ROLLUPS, SIZES_MS, judge
-from support.strategies import CLICKS, READINGS, Entry, logs, pipeline, signed
+from support.strategies import Entry, logs, pipeline, signed
+from support.tables import Items, States, apply, states_folded, states_of
 
 CALM = settings(max_examples=100, deadline=None)
-SHARD = "shardId-000000000000"
+OF_SHARD_OR_KEY = st.sampled_from([LANES, KEY_LANES])
 
 
 def records_of(log: Sequence[Entry]) -> list[StreamRecord]:
     return [entry.record for entry in log]
 
 
-def added(folder: Folder, batches: Sequence[Sequence[StreamRecord]]) -> dict[ItemKey, tuple[int, State]]:
-    """Return the fence and the state of each item to which *batches* are added, one after the other."""
-    items: dict[ItemKey, tuple[int, State]] = {}
+def fold(batch_fold: BatchFold, records: Sequence[StreamRecord], *, room_bytes: int = 800) -> Folded:
+    return tables.fold(batch_fold, pipeline(), records, room_bytes=room_bytes)
+
+
+def states(folded: Folded) -> States:
+    return states_folded(folded, pipeline())
+
+
+def added(
+    batch_fold: BatchFold, batches: Sequence[Sequence[StreamRecord]], *, room_bytes: int = 800
+) -> States:
+    """Return what the items hold to which *batches* are added, one after the other."""
+    table: Items = {}
     for batch in batches:
-        for key, contributions in folder.fold(batch).items.items():
-            fence, state = items.get(key, (None, None))
-            if part := contributions.after(fence):
-                items[key] = part.fence, contributions.merge(state, part)
-    return items
+        apply(fold(batch_fold, batch, room_bytes=room_bytes).items, table)
+    return states_of(table, pipeline())
 
 
-LANES = st.sampled_from([lane_of_shard, lane_of_key])
+def seen(folded: Folded) -> tuple[States, list[Poison], int, int]:
+    return states(folded), folded.poison, folded.kinesis_records, folded.user_records
 
 
 @CALM
-@given(log=logs(), data=st.data(), lane=LANES)
+@given(
+    log=logs(more_keys=True), data=st.data(), lanes=OF_SHARD_OR_KEY, room_bytes=st.sampled_from([1, 100, 800])
+)
 def test_folding_a_log_in_any_cuts_gives_what_one_fold_gives(
-    log: list[Entry], data: st.DataObject, lane: Lane
+    log: list[Entry], data: st.DataObject, lanes: Lanes, room_bytes: int
 ) -> None:
-    records, folder = records_of(log), Folder(pipeline(), lane)
+    records, batch_fold = records_of(log), BatchFold(pipeline(), lanes)
     cuts = sorted(data.draw(st.sets(st.integers(1, max(1, len(records) - 1)))))
     batches = [records[start:stop] for start, stop in zip([0, *cuts], [*cuts, len(records)], strict=True)]
-    whole = folder.fold(records)
-    states = {key: state for key, (_, state) in added(folder, batches).items()}
-    assert states == {key: each.state for key, each in whole.items.items()}
-    assert [poison for batch in batches for poison in folder.fold(batch).poison] == whole.poison
+    whole = fold(batch_fold, records)
+    assert added(batch_fold, batches, room_bytes=room_bytes) == states(whole)
+    assert [poison for batch in batches for poison in fold(batch_fold, batch).poison] == whole.poison
     assert whole.kinesis_records == len(records)
     assert whole.user_records == sum(len(entry.good) + len(entry.bad) for entry in log)
 
 
 @CALM
-@given(log=logs(), data=st.data(), lane=LANES)
-def test_what_lies_beyond_a_fence_is_the_fold_of_the_records_beyond_it(
-    log: list[Entry], data: st.DataObject, lane: Lane
+@given(log=logs(more_keys=True), slice_events=st.integers(1, 12), lanes=OF_SHARD_OR_KEY)
+def test_a_batch_folds_alike_whatever_slice_of_it_is_unpacked_at_once(
+    log: list[Entry], slice_events: int, lanes: Lanes
 ) -> None:
-    records, folder = records_of(log), Folder(pipeline(), lane)
-    whole = folder.fold(records).items
-    for fence in data.draw(st.lists(st.sampled_from([*(each.sequence_number for each in records), 0]))):
-        beyond = folder.fold([record for record in records if record.sequence_number > fence]).items
-        parts = {key: part for key, each in whole.items() if (part := each.after(fence))}
-        assert parts == {key: each.after(None) for key, each in beyond.items()}
+    records = records_of(log)
+    sliced = fold(BatchFold(pipeline(), lanes, slice_events=slice_events), records)
+    assert seen(sliced) == seen(fold(BatchFold(pipeline(), lanes), records))
+
+
+@CALM
+@given(log=logs(), data=st.data(), lanes=OF_SHARD_OR_KEY, slice_events=st.sampled_from([1, 3, 1_000]))
+def test_what_lies_beyond_a_fence_is_the_fold_of_the_records_beyond_it(
+    log: list[Entry], data: st.DataObject, lanes: Lanes, slice_events: int
+) -> None:
+    records, batch_fold = records_of(log), BatchFold(pipeline(), lanes, slice_events=slice_events)
+    whole = fold(batch_fold, records)
+    fences: Items = {}  # items are left behind at different records
+    for key in whole.items:
+        fence = data.draw(st.sampled_from([0, *(each.sequence_number for each in records)]))
+        before = fold(batch_fold, [each for each in records if each.sequence_number <= fence]).items
+        if key in before:
+            apply({key: before[key]}, fences)
+    apply(whole.items, fences)
+    assert states_of(fences, pipeline()) == states(whole)
 
 
 @CALM
@@ -77,29 +100,33 @@ def test_what_lies_beyond_a_fence_is_the_fold_of_the_records_beyond_it(
 def test_redelivery_from_anywhere_to_anywhere_adds_nothing_twice(
     log: list[Entry], data: st.DataObject
 ) -> None:
-    records, folder, done = records_of(log), Folder(pipeline()), 0
+    records, batch_fold, done = records_of(log), BatchFold(pipeline(), LANES), 0
     batches = []
     while done < len(records):
         start, stop = data.draw(st.integers(0, done)), data.draw(st.integers(done + 1, len(records)))
         batches.append(records[start:stop])
         done = stop
-    states = {key: state for key, (_, state) in added(folder, batches).items()}
-    assert states == {key: each.state for key, each in folder.fold(records).items.items()}
+    assert added(batch_fold, batches) == states(fold(batch_fold, records))
 
 
 @CALM
-@given(log=logs(), lane=LANES)
-def test_a_part_reaches_from_its_first_record_to_the_last_of_its_lane(log: list[Entry], lane: Lane) -> None:
-    records, folder = records_of(log), Folder(pipeline(), lane)
-    last = {lane(each.shard_id, each.partition_key): each.sequence_number for each in records}
+@given(log=logs(), lanes=OF_SHARD_OR_KEY)
+def test_a_contribution_reaches_from_its_first_record_to_the_last_of_its_lane(
+    log: list[Entry], lanes: Lanes
+) -> None:
+    records, batch_fold = records_of(log), BatchFold(pipeline(), lanes)
+    last = {lanes.of(each.shard_id, each.partition_key): each.sequence_number for each in records}
     first: dict[ItemKey, int] = {}
     for record in records:
-        for key in folder.fold([record]).items:
+        for key in fold(batch_fold, [record]).items:
             first.setdefault(key, record.sequence_number)
-    parts = {key: each.after(None) for key, each in folder.fold(records).items.items()}
-    assert {key: part and (part.first, part.fence) for key, part in parts.items()} == {
-        key: (number, last[key.sk.partition("|")[2]]) for key, number in first.items()
-    }
+    items = fold(batch_fold, records).items
+    reaches = {key: (each.first, fence_of(each.joined(None).item)) for key, each in items.items()}
+    assert reaches == {key: (number, last[key.sk.partition("|")[2]]) for key, number in first.items()}
+
+
+def fence_of(item: StoredItem | None) -> int | None:
+    return None if item is None else item.fence
 
 
 class LongWay(RowReader):
@@ -121,11 +148,11 @@ def test_rows_read_the_short_way_are_what_they_are_the_long_way(
     for number, at, bits in flips:
         if number < len(records):
             records[number] = flipped(records[number], at, bits)
-    short = Folder(pipeline())
+    short = BatchFold(pipeline(), LANES)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(streamgage.reading.record_reader, "RowReader", LongWay)
-        long = Folder(pipeline())
-    assert short.fold(records) == long.fold(records)
+        long = BatchFold(pipeline(), LANES)
+    assert seen(fold(short, records)) == seen(fold(long, records))
 
 
 class Collector:
@@ -189,9 +216,9 @@ def flipped(record: StreamRecord, at: int, bits: int) -> StreamRecord:
 def test_a_batch_that_repeats_and_reorders_its_records_folds_as_in_order(
     log: list[Entry], data: st.DataObject
 ) -> None:
-    records, folder = records_of(log), Folder(pipeline())
+    records, batch_fold = records_of(log), BatchFold(pipeline(), LANES)
     repeated = data.draw(st.permutations(records + data.draw(st.lists(st.sampled_from(records), max_size=4))))
-    assert folder.fold(repeated) == folder.fold(records)
+    assert seen(fold(batch_fold, repeated)) == seen(fold(batch_fold, records))
 
 
 @CALM
@@ -200,7 +227,7 @@ def test_a_window_holds_what_direct_assignment_of_each_event_gives(
     log: list[Entry],
     lane_is_key: bool,  # noqa: FBT001 - drawn
 ) -> None:
-    world = World(pipeline(), lane=lane_of_key) if lane_is_key else World(pipeline())
+    world = World(pipeline(), lanes=KEY_LANES if lane_is_key else LANES)
     assert invoke(world.sandbox(), records_of(log)) is None
     judge(world, log)
 
@@ -231,32 +258,3 @@ def test_a_query_of_all_time_gives_every_window_once_in_order(log: list[Entry]) 
                 }
                 rows = world.ask(rollup, dict(zip(names, key, strict=True)), label)
                 assert [row.window.start_ms for row in rows] == sorted(starts)
-
-
-MakeEvent = Any
-
-
-@CALM
-@given(makes=st.lists(READINGS | CLICKS, min_size=1, max_size=8), data=st.data())
-def test_contributions_merge_in_any_grouping(makes: list[MakeEvent], data: st.DataObject) -> None:
-    records = [
-        StreamRecord(SHARD, 10**55 + number, "p", make(1_699_999_200_000)[2], 1_699_999_200_000)
-        for number, make in enumerate(makes)
-    ]
-    folder = Folder(pipeline())
-    alone = [folder.fold([record]).items for record in records]
-    for key, whole in folder.fold(records).items.items():
-        order = data.draw(st.permutations([each[key].state for each in alone if key in each]))
-        cut = data.draw(st.integers(0, len(order)))
-        assert merged(whole, [order[:cut], order[cut:]]) == whole.state
-
-
-def merged(contributions: Contributions, groups: Sequence[Sequence[State]]) -> State:
-    monoid = compile_layout(contributions.rollup.layout)
-    total = monoid.identity()
-    for group in groups:
-        state = monoid.identity()
-        for part in group:
-            monoid.merge(state, part)
-        monoid.merge(total, state)
-    return total

@@ -12,7 +12,6 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from streamgage.fold.folder import Poison
 
 from fuzz.promises import (
     ARN,

@@ -13,7 +13,19 @@ from hypothesis import strategies as st
 
 from streamgage.durations import format_duration, parse_duration
 from streamgage.errors import PoisonRecord
-from streamgage.fold.items import lane_of_key, lane_of_shard, partition_of, window_prefix, window_start_ms
+from streamgage.fold.items import (
+    HASH_BITS,
+    Lanes,
+    chunk_name,
+    chunk_number,
+    hash_of,
+    key_text,
+    key_values,
+    sort_key,
+    window_prefix,
+    window_start_ms,
+)
+from streamgage.limits import DYNAMODB_SORT_KEY_BYTES
 from streamgage.measures.decimals import (
     Scaled,
     Scaler,
@@ -24,6 +36,7 @@ from streamgage.measures.decimals import (
     unscale,
 )
 from streamgage.measures.windows import MAX_EVENT_TIME_MS, TumblingWindows
+from support.fakes import KEY_LANES, LANES
 from support.strategies import pipeline
 
 CALM = settings(max_examples=300, deadline=None)
@@ -199,23 +212,58 @@ ROLLUP = pipeline().rollups["device_metrics"]
 @example(one=("%", ""), two=("%25", ""))
 @example(one=("a", "b"), two=("a|b", ""))
 @example(one=("a|", "b"), two=("a", "|b"))
-def test_two_keys_never_share_a_partition(one: tuple[str, str], two: tuple[str, str]) -> None:
-    windows = ROLLUP.windows
-    assert (partition_of(ROLLUP, windows[0], one) == partition_of(ROLLUP, windows[0], two)) == (one == two)
-    assert partition_of(ROLLUP, windows[0], one) != partition_of(ROLLUP, windows[1], one)
+def test_two_keys_never_share_a_text_which_is_one_line_and_says_them(
+    one: tuple[str, str], two: tuple[str, str]
+) -> None:
+    assert (key_text(ROLLUP, one) == key_text(ROLLUP, two)) == (one == two)
+    assert key_values(key_text(ROLLUP, one)) == one
+    assert "\n" not in key_text(ROLLUP, one)
+
+
+@CALM
+@given(key=TRICKY, among=st.integers(1, 2**20), factor=st.sampled_from([2, 8]))
+def test_a_key_has_one_chunk_of_so_many_and_of_more_it_is_one_of_those_in_it(
+    key: str, among: int, factor: int
+) -> None:
+    number = chunk_number(hash_of(key), among)
+    assert 0 <= number < among
+    assert chunk_number(hash_of(key), among * factor) // factor == number
+    assert 0 <= hash_of(key) < 2**HASH_BITS
+
+
+@CALM
+@given(
+    one=st.tuples(st.integers(1, 2**56), st.integers(0, 2**56)),
+    two=st.tuples(st.integers(1, 2**56), st.integers(0, 2**56)),
+)
+def test_two_chunks_never_share_a_name(one: tuple[int, int], two: tuple[int, int]) -> None:
+    assert (chunk_name(*one) == chunk_name(*two)) == (one == two)
+    assert chunk_name(*one) != chunk_name(0, 0)
+
+
+def test_the_hash_of_a_key_is_the_same_everywhere_and_for_ever() -> None:
+    """Items of another machine, or of an older version, are found by it."""
+    assert hash_of("d1|temp") == 0xAD2DDACF6896F72F
 
 
 @MANY
 @given(one=TRICKY | TRICKY.map(lambda key: key * 100), two=TRICKY | TRICKY.map(lambda key: key * 100))
 def test_two_partition_keys_never_share_a_lane(one: str, two: str) -> None:
-    assert (lane_of_key("shardId-0", one) == lane_of_key("shardId-0", two)) == (one == two)
-    assert lane_of_key("shardId-0", one) != lane_of_key("shardId-1", one)
-    assert len(f"{0:015d}|{lane_of_key('shardId-000000000000', one)}".encode()) <= 1024
-    assert lane_of_shard("shardId-0", one) == "shardId-0"
+    of_key = KEY_LANES.of
+    assert (of_key("shardId-0", one) == of_key("shardId-0", two)) == (one == two)
+    assert of_key("shardId-0", one) != of_key("shardId-1", one)
+    assert LANES.of("shardId-0", one) == LANES.of_shard("shardId-0") == "telemetry/shardId-0"
+
+
+@CALM
+@given(key=TRICKY | TRICKY.map(lambda key: key * 100))
+def test_a_sort_key_holds_the_lane_of_any_partition_key_in_a_stream_of_the_longest_name(key: str) -> None:
+    lane = Lanes("s" * 128, by_key=True).of("shardId-000000000000", key)
+    assert len(sort_key(MAX_EVENT_TIME_MS, lane).encode()) <= DYNAMODB_SORT_KEY_BYTES
 
 
 def test_a_short_key_that_looks_like_the_digest_of_a_long_one_has_a_lane_of_its_own() -> None:
     long = "x" * 600
-    digest = lane_of_key("s", long).partition("|")[2]
-    assert lane_of_key("s", digest) != lane_of_key("s", long)
-    assert lane_of_key("s", digest.removeprefix("%")) != lane_of_key("s", long)
+    digest = KEY_LANES.of("s", long).partition("|")[2]
+    assert KEY_LANES.of("s", digest) != KEY_LANES.of("s", long)
+    assert KEY_LANES.of("s", digest.removeprefix("%")) != KEY_LANES.of("s", long)

@@ -1,20 +1,23 @@
 """Fakes of the processors' ports, with faults: what DynamoDB, SQS and a Lambda sandbox may do at the worst moment."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import count
 from threading import Lock
 from typing import Literal, cast, get_args
 
 from processors.aggregate.batch import Aggregate, BatchReport
 from processors.aggregate.progress import ProgressReader, Reader
 from processors.deadline import Deadline
-from processors.query.question import PartialStore, Question, Row, ask
+from processors.query.cells import PartialStore
+from processors.query.question import Question, Row, ask
+from processors.sink.breaker import Breaker
 from processors.sink.fenced import AggregateSink, ItemStore, SinkLimits
 from streamgage.definition.fingerprint import counts_of, reader_counts
 from streamgage.definition.pipeline import DEFAULT_CONSUMER, Pipeline, Rollup
 from streamgage.errors import RetryableError
 from streamgage.fold.batch import BatchFold, Counting
-from streamgage.fold.cells import FOREVER_S, Cell, Contribution
+from streamgage.fold.cells import FOREVER_S, FULL_BYTES, Cell, Contribution
 from streamgage.fold.chunk import decode_chunk
 from streamgage.fold.items import ItemKey, Lanes, StoredItem, hash_of
 from streamgage.fold.states import Key
@@ -145,18 +148,26 @@ class InMemoryLineage:
 
 
 @dataclass
-class RemainingTime:
-    """How much of an invocation is left; it runs out after *asked* more questions, where that is given."""
+class Clock:
+    """The clock of invocations, in s. It stands still, and passes every deadline once it was read ``reads`` times."""
 
-    ms: int = PLENTY_MS
-    asked: int | None = None
+    now_s: float = 0.0
+    reads: int | None = None
 
-    def __call__(self) -> int:
-        """Return the ms that are left."""
-        if self.asked is None:
-            return self.ms
-        self.asked -= 1
-        return self.ms if self.asked >= 0 else 0
+    def __call__(self) -> float:
+        """Return the time."""
+        if self.reads is None:
+            return self.now_s
+        self.reads -= 1
+        return self.now_s if self.reads >= 0 else self.now_s + 2.0**20
+
+    def run_out(self) -> None:
+        """Pass every deadline from now on."""
+        self.reads = 0
+
+    def begin(self, reads: int | None = None) -> None:
+        """Let an invocation begin: a while after the one before, so that no table is left alone any more."""
+        self.now_s, self.reads = self.now_s + 60, reads
 
 
 @dataclass
@@ -172,27 +183,39 @@ class World:
     cached_bytes: int = 64 * 1024 * 1024
     consumer: str = DEFAULT_CONSUMER
     slice_events: int = 1_000
+    room_bytes: int = FULL_BYTES
     lineage: InMemoryLineage = field(default_factory=InMemoryLineage)
+    clock: Clock = field(default_factory=Clock)
 
     def sandbox(self) -> Aggregate:
         """Return a function with an empty memory of its own."""
-        sink = sink_over(self.store, concurrency=self.concurrency, cached_bytes=self.cached_bytes)
+        breaker = Breaker(clock=lambda: self.clock.now_s, random=lambda: 0.0)
+        sink = sink_over(
+            self.store, concurrency=self.concurrency, cached_bytes=self.cached_bytes, breaker=breaker
+        )
         reader = Reader(self.consumer, self.lanes, reader_counts(self.consumer, STREAM_ARN))
         own = self.pipeline.of_consumer(self.consumer)
         return Aggregate(
             fold=BatchFold(own, self.lanes, slice_events=self.slice_events),
-            counting=counting_of(own),
+            counting=counting_of(own, room_bytes=self.room_bytes),
             progress=ProgressReader(sink, self.lineage, reader),
             sink=sink,
             quarantine=self.quarantine,
             now_ms=lambda: NOW_MS,
             report=self.reports.append,
+            clock=self.clock,
         )
 
     def ask(
-        self, rollup: str, key: Mapping[str, str], window: str, *, from_ms: int = 0, to_ms: int = 2**47
+        self,
+        rollup: str,
+        key: Mapping[str, str] | None,
+        window: str,
+        *,
+        from_ms: int = 0,
+        to_ms: int = 2**47,
     ) -> list[Row]:
-        """Return the answer of the query side."""
+        """Return the answer of the query side; *key* None: of all keys."""
         return ask_store(
             Reads(self.store),
             self.pipeline,
@@ -211,16 +234,23 @@ def sink_over(
     write_attempts: int = 20,
     cached_bytes: int = 64 * 1024 * 1024,
     batch: int = 1,
+    breaker: Breaker | None = None,
 ) -> AggregateSink:
     """Return a sink with an empty memory of its own: another sandbox. *batch*: of a store that writes one at a time."""
     many = cast("ItemStore", store) if hasattr(store, "put_many") else OneByOne(store, batch=batch)
     limits = SinkLimits(concurrency=concurrency, write_attempts=write_attempts, cached_bytes=cached_bytes)
-    return AggregateSink(many, limits=limits)
+    return AggregateSink(many, breaker=breaker or fearless(), limits=limits)
 
 
-def counting_of(pipeline: Pipeline) -> Counting:
+def fearless() -> Breaker:
+    """Return a breaker that stops nobody: each pause is over before it is asked again."""
+    return Breaker(clock=count(0, 1_000).__next__, random=lambda: 0.0)
+
+
+def counting_of(pipeline: Pipeline, *, room_bytes: int = FULL_BYTES) -> Counting:
     """Return how the cells of *pipeline* are counted: whole, by their fingerprints."""
-    return Counting({name: counts_of(pipeline, each) for name, each in pipeline.rollups.items()})
+    counts = {name: counts_of(pipeline, each) for name, each in pipeline.rollups.items()}
+    return Counting(counts, room_bytes=room_bytes)
 
 
 ItemRecord = tuple[int, tuple[int, ...]]
@@ -284,23 +314,22 @@ def ask_store(
     pipeline: Pipeline,
     *,
     rollup: str,
-    key: Mapping[str, str],
+    key: Mapping[str, str] | None,
     window: str,
     from_ms: int = 0,
     to_ms: int = 2**47,
 ) -> list[Row]:
-    """Ask *store* as an analyst would."""
-    question = Question.parse(pipeline, rollup=rollup, key=key, window=window, from_ms=from_ms, to_ms=to_ms)
+    """Ask *store* as an analyst would; *key* None: for all keys."""
+    some = dict.fromkeys(pipeline.rollups[rollup].key, "") if key is None else key
+    question = Question.parse(pipeline, rollup=rollup, key=some, window=window, from_ms=from_ms, to_ms=to_ms)
+    if key is None:
+        question = replace(question, key=None)
     return list(ask(store, question, applied_ms=NOW_MS, now_ms=NOW_MS))
 
 
-def invoke(
-    sandbox: Aggregate, records: Sequence[StreamRecord], remaining: RemainingTime | None = None
-) -> int | None:
+def invoke(sandbox: Aggregate, records: Sequence[StreamRecord], *, left_ms: int = PLENTY_MS) -> int | None:
     """Invoke *sandbox* with the event of *records*; return the sequence number that it names as failed, or None."""
-    answer = sandbox.handle(
-        encode_event(records, stream_arn=STREAM_ARN), remaining_ms=remaining or RemainingTime()
-    )
+    answer = sandbox.handle(encode_event(records, stream_arn=STREAM_ARN), remaining_ms=lambda: left_ms)
     assert answer.keys() == {"batchItemFailures"}
     failures = answer["batchItemFailures"]
     assert len(failures) <= 1

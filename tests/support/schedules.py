@@ -8,8 +8,7 @@ from typing import Any
 from zlib import crc32
 
 from processors.aggregate.batch import Aggregate
-from processors.aggregate.progress import SHARDS_PK
-from support.fakes import Crash, RemainingTime, World, invoke
+from support.fakes import Crash, World, invoke
 from support.strategies import Entry, Step
 
 SIZES_MS = {"1m": 60_000, "90s": 90_000, "1h": 3_600_000, "1d": 86_400_000}
@@ -21,6 +20,7 @@ ROLLUPS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...], dict[str, int]]]
 }
 Place = tuple[str, tuple[str, ...], str, int]
 """Rollup, key, window label, window start."""
+_Order = tuple[int, str, str, int, int]
 
 
 class Attack:
@@ -39,6 +39,7 @@ class Attack:
         self._arm()
         for lane, records in enumerate(self.lanes):
             for start in range(self.checkpoints[lane], len(records), 3):
+                self.world.clock.begin()
                 assert invoke(self._sandbox(0), records[start : start + 3]) is None
 
     def _take(self, step: Step) -> None:
@@ -53,9 +54,10 @@ class Attack:
         self.world.store.writes.arm(step.write_faults, overtake)
         self.world.store.reads.arm(step.read_faults)
         self.world.quarantine.sends.arm(step.quarantine_faults)
+        self.world.clock.begin(step.asked)
         who = step.sandbox
         try:
-            failed_from = invoke(self._sandbox(who), batch, RemainingTime(asked=step.asked))
+            failed_from = invoke(self._sandbox(who), batch)
         except Crash:
             del self.sandboxes[who]
             return
@@ -101,9 +103,8 @@ def shared_out(log: Iterable[Entry], shares: int) -> list[list[Entry]]:
 
 def judge(world: World, log: Sequence[Entry]) -> None:
     """Compare the table and the quarantine of *world* with what *log* holds."""
-    expected = one_pass(log)
-    stored = {(key.pk, key.sk[:15]) for key in world.store.rows if not key.pk.startswith(SHARDS_PK)}
-    assert len(stored) == len(expected), "as many windows of keys are stored as the log has"
+    expected = one_pass(log, by_key=world.lanes.by_key)
+    assert answers(world) == expected, "what is stored, asked for all keys of all windows"
     for place, answer in expected.items():
         rollup, key, label, start_ms = place
         named = dict(zip(ROLLUPS[rollup][1], key, strict=True))
@@ -123,12 +124,29 @@ def judge(world: World, log: Sequence[Entry]) -> None:
     }
 
 
-def one_pass(log: Iterable[Entry]) -> dict[Place, dict[str, Any]]:
-    """Return what every window of every key holds: one naive pass, in plain dicts and Decimals."""
-    found: dict[Place, list[tuple[tuple[int, int, int], dict[str, Any]]]] = defaultdict(list)
+def answers(world: World) -> dict[Place, dict[str, Any]]:
+    """Return what the query side says of every window of every key; a key stands in each of its windows once."""
+    found: dict[Place, dict[str, Any]] = {}
+    for rollup, (_, _, labels, _) in ROLLUPS.items():
+        for label in labels:
+            for row in world.ask(rollup, None, label):
+                place = rollup, row.key, label, row.window.start_ms
+                assert place not in found, f"{place} is answered twice"
+                found[place] = {"events": row.events, **row.values}
+    return found
+
+
+def one_pass(log: Iterable[Entry], *, by_key: bool = False) -> dict[Place, dict[str, Any]]:
+    """Return what every window of every key holds: one naive pass, in plain dicts and Decimals.
+
+    Of one instant what comes first in its lane is the first, and between lanes the one of the lesser name.
+    """
+    found: dict[Place, list[tuple[_Order, dict[str, Any]]]] = defaultdict(list)
     for entry in log:
+        record = entry.record
+        lane = record.shard_id, record.partition_key if by_key else ""
         for sent in entry.good:
-            order = (sent.event["ts"], entry.record.sequence_number, sent.sub_sequence_number)
+            order = (sent.event["ts"], *lane, record.sequence_number, sent.sub_sequence_number)
             for rollup, (source, key, labels, _) in ROLLUPS.items():
                 if source == sent.source:
                     for label in labels:
@@ -138,7 +156,7 @@ def one_pass(log: Iterable[Entry]) -> dict[Place, dict[str, Any]]:
     return {place: _measure(place[0], events) for place, events in found.items()}
 
 
-def _measure(rollup: str, events: list[tuple[tuple[int, int, int], dict[str, Any]]]) -> dict[str, Any]:
+def _measure(rollup: str, events: list[tuple[_Order, dict[str, Any]]]) -> dict[str, Any]:
     answer: dict[str, Any] = {"events": len(events)}
     wanted: dict[str, dict[str, tuple[str, ...]]] = {
         "device_metrics": {"value": ("count", "sum", "min", "max", "mean", "variance", "first", "last")},

@@ -150,14 +150,11 @@ def _encoded(source: str, event: dict[str, Any], as_json: bool) -> tuple[str, di
     return source, event, pipeline().sources[source].schema.encode(event)
 
 
-READINGS = st.builds(
-    _readings,
-    st.sampled_from(["d1", "d|2", "d%7C"]),
-    st.sampled_from(["temp", "rpm"]),
-    _LAGS_MS,
-    VALUES,
-    st.booleans(),
-)
+def _readings_of(devices: st.SearchStrategy[str]) -> st.SearchStrategy[_Make]:
+    return st.builds(_readings, devices, st.sampled_from(["temp", "rpm"]), _LAGS_MS, VALUES, st.booleans())
+
+
+READINGS = _readings_of(st.sampled_from(["d1", "d|2", "d%7C"]))
 CLICKS = st.builds(
     _clicks,
     st.sampled_from(["v1", "v2"]),
@@ -266,29 +263,40 @@ class _Draft:
 
 
 _PARTS = _weighted((7, READINGS), (2, CLICKS), (2, st.sampled_from(POISON_USER_RECORDS)))
-_PARTITION_KEYS = st.sampled_from(["p1", "p2", "p%|"])
-_DRAFTS = _weighted(
-    (
-        8,
-        st.builds(
-            _Draft, st.lists(_PARTS, min_size=1, max_size=4).map(tuple), st.just(True), _PARTITION_KEYS
-        ),
-    ),
-    (4, st.builds(_Draft, _PARTS.map(lambda part: (part,)), st.just(False), _PARTITION_KEYS)),
-    (
-        1,
-        st.builds(
-            _Draft, st.just(()), st.just(True), _PARTITION_KEYS, st.sampled_from(POISON_KINESIS_RECORDS)
-        ),
-    ),
+# Many keys, often of one window: the items of a cell are filled, closed, and followed by others.
+_MANY_KEYS = _weighted(
+    (9, _readings_of(st.integers(0, 30).map("d{}".format))),
+    (2, CLICKS),
+    (1, st.sampled_from(POISON_USER_RECORDS)),
 )
+_PARTITION_KEYS = st.sampled_from(["p1", "p2", "p%|"])
+
+
+def _drafts(parts: st.SearchStrategy[Any], most: int) -> st.SearchStrategy[_Draft]:
+    held = st.lists(parts, min_size=1, max_size=most).map(tuple)
+    broken = st.sampled_from(POISON_KINESIS_RECORDS)
+    return _weighted(
+        (8, st.builds(_Draft, held, st.just(True), _PARTITION_KEYS)),
+        (4, st.builds(_Draft, parts.map(lambda part: (part,)), st.just(False), _PARTITION_KEYS)),
+        (1, st.builds(_Draft, st.just(()), st.just(True), _PARTITION_KEYS, broken)),
+    )
+
+
+_DRAFTS, _DRAFTS_OF_MANY_KEYS = _drafts(_PARTS, 4), _drafts(_MANY_KEYS, 12)
 _GAPS = st.sampled_from([1, 1, 2, 10**18])
 
 
 @st.composite
-def logs(draw: st.DrawFn, *, shard_id: str = "shardId-000000000000", max_size: int = 12) -> list[Entry]:
+def logs(
+    draw: st.DrawFn,
+    *,
+    shard_id: str = "shardId-000000000000",
+    max_size: int = 12,
+    more_keys: bool = False,
+) -> list[Entry]:
     """Draw the log of one shard: aggregated and plain records, Avro and JSON, poison of every kind mixed in."""
-    drafts = draw(st.lists(_DRAFTS, min_size=max_size // 3, max_size=max_size))
+    parts = _DRAFTS_OF_MANY_KEYS if more_keys else _DRAFTS
+    drafts = draw(st.lists(parts, min_size=max_size // 3, max_size=max_size))
     gaps = draw(st.lists(_GAPS, min_size=len(drafts), max_size=len(drafts)))
     # No two shards of a stream give the same number: 500 is more than a log's small gaps sum up to.
     numbers = accumulate(gaps, initial=draw(SEQUENCE_STARTS) + 500 * int(shard_id[-1]))

@@ -4,27 +4,36 @@ import json
 from typing import Any
 
 import pytest
-from streamgage.fold.folder import Folded, Folder
 
 from processors.pipeline_files import FilesIn
 from streamgage.definition.pipeline_toml import parse_pipeline
+from streamgage.fold.batch import Folded
 from streamgage.formats.avro import MARKER
 from streamgage.formats.blocks.builder import BlockCodec
 from streamgage.records import StreamRecord, UserRecord
 from support.paths import ROOT
 from support.strategies import ARRIVAL_MS, DAY_MS, DEFINITION, aggregated, click, pipeline, reading
+from support.tables import States, fold_plainly, states_folded
 
 SCHEMAS = {name: each.schema for name, each in pipeline().sources.items()}
 
 
 def fold(text: str, consumer: str, *datas: bytes) -> Folded:
-    folder = Folder(parse_pipeline(text, FilesIn(ROOT)).of_consumer(consumer))
-    return folder.fold(
+    return fold_plainly(
+        parse_pipeline(text, FilesIn(ROOT)).of_consumer(consumer),
         [
             StreamRecord("shardId-000000000000", 10**55 + at, "p", data, ARRIVAL_MS)
             for at, data in enumerate(datas)
-        ]
+        ],
     )
+
+
+def states(folded: Folded) -> States:
+    return states_folded(folded, parse_pipeline(APART, FilesIn(ROOT)))
+
+
+def codes(folded: Folded) -> list[str]:
+    return [code for each in folded.poison for code in each.codes]
 
 
 # --- what is passed over ---
@@ -65,16 +74,17 @@ def test_events_of_a_source_that_no_rollup_of_the_consumer_reads_are_no_poison_a
     )
     assert folded.poison == []
     alone = fold(APART, "web", CLICK, CLICK)
-    assert {key.pk: each.state[0] for key, each in folded.items.items()} == {
-        key.pk: each.state[0] for key, each in alone.items.items()
+    assert {place[0]: state[0] for place, state in states(folded).items()} == {
+        place[0]: state[0] for place, state in states(alone).items()
     }
+    assert len(alone.items) == 2
 
 
 @pytest.mark.parametrize(
     "name", ["a row that cannot be decoded", "a block that is cut short", "JSON that does not fit"]
 )
 def test_whoever_counts_them_refuses_them(name: str) -> None:
-    assert [each.code for each in fold(APART, "main", OF_ANOTHER[name], CLICK).poison] == ["undecodable"]
+    assert codes(fold(APART, "main", OF_ANOTHER[name], CLICK)) == ["undecodable"]
 
 
 def test_events_that_are_passed_over_keep_their_numbers_so_that_first_and_last_are_those_of_the_log() -> None:
@@ -82,7 +92,7 @@ def test_events_that_are_passed_over_keep_their_numbers_so_that_first_and_last_a
     late = SCHEMAS["click"].encode(click("v", "/", -1, 5))
     users = [UserRecord("k", each) for each in (block, late)]
     (poison,) = fold(APART, "web", aggregated(users)).poison
-    assert (poison.code, poison.sub_sequence_number) == ("bad_time", 3)
+    assert (*poison.codes, poison.sub_sequence_number) == ("bad_time", 3)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +105,7 @@ def test_events_that_are_passed_over_keep_their_numbers_so_that_first_and_last_a
 )
 def test_what_is_of_no_source_is_poison_to_every_consumer(data: bytes, code: str) -> None:
     for consumer in ("main", "web"):
-        assert [each.code for each in fold(APART, consumer, data).poison] == [code]
+        assert codes(fold(APART, consumer, data)) == [code]
 
 
 # --- how late an event may be ---
@@ -104,7 +114,7 @@ def test_what_is_of_no_source_is_poison_to_every_consumer(data: bytes, code: str
 def late(text: str, lag_ms: int) -> list[str]:
     folded = fold(text, "main", SCHEMAS["reading"].encode(readings(lag_ms=-lag_ms)[0]))
     assert bool(folded.items) == (not folded.poison)
-    return [f"{each.code}: {each.reason}" for each in folded.poison]
+    return [f"{refused.code}: {refused.reason}" for each in folded.poison for refused in each.refused]
 
 
 KEPT_FOR_3_DAYS = DEFINITION.replace('keep = "90d"', 'keep = "3d"')

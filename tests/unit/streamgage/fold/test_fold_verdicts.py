@@ -2,22 +2,18 @@ import zlib
 from typing import Any
 
 import pytest
-from streamgage.fold.folder import Folded, Folder
 
-from processors.pipeline_files import FilesIn as Files
-from streamgage.definition.pipeline_toml import parse_pipeline
 from streamgage.errors import POISON_CODES
+from streamgage.fold.batch import Folded
 from streamgage.formats.blocks.builder import DEFLATED, PREFIX_BYTES, RAW, BlockCodec
 from streamgage.formats.kpl import DIGEST_BYTES, MAGIC
 from streamgage.limits import DYNAMODB_PARTITION_KEY_BYTES
 from streamgage.reading.poison import Poison, Refused, counted, in_log_order
 from streamgage.records import StreamRecord, UserRecord
 from support.fakes import World, invoke
-from support.paths import ROOT
 from support.strategies import (
     ARRIVAL_MS,
     DAY_MS,
-    DEFINITION,
     MINUTE_MS,
     POISON_KINESIS_RECORDS,
     POISON_USER_RECORDS,
@@ -27,6 +23,7 @@ from support.strategies import (
     reading,
     signed,
 )
+from support.tables import States, fold_plainly, states_folded
 
 SCHEMA = pipeline().sources["reading"].schema
 
@@ -36,7 +33,16 @@ def record(data: bytes, sequence_number: int = 10**55) -> StreamRecord:
 
 
 def fold(*datas: bytes) -> Folded:
-    return Folder(pipeline()).fold([record(data, 10**55 + at) for at, data in enumerate(datas)])
+    return fold_plainly(pipeline(), [record(data, 10**55 + at) for at, data in enumerate(datas)])
+
+
+def states(folded: Folded) -> States:
+    return states_folded(folded, pipeline())
+
+
+def events(folded: Folded) -> set[int]:
+    """Return how many events its keys hold."""
+    return {state[0] for state in states(folded).values()}
 
 
 def encoded(lag_ms: int = 0, **changes: Any) -> bytes:
@@ -64,7 +70,7 @@ def test_a_poison_user_record_is_quarantined_and_the_rest_of_its_record_is_appli
     )
     assert code in POISON_CODES
     assert (poison.sequence_number, poison.arrival_ms, folded.user_records) == (10**55, ARRIVAL_MS, 3)
-    assert {each.state[0] for each in folded.items.values()} == {2}
+    assert events(folded) == {2}
 
 
 @pytest.mark.parametrize("data", POISON_KINESIS_RECORDS, ids=["MD5", "key index", "length"])
@@ -84,7 +90,7 @@ def test_rows_whose_key_is_not_in_the_table_make_their_kinesis_record_poison() -
     (poison,) = fold(short, encoded()).poison
     assert (*poison.codes, poison.data) == ("bad_kpl_framing", short)
     assert "partition key index 1 in a table of 1" in poison.refused[0].reason
-    assert {each.state[0] for each in fold(short, encoded()).items.values()} == {1}
+    assert events(fold(short, encoded())) == {1}
 
 
 def test_a_character_that_two_partition_keys_share_makes_their_kinesis_record_poison() -> None:
@@ -133,7 +139,7 @@ def test_what_38_digits_hold_counts_and_nothing_more(value: float, fits: bool) -
 
 def test_a_json_user_record_counts_as_the_same_event_in_avro_does() -> None:
     text = b'{"source": "reading", "device_id": "d1", "metric": "temp", "ts": %d, "value": 1}' % ARRIVAL_MS
-    assert fold(text).items == fold(encoded()).items
+    assert states(fold(text)) == states(fold(encoded()))
 
 
 def test_json_reasons_say_what_is_wrong() -> None:
@@ -156,14 +162,12 @@ def test_a_poison_event_is_counted_in_none_of_its_rollups() -> None:
     )  # the page's key would fit
 
 
-def test_a_key_that_fits_only_beside_a_shorter_window_label_is_poison_not_a_crash() -> None:
-    definition = DEFINITION.replace('windows = ["1m", "90s", "1h"]', 'windows = ["1m", "12h"]')
-    folder = Folder(parse_pipeline(definition, Files(ROOT)))
-    room = DYNAMODB_PARTITION_KEY_BYTES - len("device_metrics.1|1m||temp")
-    for size, wanted in ((room - 1, []), (room, ["bad_key"]), (room + 1, ["bad_key"])):
-        folded = folder.fold([record(encoded(device_id="x" * size))])
-        assert codes(folded) == wanted
-        assert all(len(key.pk.encode()) <= DYNAMODB_PARTITION_KEY_BYTES for key in folded.items)
+def test_a_key_is_too_long_where_its_text_is_whatever_stands_beside_it() -> None:
+    room = DYNAMODB_PARTITION_KEY_BYTES - len("|temp")
+    for size, wanted in ((room - 1, []), (room, []), (room + 1, ["bad_key"])):
+        assert codes(fold(encoded(device_id="x" * size))) == wanted
+    assert codes(fold(encoded(device_id="ü" * (room // 2)))) == []
+    assert codes(fold(encoded(device_id="|" * (room // 3 + 1)))) == ["bad_key"]  # each is written as %7C
 
 
 def test_however_much_is_poison_it_is_quarantined_and_the_shard_goes_on() -> None:
@@ -192,7 +196,7 @@ def test_a_block_counts_as_its_events_by_themselves_do() -> None:
     whole = fold(aggregated(rows))
     for data in (block(*events), aggregated(cut), aggregated([*rows[:4], *cut[1:]])):
         folded = fold(data)
-        assert (folded.items, folded.user_records, folded.poison) == (whole.items, 9, [])
+        assert (states(folded), folded.user_records, folded.poison) == (states(whole), 9, [])
 
 
 def test_a_block_with_poison_events_is_quarantined_once_with_their_offsets_and_its_rest_counts() -> None:
@@ -217,7 +221,7 @@ def test_a_block_with_poison_events_is_quarantined_once_with_their_offsets_and_i
     ]
     assert counted(folded.poison) == {"bad_value": 3, "unknown_format": 1, "bad_time": 2, "bad_key": 1}
     assert folded.user_records == 12
-    assert {each.state[0] for each in folded.items.values()} == {5}
+    assert events(folded) == {5}
 
 
 def test_events_refused_by_different_checks_of_one_block_are_one_poison() -> None:
@@ -241,7 +245,7 @@ def test_an_undecodable_block_is_one_poison_user_record() -> None:
         (poison,) = folded.poison
         assert (*poison.codes, poison.sub_sequence_number, poison.data) == (code, 0, broken)
         assert folded.user_records == 2
-        assert {each.state[0] for each in folded.items.values()} == {1}
+        assert events(folded) == {1}
 
 
 def test_a_block_whose_poison_cannot_be_shown_is_quarantined_all_the_same_and_its_rest_counts() -> None:
