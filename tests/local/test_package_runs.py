@@ -30,7 +30,7 @@ from infra.local.function.pool import FunctionPool
 from infra.local.function.sandbox import FunctionConfig
 from processors.pipeline_files import load_pipeline
 from processors.quarantine.bulk import decode_bulk
-from processors.query.question import DynamoPartialStore
+from processors.query.cells import DynamoPartialStore
 from streamgage.errors import ConfigError
 from streamgage.formats.kinesis_event import encode_event
 from streamgage.records import StreamRecord, UserRecord

@@ -23,6 +23,7 @@ from infra.local.stack.supervisor import local_client
 from processors.sink.lean_dynamodb import LeanDynamoItemStore
 from processors.sink.writes import WRITTEN, Moved, Unsure, Write
 from streamgage.fold.items import ItemKey, StoredItem
+from support.fakes import PLENTY
 from support.lean_server import client_at
 from support.machine import Machine, differences, victims
 from support.paths import ROOT
@@ -87,10 +88,10 @@ def advance(process: Process, writer: int, fences: list[int], stop: threading.Ev
         store = LeanDynamoItemStore(client, TABLE)
         while not stop.is_set():
             writes = [
-                Write(key, StoredItem(fence + 1, "layout", [fence], 2_000_000_000), fence or None)
+                Write(key, StoredItem(fence + 1, "counts", str(fence).encode(), 2_000_000_000), fence or None)
                 for key, fence in zip(keys(writer), fences, strict=True)
             ]
-            for place, outcome in enumerate(store.put_many(writes)):
+            for place, outcome in enumerate(store.put_many(writes, deadline=PLENTY)):
                 if outcome == WRITTEN:
                     fences[place] += 1
                 elif isinstance(outcome, Moved):  # by its own write, whose answer was lost
@@ -131,7 +132,7 @@ def test_every_acknowledged_write_survives_sigkill_and_no_request_is_there_in_pa
         with closing(client_at(process.url)) as client:
             store = LeanDynamoItemStore(client, TABLE)
             for writer in range(WRITERS):
-                found = store.get(keys(writer))
+                found = store.get(keys(writer), deadline=PLENTY)
                 stored = [found[key].fence if key in found else 0 for key in keys(writer)]
                 under_way = [fence + 1 for fence in acknowledged[writer]]
                 assert stored in (
@@ -217,7 +218,9 @@ def test_the_table_is_as_the_template_says_and_stays_in_its_engine(tmp_path: Pat
     try:
         info = machine.home.info()
         assert info.endpoints["dynamodb"] != info.endpoints["aws"]
-        here, there = (local_client("dynamodb", info.endpoints[role]) for role in ("dynamodb", "aws"))
+        here, there = (
+            local_client("dynamodb", info.endpoints[role], info.credentials) for role in ("dynamodb", "aws")
+        )
         ttl = here.describe_time_to_live(TableName=info.table)["TimeToLiveDescription"]
         assert ttl == {"TimeToLiveStatus": "ENABLED", "AttributeName": "expires"}
         assert there.list_tables()["TableNames"] == []

@@ -86,9 +86,11 @@ def from_stream(pipeline: Pipeline, data: bytes) -> Event | str:
         return REFUSED
     reader = RecordReader({name: SourceReader(source, ()) for name, source in pipeline.sources.items()})
     try:
-        return reader._decode_json(data)[1]
+        decoded = reader._decode_json(data)
     except PoisonRecord:
         return REFUSED
+    assert decoded is not None  # no source is passed over
+    return decoded[1]
 
 
 def from_file(pipeline: Pipeline, source: Source, data: bytes) -> Event | str:
