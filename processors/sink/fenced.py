@@ -20,7 +20,7 @@ from processors.deadline import Deadline
 from processors.sink.breaker import Breaker
 from processors.sink.writes import Moved, Outcome, Unsure, Write, Written
 from streamgage.errors import RetryableError
-from streamgage.fold.cells import Contribution
+from streamgage.fold.cells import Contribution, Joined
 from streamgage.fold.items import ItemKey, StoredItem, lane_of
 
 _PORTION = 2_000  # items under way at once: their bodies take some MB
@@ -78,12 +78,11 @@ class Applied:
 
 
 class _Writing(NamedTuple):
-    """A contribution that is being written, what follows once it is, and from where on it is not durable until then."""
+    """A contribution that is being written, and what follows once it is."""
 
     write: Write
     contribution: Contribution
-    onward: Mapping[ItemKey, Contribution]
-    first: int
+    joined: Joined
 
 
 class AggregateSink:
@@ -185,7 +184,7 @@ class AggregateSink:
             joined = contribution.joined(known)
             if joined.item is not None:
                 write = Write(key, joined.item, _fence(known))
-                writing.append(_Writing(write, contribution, joined.onward, joined.first))
+                writing.append(_Writing(write, contribution, joined))
                 continue
             following.update(joined.onward)
             applied.already_applied += not joined.onward
@@ -204,7 +203,7 @@ class AggregateSink:
                 if isinstance(outcome, Written):
                     applied.writes += 1
                     self._remember(key, each.write.item)
-                    pending.update(each.onward)
+                    pending.update(each.joined.onward)
                 elif isinstance(outcome, Moved):
                     applied.writes += 1
                     applied.conflicts += 1
@@ -214,10 +213,10 @@ class AggregateSink:
                     if attempts[key] < self._limits.write_attempts:
                         pending[key] = each.contribution
                     else:
-                        applied.fail(each.first, f"its fence moved {attempts[key]} times")
+                        applied.fail(each.joined.first, f"its fence moved {attempts[key]} times")
                 else:
                     self._forget(key)
-                    applied.fail(each.first, outcome.error)
+                    applied.fail(each.joined.first, outcome.error)
         return pending
 
     def _put_all(

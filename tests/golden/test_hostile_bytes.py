@@ -38,9 +38,9 @@ from streamgage.formats.kinesis_event import decode_event
 from streamgage.formats.kpl import decode_aggregate
 from streamgage.limits import MIB
 from streamgage.records import StreamRecord
-from support import plain_table
+from support import tables
 from support.fakes import LANES
-from support.plain_table import fold_plainly
+from support.tables import fold_plainly
 
 MAX_PEAK_BYTES = MIB  # a record of 100 bytes must not allocate megabytes
 
@@ -330,7 +330,7 @@ def test_json_nested_to_any_depth_is_poison(make: Callable[[int], str]) -> None:
     batch_fold = BatchFold(pipelines()[0], LANES)
     for levels in (*range(2, 900, 100), *range(900, 1010)):
         record = StreamRecord("shardId-000000000000", 7, "key", make(levels).encode(), ARRIVAL_MS)
-        assert codes_of(plain_table.fold(batch_fold, pipelines()[0], [record])) in (
+        assert codes_of(tables.fold(batch_fold, pipelines()[0], [record])) in (
             ["undecodable"],
             ["unknown_schema"],
             [],

@@ -88,7 +88,7 @@ def advance(process: Process, writer: int, fences: list[int], stop: threading.Ev
         store = LeanDynamoItemStore(client, TABLE)
         while not stop.is_set():
             writes = [
-                Write(key, StoredItem(fence + 1, "counts", fence.to_bytes(8), 2_000_000_000), fence or None)
+                Write(key, StoredItem(fence + 1, "counts", str(fence).encode(), 2_000_000_000), fence or None)
                 for key, fence in zip(keys(writer), fences, strict=True)
             ]
             for place, outcome in enumerate(store.put_many(writes, deadline=PLENTY)):

@@ -15,11 +15,11 @@ from streamgage.formats.kpl import DIGEST_BYTES, MAGIC, decode_aggregate, is_agg
 from streamgage.reading.poison import Poison
 from streamgage.reading.rows import RowReader
 from streamgage.records import StreamRecord
-from support import plain_table
+from support import tables
 from support.fakes import KEY_LANES, LANES, World, invoke
-from support.plain_table import Items, States, apply, states_folded, states_of
 from support.schedules import ROLLUPS, SIZES_MS, judge
 from support.strategies import Entry, logs, pipeline, signed
+from support.tables import Items, States, apply, states_folded, states_of
 
 CALM = settings(max_examples=100, deadline=None)
 OF_SHARD_OR_KEY = st.sampled_from([LANES, KEY_LANES])
@@ -30,7 +30,7 @@ def records_of(log: Sequence[Entry]) -> list[StreamRecord]:
 
 
 def fold(batch_fold: BatchFold, records: Sequence[StreamRecord], *, room_bytes: int = 800) -> Folded:
-    return plain_table.fold(batch_fold, pipeline(), records, room_bytes=room_bytes)
+    return tables.fold(batch_fold, pipeline(), records, room_bytes=room_bytes)
 
 
 def states(folded: Folded) -> States:

@@ -20,7 +20,7 @@ from streamgage.formats.json_event import json_events_of
 from streamgage.reading.record_reader import RecordReader, SourceReader
 from streamgage.records import StreamRecord
 from support.paths import ROOT
-from support.plain_table import fold_plainly
+from support.tables import fold_plainly
 
 NOW_MS = 1_767_614_400_000
 PIPELINE = """
@@ -87,10 +87,10 @@ def from_stream(pipeline: Pipeline, data: bytes) -> Event | str:
     reader = RecordReader({name: SourceReader(source, ()) for name, source in pipeline.sources.items()})
     try:
         decoded = reader._decode_json(data)
-        assert decoded is not None, "it is of a source that is read"
-        return decoded[1]
     except PoisonRecord:
         return REFUSED
+    assert decoded is not None  # no source is passed over
+    return decoded[1]
 
 
 def from_file(pipeline: Pipeline, source: Source, data: bytes) -> Event | str:

@@ -198,8 +198,8 @@ def onward_before_its_parent_is_written(patch: pytest.MonkeyPatch) -> None:
     def mutant(self: AggregateSink, *rest: Any) -> Any:
         writing, following = join(self, *rest)
         for each in writing:
-            following.update(each.onward)
-        return [each._replace(onward={}) for each in writing], following
+            following.update(each.joined.onward)
+        return [each._replace(joined=Joined(each.joined.item, {})) for each in writing], following
 
     patch.setattr(AggregateSink, "_join", mutant)
 

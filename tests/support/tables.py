@@ -1,88 +1,62 @@
-"""The tables' engine in this process, as a test handles it."""
+"""A table in a dict: contributions applied without a sink, and what its items hold, read by another decoder."""
 
-import json
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from infra.local.dynamodb.api import TARGET, DynamoApi
-from infra.local.dynamodb.database import open_database
-from infra.local.dynamodb.store import Store
+from streamgage.definition.pipeline import Pipeline
+from streamgage.fold.batch import BatchFold, Folded
+from streamgage.fold.cells import Contribution
+from streamgage.fold.items import ItemKey, StoredItem
+from streamgage.records import StreamRecord
+from support.fakes import LANES, counting_of
+from support.read_body import read_body
 
-TABLE = "aggregates"
-INSERT = f"INSERT INTO \"{TABLE}\" VALUE {{'pk':?,'sk':?,'fence':?}}"
-UPDATE = f'UPDATE "{TABLE}" SET "fence"=? WHERE "pk"=? AND "sk"=? AND "fence"=?'  # noqa: S608 - a constant
-
-
-class Refused(Exception):
-    """An answer that is an error."""
-
-    def __init__(self, status: int, body: dict[str, Any]) -> None:
-        self.status, self.code = status, body["__type"].rpartition("#")[2]
-        self.message, self.item = body["message"], body.get("Item")
-        super().__init__(f"{self.code}: {self.message}")
+Items = dict[ItemKey, StoredItem]
+Place = tuple[str, str, str]
+"""``device_metrics.1|1h``, ``001385942400000|telemetry/shardId-000000000000``, and a key as a chunk holds it."""
+States = dict[Place, list[Any]]
+"""Of each key of each cell the number of events, and its parts."""
 
 
-class Tables:
-    """An engine with one table; in memory, or in a folder that it may be opened from again."""
-
-    def __init__(self, folder: Path | None = None, *, sort_key: str | None = "S") -> None:
-        self.now_ms = 1_700_000_000_000
-        self.store = Store(open_database(folder, now_ms=self.now_ms))
-        self.api = DynamoApi(self.store, clock_ms=lambda: self.now_ms)
-        if TABLE not in self.store.names():
-            self.create(TABLE, sort_key)
-
-    def create(self, name: str, sort_key: str | None = "S") -> None:
-        kinds = {"pk": "S"} | ({"sk": sort_key} if sort_key else {})
-        roles = dict(zip(kinds, ("HASH", "RANGE"), strict=False))
-        self(
-            "CreateTable",
-            TableName=name,
-            KeySchema=[{"AttributeName": each, "KeyType": roles[each]} for each in kinds],
-            AttributeDefinitions=[{"AttributeName": each, "AttributeType": kinds[each]} for each in kinds],
-            BillingMode="PAY_PER_REQUEST",
-        )
-
-    def __call__(self, operation: str, **request: Any) -> Any:
-        """Return the answer. Raises: Refused."""
-        return self.raw(operation, json.dumps(request).encode())
-
-    def raw(self, operation: str, body: bytes) -> Any:
-        status, answer = self.api.handle(f"{TARGET}.{operation}", body)
-        decoded = json.loads(answer)
-        if status != 200:
-            raise Refused(status, decoded)
-        return decoded
-
-    def put(self, pk: str, sk: str = "s", **attributes: Any) -> Any:
-        return self("PutItem", TableName=TABLE, Item={**key(pk, sk), **attributes})
-
-    def get(self, pk: str, sk: str = "s") -> Any:
-        return self("GetItem", TableName=TABLE, Key=key(pk, sk), ConsistentRead=True).get("Item")
-
-    def batch(self, statements: Iterable[tuple[str, list[Any]]], **more: Any) -> Any:
-        asked = [
-            {
-                "Statement": text,
-                "Parameters": parameters,
-                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-            }
-            for text, parameters in statements
-        ]
-        return self("BatchExecuteStatement", Statements=asked, **more)["Responses"]
-
-    def close(self) -> None:
-        self.store.close()
+def apply(items: Mapping[ItemKey, Contribution], table: Items) -> None:
+    """Apply *items* to *table*, and what goes on from there: no write ever fails."""
+    pending = dict(items)
+    while pending:
+        key, contribution = pending.popitem()
+        joined = contribution.joined(table.get(key))
+        if joined.item is not None:
+            table[key] = joined.item
+        pending.update(joined.onward)
 
 
-def key(pk: str, sk: str = "s") -> dict[str, Any]:
-    return {"pk": {"S": pk}, "sk": {"S": sk}}
+def states_of(table: Items, pipeline: Pipeline) -> States:
+    """Return what *table* holds; of each cell a key stands in one item."""
+    layouts = {f"{each.name}.{each.generation}": each.layout.text for each in pipeline.rollups.values()}
+    found: States = {}
+    for key, item in table.items():
+        cell, _, _ = key.pk.rpartition("|")
+        body = read_body(item.body, layouts[cell.partition("|")[0]], int(key.sk[:15]))
+        for name, state in body.states.items():
+            place = cell, key.sk, name
+            assert place not in found, f"{place} stands in two items"
+            found[place] = state
+    return found
 
 
-def insert(pk: str, fence: str) -> tuple[str, list[Any]]:
-    return INSERT, [{"S": pk}, {"S": "s"}, {"S": fence}]
+def fold(
+    batch_fold: BatchFold, pipeline: Pipeline, records: Sequence[StreamRecord], *, room_bytes: int = 800
+) -> Folded:
+    """Return the fold of *records*, none of them a repeat."""
+    return batch_fold.fold(records, lambda _, __: False, counting_of(pipeline, room_bytes=room_bytes))
 
 
-def update(pk: str, fence: str, expected: str) -> tuple[str, list[Any]]:
-    return UPDATE, [{"S": fence}, {"S": pk}, {"S": "s"}, {"S": expected}]
+def fold_plainly(pipeline: Pipeline, records: Sequence[StreamRecord]) -> Folded:
+    """Return the fold of *records* by a fold of its own, as a function's that counts all of *pipeline*."""
+    return fold(BatchFold(pipeline, LANES), pipeline, records)
+
+
+def states_folded(folded: Folded, pipeline: Pipeline) -> States:
+    """Return what *folded* alone makes of an empty table."""
+    table: Items = {}
+    apply(folded.items, table)
+    return states_of(table, pipeline)

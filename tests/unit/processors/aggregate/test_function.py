@@ -79,7 +79,7 @@ class Services:
 
     def get(self, keys: Sequence[ItemKey]) -> Mapping[ItemKey, StoredItem]:
         items = self.dynamo.items
-        return {key: stored_item(items[tuple(key)]) for key in keys if tuple(key) in items}
+        return {key: stored_item(items[key.pk, key.sk]) for key in keys if (key.pk, key.sk) in items}
 
 
 def wire(patch: pytest.MonkeyPatch, *, url: str, name: str, queue_url: str) -> None:

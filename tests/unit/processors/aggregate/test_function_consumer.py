@@ -8,11 +8,14 @@ import pytest
 from processors.aggregate import function
 from processors.aggregate.batch import Aggregate
 from processors.aggregate.settings import Settings
+from processors.pipeline_files import load_pipeline
 from streamgage.errors import ConfigError
+from streamgage.fold.batch import Folded
 from streamgage.formats.kinesis_event import encode_event
 from streamgage.records import StreamRecord
 from support.fakes import PLENTY_MS, STREAM_ARN
 from support.paths import ROOT
+from support.tables import fold
 
 TWO = (ROOT / "pipeline.toml").read_text().replace('key = ["page"]', 'key = ["page"]\nconsumer = "web"')
 
@@ -45,6 +48,12 @@ def built(folder: Path, consumer: str) -> Aggregate:
     return function.build(Settings.of(environment), lambda _report: None)
 
 
+def folded(folder: Path, consumer: str, record: StreamRecord) -> Folded:
+    """Return what the function of *consumer* makes of *record*."""
+    batch_fold = built(folder, consumer)._fold
+    return fold(batch_fold, load_pipeline(folder / "pipeline.toml"), [record])
+
+
 def test_it_refuses_a_batch_of_another_stream_before_it_reads_or_writes(tmp_path: Path) -> None:
     record = StreamRecord("shardId-000000000000", 7, "p", b"x", 0)
     event = encode_event([record], stream_arn=f"{STREAM_ARN}-2")
@@ -52,15 +61,13 @@ def test_it_refuses_a_batch_of_another_stream_before_it_reads_or_writes(tmp_path
         built(tmp_path, "main").handle(event, remaining_ms=lambda: PLENTY_MS)
 
 
-def counted_by(aggregate: Aggregate, record: StreamRecord) -> set[str]:
-    folded = aggregate._fold.fold([record], lambda _, __: False, aggregate._counting)
-    return {key.pk.partition(".")[0] for key in folded.items}
-
-
 def test_it_counts_the_rollups_of_its_consumer_alone(tmp_path: Path) -> None:
     page = b'{"source": "click", "visitor_id": "v", "page": "/", "ts": 5, "bytes": 1, "status": 200}'
     record = StreamRecord("shardId-000000000000", 7, "p", page, 10)
-    names = {consumer: counted_by(built(tmp_path, consumer), record) for consumer in ("main", "web")}
+    names = {
+        consumer: {key.pk.partition(".")[0] for key in folded(tmp_path, consumer, record).items}
+        for consumer in ("main", "web")
+    }
     assert names == {"main": {"visits"}, "web": {"page_views"}}
 
 

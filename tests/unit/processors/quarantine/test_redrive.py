@@ -17,8 +17,8 @@ from streamgage.errors import POISON_CODES
 from streamgage.formats.blocks.builder import BlockCodec
 from streamgage.records import StreamRecord, UserRecord
 from support.paths import ROOT
-from support.plain_table import fold_plainly, states_folded
 from support.strategies import ARRIVAL_MS, DAY_MS, POISON_KINESIS_RECORDS, aggregated, pipeline, reading
+from support.tables import fold_plainly, states_folded
 
 SCHEMA = pipeline().sources["reading"].schema
 LATE_MS = -8 * DAY_MS

@@ -12,8 +12,8 @@ from streamgage.formats.avro import MARKER
 from streamgage.formats.blocks.builder import BlockCodec
 from streamgage.records import StreamRecord, UserRecord
 from support.paths import ROOT
-from support.plain_table import States, fold_plainly, states_folded
 from support.strategies import ARRIVAL_MS, DAY_MS, DEFINITION, aggregated, click, pipeline, reading
+from support.tables import States, fold_plainly, states_folded
 
 SCHEMAS = {name: each.schema for name, each in pipeline().sources.items()}
 

@@ -11,7 +11,6 @@ from streamgage.limits import DYNAMODB_PARTITION_KEY_BYTES
 from streamgage.reading.poison import Poison, Refused, counted, in_log_order
 from streamgage.records import StreamRecord, UserRecord
 from support.fakes import World, invoke
-from support.plain_table import States, fold_plainly, states_folded
 from support.strategies import (
     ARRIVAL_MS,
     DAY_MS,
@@ -24,6 +23,7 @@ from support.strategies import (
     reading,
     signed,
 )
+from support.tables import States, fold_plainly, states_folded
 
 SCHEMA = pipeline().sources["reading"].schema
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.local.dynamodb import numbers
-from support.tables import TABLE, Refused, Tables, insert, key, update
+from support.local_tables import TABLE, Refused, Tables, insert, key, update
 
 
 @pytest.fixture

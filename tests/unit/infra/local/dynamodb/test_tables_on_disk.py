@@ -10,7 +10,7 @@ import pytest
 
 from infra.local.dynamodb.database import open_database
 from streamgage.errors import ConfigError
-from support.tables import TABLE, Refused, Tables, insert, key, update
+from support.local_tables import TABLE, Refused, Tables, insert, key, update
 
 
 def written(folder: Path, items: int = 50) -> None:
