@@ -16,6 +16,7 @@ import pytest
 import processors.aggregate.function
 from conftest import REGION, ClientFactory, create_table
 from infra.aws.bundle.files import ROOTS
+from processors.aggregate.batch import MARGIN_MS
 from processors.pipeline_files import load_pipeline
 from processors.query.cells import DynamoPartialStore, PartialStore
 from processors.sink.attributes import stored_item
@@ -193,9 +194,9 @@ def test_a_redelivered_batch_changes_nothing_in_a_warm_and_in_a_new_sandbox(
 def test_without_time_the_first_sequence_number_is_named_and_told_as_a_warning(
     function: Function, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    answer, (line, blob) = call(Context(remaining_ms=1_500), capsys)
+    answer, (line, blob) = call(Context(remaining_ms=MARGIN_MS), capsys)
     assert answer == {"batchItemFailures": [{"itemIdentifier": str(REAL_SEQUENCE)}]}
-    assert (line["level"], line["error"]) == ("WARNING", "no time left in this invocation")
+    assert (line["level"], line["error"]) == ("WARNING", "DynamoDB_20120810 BatchGetItem: no time left")
     assert line["failed_from"] == str(REAL_SEQUENCE)
     assert blob["PartialFailures"] == 1
     assert function.rows() == []
