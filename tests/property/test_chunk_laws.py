@@ -257,7 +257,7 @@ def test_no_item_passes_what_dynamodb_holds_whatever_the_names(name: Callable[[i
     assert max(size_bytes(key, store.item(key)) for key in store.rows) < 40_000
 
 
-MANY_FIELDS = 30
+MANY_FIELDS = 40
 WIDE = f"""
 [[sources]]
 name = "wide"
