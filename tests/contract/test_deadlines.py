@@ -248,7 +248,7 @@ def test_a_read_that_fails_is_told_when_no_other_is_on_its_way_any_more() -> Non
 def test_shards_are_listed_page_by_page_by_one_deadline() -> None:
     time, pages = FakeTime(), list[float]()
 
-    def list_shards(_: Any, /, *, deadline: Deadline) -> Any:
+    def list_shards(_: str, __: Any, /, *, deadline: Deadline) -> Any:
         if deadline.has_passed:
             raise RetryableError("no time left")
         pages.append(time.now_s)

@@ -5,7 +5,7 @@ import uuid
 import pytest
 
 from conftest import ClientFactory, create_table
-from processors.query.question import DynamoPartialStore
+from processors.query.cells import DynamoPartialStore
 from streamgage.fold.items import ItemKey, StoredItem
 from support.boto3_store import Boto3ItemStore
 
@@ -50,3 +50,26 @@ def test_a_range_of_more_than_a_page_is_read_to_its_end(
     for sk in wanted:
         store.put(ItemKey("key", sk), ITEM, expected_fence=None)
     assert list(partials.range("key", FIRST, LAST)) == [(sk, ITEM) for sk in wanted]
+
+
+def test_any_number_of_keys_is_read_at_once_and_of_those_that_exist_each_comes_back(
+    table: tuple[Boto3ItemStore, DynamoPartialStore],
+) -> None:
+    store, partials = table
+    keys = [ItemKey(f"device_metrics.1|1m|{number}", FIRST) for number in range(250)]
+    items = {key: StoredItem(number, "c", bytes((number,)), 5) for number, key in enumerate(keys[::2])}
+    for key, item in items.items():
+        store.put(key, item, expected_fence=None)
+    assert partials.get(keys) == items
+    assert partials.get([]) == {}
+
+
+def test_large_items_that_one_answer_does_not_hold_are_all_read(
+    table: tuple[Boto3ItemStore, DynamoPartialStore],
+) -> None:
+    store, partials = table
+    large = StoredItem(1, "c", b"\xff" * 390_000, 5)  # an answer holds 16 MB
+    keys = [ItemKey("key", f"{number:05d}|shardId-0") for number in range(60)]
+    for key in keys:
+        store.put(key, large, expected_fence=None)
+    assert partials.get(keys) == dict.fromkeys(keys, large)

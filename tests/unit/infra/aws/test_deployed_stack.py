@@ -29,7 +29,7 @@ from infra.aws.status import read_freshness, read_status
 from infra.commands import query, simulate, status
 from infra.commands.arguments import add_stack_options, aws_stack
 from infra.commands.places import Target, find_aws_target
-from processors.query.question import ShardProgress
+from processors.query.progress import ShardProgress
 from streamgage.errors import ConfigError, RetryableError, StreamgageError
 from support.paths import ROOT
 
@@ -252,7 +252,7 @@ def test_query_refuses_a_rollup_that_the_stack_does_not_count_for_its_progress_s
         ConfigError, match="page_views is counted by consumer web, and this stack counts for main"
     ):
         command(
-            add_query, "query", "page_views", "page=/", "--target", "aws", "--stack", "plant",
+            query.add_parser, "query", "page_views", "page=/", "--target", "aws", "--stack", "plant",
             "--pipeline", str(tmp_path / "pipeline.toml"),
         )  # fmt: skip
 
@@ -309,7 +309,7 @@ UNREAD = {
     "NextShardIterator": "i",
     "MillisBehindLatest": 0,
 }
-PROGRESS = [ShardProgress("s", 7, 5, 0, 0)]
+PROGRESS = [ShardProgress("s", 7, 5, 0, 0, 0)]
 
 
 def end(kinesis: FakeKinesis, progress: list[ShardProgress] = PROGRESS) -> dict[str, Any]:

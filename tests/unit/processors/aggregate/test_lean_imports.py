@@ -36,7 +36,7 @@ OURS = {
         "errors": "",
         "fold": "batch cells chunk items lane_log source_fold states verdicts",
         "formats": "avro blocks blocks.builder blocks.check blocks.columns blocks.decimal_column blocks.floats blocks.ints blocks.reader "
-        "kinesis_event kpl mark",
+        "kinesis_event kpl mark varint",
         "limits": "",
         "measures": "catalogue codec decimals layout packing parts windows",
         "reading": "places poison record_reader row_shape row_values rows",
@@ -78,7 +78,10 @@ import awslambdaric.bootstrap
 print("-", file=sys.stderr, flush=True)
 import processors.aggregate.function
 from streamgage.formats.kinesis_event import decode_event
-folded = processors.aggregate.function._aggregate._folder.fold(decode_event(batch))
+function = processors.aggregate.function._aggregate
+folded = function._fold.fold(decode_event(batch), lambda *_: False, function._counting)
+for each in folded.items.values():
+    assert each.joined(each.joined(None).item).item is None
 assert folded.user_records == 4 and not folded.poison, folded
 """
 LINE = re.compile(r"import time:\s+\d+ \|\s+\d+ \|( +)(\S+)")

@@ -9,7 +9,6 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from streamgage.fold.folder import Folder
 
 from processors.quarantine.bulk import decode_bulk, encode_bulk
 from processors.quarantine.message import encode_poison, encode_reference
@@ -19,6 +18,7 @@ from streamgage.formats.blocks.builder import BlockCodec
 from streamgage.records import StreamRecord, UserRecord
 from support.paths import ROOT
 from support.strategies import ARRIVAL_MS, DAY_MS, POISON_KINESIS_RECORDS, aggregated, pipeline, reading
+from support.tables import fold_plainly, states_folded
 
 SCHEMA = pipeline().sources["reading"].schema
 LATE_MS = -8 * DAY_MS
@@ -26,7 +26,7 @@ LATE_MS = -8 * DAY_MS
 
 def quarantined(*users: UserRecord, arrival_ms: int = ARRIVAL_MS) -> list[str]:
     record = StreamRecord("shardId-000000000000", 10**55, "p", aggregated(list(users)), arrival_ms)
-    return [encode_poison(each, deflate=True) for each in Folder(pipeline()).fold([record]).poison]
+    return [encode_poison(each, deflate=True) for each in fold_plainly(pipeline(), [record]).poison]
 
 
 def read(lines: list[str], *codes: str) -> list[UserRecord]:
@@ -58,22 +58,22 @@ def test_what_was_sent_anew_counts_and_what_was_counted_does_not_again() -> None
     data = BlockCodec(SCHEMA).encode([event(0, 1.0), event(DAY_MS, 2.0), event(0, 3.0)])
     again = read(quarantined(UserRecord("d1", data), UserRecord("d1", b"junk")), "future")
     later = StreamRecord("shardId-000000000000", 10**56, "p", aggregated(again), ARRIVAL_MS + DAY_MS)
-    folded = Folder(pipeline()).fold([later])
+    folded = fold_plainly(pipeline(), [later])
     assert (folded.user_records, folded.poison) == (1, [])
-    assert {each.state[0] for each in folded.items.values()} == {1}
+    assert {state[0] for state in states_folded(folded, pipeline()).values()} == {1}
 
 
 def test_an_object_is_read_as_messages_are() -> None:
     users = [UserRecord("a", b"junk"), UserRecord("b", b"more")]
     record = StreamRecord("shardId-000000000000", 10**55, "p", aggregated(users), ARRIVAL_MS)
-    body = encode_bulk(Folder(pipeline()).fold([record]).poison).body
+    body = encode_bulk(fold_plainly(pipeline(), [record]).poison).body
     assert read([encode_poison(each, deflate=False) for each in decode_bulk(body)]) == users
 
 
 def test_what_is_left_is_told_with_its_reason() -> None:
     (line,) = quarantined(UserRecord("d1", b"junk"))
     broken = StreamRecord("shardId-000000000000", 10**55, "p", POISON_KINESIS_RECORDS[0], ARRIVAL_MS)
-    unframed = Folder(pipeline()).fold([broken]).poison
+    unframed = fold_plainly(pipeline(), [broken]).poison
     partly = json.loads(line) | {"events": 2, "id": "another", "sub_sequence_number": 7}
     left = Counter[str]()
     lines = [

@@ -1,24 +1,29 @@
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
 from conftest import ClientFactory, create_table
-from processors.query.question import DynamoPartialStore, Question, Row, ask
+from processors.query.cells import DynamoPartialStore
+from processors.query.question import Question, Row, ask
 from processors.query.render import cells, columns, number_text, to_csv, to_json
 from streamgage.definition.pipeline import Rollup
 from streamgage.errors import ConfigError
-from streamgage.fold.items import ItemKey, StoredItem, encode_state, partition_of, window_prefix
+from streamgage.fold.chunk import Chunk, encode_chunk
+from streamgage.fold.items import ItemKey, StoredItem, chunk_key, sort_key, window_prefix
+from streamgage.measures.layout import plan_of
 from streamgage.measures.windows import Window
 from streamgage.records import StreamRecord
 from support.boto3_store import Boto3ItemStore
-from support.fakes import NOW_MS, InMemoryItemStore, World, ask_store, invoke
+from support.fakes import NOW_MS, InMemoryItemStore, Reads, World, ask_store, invoke
 from support.strategies import ARRIVAL_MS, MINUTE_MS, pipeline, reading
 
 ROLLUP = pipeline().rollups["device_metrics"]
 KEY = {"device_id": "d1", "metric": "temp"}
+KEY_VALUES = tuple(KEY.values())
 MEASURES = ROLLUP.measures["value"]
 
 
@@ -60,9 +65,10 @@ def test_windows_that_overlap_the_range_are_asked_for_and_no_others() -> None:
         ahead = to_ms * MINUTE_MS if to_ms == 5 else to_ms
         rows = list(
             ask(
-                world.store,
+                Reads(world.store),
                 question(from_ms=ARRIVAL_MS + from_ms, to_ms=ARRIVAL_MS + ahead),
                 applied_ms=NOW_MS,
+                now_ms=NOW_MS,
             )
         )
         assert len(rows) == windows
@@ -78,7 +84,8 @@ def test_a_window_may_change_until_all_that_arrived_before_its_end_is_applied(
     applied_ms: int,
     may_change: bool,  # noqa: FBT001 - a table
 ) -> None:
-    (row,) = ask(world_of((ARRIVAL_MS, 1.0)).store, question(), applied_ms=ARRIVAL_MS + applied_ms)
+    store = Reads(world_of((ARRIVAL_MS, 1.0)).store)
+    (row,) = ask(store, question(), applied_ms=ARRIVAL_MS + applied_ms, now_ms=NOW_MS)
     assert row.may_change == may_change
 
 
@@ -103,12 +110,25 @@ def test_the_smallest_windows_are_asked_for_by_default() -> None:
     assert question(window="60m").windows.label == "1h"
 
 
-def test_an_item_of_another_layout_is_not_guessed_at() -> None:
-    store = InMemoryItemStore()
-    key = ItemKey(partition_of(ROLLUP, ROLLUP.windows[0], KEY.values()), window_prefix(0) + "|shardId-0")
-    store.put(key, StoredItem(1, "value@6:n,sum", encode_state([1, 1, 1]), 0), expected_fence=None)
-    with pytest.raises(ConfigError, match="value@6:n,sum"):
-        list(ask(store, question(), applied_ms=0))
+ROOT_PK = chunk_key(ROLLUP, ROLLUP.windows[0], "0", "").pk
+
+
+def test_an_item_that_counts_something_else_is_not_guessed_at() -> None:
+    world = world_of((ARRIVAL_MS, 1.0))
+    for key in world.store.rows:
+        fence, _, body, expires_s = world.store.rows[key]
+        world.store.rows[key] = (fence, "another", body, expires_s)
+    with pytest.raises(ConfigError, match=r"written by another definition \(another; .*next generation"):
+        world.ask("device_metrics", KEY, "1m")
+
+
+def test_a_damaged_item_is_named_and_not_guessed_at() -> None:
+    world = world_of((ARRIVAL_MS, 1.0))
+    for key in world.store.rows:
+        fence, counts, body, expires_s = world.store.rows[key]
+        world.store.rows[key] = (fence, counts, body[:-1], expires_s)
+    with pytest.raises(ConfigError, match=rf"device_metrics at {window_prefix(ARRIVAL_MS)}.*is damaged"):
+        world.ask("device_metrics", KEY, "1m")
 
 
 def test_a_key_with_the_separator_in_it_is_found_and_no_other() -> None:
@@ -117,33 +137,117 @@ def test_a_key_with_the_separator_in_it_is_found_and_no_other() -> None:
     assert world.ask("device_metrics", {"device_id": "a", "metric": "b%7C|temp"}, "1m") == []
 
 
-def test_dynamodb_answers_of_several_pages_are_read_to_their_end(moto: ClientFactory) -> None:
-    client = moto("dynamodb")
-    create_table(client, "aggregates")
-    store, pk = Boto3ItemStore(client, "aggregates"), partition_of(ROLLUP, ROLLUP.windows[0], KEY.values())
-    state = [1, 1, 10**150_000, 0, None, None, None, None]  # large items: a page of an answer is 1 MB
-    for number in range(10):
-        sk = f"{window_prefix(number * MINUTE_MS)}|shardId-0"
-        store.put(
-            ItemKey(pk, sk), StoredItem(1, ROLLUP.layout.text, encode_state([1]), 0), expected_fence=None
-        )
-        client.update_item(
-            TableName="aggregates",
-            Key={"pk": {"S": pk}, "sk": {"S": sk}},
-            UpdateExpression="SET padding = :padding",
-            ExpressionAttributeValues={":padding": {"S": "x" * 150_000}},
-        )
-    del state
-    pages = client.query(
-        TableName="aggregates",
-        KeyConditionExpression="pk = :pk",
-        ExpressionAttributeValues={":pk": {"S": pk}},
+def crowd(count: int, *, room_bytes: int = 150, shards: int = 1, minutes: int = 1) -> World:
+    """Return a world of many devices in small items: each sends its number, each minute, on each shard."""
+    world, schema = World(pipeline(), room_bytes=room_bytes), pipeline().sources["reading"].schema
+    for shard in range(shards):
+        records = [
+            StreamRecord(
+                f"shardId-{shard}",
+                minute * count + number,
+                "p",
+                schema.encode(reading(f"d{number}", "temp", ARRIVAL_MS + minute * MINUTE_MS, float(number))),
+                ARRIVAL_MS + minute * MINUTE_MS,
+            )
+            for minute in range(minutes)
+            for number in range(count)
+        ]
+        for cut in range(0, len(records), max(count // 3, 1)):
+            assert invoke(world.sandbox(), records[cut : cut + max(count // 3, 1)]) is None
+    return world
+
+
+class CountedReads(Reads):
+    """Counts the calls, and the keys that were asked for."""
+
+    def __init__(self, store: InMemoryItemStore) -> None:
+        super().__init__(store)
+        self.ranges = self.gets = self.keys = 0
+
+    def range(self, pk: str, first_sk: str, last_sk: str) -> Iterator[tuple[str, StoredItem]]:
+        self.ranges += 1
+        return super().range(pk, first_sk, last_sk)
+
+    def get(self, keys: Sequence[ItemKey]) -> Mapping[ItemKey, StoredItem]:
+        self.gets, self.keys = self.gets + 1, self.keys + len(keys)
+        return super().get(keys)
+
+
+@pytest.mark.parametrize(("count", "shards"), [(1, 1), (40, 1), (40, 3), (300, 2)])
+def test_all_keys_of_a_window_are_answered_each_once_and_as_by_itself(count: int, shards: int) -> None:
+    world = crowd(count, shards=shards)
+    rows = world.ask("device_metrics", None, "1m")
+    assert sorted(row.key for row in rows) == sorted((f"d{number}", "temp") for number in range(count))
+    for row in rows:
+        number = int(row.key[0][1:])
+        assert (row.events, row.values["value"]["sum"]) == (shards, shards * number)
+    for row in rows[:: max(count // 9, 1)]:
+        assert world.ask("device_metrics", {"device_id": row.key[0], "metric": "temp"}, "1m") == [row]
+
+
+def test_one_key_over_many_windows_reads_the_roots_once_and_one_chunk_a_window_and_level() -> None:
+    world = crowd(60, minutes=8)
+    reads = CountedReads(world.store)
+    rows = ask_store(
+        reads, pipeline(), rollup="device_metrics", key={"device_id": "d7", "metric": "temp"}, window="1m"
     )
-    assert "LastEvaluatedKey" in pages
-    found = [
-        sk for sk, _ in DynamoPartialStore(client, "aggregates").range(pk, window_prefix(MINUTE_MS), "1")
-    ]
-    assert found == [f"{window_prefix(n * MINUTE_MS)}|shardId-0" for n in range(1, 10)]
+    assert [(row.events, row.values["value"]["sum"]) for row in rows] == [(1, 7)] * 8
+    assert (reads.ranges, reads.gets <= 4) == (1, True)
+    levels = {key.pk.split("|")[2].partition(".")[0] for key in world.store.rows if "|1m|" in key.pk}
+    assert len(levels) > 1, "its key has no room in the root"
+    assert reads.keys <= 8 * (len(levels) - 1), "one chunk a window and level, and none beside its way"
+
+
+def test_a_key_that_was_never_there_is_looked_for_along_its_way_only_and_has_no_rows() -> None:
+    world = crowd(60)
+    reads = CountedReads(world.store)
+    key = {"device_id": "nobody", "metric": "temp"}
+    assert ask_store(reads, pipeline(), rollup="device_metrics", key=key, window="1m") == []
+    assert reads.keys <= 4
+
+
+def test_windows_whose_items_may_be_deleted_are_passed_over_for_what_is_left_of_them_is_no_whole() -> None:
+    """DynamoDB deletes what has expired within some days, each item when it comes to it."""
+    world = crowd(60, minutes=3)
+    expiry_s = sorted({item[3] for key, item in world.store.rows.items() if "|1m|" in key.pk})
+    assert len(expiry_s) == 3, "all items of a window expire at once"
+    store = Reads(world.store)
+    for gone in range(4):
+        for now_ms in {expiry_s[gone - 1] * 1000 if gone else 0, expiry_s[min(gone, 2)] * 1000 - (gone < 3)}:
+            rows = list(ask(store, question(), applied_ms=NOW_MS, now_ms=now_ms)) + list(
+                ask(store, replace(question(), key=None), applied_ms=NOW_MS, now_ms=now_ms)
+            )
+            starts = {(row.window.start_ms - ARRIVAL_MS) // MINUTE_MS for row in rows}
+            assert starts == set(range(gone, 3)), (gone, now_ms)
+
+
+def test_what_was_counted_in_part_says_so_a_key_at_a_time() -> None:
+    """A chunk says from when on its lane was counted; of several lanes the latest holds."""
+    store = InMemoryItemStore()
+    for shard, begin_ms, keys in (
+        (0, 0, ["d1|temp", "d2|temp"]),
+        (1, 5, ["d2|temp"]),
+        (2, MINUTE_MS, ["d3|temp"]),
+    ):
+        plan = plan_of(ROLLUP.layout)
+        chunk = Chunk(begin_ms, plan.empty())
+        chunk.keys += keys
+        plan.add_keys(chunk.table, len(keys))
+        body = encode_chunk(chunk, ROLLUP.layout, start_ms=0)
+        item = StoredItem(1, question().counts, body, 2**33)
+        store.put(ItemKey(ROOT_PK, sort_key(0, f"telemetry/shardId-{shard}")), item, expected_fence=None)
+    rows = ask(Reads(store), replace(question(), key=None), applied_ms=NOW_MS, now_ms=NOW_MS)
+    assert {row.key[0]: row.partial for row in rows} == {"d1": False, "d2": True, "d3": True}
+    rows = ask(
+        Reads(store), replace(question(from_ms=0), key=("d3", "temp")), applied_ms=NOW_MS, now_ms=NOW_MS
+    )
+    assert [row.partial for row in rows] == [True]
+
+
+def test_of_one_instant_the_first_is_that_of_the_lane_of_the_lesser_name() -> None:
+    world = world_of((ARRIVAL_MS, 7.0), (ARRIVAL_MS, 8.0), shards=2)
+    (row,) = world.ask("device_metrics", KEY, "1m")
+    assert (row.values["value"]["first"], row.values["value"]["last"]) == (7, 8)
 
 
 def test_dynamodb_gives_the_rows_that_memory_gives(moto: ClientFactory) -> None:
@@ -160,9 +264,25 @@ def test_dynamodb_gives_the_rows_that_memory_gives(moto: ClientFactory) -> None:
     assert rows == world.ask("device_metrics", KEY, "1m") != []
 
 
-def rows_of(rollup: Rollup, *values: Decimal | int | None) -> Iterator[Row]:
+def test_dynamodb_gives_all_keys_that_memory_gives_and_says_what_the_reads_cost(moto: ClientFactory) -> None:
+    client = moto("dynamodb")
+    create_table(client, "aggregates")
+    world, store = crowd(200, shards=2), Boto3ItemStore(client, "aggregates")
+    for key in world.store.rows:
+        store.put(key, world.store.item(key), expected_fence=None)
+    partials = DynamoPartialStore(client, "aggregates")
+    rows = ask_store(partials, pipeline(), rollup="device_metrics", key=None, window="1m")
+    assert rows == world.ask("device_metrics", None, "1m")
+    assert len(rows) == 200
+    whole = partials.read_units
+    assert whole > 0
+    ask_store(partials, pipeline(), rollup="device_metrics", key=KEY, window="1m")
+    assert 0 < partials.read_units - whole < whole / 2
+
+
+def rows_of(rollup: Rollup, key: tuple[str, ...], *values: Decimal | int | None) -> Iterator[Row]:
     measures = dict(zip(rollup.measures["value"], values, strict=True))
-    yield Row(Window(0, 60_000), 2, {"value": measures}, may_change=True)
+    yield Row(Window(0, 60_000), 2, {"value": measures}, may_change=True, partial=True, key=key)
 
 
 EXACT = Decimal("123456789012345678901234567890.000000001")
@@ -180,7 +300,7 @@ VALUES = (
 
 def test_csv_is_quoted_and_exact() -> None:
     asked = question(device_id='a,"b"\r\n', metric="temp\nture")
-    text = "\n".join(to_csv(asked, rows_of(ROLLUP, *VALUES)))
+    text = "\n".join(to_csv(asked, rows_of(ROLLUP, ('a,"b"\r\n', "temp\nture"), *VALUES)))
     header, row = csv.reader(text.splitlines(keepends=True))
     assert header == columns(asked)
     assert dict(zip(header, row, strict=True)) == {
@@ -198,12 +318,13 @@ def test_csv_is_quoted_and_exact() -> None:
         "value.first": "7",
         "value.last": "",
         "may_change": "yes",
+        "partial": "yes",
     }
 
 
 def test_json_parses_and_is_exact() -> None:
     asked = question(device_id='"ü"\n', metric="temp")
-    (row,) = json.loads(to_json(asked, rows_of(ROLLUP, *VALUES)), parse_float=Decimal)
+    (row,) = json.loads(to_json(asked, rows_of(ROLLUP, ('"ü"\n', "temp"), *VALUES)), parse_float=Decimal)
     assert list(row) == columns(asked)
     assert (row["device_id"], row["value.sum"], row["value.variance"]) == ('"ü"\n', EXACT, None)
     assert (row["value.count"], row["value.max"], row["may_change"]) == (2, 1000, True)
@@ -211,9 +332,23 @@ def test_json_parses_and_is_exact() -> None:
 
 
 def test_a_window_of_fractions_of_a_second_is_told_to_the_millisecond() -> None:
-    row = Row(Window(1_500, 3_000), 0, {"value": dict.fromkeys(MEASURES)}, may_change=False)
+    row = Row(
+        Window(1_500, 3_000),
+        0,
+        {"value": dict.fromkeys(MEASURES)},
+        may_change=False,
+        partial=False,
+        key=KEY_VALUES,
+    )
     assert cells(question(), row)[2:4] == ["1970-01-01T00:00:01.500Z", "1970-01-01T00:00:03Z"]
-    far = Row(Window(0, 10**18), 0, {"value": dict.fromkeys(MEASURES)}, may_change=False)
+    far = Row(
+        Window(0, 10**18),
+        0,
+        {"value": dict.fromkeys(MEASURES)},
+        may_change=False,
+        partial=False,
+        key=KEY_VALUES,
+    )
     assert cells(question(), far)[3] == f"{10**18} ms"
 
 

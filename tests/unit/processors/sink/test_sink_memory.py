@@ -1,15 +1,14 @@
 """What a sink remembers, and when it had better forget: a write on top of a stale item costs one that fails."""
 
-from streamgage.measures.monoids import FieldLayout, StateLayout
-
-from processors.aggregate.progress import lane_key
+from processors.aggregate.progress import progress_pk
 from processors.sink.fenced import AggregateSink, Applied
 from streamgage.definition.pipeline import Rollup
-from streamgage.fold.items import ItemKey, window_prefix
+from streamgage.fold.items import ItemKey, sort_key
+from streamgage.measures.layout import FieldLayout, StateLayout
 from streamgage.measures.windows import TumblingWindows
-from support.fakes import PLENTY, PLENTY_MS, InMemoryItemStore, RemainingTime, contributions_of, sink_over
+from support.fakes import PLENTY, InMemoryItemStore, contribution_of, sink_over
 
-LANE, OTHER = "shardId-000000000000", "shardId-000000000001"
+LANE, OTHER = "telemetry/shardId-000000000000", "telemetry/shardId-000000000001"
 ROLLUP = Rollup(
     name="device_metrics",
     source="reading",
@@ -24,12 +23,11 @@ ROLLUP = Rollup(
 
 def batch(sink: AggregateSink, number: int, *, lane: str = LANE) -> Applied:
     """Apply the lane's *number*-th batch as the function does: its progress is read first, and written last."""
-    progress, item = lane_key(lane, lane), ItemKey("device_metrics.1|1m|d", f"{window_prefix(0)}|{lane}")
+    progress = ItemKey(progress_pk("main"), lane)
+    item = ItemKey("device_metrics.1|1m|0", sort_key(0, lane))
     sink.refresh([progress], deadline=PLENTY)
-    applied = sink.apply(
-        {item: contributions_of(ROLLUP, [(number, (1,))])}, remaining_ms=RemainingTime(PLENTY_MS)
-    )
-    sink.apply({progress: contributions_of(ROLLUP, [(number, (1,))])}, remaining_ms=RemainingTime(PLENTY_MS))
+    applied = sink.apply({item: contribution_of(ROLLUP, [(number, (1,))])}, deadline=PLENTY)
+    sink.apply({progress: contribution_of(ROLLUP, [(number, (1,))])}, deadline=PLENTY)
     return applied
 
 
@@ -54,3 +52,24 @@ def test_what_happens_in_one_lane_is_no_reason_to_forget_another() -> None:
     batch(foreign, 2)
     assert batch(mine, 2, lane=OTHER).reads == 0
     assert batch(mine, 3).reads == 1
+
+
+def test_what_a_sink_remembers_takes_no_more_bytes_than_it_may_and_the_latest_stay() -> None:
+    """90,000 long keys held 295 MB: the bound is in bytes, not in items."""
+    sink = sink_over(InMemoryItemStore(), cached_bytes=100_000)
+    keys = [ItemKey("device_metrics.1|1m|0", sort_key(number, "x" * 700)) for number in range(300)]
+    one = {"x" * size: contribution_of(ROLLUP, [(1, (1,))], key="k" * size) for size in (1, 2_000)}
+    sink.apply({key: one["x" * (1 if at % 2 else 2_000)] for at, key in enumerate(keys)}, deadline=PLENTY)
+    held = sum(
+        len(key.pk) + len(key.sk) + (len(item.body) if item else 0) for key, item in sink._known.items()
+    )
+    assert 50_000 < held + 700 * len(sink._known) == sink._known_bytes <= 100_000
+    assert list(sink._known) == keys[-len(sink._known) :]
+
+
+def test_to_look_for_an_item_that_is_not_there_costs_its_place_in_the_memory_too() -> None:
+    sink = sink_over(InMemoryItemStore(), cached_bytes=10_000)
+    sink.refresh([ItemKey("~progress|main", f"telemetry/{number}") for number in range(50)], deadline=PLENTY)
+    assert sink._known_bytes == sum(700 + len(key.pk) + len(key.sk) for key in sink._known)
+    sink.apply({ItemKey("a", "b"): contribution_of(ROLLUP, [(1, (1,))])}, deadline=PLENTY)
+    assert sink._known_bytes <= 10_000
