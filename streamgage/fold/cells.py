@@ -169,7 +169,8 @@ class ChunkContribution:
         is_behind = known is not None and known.fence >= cell.fence
         closes = False
         if chunk.onward:
-            onward, new = cell.onward(new, chunk.onward), []
+            left, new = new, []
+            onward = cell.onward(left, chunk.onward)
         elif new and not is_behind:
             taken = self._room(chunk, new, 0 if known is None else len(known.body))
             new, left = new[:taken], new[taken:]
