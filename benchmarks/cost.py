@@ -8,6 +8,7 @@ from typing import Any
 from benchmarks.harness import Headline, Progress, Result, Role, Series, Table
 from benchmarks.shard_slice import START_MS, ReferenceLoad
 from benchmarks.write_units import METHOD, PEER, WINDOWS, Case, measure, wire_at_full_rate
+from infra.aws.cost.chunks import REFERENCE_BYTES
 from infra.aws.cost.flow import Flow, flow_of
 from infra.aws.cost.load import Load, RollupLoad, Speeds, Weights
 from infra.aws.cost.model import (
@@ -91,7 +92,7 @@ def planner_load(load: ReferenceLoad, *, windows: str, blocks: bool) -> Load:
         name="device_metrics",
         keys=load.devices * load.metrics,
         windows_ms=tuple(map(parse_duration, WINDOWS[windows])),
-        item_bytes=Weights().item_bytes,
+        bytes=REFERENCE_BYTES,
         keep_s=_KEEP_S,
     )
     return Load(events_per_s=load.events_per_s, devices=load.devices, rollups=(rollup,), blocks=blocks)
@@ -131,7 +132,7 @@ def _peer(load: ReferenceLoad, *, windows: str) -> Contestant:
     shards = fewest_shards(asked)
     flow = flow_of(asked, shards=shards, batching_window_s=BATCHING_S)
     month_events = load.events_per_s * SECONDS_A_MONTH
-    seconds = _PEER_SPEEDS.duration_s(events=1, writes=1, memory_mb=asked.memory_mb)
+    seconds = _PEER_SPEEDS.duration_s(events=1, keys=1, writes=1, memory_mb=asked.memory_mb)
     usage = Usage(
         hours=HOURS_A_MONTH,
         events=month_events,

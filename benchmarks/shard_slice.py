@@ -11,21 +11,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from streamgage.fold.folder import Folder, Poison
-
 from infra.aws.cost.counting import Consumed, CountingTable
 from infra.aws.cost.model import on_demand_bytes, put_units
 from infra.local.mapping.payload import ENVELOPE_BYTES, record_bytes
-from processors.aggregate.batch import Aggregate, BatchReport
-from processors.aggregate.progress import ProgressReader
-from processors.deadline import Deadline
-from processors.sink.fenced import AggregateSink, SinkLimits
+from benchmarks.sandbox import function_over
+from processors.aggregate.batch import BatchReport
+from processors.sink.fenced import SinkLimits
 from producers.client.batcher import Batcher, BatcherConfig, PutEntry
 from producers.client.encoder import encoder_of
 from producers.client.identity import Identity
 from producers.simulators.fleet import FleetConfig, fleet_events
 from streamgage.definition.pipeline import Pipeline
-from streamgage.fold.items import lane_of_shard
 from streamgage.formats.kinesis_event import encode_event
 from streamgage.limits import ESM_BATCH_RECORDS, ESM_PAYLOAD_BYTES, KINESIS_HASH_KEYS
 from streamgage.records import StreamRecord
@@ -34,7 +30,8 @@ from streamgage.shards import Shard, ShardMap, hash_key_of
 STREAM_ARN = "arn:aws:kinesis:us-east-1:123456789012:stream/telemetry"
 SHARD = "shardId-000000000000"
 SOURCE = "reading"
-# As Kinesis numbers its records: 56 digits. They stand in every fence and in every first and last.
+CACHED_BYTES = SinkLimits().cached_bytes
+# As Kinesis numbers its records: 56 digits. They stand in every fence.
 _FIRST_SEQUENCE_NUMBER = 49590338271490256608559692538361571095921575989136588898
 _SEQUENCE_STEP = 1_208_925_819_614_629_174_706_176
 # 7.3 s past a minute, so that batches of half a minute do not happen to begin and end with the windows.
@@ -240,38 +237,32 @@ class Driven:
         return (of_items + of_progress * self.share) / self.events * 1e6
 
 
-class _NoParents:
-    def parents_of(self, shard_id: str, *, deadline: Deadline) -> Sequence[str]:  # noqa: ARG002 - a port's signature
-        return ()
-
-
-class _NoQuarantine:
-    def send(self, poison: Sequence[Poison], *, deadline: Deadline) -> None:  # noqa: ARG002 - the same
-        if poison:
-            raise ValueError(f"the reference load has poison: {poison[0].refused[0].reason}")
-
-
 def drive(
     batches: Iterator[list[Put]],
     pipeline: Pipeline,
     *,
     share: float = 1.0,
     sandboxes: int = 1,
-    cached_items: int = 50_000,
+    cached_bytes: int = CACHED_BYTES,
     warm_up: int = 1,
     seed: int = 1,
 ) -> Driven:
     """Run the real function over *batches*; each goes to one of *sandboxes*, at random, as Lambda promises no affinity.
 
-    Each sandbox remembers *cached_items*, as of its own last batch. The first *warm_up* batches are applied and not
+    Each sandbox remembers *cached_bytes* of items, as of its own last batch. The first *warm_up* batches are applied and not
     counted: they read what a long-running pipeline knows.
 
     Raises:
         ValueError: a batch failed, or a record of it was refused: the count would be of something else.
     """
     table, reports = CountingTable(), list[BatchReport]()
-    limits = SinkLimits(concurrency=1, cached_items=cached_items)
-    functions = [_function(table, pipeline, reports, limits) for _ in range(sandboxes)]
+    limits = SinkLimits(concurrency=1, cached_bytes=cached_bytes)
+    functions = [
+        function_over(
+            table, pipeline, stream_arn=STREAM_ARN, now_ms=START_MS, report=reports.append, limits=limits
+        )
+        for _ in range(sandboxes)
+    ]
     dice = random.Random(seed)  # noqa: S311 - a seeded simulation
     events = count = span_ms = all_events = last_ms = 0
     for number, batch in enumerate(batches):
@@ -293,16 +284,3 @@ def drive(
         raise ValueError("no batch was full or due after those that warm up: drive more seconds")
     return Driven(table, events, count, span_ms / 1000, share)
 
-
-def _function(
-    table: CountingTable, pipeline: Pipeline, reports: list[BatchReport], limits: SinkLimits
-) -> Aggregate:
-    sink = AggregateSink(table, now_s=lambda: START_MS // 1000, limits=limits)
-    return Aggregate(
-        folder=Folder(pipeline),
-        progress=ProgressReader(sink, _NoParents(), lane_of_shard),
-        sink=sink,
-        quarantine=_NoQuarantine(),
-        now_ms=lambda: START_MS,
-        report=reports.append,
-    )
