@@ -49,7 +49,7 @@ class Contestant:
 def run(*, quick: bool, seed: int, progress: Progress) -> Result:
     """Count what each contestant uses at the reference load, and price it."""
     prices, load = load_prices(), ReferenceLoad(seed=seed)
-    events = 2_500 if quick else 24_000
+    seconds = 60 if quick else 120
     contestants = [_peer(load, windows="1 window")]
     for label, windows, shards, blocks in (
         ("ours: rows, 24 shards, 1 window", "1 window", 24, False),
@@ -60,7 +60,7 @@ def run(*, quick: bool, seed: int, progress: Progress) -> Result:
     ):
         progress(label)
         case = Case(replace(load, shards=shards), windows, blocks, BATCHING_S)
-        contestants.append(Contestant(label, "ours", _counted(case, events=events)))
+        contestants.append(Contestant(label, "ours", _counted(case, seconds=seconds)))
     tables = tuple(_table(contestants, prices, mode) for mode in MODES)
     peer, best = tables[0].series[0], tables[0].series[2]
     return Result(
@@ -98,9 +98,9 @@ def planner_load(load: ReferenceLoad, *, windows: str, blocks: bool) -> Load:
     return Load(events_per_s=load.events_per_s, devices=load.devices, rollups=(rollup,), blocks=blocks)
 
 
-def _counted(case: Case, *, events: int) -> Usage:
+def _counted(case: Case, *, seconds: float) -> Usage:
     """Return the planner's usage, with what was counted in place of what was computed."""
-    driven, wire = measure(case, events=events), wire_at_full_rate(case.load, blocks=case.blocks)
+    driven, wire = measure(case, seconds=seconds), wire_at_full_rate(case.load, blocks=case.blocks)
     load = planner_load(case.load, windows=case.windows, blocks=case.blocks)
     planned = flow_of(load, shards=case.load.shards, batching_window_s=case.batching_s)
     flow = _with_batches(planned, driven.batch_seconds)

@@ -10,14 +10,13 @@ from infra.aws.cost.counting import attributes_of
 from infra.aws.cost.item_size import item_size_bytes
 from infra.aws.cost.load import RollupLoad
 from producers.client.encoder import encoder_of
-from streamgage.definition.pipeline import Pipeline, Rollup, Source
 from streamgage.definition.fingerprint import counts_of
+from streamgage.definition.pipeline import Pipeline, Rollup, Source
 from streamgage.errors import ConfigError, StreamgageError
 from streamgage.fold.batch import BatchFold, Counting
 from streamgage.fold.cells import Cell, ChunkContribution
 from streamgage.fold.chunk import Chunk, encode_chunk
 from streamgage.fold.items import Lanes, StoredItem
-from streamgage.formats.avro import Event
 from streamgage.formats.kpl_builder import AggregateBuilder
 from streamgage.records import StreamRecord
 
@@ -83,7 +82,7 @@ def weigh(
         raise ConfigError(
             f"no sample event of {source.name} could be made ({error}); say --event-bytes"
         ) from error
-    bytes_ = _body_bytes(pipeline, _cells(pipeline, few), _cells(pipeline, many))
+    bytes_ = _body_bytes(_cells(pipeline, few), _cells(pipeline, many))
     return Weighed(
         source.name,
         len(many) / (SAMPLE * _MANY) + _TABLE_ENTRY_BYTES,
@@ -159,9 +158,7 @@ def _cells(pipeline: Pipeline, data: bytes) -> dict[str, Cell]:
     return cells
 
 
-def _body_bytes(
-    pipeline: Pipeline, of_one: Mapping[str, Cell], of_many: Mapping[str, Cell]
-) -> dict[str, BodyBytes]:
+def _body_bytes(of_one: Mapping[str, Cell], of_many: Mapping[str, Cell]) -> dict[str, BodyBytes]:
     """Return what the bodies of each rollup take: of all their keys and of a third, encoded by the real code."""
     found = {}
     for name, cell in of_many.items():
