@@ -113,8 +113,8 @@ def run(*, quick: bool, seed: int, progress: Progress) -> Result:
         WrongAnswerError: more blocks, shards or seconds a batch made more writes.
     """
     load = ReferenceLoad(shards=SHARDS, seed=seed)
-    if quick:  # few events; as many keys a shard
-        load = replace(load, period_ms=20_000)
+    if quick:
+        load = replace(load, devices=1_200, period_ms=2_000)
     batching = (5, 60) if quick else _BATCHING_S
     seconds = 60 if quick else _DRIVEN_S
 
@@ -144,7 +144,7 @@ def run(*, quick: bool, seed: int, progress: Progress) -> Result:
         log_y=True,
     )
     by_keys = Table(
-        f"write units a million events by keys at {load.events_per_s:,.0f} events/s, {SHARDS} shards, 60 s",
+        f"write units a million events by keys at {load.events_per_s:,.0f} events/s, {SHARDS} shards, batching window 60 s",
         "write units",
         tuple(
             lines(
@@ -206,7 +206,7 @@ def _headline(table: Table, batching_s: int, most: int) -> Headline:
 
 def _fleets(load: ReferenceLoad, *, quick: bool) -> list[ReferenceLoad]:
     """Return fleets of more and fewer devices that send as many events a second."""
-    devices = (100, 10_000) if quick else _DEVICES
+    devices = (120, 1_200) if quick else _DEVICES
     return [
         replace(load, devices=each, period_ms=max(4, round(load.period_ms * each / load.devices)))
         for each in devices
@@ -273,13 +273,14 @@ def item_bytes(table: CountingTable, pipeline: Pipeline) -> dict[str, float]:
     found: dict[str, float] = {name: len(name) + value_size_bytes(value) for name, value in median.items()}
     found["all"] = item_size_bytes(median)
     found["largest"] = max(map(item_size_bytes, items))
-    found["keys"] = _keys(median, pipeline)
-    found["keys_of_all_items"] = sum(_keys(each, pipeline) for each in items)
+    found["keys"] = chunk_keys(median, pipeline)
+    found["keys_of_all_items"] = sum(chunk_keys(each, pipeline) for each in items)
     found["items"] = len(items)
     return found
 
 
-def _keys(item: Item, pipeline: Pipeline) -> int:
+def chunk_keys(item: Item, pipeline: Pipeline) -> int:
+    """Return how many keys *item* holds."""
     rollup = pipeline.rollups[item["pk"]["S"].partition(".")[0]]
     chunk = decode_chunk(item["body"]["B"], rollup.layout, start_ms=window_start_ms(item["sk"]["S"]))
     return len(chunk.keys)

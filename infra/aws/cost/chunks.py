@@ -22,33 +22,40 @@ _LEAST = 1e-3  # chunks: what is less is nothing
 class BodyBytes:
     """What a body takes: *head*, and a key with its state, of *one* event and of *many*; *name*: of a key's text alone.
 
-    *around* is the rest of an item: its key, fence, fingerprint and the names of attributes.
+    *sampled* is what fold/cells.py takes a key of many events for: by the first 48 that come, head included. A device's keys
+    come together, and their names shrink more than those of keys that a hash put together. *around* is the rest of an
+    item: its key, fence, fingerprint and the names of attributes.
     """
 
     head: float
     one: float
     many: float
+    sampled: float
     name: float
     around: float
 
     def key(self, events: float) -> float:
-        """Return the bytes of a key of so many events: ``many - (many - one) / events``."""
-        return self.many - (self.many - self.one) / max(events, 1.0)
+        """Return the bytes of a key of so many events: ``many - (many - one) / events²``."""
+        return self.many - (self.many - self.one) / max(events, 1.0) ** 2
 
     def judged(self, events: float, *, keys: float) -> float:
         """Return what fold/cells.py takes a key of so many events for, of a batch that adds *keys* keys."""
-        return self.key(events) + self.head / min(max(keys, 1.0), SAMPLE)
+        together = self.sampled / (self.many + self.head / SAMPLE)
+        return (self.key(events) + self.head / min(max(keys, 1.0), SAMPLE)) * together
 
     def room(self, events: float, *, keys: float) -> int:
-        """Return how many such keys a chunk takes."""
-        return max(1, int(FULL_BYTES / (self.judged(events, keys=keys) + self.name / _NAME_DEFLATES)))
+        """Return how many such keys a chunk takes: at once, or a few a batch, each batch judged with a head of its own."""
+        name = self.name / _NAME_DEFLATES
+        if keys < SAMPLE:
+            return max(1, int((FULL_BYTES - 2 * self.head - name) / self.key(events)))
+        return max(1, int(FULL_BYTES / (self.judged(events, keys=keys) + name)))
 
     def item(self, keys: float, events: float) -> float:
         """Return the bytes of an item of so many keys, each of so many events."""
         return self.around + self.head + keys * self.key(events)
 
 
-REFERENCE_BYTES = BodyBytes(head=117, one=7.7, many=18.6, name=25, around=164)
+REFERENCE_BYTES = BodyBytes(head=112, one=8, many=19, sampled=18.7, name=25, around=164)
 """Of readings by device and metric, all eight measures: what ``streamgage bench write_units`` finds."""
 
 

@@ -89,7 +89,7 @@ def _batching(load: Load, flow: Flow, window_s: int) -> Iterator[str]:
             f"an event can be read after up to {flow.freshness_s:.0f} s; you asked for {load.freshness_s:g} s. Lower the "
             f"batching window ({window_s} s)"
         )
-    if flow.bound != "batching window" and window_s:
+    if flow.bound != "batching window" and window_s > flow.batch_s + 1:
         yield (
             f"the batching window of {window_s} s is not reached: {flow.bound} ends a batch after {flow.batch_s:.0f} s. "
             + (

@@ -21,6 +21,7 @@ from streamgage.formats.kpl_builder import AggregateBuilder
 from streamgage.records import StreamRecord
 
 _NOW_MS = 1_767_225_600_000
+_KEYS = 240  # that are looked at
 _MANY = 16  # events of a key, from where on its state hardly grows
 _SHARD = "shardId-000000000000"
 _SPAN_MS = 50_000
@@ -82,10 +83,10 @@ def weigh(
         raise ConfigError(
             f"no sample event of {source.name} could be made ({error}); say --event-bytes"
         ) from error
-    bytes_ = _body_bytes(_cells(pipeline, few), _cells(pipeline, many))
+    bytes_ = body_bytes(_cells(pipeline, few), _cells(pipeline, many))
     return Weighed(
         source.name,
-        len(many) / (SAMPLE * _MANY) + _TABLE_ENTRY_BYTES,
+        len(many) / (_KEYS * _MANY) + _TABLE_ENTRY_BYTES,
         tuple(
             RollupLoad(
                 name=each.name,
@@ -108,12 +109,19 @@ def _record(source: Source, rollups: Sequence[Rollup], metrics: int, events: int
     """Return an aggregated record of as many keys as are looked at, each of so many *events*."""
     span_ms = min(_SPAN_MS, *(each.size_ms for rollup in rollups for each in rollup.windows))
     dice = random.Random(1)  # noqa: S311 - samples, the same each time
-    names = [_key_numbers(source, rollups, metrics, dice) for _ in range(SAMPLE)]
-    levels = [dice.randrange(_NUMBERS) for _ in range(SAMPLE)]
+    devices = [dice.randrange(_NUMBERS) for _ in range(_KEYS)]
+    names = [
+        {
+            **{name: _part_number(rollups, source, name, at % metrics, dice) for name in _parts(rollups)},
+            source.partition_key: devices[at // metrics],
+        }
+        for at in range(_KEYS)
+    ]
+    levels = [dice.randrange(_NUMBERS) for _ in range(_KEYS)]
     measured = {each.field for rollup in rollups for each in rollup.layout.fields}
     builder, encoder = AggregateBuilder(), encoder_of(source)
-    for number in range(SAMPLE * events):
-        numbers, level = names[number % SAMPLE], levels[number % SAMPLE]
+    for number in range(_KEYS * events):
+        numbers, level = names[number % _KEYS], levels[number % _KEYS]
         event = {
             name: _value(_known(kind) if name in measured else kind, level + dice.randrange(_SPREAD))
             for name, kind in source.schema.fields.items()
@@ -125,15 +133,16 @@ def _record(source: Source, rollups: Sequence[Rollup], metrics: int, events: int
     return builder.build()
 
 
-def _key_numbers(
-    source: Source, rollups: Sequence[Rollup], metrics: int, dice: random.Random
-) -> dict[str, int]:
-    """Return a number for each field that is in a key: what a device has several of are its *metrics*."""
-    numbers = {source.partition_key: dice.randrange(_NUMBERS)}
-    for rollup in rollups:
-        among = metrics if source.partition_key in rollup.key else _NUMBERS
-        numbers |= {name: dice.randrange(among) for name in rollup.key if name not in numbers}
-    return numbers
+def _parts(rollups: Sequence[Rollup]) -> set[str]:
+    return {name for rollup in rollups for name in rollup.key}
+
+
+def _part_number(
+    rollups: Sequence[Rollup], source: Source, name: str, metric: int, dice: random.Random
+) -> int:
+    """Return which value a part of a key has: of what a device has several, its *metric*; else any."""
+    of_device = any(name in each.key and source.partition_key in each.key for each in rollups)
+    return metric if of_device else dice.randrange(_NUMBERS)
 
 
 def _known(kind: Any) -> Any:
@@ -158,25 +167,27 @@ def _cells(pipeline: Pipeline, data: bytes) -> dict[str, Cell]:
     return cells
 
 
-def _body_bytes(of_one: Mapping[str, Cell], of_many: Mapping[str, Cell]) -> dict[str, BodyBytes]:
-    """Return what the bodies of each rollup take: of all their keys and of a third, encoded by the real code."""
+def body_bytes(of_one: Mapping[str, Cell], of_many: Mapping[str, Cell]) -> dict[str, BodyBytes]:
+    """Return what the bodies of each rollup take, encoded by the real code: of keys that came together, and of others."""
     found = {}
     for name, cell in of_many.items():
-        keys = len(cell.keys)  # as many as are sampled, but where no sample of a part is made
-        few_bytes, all_bytes = _body(cell, keys // 3), _body(cell, keys)
+        keys = min(len(cell.keys), SAMPLE)
+        chosen = random.Random(1).sample(range(len(cell.keys)), keys)  # noqa: S311 - as a hash would
+        few_bytes, all_bytes = _body(cell, chosen[: keys // 3]), _body(cell, chosen)
         many = (all_bytes - few_bytes) / (keys - keys // 3)
         head = max(0.0, all_bytes - many * keys)
-        one = (_body(of_one[name], keys) - head) / keys
+        one = (_body(of_one[name], chosen) - head) / keys
+        sampled = _body(cell, range(keys)) / keys
         item = StoredItem(cell.fence, cell.counts, b"", cell.expires_s)
         around = item_size_bytes(attributes_of(cell.item_key(100, 10), item))
         names = sum(len(key.text.encode()) for key in cell.keys) / len(cell.keys)
-        found[name] = BodyBytes(head, min(one, many), many, names, around)
+        found[name] = BodyBytes(head, min(one, many), many, sampled, names, around)
     return found
 
 
-def _body(cell: Cell, keys: int) -> int:
+def _body(cell: Cell, rows: Sequence[int]) -> int:
     chunk = Chunk(0, cell.plan.empty())
-    cell.add(chunk, range(keys))
+    cell.add(chunk, rows)
     return len(encode_chunk(chunk, cell.rollup.layout, start_ms=cell.start_ms))
 
 
