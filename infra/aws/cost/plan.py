@@ -176,7 +176,9 @@ def _window_s(load: Load, *, shards: int) -> int:
         return load.batching_window_s
     for window_s in range(min(ESM_WINDOW_S, int(load.freshness_s)), 0, -1):
         flow = flow_of(load, shards=shards, batching_window_s=window_s)
-        if flow.freshness_s <= load.freshness_s:  # longer than what fills a batch would promise what never comes
+        if (
+            flow.freshness_s <= load.freshness_s
+        ):  # longer than what fills a batch would promise what never comes
             return window_s if flow.bound == "batching window" else min(window_s, math.ceil(flow.batch_s))
     return 0
 
