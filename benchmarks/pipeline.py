@@ -113,6 +113,7 @@ def _headlines(
                     peer="",
                     ratio=None,
                     target=f"≥ {target:,}",
+                    first=True,
                 )
             )
     if many_probes:
@@ -124,6 +125,7 @@ def _headlines(
                 peer="",
                 ratio=None,
                 target=f"≤ {MANY.p99_s:.0f} s",
+                first=True,
             )
         )
     return tuple(headlines)

@@ -201,6 +201,7 @@ def _headline(table: Table, batching_s: int, most: int) -> Headline:
         peer=f"{len(WINDOWS['3 windows']) * PEER:,} (an UpdateItem an event and window)",
         ratio=len(WINDOWS["3 windows"]) * PEER / units,
         target=f"≤ {most:,}",
+        first=True,
     )
 
 

@@ -27,23 +27,25 @@ class Weights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speeds:
-    """How fast the function is; CPU at a whole vCPU. Sources: docs/adr/0006 (client), the fold of rows.
+    """How fast the function is; CPU at a whole vCPU. Sources: docs/adr/0013 (writes), docs/adr/0026 (the rest).
 
-    ``write_ms`` is DynamoDB's answer time as the network has it, ``concurrency`` how many writes are under way.
+    ``key_us`` is of a key whose state is merged and encoded, once a window size. ``request_ms`` is DynamoDB's answer time
+    as the network has it, to *batch* writes; ``concurrency`` requests are under way.
     """
 
     batch_ms: float = 5.0
-    event_us: float = 3.0
-    key_us: float = 4.0
-    write_us: float = 90.0
-    write_ms: float = 5.0
+    event_us: float = 2.0
+    key_us: float = 6.0
+    write_us: float = 30.0
+    request_ms: float = 10.0
+    batch: int = 25
     concurrency: int = 16
 
     def duration_s(self, *, events: float, keys: float, writes: float, memory_mb: int) -> float:
         """Return the seconds of an invocation: CPU at the share of *memory_mb*, or the waiting, whichever is longer."""
         cpu_share = min(1.0, memory_mb / _FULL_CPU_MB)
         cpu_s = self.write_us / 1e6 / cpu_share
-        waiting_s = self.write_ms / 1e3 / self.concurrency
+        waiting_s = self.request_ms / 1e3 / self.batch / self.concurrency
         fixed_s = (self.batch_ms / 1e3 + (events * self.event_us + keys * self.key_us) / 1e6) / cpu_share
         return fixed_s + writes * max(cpu_s, waiting_s)
 

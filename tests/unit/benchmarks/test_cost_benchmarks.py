@@ -31,7 +31,7 @@ def test_a_sweep_that_grows_is_refused() -> None:
 def test_a_million_events_cost_a_fraction_and_the_lines_add_up() -> None:
     result = cost.run(quick=True, seed=3, progress=lambda _: None)
     assert (result.headlines[0].ratio or 0) > 10
-    for table, mode in zip(result.tables, cost.MODES, strict=True):
+    for table, mode in zip(result.tables[: len(cost.MODES)], cost.MODES, strict=True):
         for series in table.series:
             assert sum(result.facts[series.label][mode].values()) == pytest.approx(series.median)
     peer = result.facts[result.tables[0].series[0].label]["provisioned"]

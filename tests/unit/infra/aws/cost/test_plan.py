@@ -18,7 +18,7 @@ from streamgage.durations import parse_duration
 from streamgage.errors import ConfigError
 
 DAY_S = 86_400
-FAST = Speeds(batch_ms=0, event_us=0, key_us=0, write_us=0, write_ms=0)
+FAST = Speeds(batch_ms=0, event_us=0, key_us=0, write_us=0, request_ms=0)
 
 
 def reference(windows: str = "1 window", **changes: Any) -> Load:
