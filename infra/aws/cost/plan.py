@@ -35,7 +35,8 @@ class Point:
 class Plan:
     """The answer. Bills are of a month; ``curve`` shows what other batching windows would give.
 
-    ``capacity_usd`` is what the writes cost with provisioned write capacity, used to 70 %, in place of on demand.
+    ``capacity_usd`` is what the writes cost with provisioned write capacity, scaled to be used to 70 %, in place of on
+    demand: a batch's writes come at once, and what a table did not use for five minutes carries such a burst.
     """
 
     load: Load
@@ -69,6 +70,7 @@ class Plan:
                 "ended_by": self.flow.bound,
                 "events": self.flow.batch_events,
                 "payload_bytes": self.flow.batch_payload_bytes,
+                "keys": self.flow.batch_keys,
                 "writes": self.flow.batch_writes,
                 "duration_s": self.flow.duration_s,
             },
