@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.clicks import click_pipeline, clicks_of
 from benchmarks.shard_slice import ReferenceLoad
 from benchmarks.write_units import WINDOWS, Case, chunk_keys, measure, pipeline_of, wire_at_full_rate
 from infra.aws.cost.chunks import REFERENCE_BYTES, BodyBytes
@@ -105,6 +106,18 @@ def test_the_usual_bytes_are_those_of_the_items_that_the_real_function_writes() 
     for size_bytes, keys in full:
         if keys > 5:
             assert REFERENCE_BYTES.item(keys, 60) == pytest.approx(size_bytes, rel=0.1)
+
+
+def test_measured_fields_that_may_be_null_are_weighed_with_values() -> None:
+    driven = clicks_of(batching_s=5, evening=True, quick=True)
+    pipeline = click_pipeline()
+    weighed = weigh(pipeline, pipeline.sources["click"], devices=1_000, metrics=1, keys={"page_views": 1_000})
+    for rollup in weighed.rollups:
+        for (pk, _), item in driven.table.rows.items():
+            keys = chunk_keys(item, pipeline) if pk.startswith(rollup.name) else 0
+            if keys > 10:  # most of them have one or two events
+                said = [rollup.bytes.item(keys, events) for events in (1, 100)]
+                assert said[0] * 0.8 < item_size_bytes(item) < said[1] * 1.25
 
 
 class TestItemsAKey:
