@@ -115,9 +115,9 @@ def test_measured_fields_that_may_be_null_are_weighed_with_values() -> None:
     for rollup in weighed.rollups:
         for (pk, _), item in driven.table.rows.items():
             keys = chunk_keys(item, pipeline) if pk.startswith(rollup.name) else 0
-            if keys > 10:  # most of them have one or two events
+            if keys > 10:  # made up clicks are all alike, so they take less
                 said = [rollup.bytes.item(keys, events) for events in (1, 100)]
-                assert said[0] * 0.8 < item_size_bytes(item) < said[1] * 1.25
+                assert said[0] * 0.7 < item_size_bytes(item) < said[1] * 1.25
 
 
 class TestItemsAKey:
@@ -219,7 +219,7 @@ class TestChoice:
             for each in (1, 2)
         )
         assert apart.write_units_per_s > 5 * shared.write_units_per_s
-        assert apart.batch_writes >= 10_000 / 24  # an item a device, at least
+        assert apart.batch_writes >= 2 * 10_000 / 24  # of each device its progress, and an item at least
 
     def test_provisioned_write_capacity_is_priced_beside_on_demand(self) -> None:
         plan = make_plan(reference(), load_prices())
