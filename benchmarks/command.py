@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 import benchmarks
-from benchmarks.harness import RESULTS, Progress, Result, Table, write_result
+from benchmarks.harness import RESULTS, Progress, Result, Table, figure, write_result
 from infra.commands.arguments import add_stack_options, aws_stack
 from streamgage.errors import ConfigError
 
@@ -163,7 +163,7 @@ def _rich_table(table: Table) -> RichTable:
         shown.add_column(heading, justify="right")
     for each in table.series:
         point = [] if table.x is None else [f"{each.at:,.0f}" if each.at is not None else ""]
-        spread = f"{min(each.samples):,.2f} - {max(each.samples):,.2f}"
+        spread = f"{figure(min(each.samples))} - {figure(max(each.samples))}"
         ratio = [f"{each.median / baseline:.2f}"] if baseline else []
-        shown.add_row(each.label, *point, f"{each.median:,.2f}", spread, *ratio)
+        shown.add_row(each.label, *point, figure(each.median), spread, *ratio)
     return shown

@@ -15,8 +15,7 @@ from producers.simulators.fleet import FleetConfig, fleet_events
 from streamgage.definition.pipeline import Pipeline, Source
 from streamgage.definition.pipeline_toml import parse_pipeline
 from streamgage.fold.batch import Folded
-from streamgage.fold.cells import ChunkContribution
-from streamgage.fold.chunk import Chunk
+from streamgage.fold.cells import Cell, ChunkContribution
 from streamgage.fold.items import key_values
 from streamgage.formats.avro import Event
 from streamgage.records import StreamRecord, UserRecord
@@ -174,18 +173,23 @@ def total_key(window: str, start_ms: int, device_id: str, metric: str) -> str:
 def totals_of(folded: Folded) -> Totals:
     """Return our own fold as totals: what each cell would add to a table that is empty."""
     totals: Totals = {}
+    for cell in cells_of(folded):
+        (field,) = cell.rollup.layout.fields
+        _, counts, sums, most = cell.table
+        for at, key in enumerate(cell.keys):
+            name = total_key(cell.windows.label, cell.start_ms, *key_values(key.text))
+            totals[name] = (counts[at], sums[at] / 10**field.scale, most[at] / 10**field.scale)
+    return totals
+
+
+def cells_of(folded: Folded) -> list[Cell]:
+    """Return the cells that *folded* adds to."""
+    cells = []
     for contribution in folded.items.values():
         if not isinstance(contribution, ChunkContribution):
             raise WrongAnswerError(f"{contribution!r} is no contribution of a fold")
-        cell = contribution.cell
-        (field,) = cell.rollup.layout.fields
-        chunk = Chunk(0, cell.plan.empty())
-        cell.add(chunk, contribution.rows)
-        _, counts, sums, most = chunk.table
-        for at, key in enumerate(chunk.keys):
-            name = total_key(cell.windows.label, cell.start_ms, *key_values(key))
-            totals[name] = (counts[at], sums[at] / 10**field.scale, most[at] / 10**field.scale)
-    return totals
+        cells.append(contribution.cell)
+    return cells
 
 
 def check_totals(label: str, found: Mapping[str, Sequence[float]], expected: Totals) -> None:

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from streamgage.fold.folder import Folder
-
 from benchmarks.events import (
     STREAM_ARN,
     Totals,
@@ -26,6 +24,7 @@ from benchmarks.harness import (
 from benchmarks.peers import aws_sample
 from benchmarks.peers.external import ABSENT, Input, are_installed, as_text, input_file
 from benchmarks.peers.powertools_batch import PowertoolsFunction
+from benchmarks.sandbox import PlainFold
 from streamgage.formats.avro import HEADER_BYTES
 from streamgage.formats.kinesis_event import decode_event, encode_event
 
@@ -92,7 +91,7 @@ def run(*, quick: bool, seed: int, progress: Progress) -> Result:
 
 def _in_process(workload: Workload, seed: int) -> dict[str, Contestant]:
     pipeline = workload.pipeline
-    folder = Folder(pipeline)
+    folder = PlainFold(pipeline)
     event = encode_event(workload.records, stream_arn=STREAM_ARN)
     powertools = PowertoolsFunction(pipeline.sources["reading"].schema)
     sample = aws_sample.SampleFunction()
@@ -149,7 +148,7 @@ def _external(contestants: dict[str, Contestant], given: Input) -> dict[str, str
 def _check(label: str, answer: Any, workload: Workload, expected: Totals) -> None:
     match label:
         case _ if label in (OURS, BLOCKS):
-            check_totals(label, totals_of(answer, workload.pipeline), expected)
+            check_totals(label, totals_of(answer), expected)
         case _ if label in (POWERTOOLS, PLAIN_LOOP):
             check_totals(label, answer.totals(), expected)
         case _ if label == AWS_SAMPLE:

@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from streamgage.fold.folder import Folder, Poison
-
 from benchmarks.events import (
     STREAM_ARN,
     Workload,
@@ -27,19 +25,20 @@ from benchmarks.harness import (
     timed,
     timed_after,
 )
+from benchmarks.sandbox import function_over
 from benchmarks.stub_server import stub_server
 from processors.aggregate.batch import Aggregate, BatchReport
-from processors.aggregate.progress import SHARDS_PK, ProgressReader
 from processors.awsjson.client import AwsJsonClient
 from processors.awsjson.credentials import credential_source
 from processors.deadline import Deadline
-from processors.sink.fenced import AggregateSink, SinkLimits
 from processors.sink.lean_dynamodb import TARGET, LeanDynamoItemStore
 from processors.sink.writes import WRITTEN, Outcome, Write
 from producers.client.encoder import encoder_of
 from streamgage.definition.pipeline import Pipeline
-from streamgage.fold.items import ItemKey, StoredItem, encode_state, lane_of_shard
+from streamgage.fold.chunk import Chunk, decode_chunk, encode_chunk
+from streamgage.fold.items import ItemKey, StoredItem, window_start_ms
 from streamgage.formats.kinesis_event import encode_event
+from streamgage.measures.layout import StateLayout
 
 QUESTION = "What does a batch cost in the handler, and a write in each client?"
 HANDLER = "streamgage"
@@ -93,7 +92,7 @@ def run(*, quick: bool, seed: int, progress: Progress) -> Result:
         tables=tables,
         configuration={"events": whole, "definition": "count, sum, max of one field, windows 1m and 1h"},
         facts={
-            "writes by keys": {str(keys): batch.expected_items for keys, batch in by_keys.items()},
+            "states by keys": {str(keys): batch.expected_states for keys, batch in by_keys.items()},
         },
         headlines=tuple(
             Headline(
@@ -120,7 +119,7 @@ class _Batch:
     pipeline: Pipeline
     event: dict[str, Any]
     events: int
-    expected_items: int
+    expected_states: int
 
     @classmethod
     def of(cls, pipeline: Pipeline, *, events: int, devices: int, seed: int) -> "_Batch":
@@ -128,8 +127,8 @@ class _Batch:
         end_ms = max(each["ts"] for each in made)
         user_records = map(encoder_of(pipeline.sources["reading"]).user_record, made)
         records = kinesis_records(user_records, end_ms=end_ms, seed=seed)
-        items = len(Workload(pipeline, made, records).totals()) * len(pipeline.rollups)
-        return cls(pipeline, encode_event(records, stream_arn=STREAM_ARN), events, items)
+        states = len(Workload(pipeline, made, records).totals()) * len(pipeline.rollups)
+        return cls(pipeline, encode_event(records, stream_arn=STREAM_ARN), events, states)
 
 
 @dataclass(slots=True)
@@ -151,33 +150,13 @@ class CountingStore:
         return [WRITTEN] * len(writes)
 
 
-class _NoLineage:
-    def parents_of(self, shard_id: str, *, deadline: Deadline) -> Sequence[str]:  # noqa: ARG002 - the port's
-        return ()
-
-
-class _NoQuarantine:
-    def send(self, poison: Sequence[Poison], *, deadline: Deadline) -> None:  # noqa: ARG002 - the same
-        if poison:
-            raise WrongAnswerError(
-                f"{len(poison)} poison records in a workload without any: {poison[0].refused[0].reason}"
-            )
-
-
 _Function = tuple[Aggregate, CountingStore, list[BatchReport]]
 
 
 def _function(pipeline: Pipeline) -> _Function:
     store, reports = CountingStore(), list[BatchReport]()
-    sink = AggregateSink(store, now_s=lambda: 1_767_225_600, limits=SinkLimits(concurrency=1))
-    function = Aggregate(
-        folder=Folder(pipeline),
-        progress=ProgressReader(sink, _NoLineage(), lane_of_shard),
-        sink=sink,
-        quarantine=_NoQuarantine(),
-        now_ms=lambda: 1_767_225_600_000,
-        report=reports.append,
-    )
+    now_ms = 1_767_225_600_000
+    function = function_over(store, pipeline, stream_arn=STREAM_ARN, now_ms=now_ms, report=reports.append)
     return function, store, reports
 
 
@@ -212,16 +191,24 @@ def _handle(batch: _Batch, made: _Function) -> tuple[Any, CountingStore, BatchRe
 
 def _check_batch(batch: _Batch, answer: tuple[Any, CountingStore, BatchReport]) -> None:
     response, store, report = answer
-    items = sum(key.pk != SHARDS_PK for key in store.items)
+    states = sum(_states(key, item, batch.pipeline) for key, item in store.items.items())
     if (
         response != {"batchItemFailures": []}
-        or items != batch.expected_items
+        or states != batch.expected_states
         or report.user_records != batch.events
     ):
         raise WrongAnswerError(
-            f"the handler answered {response} for {report.user_records} of {batch.events} events, with {items} of "
-            f"{batch.expected_items} items"
+            f"the handler answered {response} for {report.user_records} of {batch.events} events, with {states} of "
+            f"{batch.expected_states} states"
         )
+
+
+def _states(key: ItemKey, item: StoredItem, pipeline: Pipeline) -> int:
+    """Return how many keys an item holds the states of."""
+    if key.pk.startswith("~"):
+        return 0
+    layout = pipeline.rollups[key.pk.partition(".")[0]].layout
+    return len(decode_chunk(item.body, layout, start_ms=window_start_ms(key.sk)).keys)
 
 
 def _clients(writes: int, *, rounds: int, progress: Progress) -> Table:
@@ -308,10 +295,10 @@ def _boto3_writer(client: Any, writes: int) -> Callable[[], int]:
 
 
 def _items(count: int) -> list[tuple[ItemKey, StoredItem]]:
-    item = StoredItem(
-        10**55 + 7, _LAYOUT, encode_state([60, 60, 1_234_567_890_123, 21_000_000_000]), 1_775_001_600
-    )
-    pk, sk = "device_metrics.1|1m|device-{:05d}|temperature", "001767225600000|shardId-000000000000"
+    chunk = Chunk(0, [[60], [60], [1_234_567_890_123], [21_000_000_000]], ["device-00001|temperature"])
+    body = encode_chunk(chunk, StateLayout.parse(_LAYOUT), start_ms=1_767_225_600_000)
+    item = StoredItem(10**55 + 7, "fRJNZTwRV4M", body, 1_775_001_600)
+    pk, sk = "device_metrics.1|1m|1190.{}", "001767225600000|telemetry/shardId-000000000000"
     return [(ItemKey(pk.format(number), sk), item) for number in range(count)]
 
 

@@ -90,7 +90,7 @@ class Table:
 class Headline:
     """A row of the README's table: a figure of ours beside a peer's; *ratio* is how many times better ours is.
 
-    Without a peer there is no ratio.
+    Without a peer there is no ratio. The README shows those that are ``first``; the page shows all.
     """
 
     what: str
@@ -98,6 +98,7 @@ class Headline:
     peer: str
     ratio: float | None
     target: str = ""
+    first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +194,19 @@ def circumstances(*, seed: int, quick: bool) -> dict[str, Any]:
             "load_average": round(os.getloadavg()[0], 2),
         },
     }
+
+
+def figure(value: float) -> str:
+    """Return *value* with three digits that mean something."""
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    if abs(value) >= 10:
+        return f"{value:.1f}"
+    return (
+        f"{value:.2f}"
+        if abs(value) >= 1 or not value
+        else f"{value:.{2 - math.floor(math.log10(abs(value)))}f}"
+    )
 
 
 def write_result(result: Result, directory: Path, *, seed: int, quick: bool) -> Path:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import ROOT, Headline, Result, Series, Table, read_result
+from benchmarks.harness import ROOT, Headline, Result, Series, Table, figure, read_result
 from benchmarks.plots import draw, file_stem
 from streamgage.errors import ConfigError
 
@@ -13,13 +13,14 @@ PLOTS = ROOT / "docs" / "benchmarks"
 README = ROOT / "README.md"
 BEGIN, END = "<!-- benchmarks: made by `streamgage bench report` -->", "<!-- /benchmarks -->"
 
-# The order of the page: what it costs, then what a user sees. What is not named comes behind, by name.
+# The order of the page: what a user sees and pays, then where it comes from. What is not named comes behind, by name.
 ORDER = (
+    "pipeline",
+    "cost",
+    "write_units",
     "fold",
     "producer",
     "cold_start",
-    "write_units",
-    "pipeline",
     "function",
     "scaling",
     "codec",
@@ -63,7 +64,8 @@ def write_report(results: Path, *, root: Path = ROOT) -> list[Path]:
     document.write_text("\n".join(parts), encoding="utf-8")
     readme = root / README.relative_to(ROOT)
     readme.write_text(
-        with_table(readme.read_text(encoding="utf-8"), _headline_table(found)), encoding="utf-8"
+        with_table(readme.read_text(encoding="utf-8"), _headline_table(found, only_first=True)),
+        encoding="utf-8",
     )
     return [document, readme, *written]
 
@@ -86,8 +88,9 @@ def _read(results: Path) -> list[tuple[Result, Mapping[str, Any]]]:
     return sorted(found, key=lambda each: (place.get(each[0].name, len(ORDER)), each[0].name))
 
 
-def _headline_table(found: Iterable[tuple[Result, Mapping[str, Any]]]) -> str:
-    rows = [_row(each) for result, _ in found for each in result.headlines]
+def _headline_table(found: Iterable[tuple[Result, Mapping[str, Any]]], *, only_first: bool = False) -> str:
+    headlines = [each for result, _ in found for each in result.headlines]
+    rows = [_row(each) for each in headlines if each.first or not only_first]
     return "\n".join(
         ["| measured | streamgage | beside it | ratio | target |", "|---|---|---|---|---|", *rows]
     )
@@ -131,13 +134,6 @@ def _cells(table: Table, series: Series, baseline: float | None) -> list[str]:
     spread = f"{figure(min(series.samples))} to {figure(max(series.samples))}"
     ratio = [f"{series.median / baseline:.2f}"] if baseline else []
     return [series.label, *point, figure(series.median), spread, *ratio]
-
-
-def figure(value: float) -> str:
-    """Return *value* with three digits that mean something."""
-    if abs(value) >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
 def _shown(value: Any) -> str:

@@ -5,13 +5,11 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from streamgage.fold.folder import Folded, Folder
-
 from benchmarks.events import (
     block_records,
+    cells_of,
     kinesis_records,
     reference_pipeline,
-    state_of,
     variant_pipeline,
 )
 from benchmarks.harness import (
@@ -25,8 +23,10 @@ from benchmarks.harness import (
     take_turns,
     timed,
 )
+from benchmarks.sandbox import PlainFold
 from producers.client.encoder import encoder_of
 from streamgage.definition.pipeline import Pipeline
+from streamgage.fold.batch import Folded
 
 QUESTION = "How does the cost of an event grow with keys, batch size, windows and measures?"
 ROWS = "streamgage, rows"
@@ -93,7 +93,7 @@ def _variant(windows: Sequence[str], measures: Sequence[str]) -> Pipeline:
 
 
 class _Batch:
-    """Kinesis records of random readings, and how many items they lead to."""
+    """Kinesis records of random readings, and how many keys they are of."""
 
     def __init__(self, pipeline: Pipeline, *, events: int, keys: int, seed: int) -> None:
         dice = random.Random(seed)  # noqa: S311 - seeded, to be the same in every run
@@ -115,7 +115,7 @@ class _Batch:
         }
         self.events = events
         self.distinct = len(set(drawn))
-        self.folder = Folder(pipeline)
+        self.folder = PlainFold(pipeline)
         self.windows = sum(len(each.windows) for each in pipeline.rollups.values())
 
     def fold(self, form: str) -> Folded:
@@ -123,11 +123,12 @@ class _Batch:
         return self.folder.fold(self.records[form])
 
     def check(self, folded: Folded) -> None:
-        """Compare the number of items and of events in them. Raises: WrongAnswerError."""
-        counted = sum(state_of(each)[0] for each in folded.items.values())
-        if len(folded.items) != self.distinct * self.windows or counted != self.events * self.windows:
+        """Compare the number of keys and of events in them. Raises: WrongAnswerError."""
+        cells = cells_of(folded)
+        keys, counted = sum(len(each.keys) for each in cells), sum(sum(each.table[0]) for each in cells)
+        if keys != self.distinct * self.windows or counted != self.events * self.windows:
             raise WrongAnswerError(
-                f"{counted} events in {len(folded.items)} items; expected {self.events} x {self.windows} in "
+                f"{counted} events of {keys} keys; expected {self.events} x {self.windows} of "
                 f"{self.distinct} x {self.windows}"
             )
 

@@ -1,8 +1,7 @@
-"""A slice of one shard: the real producer, the real function and a table that counts, without a network.
+"""One shard of a stream: the real producer, the real function and a table that counts, without a network.
 
-Keys are uniform: each shard gets the same rate of events, and each device of it the same. So the write units per event of
-a few devices of one shard are those of the whole stream, if a batch covers the same seconds. The seconds follow from the
-whole shard: how many events fit into a payload is measured at its full rate, and a batch of the slice ends at its share.
+Keys are uniform: each shard gets the same rate of events. So the write units per event of one shard are those of the
+stream. It is driven whole, with all its keys: how many of them share an item depends on how many there are.
 """
 
 import random
@@ -11,21 +10,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from streamgage.fold.folder import Folder, Poison
-
+from benchmarks.sandbox import function_over
 from infra.aws.cost.counting import Consumed, CountingTable
 from infra.aws.cost.model import on_demand_bytes, put_units
 from infra.local.mapping.payload import ENVELOPE_BYTES, record_bytes
-from processors.aggregate.batch import Aggregate, BatchReport
-from processors.aggregate.progress import ProgressReader
-from processors.deadline import Deadline
-from processors.sink.fenced import AggregateSink, SinkLimits
+from processors.aggregate.batch import BatchReport
+from processors.sink.fenced import SinkLimits
 from producers.client.batcher import Batcher, BatcherConfig, PutEntry
 from producers.client.encoder import encoder_of
 from producers.client.identity import Identity
 from producers.simulators.fleet import FleetConfig, fleet_events
-from streamgage.definition.pipeline import Pipeline
-from streamgage.fold.items import lane_of_shard
+from streamgage.definition.pipeline import Pipeline, Source
+from streamgage.formats.avro import Event
 from streamgage.formats.kinesis_event import encode_event
 from streamgage.limits import ESM_BATCH_RECORDS, ESM_PAYLOAD_BYTES, KINESIS_HASH_KEYS
 from streamgage.records import StreamRecord
@@ -34,7 +30,8 @@ from streamgage.shards import Shard, ShardMap, hash_key_of
 STREAM_ARN = "arn:aws:kinesis:us-east-1:123456789012:stream/telemetry"
 SHARD = "shardId-000000000000"
 SOURCE = "reading"
-# As Kinesis numbers its records: 56 digits. They stand in every fence and in every first and last.
+CACHED_BYTES = SinkLimits().cached_bytes
+# As Kinesis numbers its records: 56 digits. They stand in every fence.
 _FIRST_SEQUENCE_NUMBER = 49590338271490256608559692538361571095921575989136588898
 _SEQUENCE_STEP = 1_208_925_819_614_629_174_706_176
 # 7.3 s past a minute, so that batches of half a minute do not happen to begin and end with the windows.
@@ -86,14 +83,14 @@ def shard_map(shards: int) -> ShardMap:
 
 
 def shard_records(
-    load: ReferenceLoad, pipeline: Pipeline, *, devices: int, seconds: float, blocks: bool = False
+    load: ReferenceLoad, pipeline: Pipeline, *, seconds: float, blocks: bool = False
 ) -> list[Put]:
-    """Return what *devices* devices of the first shard put in *seconds*, as the real Batcher makes it.
+    """Return what the devices of the first shard put in *seconds*, as the real Batcher makes it.
 
     A record arrives when its producer takes it: when it is full, or has lingered. With *blocks* it holds one block.
     """
     shards = shard_map(load.shards)
-    names = _device_names(shards, load, devices)
+    names = _device_names(shards, load, load.shard_devices)
     config = FleetConfig(
         devices=len(names),
         events=round(len(names) * load.metrics * seconds * 1000 / load.period_ms),
@@ -103,24 +100,33 @@ def shard_records(
         metrics=load.metrics,
         late_share=load.late_share,
     )
-    source = pipeline.sources[SOURCE]
+    events = fleet_events(config)
+    named = ({**event, "device_id": names[int(event["device_id"].rpartition("-")[2])]} for event in events)
+    return put_all(
+        named, pipeline.sources[SOURCE], shards, linger_ms=load.linger_ms, seed=load.seed, blocks=blocks
+    )
+
+
+def put_all(
+    events: Iterable[Event], source: Source, shards: ShardMap, *, linger_ms: int, seed: int, blocks: bool
+) -> list[Put]:
+    """Return the Kinesis records of *events*, which are sent when they happen."""
     batcher = Batcher(
         shards,
-        BatcherConfig(linger_ms=load.linger_ms),
-        tags_for=Identity(random.Random(load.seed)).tags_for,  # noqa: S311 - a seeded simulation
+        BatcherConfig(linger_ms=linger_ms),
+        tags_for=Identity(random.Random(seed)).tags_for,  # noqa: S311 - a seeded simulation
     )
     puts: list[Put] = []
     now_ms = START_MS
-    for event in fleet_events(config):
+    for event in events:
         now_ms = max(now_ms, event["ts"])
         while (deadline_ms := batcher.next_deadline_ms()) is not None and deadline_ms <= now_ms:
             puts_of(batcher.take(max(deadline_ms, START_MS)), max(deadline_ms, START_MS), puts)
-        event["device_id"] = names[int(event["device_id"].rpartition("-")[2])]
         if blocks:
             batcher.put_event(source, event, now_ms)
         else:
             batcher.put(encoder_of(source).user_record(event), now_ms)
-    puts_of(batcher.take_all(), now_ms + load.linger_ms, puts)
+    puts_of(batcher.take_all(), now_ms + linger_ms, puts)
     return puts
 
 
@@ -203,17 +209,16 @@ _EMPTY = ENVELOPE_BYTES - 1
 
 @dataclass(frozen=True, slots=True)
 class Driven:
-    """What a slice's batches cost. ``share`` is the slice's part of its shard's events."""
+    """What a shard's batches cost."""
 
     table: CountingTable
     events: int
     batches: int
     seconds: float
-    share: float
 
     @property
     def write_units_per_million(self) -> float:
-        """Write units per million events of the whole stream: progress is written once a batch of the whole shard."""
+        """Write units per million events: of aggregates, and of progress, once a batch."""
         return self._per_million(self.table.items.all_write_units, self.table.progress.all_write_units)
 
     @property
@@ -237,41 +242,34 @@ class Driven:
         return self.seconds / self.batches
 
     def _per_million(self, of_items: int, of_progress: int) -> float:
-        return (of_items + of_progress * self.share) / self.events * 1e6
-
-
-class _NoParents:
-    def parents_of(self, shard_id: str, *, deadline: Deadline) -> Sequence[str]:  # noqa: ARG002 - a port's signature
-        return ()
-
-
-class _NoQuarantine:
-    def send(self, poison: Sequence[Poison], *, deadline: Deadline) -> None:  # noqa: ARG002 - the same
-        if poison:
-            raise ValueError(f"the reference load has poison: {poison[0].refused[0].reason}")
+        return (of_items + of_progress) / self.events * 1e6
 
 
 def drive(
     batches: Iterator[list[Put]],
     pipeline: Pipeline,
     *,
-    share: float = 1.0,
     sandboxes: int = 1,
-    cached_items: int = 50_000,
+    cached_bytes: int = CACHED_BYTES,
     warm_up: int = 1,
     seed: int = 1,
 ) -> Driven:
     """Run the real function over *batches*; each goes to one of *sandboxes*, at random, as Lambda promises no affinity.
 
-    Each sandbox remembers *cached_items*, as of its own last batch. The first *warm_up* batches are applied and not
+    Each sandbox remembers *cached_bytes* of items, as of its own last batch. The first *warm_up* batches are applied and not
     counted: they read what a long-running pipeline knows.
 
     Raises:
         ValueError: a batch failed, or a record of it was refused: the count would be of something else.
     """
     table, reports = CountingTable(), list[BatchReport]()
-    limits = SinkLimits(concurrency=1, cached_items=cached_items)
-    functions = [_function(table, pipeline, reports, limits) for _ in range(sandboxes)]
+    limits = SinkLimits(concurrency=1, cached_bytes=cached_bytes)
+    functions = [
+        function_over(
+            table, pipeline, stream_arn=STREAM_ARN, now_ms=START_MS, report=reports.append, limits=limits
+        )
+        for _ in range(sandboxes)
+    ]
     dice = random.Random(seed)  # noqa: S311 - a seeded simulation
     events = count = span_ms = all_events = last_ms = 0
     for number, batch in enumerate(batches):
@@ -291,18 +289,4 @@ def drive(
         raise ValueError(f"{applied} of {all_events} events were applied")
     if not count:
         raise ValueError("no batch was full or due after those that warm up: drive more seconds")
-    return Driven(table, events, count, span_ms / 1000, share)
-
-
-def _function(
-    table: CountingTable, pipeline: Pipeline, reports: list[BatchReport], limits: SinkLimits
-) -> Aggregate:
-    sink = AggregateSink(table, now_s=lambda: START_MS // 1000, limits=limits)
-    return Aggregate(
-        folder=Folder(pipeline),
-        progress=ProgressReader(sink, _NoParents(), lane_of_shard),
-        sink=sink,
-        quarantine=_NoQuarantine(),
-        now_ms=lambda: START_MS,
-        report=reports.append,
-    )
+    return Driven(table, events, count, span_ms / 1000)

@@ -1,41 +1,54 @@
-"""How many DynamoDB write units a million events cost, counted, and which lever gives what."""
+"""How many DynamoDB write units a million events cost, counted: by batching window, shards and keys, and by lever."""
 
-import re
-import statistics
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import groupby, pairwise
 from typing import Any
 
-from streamgage.measures.monoids import MEASURES
-
+from benchmarks.clicks import clicks_of
 from benchmarks.events import variant_pipeline
 from benchmarks.harness import Headline, Progress, Result, Role, Series, Table, WrongAnswerError
-from benchmarks.shard_slice import Driven, Put, ReferenceLoad, Wire, cut, drive, shard_records, wire_of
+from benchmarks.shard_slice import (
+    CACHED_BYTES,
+    Driven,
+    Put,
+    ReferenceLoad,
+    Wire,
+    cut,
+    drive,
+    shard_records,
+    wire_of,
+)
 from infra.aws.cost.counting import CountingTable, Item
-from infra.aws.cost.item_size import item_size_bytes, value_size_bytes, write_units
-from processors.aggregate.progress import SHARDS_PK
+from infra.aws.cost.item_size import item_size_bytes, value_size_bytes
 from streamgage.definition.pipeline import Pipeline
+from streamgage.fold.chunk import decode_chunk
+from streamgage.fold.items import window_start_ms
+from streamgage.measures.catalogue import MEASURES
 
 QUESTION = "how many DynamoDB write units does a million events take, and which lever gives what?"
-METHOD = """The real producer (Batcher, linger 100 ms), the real function (progress, fold, fenced sink, boto3 adapter) and a
-table in memory that counts units as AWS bills them (item bytes by the documented rules, 1 kB a unit, failed conditions
-included). How many events fit into 6 MB of payload is measured at the full rate of one shard; then a few devices of that
-shard are driven, their batches cut at their share of it: keys are uniform, so units an event are those of the stream. All
-eight measures; the first batch warms up. Peer (a) writes one UpdateItem a record, its item under 1 kB."""
+METHOD = """The real producer (Batcher, linger 100 ms, blocks), the real function (progress, fold, fenced sink) and a table
+in memory that counts units as AWS bills them (item bytes by the documented rules, 1 kB a unit, failed conditions included).
+One whole shard is driven, with all its keys, for two minutes or two batches; the first batch warms up. How many events fit
+into 6 MB of payload is measured at its full rate, in rows and in blocks, and batches end there too. All eight measures.
+Peer (a) writes one UpdateItem a record, its item under 1 kB."""
 LIMITS = (
+    "Clickstream: 3,000 clicks/s of 1,000,000 visitors a day. In the evening hashes have spread those who come together.",
     "Keys are uniform and report on time; bursts, skew and late events cost more (a line shows 2 % late by up to 2 minutes).",
     "One producer: several fill smaller records, so 6 MB of payload holds fewer events.",
     "AWS's own billing was not at hand: DynamoDB Local agrees with the item sizes (tests/local/test_item_size_local.py).",
+    "The day is young: what its items grow to, the planner's model adds; a key's state grows by less than a tenth.",
 )
 WINDOWS = {"1 window": ("1m",), "3 windows": ("1m", "1h", "1d")}
 SHARDS = 12
 PEER = 1_000_000
-TARGET_RATIO = 20
-_BATCHING_S = (5, 10, 20, 30, 60, 120, 300)
-_SHARDS = (2, 4, 8, 16, 32, 64)
-_LONG_DIGITS = re.compile(r"\d{50,}")
+MOST_UNITS = {5: 32_000, 60: 4_000}  # three windows, at so many seconds
+_BATCHING_S = (5, 20, 60, 300)
+_SHARDS = (4, 8, 16, 32, 64)
+_DEVICES = (100, 1_000, 10_000, 100_000, 1_000_000)
+_DRIVEN_S = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,166 +60,186 @@ class Case:
     blocks: bool
     batching_s: int
     sandboxes: int = 1
-    cached_items: int = 50_000
+    cached_bytes: int = CACHED_BYTES
 
 
 @cache
 def pipeline_of(windows: str) -> Pipeline:
     """Return the definition with these windows and all measures."""
-    return variant_pipeline(windows=WINDOWS[windows], measures=MEASURES)
+    return variant_pipeline(windows=WINDOWS[windows], measures=list(MEASURES))
 
 
 @cache
 def wire_at_full_rate(load: ReferenceLoad, *, blocks: bool) -> Wire:
     """Return what the events of one whole shard take on the way."""
-    puts = shard_records(load, pipeline_of("1 window"), devices=load.shard_devices, seconds=4, blocks=blocks)
-    return wire_of(puts)
+    return wire_of(shard_records(load, pipeline_of("1 window"), seconds=4, blocks=blocks))
 
 
-@cache
-def _slice(load: ReferenceLoad, devices: int, seconds: int) -> Sequence[Put]:
-    # How its events are encoded does not matter here: batches are cut by their number.
-    return shard_records(load, pipeline_of("1 window"), devices=devices, seconds=seconds)
+_driven: dict[ReferenceLoad, tuple[float, list[Put]]] = {}
 
 
-def measure(case: Case, *, events: int) -> Driven:
-    """Drive about *events* events of one shard of *case* through the real function."""
+def _puts(load: ReferenceLoad, seconds: float) -> Sequence[Put]:
+    """Return what one shard is sent in *seconds*. How its events are encoded does not matter: batches are cut by number."""
+    known_s, puts = _driven.get(load, (0.0, []))
+    if known_s < seconds:
+        _driven.clear()  # one is some MB
+        puts = shard_records(load, pipeline_of("1 window"), seconds=seconds, blocks=True)
+        _driven[load] = seconds, puts
+    until_ms = puts[0].record.arrival_ms + seconds * 1000
+    return [each for each in puts if each.record.arrival_ms <= until_ms]
+
+
+def measure(case: Case, *, seconds: float = _DRIVEN_S) -> Driven:
+    """Drive one shard of *case* through the real function for *seconds*, or two batches."""
     load = case.load
     full = wire_at_full_rate(load, blocks=case.blocks).batch_events
-    batch_s = min(case.batching_s, full / load.shard_events_per_s) + load.linger_ms / 1000
+    batch_s = min(case.batching_s, full / load.shard_events_per_s) + 2 * load.linger_ms / 1000
     warm_up = 1 if case.sandboxes == 1 else 3 * case.sandboxes
-    seconds = round(max(300, 8 * batch_s) + (warm_up + 1) * batch_s)
-    devices = max(2, min(load.shard_devices, round(events / seconds / load.metrics)))
-    share = devices * load.metrics * 1000 / load.period_ms / load.shard_events_per_s
-    batches = cut(_slice(load, devices, seconds), window_ms=case.batching_s * 1000, batch_events=full * share)
+    if load.period_ms > batch_s * 1000:  # until each key was heard once
+        warm_up += math.ceil(load.period_ms / batch_s / 1000)
+    puts = _puts(load, (warm_up + max(2, math.ceil(seconds / batch_s)) + 0.5) * batch_s)
     return drive(
-        batches,
+        cut(puts, window_ms=case.batching_s * 1000, batch_events=full),
         pipeline_of(case.windows),
-        share=share,
         sandboxes=case.sandboxes,
-        cached_items=case.cached_items,
+        cached_bytes=case.cached_bytes,
         warm_up=warm_up,
     )
 
 
 def run(*, quick: bool, seed: int, progress: Progress) -> Result:
-    """Sweep batching window, shards, blocks and windows; then each further lever alone.
+    """Sweep batching window, shards, keys, forms and windows; then each further lever alone.
 
     Raises:
         WrongAnswerError: more blocks, shards or seconds a batch made more writes.
     """
-    events = 2_500 if quick else 24_000
     load = ReferenceLoad(shards=SHARDS, seed=seed)
+    if quick:
+        load = replace(load, devices=1_200, period_ms=2_000)
     batching = (5, 60) if quick else _BATCHING_S
-    shards = (4, 16) if quick else _SHARDS
-    tables = []
+    seconds = 60 if quick else _DRIVEN_S
 
     def units(case: Case) -> float:
         progress(
-            f"{case.load.shards} shards, {case.batching_s} s, {case.windows}, {'blocks' if case.blocks else 'rows'}"
+            f"{case.load.shards} shards, {case.load.devices:,} devices, {case.batching_s} s, {case.windows}, "
+            f"{'blocks' if case.blocks else 'rows'}"
         )
-        return measure(case, events=events).write_units_per_million
+        return measure(case, seconds=seconds).write_units_per_million
 
-    def lines(cases: Sequence[tuple[float, Case]]) -> Iterator[Series]:
-        for windows in WINDOWS:
-            for blocks in (False, True):
-                label = f"{'blocks' if blocks else 'rows'}, {windows}"
-                for at, case in cases:
-                    yield _series(label, "ours", units(replace(case, windows=windows, blocks=blocks)), at=at)
+    def lines(cases: Sequence[tuple[float, Case]], forms: Sequence[bool]) -> Iterator[Series]:
+        measured: dict[tuple[str, bool, float], float] = {}
+        for at, case in cases:
+            for windows in WINDOWS:
+                for blocks in forms:
+                    measured[windows, blocks, at] = units(replace(case, windows=windows, blocks=blocks))
+        for (windows, blocks, at), value in sorted(measured.items()):
+            yield _series(f"{'blocks' if blocks else 'rows'}, {windows}", "ours", value, at=at)
 
-    usual = Case(load, "1 window", blocks=False, batching_s=60)
-    tables.append(
-        Table(
-            f"write units a million events by batching window, {SHARDS} shards",
-            "write units",
-            tuple(lines([(each, replace(usual, batching_s=each)) for each in batching])),
-            x="batching window, s",
-            log_x=True,
-            log_y=True,
-        )
+    usual = Case(load, "1 window", blocks=True, batching_s=60)
+    by_window = Table(
+        f"write units a million events by batching window, {SHARDS} shards",
+        "write units",
+        tuple(lines([(each, replace(usual, batching_s=each)) for each in reversed(batching)], (False, True))),
+        x="batching window, s",
+        log_x=True,
+        log_y=True,
     )
-    tables.append(
-        Table(
-            "write units a million events by shards, batching window 300 s",
-            "write units",
-            tuple(
-                lines(
-                    [
-                        (each, replace(usual, load=replace(load, shards=each), batching_s=300))
-                        for each in shards
-                    ]
-                )
-            ),
-            x="shards",
-            log_x=True,
-            log_y=True,
-        )
+    by_keys = Table(
+        f"write units a million events by keys at {load.events_per_s:,.0f} events/s, {SHARDS} shards, batching window 60 s",
+        "write units",
+        tuple(
+            lines(
+                [
+                    (each.devices * each.metrics, replace(usual, load=each))
+                    for each in _fleets(load, quick=quick)
+                ],
+                (True,),
+            )
+        ),
+        x="keys",
+        log_x=True,
+        log_y=True,
     )
-    best = {label: _lowest(tables[0], f"blocks, {label}", at=60) for label in WINDOWS}
-    _check_monotone(tables)
-    levers, facts = _levers(usual, events=events, progress=progress)
+    by_shards = Table(
+        "write units a million events by shards, batching window 60 s",
+        "write units",
+        tuple(
+            lines(
+                [
+                    (each, replace(usual, load=replace(load, shards=each)))
+                    for each in ((8, 16) if quick else _SHARDS)
+                ],
+                (True,),
+            )
+        ),
+        x="shards",
+        log_x=True,
+        log_y=True,
+    )
+    _check_monotone([by_window])
+    levers, facts = _levers(usual, seconds=seconds, quick=quick, progress=progress)
     return Result(
         name="write_units",
         question=QUESTION,
         method=METHOD,
-        tables=(*tables, levers),
+        tables=(by_window, by_keys, by_shards, levers),
         configuration={
             "events_per_s": load.events_per_s, "devices": load.devices, "metrics": load.metrics,
             "period_ms": load.period_ms, "linger_ms": load.linger_ms, "measures": list(MEASURES),
-            "windows": {label: list(each) for label, each in WINDOWS.items()}, "driven_events": events,
+            "windows": {label: list(each) for label, each in WINDOWS.items()}, "driven_s": seconds,
         },
         facts=facts,
-        headlines=tuple(
-            Headline(
-                what=f"write units a million events, {label}, batching window 60 s, {SHARDS} shards, blocks",
-                ours=f"{units_:,.0f}",
-                peer=f"{PEER:,}",
-                ratio=PEER / units_,
-                target=f"≥ {TARGET_RATIO}",
-            )
-            for label, units_ in best.items()
-        ),
+        headlines=tuple(_headline(by_window, batching_s, most) for batching_s, most in MOST_UNITS.items()),
         limits=LIMITS,
     )  # fmt: skip
 
 
-def _levers(usual: Case, *, events: int, progress: Progress) -> tuple[Table, dict[str, Any]]:
-    """Return what each further lever gives alone, with 3 windows and blocks, and what an item is made of."""
-    base = replace(usual, windows="3 windows", blocks=True)
-    sandboxes = base.load.shards
+def _headline(table: Table, batching_s: int, most: int) -> Headline:
+    units = _lowest(table, "blocks, 3 windows", at=batching_s)
+    return Headline(
+        what=f"write units a million events, 30,000 keys x 3 windows, batching window {batching_s} s, {SHARDS} shards",
+        ours=f"{units:,.0f}",
+        peer=f"{len(WINDOWS['3 windows']) * PEER:,} (an UpdateItem an event and window)",
+        ratio=len(WINDOWS["3 windows"]) * PEER / units,
+        target=f"≤ {most:,}",
+        first=True,
+    )
+
+
+def _fleets(load: ReferenceLoad, *, quick: bool) -> list[ReferenceLoad]:
+    """Return fleets of more and fewer devices that send as many events a second."""
+    devices = (120, 1_200) if quick else _DEVICES
+    return [
+        replace(load, devices=each, period_ms=max(4, round(load.period_ms * each / load.devices)))
+        for each in devices
+    ]
+
+
+def _levers(usual: Case, *, seconds: float, quick: bool, progress: Progress) -> tuple[Table, dict[str, Any]]:
+    """Return what each further lever gives alone, with 3 windows, and what an item is made of."""
+    base = replace(usual, windows="3 windows")
     cases = {
         "as it is: 60 s, a shard's batches stay in one sandbox": base,
-        "batches go to any of the sandboxes": replace(base, sandboxes=sandboxes, batching_s=30),
-        "the same 30 s, one sandbox": replace(base, batching_s=30),
-        "the same 30 s, any sandbox, nothing remembered": replace(
-            base, sandboxes=sandboxes, batching_s=30, cached_items=0
-        ),
+        "20 s": replace(base, batching_s=20),
+        "20 s, batches go to any of 4 sandboxes": replace(base, sandboxes=4, batching_s=20),
+        "20 s, any sandbox, nothing remembered": replace(base, sandboxes=4, batching_s=20, cached_bytes=0),
         "2 % of events late by up to 2 minutes": replace(base, load=replace(base.load, late_share=0.02)),
     }
     series = [_series("peer (a): one UpdateItem a record", "peer", PEER)]
     facts: dict[str, Any] = {}
     for label, case in cases.items():
         progress(label)
-        driven = measure(case, events=events if case.sandboxes == 1 else events // 2)
+        driven = measure(case, seconds=seconds)
         series.append(_series(label, "ours", driven.write_units_per_million))
-        facts[label] = {
-            "write_units": driven.write_units_per_million,
-            "of_failed_conditions": driven.failed_write_units_per_million,
-            "of_progress": driven.progress_write_units_per_million,
-            "read_units": driven.read_units_per_million,
-            "batch_seconds": driven.batch_seconds,
-        }
+        facts[label] = facts_of(driven)
         if case is base:
-            pivot = pivoted_units(driven.table)
-            series.append(
-                _series(
-                    "if the three metrics of a device shared an item",
-                    "reference",
-                    driven.write_units_per_million * pivot["units_ratio"],
-                )
-            )
-            facts["item"] = item_bytes(driven.table)
-            facts["pivot"] = pivot
+            facts["item"] = item_bytes(driven.table, pipeline_of(base.windows))
+    for evening in (False, True):
+        label = f"clickstream, a rollup a visitor and one a page: {'evening' if evening else 'morning'}"
+        progress(label)
+        driven = clicks_of(batching_s=5 if quick else 60, evening=evening, quick=quick)
+        series.append(_series(label, "ours", driven.write_units_per_million))
+        facts[label] = facts_of(driven)
     for blocks in (False, True):
         wire = wire_at_full_rate(usual.load, blocks=blocks)
         facts["wire, blocks" if blocks else "wire, rows"] = {
@@ -224,42 +257,35 @@ def _levers(usual: Case, *, events: int, progress: Progress) -> tuple[Table, dic
     return table, facts
 
 
-def item_bytes(table: CountingTable) -> dict[str, float]:
-    """Return the bytes of the median aggregate item by attribute; ``sequence_numbers`` are those inside the state."""
-    items = _aggregates(table)
-    sizes = sorted(items, key=item_size_bytes)
-    median = sizes[len(sizes) // 2]
+def facts_of(driven: Driven) -> dict[str, float]:
+    """Return what was counted, a million events."""
+    return {
+        "write_units": driven.write_units_per_million,
+        "of_failed_conditions": driven.failed_write_units_per_million,
+        "of_progress": driven.progress_write_units_per_million,
+        "read_units": driven.read_units_per_million,
+        "batch_seconds": driven.batch_seconds,
+    }
+
+
+def item_bytes(table: CountingTable, pipeline: Pipeline) -> dict[str, float]:
+    """Return the bytes of the median aggregate item by attribute, and how many keys an item holds."""
+    items = [item for (pk, _), item in table.rows.items() if not pk.startswith("~")]
+    median = sorted(items, key=item_size_bytes)[len(items) // 2]
     found: dict[str, float] = {name: len(name) + value_size_bytes(value) for name, value in median.items()}
     found["all"] = item_size_bytes(median)
-    digits = sum(map(len, _LONG_DIGITS.findall(median["body"]["B"].decode())))
-    found["sequence_numbers"] = digits
-    found["sequence_numbers_share"] = digits / found["all"]
     found["largest"] = max(map(item_size_bytes, items))
+    found["keys"] = chunk_keys(median, pipeline)
+    found["keys_of_all_items"] = sum(chunk_keys(each, pipeline) for each in items)
+    found["items"] = len(items)
     return found
 
 
-def pivoted_units(table: CountingTable) -> dict[str, float]:
-    """Return what one item for all metrics of a device would weigh: what they share once, their states each.
-
-    ``units_ratio`` is its write units over those of the items that it replaces.
-    """
-
-    def group(item: Item) -> tuple[str, str]:
-        return item["pk"]["S"].rpartition("|")[0], item["sk"]["S"]
-
-    bytes_, before, after = [], 0, 0
-    for _, members in groupby(sorted(_aggregates(table), key=group), key=group):
-        items = list(members)
-        own = sum(value_size_bytes(each["body"]) + len(each["pk"]["S"].rpartition("|")[2]) for each in items)
-        shared = item_size_bytes({name: value for name, value in items[0].items() if name != "body"})
-        bytes_.append(shared + own + len("body"))
-        before += sum(write_units(item_size_bytes(each)) for each in items)
-        after += write_units(bytes_[-1])
-    return {"bytes": statistics.median(bytes_), "largest": max(bytes_), "units_ratio": after / before}
-
-
-def _aggregates(table: CountingTable) -> list[Item]:
-    return [item for (pk, _), item in table.rows.items() if not pk.startswith(SHARDS_PK)]
+def chunk_keys(item: Item, pipeline: Pipeline) -> int:
+    """Return how many keys *item* holds."""
+    rollup = pipeline.rollups[item["pk"]["S"].partition(".")[0]]
+    chunk = decode_chunk(item["body"]["B"], rollup.layout, start_ms=window_start_ms(item["sk"]["S"]))
+    return len(chunk.keys)
 
 
 def _series(label: str, role: Role, value: float, *, at: float | None = None) -> Series:

@@ -56,6 +56,7 @@ class Load:
     look_ms: int = 100
     blocks: bool = False
     pipeline: str = "pipeline.toml"
+    p99_s: float | None = None  # what freshness may take; None: two batching windows and 5 s
 
 
 @dataclass(slots=True)

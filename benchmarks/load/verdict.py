@@ -18,7 +18,8 @@ class Verdict:
     """What a trial showed. ``reasons`` say why its rate is not sustained; without any, it is.
 
     Sustained: every total is exact; the sender kept to its schedule; p99 freshness, counted from when an event was due, is
-    at most two batching windows and 5 s; and it does not grow: its slope over the run is at most 0.05 s a second.
+    at most two batching windows and 5 s, or what the load says; and it does not grow: its slope over the run is at most 0.05 s
+    a second.
     """
 
     rate_per_s: float

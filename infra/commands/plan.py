@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from infra.aws.cost.chunks import REFERENCE_BYTES
 from infra.aws.cost.load import Load, RollupLoad, Speeds, Weights
 from infra.commands.arguments import Verbs, add_verb
 from streamgage.durations import parse_duration
@@ -158,7 +159,7 @@ def _reference(arguments: argparse.Namespace) -> tuple[float, tuple[RollupLoad, 
         name="device_metrics",
         keys=arguments.devices * arguments.metrics,
         windows_ms=windows_ms,
-        item_bytes=Weights().item_bytes,
+        bytes=REFERENCE_BYTES,
         keep_s=keep_ms / 1000,
     )
     return Weights().event_bytes, (rollup,)

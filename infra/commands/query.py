@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     from processors.query.question import Question, ask
     from processors.query.render import cells, to_csv, to_json
 
-    place = _find(arguments)
+    place = find_place(arguments)
     pipeline = load_pipeline(place.pipeline)
     now_ms = time.time_ns() // 1_000_000
     question = Question.parse(
@@ -96,20 +96,21 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class Place:
     """Where to ask. ``open`` connects, and tells whose rollups are there: a mistyped question need not wait for it."""
 
     pipeline: Path
     open: "Callable[[], tuple[PartialStore, Freshness, str]]"
 
 
-def _find(arguments: argparse.Namespace) -> _Place:
+def find_place(arguments: argparse.Namespace) -> Place:
+    """Return where to ask: the stack that runs here, or one on AWS. Raises: ConfigError."""
     name = aws_stack(arguments)
     if name is not None:
-        return _Place(Path(arguments.pipeline or usual_pipeline()), lambda: _open_aws(name, arguments.region))
+        return Place(Path(arguments.pipeline or usual_pipeline()), lambda: _open_aws(name, arguments.region))
     home = Home.of(os.environ)
     info = home.info()
-    return _Place(Path(arguments.pipeline or info.pipeline), lambda: _open_local(home, info))
+    return Place(Path(arguments.pipeline or info.pipeline), lambda: _open_local(home, info))
 
 
 def _open_local(home: Home, info: StackInfo) -> "tuple[PartialStore, Freshness, str]":

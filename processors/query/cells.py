@@ -112,7 +112,7 @@ class KeyStates:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class Place:
     """An item that was read, or is to be: of a window and lane, the chunk *number* among so many; among 0: the root."""
 
     sk: str
@@ -156,8 +156,8 @@ class CellReader:
     def _resolve(
         self, roots: Sequence[tuple[str, StoredItem]], keys: Sequence[str] | None
     ) -> Iterator[KeyStates]:
-        found: dict[_Place, Chunk] = {}
-        level = {_Place(sk): item for sk, item in roots}
+        found: dict[Place, Chunk] = {}
+        level = {Place(sk): item for sk, item in roots}
         while level:
             chunks = {place: self._decoded(place, item) for place, item in level.items()}
             found.update(chunks)
@@ -165,11 +165,11 @@ class CellReader:
                 self._key_of(place): place
                 for above, chunk in chunks.items()
                 if chunk.onward
-                for place in _below(above, chunk, keys)
+                for place in below(above, chunk, keys)
             }
             items = self.store.get(list(following)) if following else {}
             level = {following[key]: item for key, item in items.items()}
-        by_window: dict[int, list[tuple[_Place, Chunk]]] = {}
+        by_window: dict[int, list[tuple[Place, Chunk]]] = {}
         for place, chunk in found.items():
             by_window.setdefault(window_start_ms(place.sk), []).append((place, chunk))
         for start_ms in sorted(by_window):
@@ -177,10 +177,10 @@ class CellReader:
             if states.keys:
                 yield states
 
-    def _key_of(self, place: _Place) -> ItemKey:
+    def _key_of(self, place: Place) -> ItemKey:
         return chunk_key(self.rollup, self.windows, chunk_name(place.among, place.number), place.sk)
 
-    def _decoded(self, place: _Place, item: StoredItem) -> Chunk:
+    def _decoded(self, place: Place, item: StoredItem) -> Chunk:
         what = f"an item of {self.rollup.name} at {place.sk}"
         if item.counts != self.counts:
             raise ConfigError(
@@ -193,7 +193,7 @@ class CellReader:
             raise ConfigError(f"{what} is damaged: {error}") from error
 
     def _merged(
-        self, start_ms: int, chunks: Iterable[tuple[_Place, Chunk]], keys: Sequence[str] | None
+        self, start_ms: int, chunks: Iterable[tuple[Place, Chunk]], keys: Sequence[str] | None
     ) -> KeyStates:
         """Merge what the lanes hold, in the order of their names: a child of a shard comes behind its parent."""
         plan = plan_of(self.rollup.layout)
@@ -214,18 +214,18 @@ class CellReader:
         return KeyStates(start_ms, list(places), table, [begins[key] for key in places])
 
 
-def _below(place: _Place, chunk: Chunk, keys: Sequence[str] | None) -> Iterator[_Place]:
+def below(place: Place, chunk: Chunk, keys: Sequence[str] | None) -> Iterator[Place]:
     """Yield where keys are that *chunk* has no room for: all of them, or those of *keys* that it does not hold."""
     among = chunk.onward
     if keys is None:
         share = among // max(place.among, 1)
         first = place.number * share
         for number in range(first, first + share):
-            yield _Place(place.sk, among, number)
+            yield Place(place.sk, among, number)
         return
     held = set(chunk.keys)
     for key in keys:
         if key not in held:
             key_hash = hash_of(key)
             if not place.among or chunk_number(key_hash, place.among) == place.number:
-                yield _Place(place.sk, among, chunk_number(key_hash, among))
+                yield Place(place.sk, among, chunk_number(key_hash, among))

@@ -50,21 +50,23 @@ class Question:
         pipeline: Pipeline,
         *,
         rollup: str,
-        key: Mapping[str, str],
+        key: Mapping[str, str] | None,
         window: str | None,
         from_ms: int,
         to_ms: int,
     ) -> "Question":
-        """Return the question, checked against the definition. Raises: ConfigError with every problem."""
+        """Return the question, checked against the definition; *key* None: of all keys. Raises: ConfigError, every problem."""
         found = pipeline.rollups.get(rollup)
         if found is None:
             raise ConfigError(f"no rollup is named {rollup!r}; there are: {', '.join(pipeline.rollups)}")
         problems = [
             f"{name} is not given; the key of {rollup} is {' '.join(f'{each}=…' for each in found.key)}"
             for name in found.key
-            if name not in key
+            if key is not None and name not in key
         ]
-        problems += [f"{name!r} is not part of the key of {rollup}" for name in key if name not in found.key]
+        problems += [
+            f"{name!r} is not part of the key of {rollup}" for name in key or () if name not in found.key
+        ]
         labels = ", ".join(each.label for each in found.windows)
         windows = found.window_named(window) if window else found.windows[0]
         if windows is None:
@@ -73,7 +75,7 @@ class Question:
             problems.append("--to is not after --from")
         if problems or windows is None:
             raise ConfigError(*problems)
-        values = tuple(key[name] for name in found.key)
+        values = None if key is None else tuple(key[name] for name in found.key)
         return cls(found, counts_of(pipeline, found), values, windows, from_ms, to_ms)
 
 

@@ -24,8 +24,8 @@ FULL_BYTES = 800
 """A body takes new keys up to so many bytes. With its key, fence and names of attributes an item then has some 970 of
 the 1,024 of a write unit."""
 _MOST_BYTES = 390_000  # of a body, were all its states as large as they can be: an item holds 400 kB
-_AIM = 0.68  # of the room, when the number of chunks is chosen: keys do not spread evenly, and states grow
-_FEW, _MANY = 2, 8  # chunks that follow one that is full: where few keys had no room, and where many had none
+AIM = 0.68  # of the room, when the number of chunks is chosen: keys do not spread evenly, and states grow
+FEW, _MANY = 2, 8  # chunks that follow one that is full: where few keys had no room, and where many had none
 _MOST = 2**56  # chunks of a cell
 _SAMPLE = 48  # keys, by which the bytes of one are judged
 _DEFLATES = 16  # a long name is thought to deflate to so much: a bound on what names of any length take
@@ -170,7 +170,8 @@ class ChunkContribution:
         is_behind = known is not None and known.fence >= cell.fence
         closes = False
         if chunk.onward:
-            onward, new = cell.onward(new, chunk.onward), []
+            left, new = new, []
+            onward = cell.onward(left, chunk.onward)
         elif new and not is_behind:
             taken = self._room(chunk, new, 0 if known is None else len(known.body))
             new, left = new[:taken], new[taken:]
@@ -224,8 +225,8 @@ class ChunkContribution:
     def _onward(self, left: int, here: int) -> int:
         """Return among how many chunks *left* keys are spread, that have no room beside those that are *here*."""
         if self.among:
-            return min(self.among * (_FEW if left < here else _MANY), _MOST)
-        return max(int(left * self.cell.key_bytes() / (_AIM * self.cell.room_bytes)) + 1, _FEW)
+            return min(self.among * (FEW if left < here else _MANY), _MOST)
+        return max(int(left * self.cell.key_bytes() / (AIM * self.cell.room_bytes)) + 1, FEW)
 
     def _read(self, known: StoredItem) -> Chunk:
         cell = self.cell

@@ -38,6 +38,10 @@ def test_a_quick_run_applies_every_event_and_says_how_fresh_they_were() -> None:
         assert facts["exact_totals"] in range(60, 121, 20)  # 20 keys, 3 windows; one may begin meanwhile
         assert facts["freshness_ms"]["p50"] > 0
     assert result.facts["blocks"]["bytes_per_event"] < result.facts["rows"]["bytes_per_event"] / 2
+    many = result.facts[pipeline.MANY_KEYS]
+    assert many["events"] == 2_000
+    assert many["exact_totals"] in range(3_000, 6_001)  # 1,000 keys, 3 windows; one may begin meanwhile
+    assert many["writes"] < 1_000  # keys share items
     roles = {each.label for each in result.tables[1].series}
     assert roles >= {f"rows, {role}" for role in ("sender", "kinesis", "mapping", "function", "database")}
 

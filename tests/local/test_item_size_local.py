@@ -70,7 +70,7 @@ def test_the_last_byte_of_a_unit_is_where_we_say(client: Any, edge: int) -> None
 
 def test_real_items_take_what_we_count(client: Any) -> None:
     pipeline = pipeline_of("3 windows")
-    puts = shard_records(ReferenceLoad(), pipeline, devices=3, seconds=25)
+    puts = shard_records(ReferenceLoad(devices=720), pipeline, seconds=25)
     table: CountingTable = drive(cut(puts, window_ms=10_000), pipeline).table
     assert len(table.rows) > 9
     for item in table.rows.values():

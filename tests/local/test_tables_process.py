@@ -174,7 +174,7 @@ def test_a_port_that_is_taken_and_a_damaged_file_are_said_in_a_sentence(
 def send(machine: Machine, totals: Path, *, events: int, rate: int) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [
-            sys.executable, "-m", "infra.commands.main", "simulate", "fleet", "--devices", "5", "--events", str(events),
+            sys.executable, "-P", "-m", "infra.commands.main", "simulate", "fleet", "--devices", "5", "--events", str(events),
             "--metrics", "2", "--period", "1s", "--seed", "5", "--totals", str(totals), "--rate", str(rate),
             "--pipeline", str(ROOT / "pipeline.toml"),
         ],
@@ -185,7 +185,7 @@ def send(machine: Machine, totals: Path, *, events: int, rate: int) -> "subproce
 def test_the_stack_survives_kills_of_its_tables_under_load_and_of_everything_at_once(tmp_path: Path) -> None:
     """SIGKILL by pid, while 12,000 events flow; then of all processes; `up` finds every total."""
     machine, totals, killed = Machine(tmp_path), tmp_path / "totals.json", list[int]()
-    machine.up("--param", "BatchingWindow=0", "--param", "BatchSize=4")
+    machine.up("--param", "BatchSize=4")
     try:
         sender = send(machine, totals, events=12_000, rate=1_500)
         for _ in range(3):

@@ -36,7 +36,6 @@ name = "r"
 source = "all"
 key = ["name"]
 windows = ["1h"]
-keep = "1d"
 [rollups.measures]
 value = ["sum"]
 size = ["max"]

@@ -13,14 +13,11 @@ from simulation.schedule import Action, Scheduler
 from simulation.trace import Trace
 from streamgage.errors import RetryableError
 from streamgage.records import StreamRecord
+from support.fakes import Crash
 
 _IDLE = 4  # sandboxes kept for the next invocation
 _PLENTY_MS = 60_000
 _PAUSES_MS = (1_000, 5_000, 60_000)  # of a zombie
-
-
-class Crash(BaseException):  # not an Exception: nothing in a sandbox outlives its SIGKILL
-    """The sandbox is killed."""
 
 
 @dataclass(slots=True)

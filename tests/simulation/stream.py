@@ -88,9 +88,7 @@ class Stream:
         ]
         if not pairs or len(self.shards) >= _MOST_SHARDS:
             return False
-        low, high = rng.choice(pairs)
-        if rng.random() < 0.5:
-            low, high = high, low
+        low, high = rng.choice(pairs)  # Kinesis takes them in this order only
         request = {
             "StreamName": NAME,
             "ShardToMerge": low.shard_id,

@@ -204,6 +204,20 @@ def onward_before_its_parent_is_written(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(AggregateSink, "_join", mutant)
 
 
+def failure_names_what_was_written_alone(patch: pytest.MonkeyPatch) -> None:
+    """Where a write fails, what waited for it and would have gone on is not named."""
+    joined = ChunkContribution.joined
+
+    def mutant(self: ChunkContribution, known: StoredItem | None) -> Joined:
+        found = joined(self, known)
+        if found.item is None or not found.onward:
+            return found
+        waits = min(each.first for each in found.onward.values())
+        return replace(found, first=self.cell.fence) if found.first == waits else found
+
+    patch.setattr(ChunkContribution, "joined", mutant)
+
+
 def no_room_is_lost(patch: pytest.MonkeyPatch) -> None:
     """What has no room in a chunk goes nowhere."""
     patch.setattr(Cell, "onward", lambda *_: {})
@@ -362,6 +376,7 @@ CORE_BUGS: Mapping[str, Plant] = {
         closed_chunk_takes_keys,
         onward_before_its_parent_is_written,
         no_room_is_lost,
+        failure_names_what_was_written_alone,
         lost_answer_is_success,
         remembered_before_written,
         duplicates_dropped_by_batch_hash,

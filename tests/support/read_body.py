@@ -1,4 +1,7 @@
-"""The body of an item, read by docs/formats.md alone: it shares no code with the pipeline."""
+"""Bodies of items read by the text of docs/formats.md alone: nothing of streamgage is imported here.
+
+It shows that anyone can read a table, and it is the second opinion of tests: the code that writes is another.
+"""
 
 import zlib
 from dataclasses import dataclass
@@ -7,85 +10,94 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class ReadBody:
-    """What a body says; ``states`` holds ``[events, part, part, …]`` by key, first and last as (time, value)."""
+    """A chunk: states by key, each ``[events, *parts]`` in the layout's order; first and last are (ms, value) or None."""
 
     begin_ms: int
     onward: int
     states: dict[str, list[Any]]
 
 
-class _Bytes:
-    def __init__(self, data: bytes) -> None:
-        self.data, self.at = data, 0
-
-    def take(self, count: int) -> bytes:
-        self.at += count
-        return self.data[self.at - count : self.at]
-
-    def varint(self) -> int:
-        value = shift = 0
-        while True:
-            (byte,) = self.take(1)
-            value |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                return value
-
-    def column(self, count: int) -> list[int | None]:
-        head, places = self.take(2)
-        zigzag = self.varint()
-        base = ~(zigzag >> 1) if zigzag & 1 else zigzag >> 1
-        missing = int.from_bytes(self.take((count + 7) // 8), "little") if head & 64 else 0
-        width, there = head & 63, count - missing.bit_count()
-        planes = [self.take(there) for _ in range(width)]
-        known = iter(
-            (base + sum(plane[n] << 8 * byte for byte, plane in enumerate(planes))) * 10**places
-            for n in range(there)
-        )
-        return [None if missing >> n & 1 else next(known) for n in range(count)]
-
-
-def read_body(body: bytes, layout: str, start_ms: int) -> ReadBody:
-    """Return what *body* holds, of a rollup with *layout* (``value@9:n,sum,min``), in a window from *start_ms* on."""
-    head = _Bytes(body)
-    version, flags = head.take(2)
-    assert version == 1
-    onward, begin_ms, count = head.varint(), head.varint(), head.varint()
-    rest = body[head.at :]
-    payload = _Bytes(zlib.decompress(rest, -15) if flags & 1 else rest)
-    names = payload.take(payload.varint()).decode()
-    keys = names.split("\n") if count else []
-    table = [payload.column(count)]
-    for field in filter(None, layout.split(";")):
+def read_body(body: bytes, layout_text: str, start_ms: int) -> ReadBody:
+    """Return what the body of an aggregate says, by a layout as text, ``value@9:n,sum;other@0:last``."""
+    assert body[0] == 1, f"version {body[0]}"
+    onward, at = _varint(body, 2)
+    begin_ms, at = _varint(body, at)
+    count, at = _varint(body, at)
+    payload = zlib.decompress(body[at:], wbits=-15) if body[1] & 1 else body[at:]
+    size, at = _varint(payload, 0)
+    names = payload[at : at + size].decode().split("\n") if count else []
+    events, at = _column(payload, at + size, count)
+    columns = [events]
+    for field in filter(None, layout_text.split(";")):
         parts = field.partition(":")[2].split(",")
-        table += _columns(payload, parts, count, start_ms)
-    assert payload.at == len(payload.data)
-    assert len(keys) == count
-    return ReadBody(begin_ms, onward, {key: [column[n] for column in table] for n, key in enumerate(keys)})
-
-
-def _columns(payload: _Bytes, parts: list[str], count: int, start_ms: int) -> list[list[Any]]:
-    times = {part: payload.column(count) for part in ("first", "last") if part in parts}
-    of: dict[str, list[Any]] = {part: payload.column(count) for part in parts}
-    for n in range(count):
-        low = of["min"][n] if "min" in of else 0
-        if low is not None:
-            for part in ("max", "first", "last"):
-                if part in of and of[part][n] is not None:
-                    of[part][n] += low
-            if "n" in of and "sum" in of:
-                rest, number = of["sum"][n], of["n"][n]
-                of["sum"][n] = rest + number * low
-                if "sumsq" in of:
-                    of["sumsq"][n] += 2 * low * of["sum"][n] - number * low * low
-        for part, offsets in times.items():
-            if offsets[n] is not None:
-                of[part][n] = (offsets[n] + start_ms, of[part][n])
-    return list(of.values())
+        times: dict[str, list[Any]] = {}
+        read: dict[str, list[Any]] = {}
+        for name in sorted({"first", "last"} & set(parts)):
+            times[name], at = _column(payload, at, count)
+        for name in parts:
+            read[name], at = _column(payload, at, count)
+        rows = [_state(dict(zip(read, row, strict=True))) for row in zip(*read.values(), strict=True)]
+        for name in parts:
+            values = [row[name] for row in rows]
+            if name in times:  # of no value there is no time
+                values = [
+                    None if time is None else (start_ms + time, value)
+                    for time, value in zip(times[name], values, strict=True)
+                ]
+            columns.append(values)
+    assert (at, len(names)) == (len(payload), count), "bytes or names are left over"
+    return ReadBody(
+        begin_ms,
+        onward,
+        dict(zip(names, map(list, zip(*columns, strict=True)), strict=True)),
+    )
 
 
 def read_progress(body: bytes) -> tuple[int, int, int, int]:
-    """Return the arrival time up to which a lane is applied, from which on it is, repeats dropped, marks forgotten."""
-    reader = _Bytes(body)
-    assert reader.take(1) == b"\x01"
-    return reader.varint(), reader.varint(), reader.varint(), reader.varint()
+    """Return (applied_ms, begin_ms, dropped, forgotten) of the body of a lane's progress."""
+    assert body[0] == 1, f"version {body[0]}"
+    at, found = 1, []
+    for _ in range(4):
+        value, at = _varint(body, at)
+        found.append(value)
+    applied_ms, begin_ms, dropped, forgotten = found
+    return applied_ms, begin_ms, dropped, forgotten
+
+
+def _state(parts: dict[str, Any]) -> dict[str, Any]:
+    """Return the parts of one key as they are, of what stands relative to the least value."""
+    low = parts.get("min") or 0
+    found = {
+        name: value if value is None or name not in ("max", "first", "last") else value + low
+        for name, value in parts.items()
+    }
+    if "n" in parts and "sum" in parts:
+        found["sum"] = parts["sum"] + parts["n"] * low
+        if "sumsq" in parts:
+            found["sumsq"] = parts["sumsq"] + 2 * low * found["sum"] - parts["n"] * low * low
+    return found
+
+
+def _column(data: bytes, at: int, count: int) -> tuple[list[Any], int]:
+    width, places = data[at] & 0x3F, data[at + 1]
+    has_gaps = data[at] & 0x40
+    zigzag, at = _varint(data, at + 2)
+    base = -(zigzag // 2) - 1 if zigzag % 2 else zigzag // 2
+    gaps = 0
+    if has_gaps:
+        gap_bytes = -(-count // 8)
+        gaps, at = int.from_bytes(data[at : at + gap_bytes], "little"), at + gap_bytes
+    there = [number for number in range(count) if not gaps >> number & 1]
+    column: list[Any] = [None] * count
+    for place, number in enumerate(there):
+        planes = [data[at + plane * len(there) + place] for plane in range(width)]
+        column[number] = (int.from_bytes(planes, "little") + base) * 10**places
+    return column, at + width * len(there)
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        value, shift, at = value | (data[at] & 0x7F) << shift, shift + 7, at + 1
+        if data[at - 1] < 0x80:
+            return value, at

@@ -61,7 +61,7 @@ class CountingTable:
 
     def _put(self, write: Write) -> Outcome:
         key, consumed, current = write.key, self._consumed(write.key.pk), self.rows.get(write.key)
-        row = _attributes(key, write.item)
+        row = attributes_of(key, write.item)
         size_bytes = item_size_bytes(row)
         units = write_units(max(size_bytes, item_size_bytes(current) if current else 0))
         stands = stored_item(current) if current else None
@@ -79,7 +79,8 @@ class CountingTable:
         return self.progress if pk.startswith("~") else self.items
 
 
-def _attributes(key: ItemKey, item: StoredItem) -> Item:
+def attributes_of(key: ItemKey, item: StoredItem) -> Item:
+    """Return *item* as DynamoDB's API has it, its body as bytes."""
     return {
         "pk": {"S": key.pk},
         "sk": {"S": key.sk},

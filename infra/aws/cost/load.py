@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from infra.aws.cost.chunks import BodyBytes
 from streamgage.errors import ConfigError
 from streamgage.limits import ESM_BATCH_RECORDS, ESM_PARALLELIZATION_FACTOR, ESM_WINDOW_S
 
@@ -11,46 +12,47 @@ _FULL_CPU_MB = 1769  # "At 1,769 MB, a function has the equivalent of one vCPU"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """What one event and one item take; measured by ``streamgage bench write_units`` at the reference load.
+    """What one event takes; measured by ``streamgage bench write_units`` at the reference load.
 
     Attributes:
         event_bytes: of a user record, as it stands in an aggregated record with its share of the tables.
         block_event_bytes: of an event inside a compressed block.
-        item_bytes: of an aggregate item, by DynamoDB's rules.
         record_bytes: of what an invocation's JSON adds to the Base64 of one Kinesis record.
     """
 
     event_bytes: float = 59.0
     block_event_bytes: float = 4.2
-    item_bytes: float = 450.0
     record_bytes: float = 480.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speeds:
-    """How fast the function is; CPU at a whole vCPU. Sources: docs/adr/0006 (client), the fold of rows.
+    """How fast the function is; CPU at a whole vCPU. Sources: docs/adr/0013 (writes), docs/adr/0026 (the rest).
 
-    ``write_ms`` is DynamoDB's answer time as the network has it, ``concurrency`` how many writes are under way.
+    ``key_us`` is of a key whose state is merged and encoded, once a window size. ``request_ms`` is DynamoDB's answer time
+    as the network has it, to *batch* writes; ``concurrency`` requests are under way.
     """
 
     batch_ms: float = 5.0
-    event_us: float = 3.0
-    write_us: float = 90.0
-    write_ms: float = 5.0
+    event_us: float = 2.0
+    key_us: float = 6.0
+    write_us: float = 30.0
+    request_ms: float = 10.0
+    batch: int = 25
     concurrency: int = 16
 
-    def duration_s(self, *, events: float, writes: float, memory_mb: int) -> float:
+    def duration_s(self, *, events: float, keys: float, writes: float, memory_mb: int) -> float:
         """Return the seconds of an invocation: CPU at the share of *memory_mb*, or the waiting, whichever is longer."""
         cpu_share = min(1.0, memory_mb / _FULL_CPU_MB)
         cpu_s = self.write_us / 1e6 / cpu_share
-        waiting_s = self.write_ms / 1e3 / self.concurrency
-        fixed_s = (self.batch_ms / 1e3 + events * self.event_us / 1e6) / cpu_share
+        waiting_s = self.request_ms / 1e3 / self.batch / self.concurrency
+        fixed_s = (self.batch_ms / 1e3 + (events * self.event_us + keys * self.key_us) / 1e6) / cpu_share
         return fixed_s + writes * max(cpu_s, waiting_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RollupLoad:
-    """One rollup: *keys* keys in all, tumbling *windows_ms*, items of *item_bytes*, kept *keep_s* after the last write.
+    """One rollup: *keys* keys in all, tumbling *windows_ms*, bodies of so many *bytes*, kept *keep_s* after a window's end.
 
     ``spread`` says that the key does not hold the partition key: each shard then sees every key, and writes partials.
     """
@@ -58,7 +60,7 @@ class RollupLoad:
     name: str
     keys: int
     windows_ms: tuple[int, ...]
-    item_bytes: float
+    bytes: BodyBytes
     keep_s: float
     spread: bool = False
 

@@ -81,6 +81,10 @@ class Bill:
         """The sum of all lines."""
         return sum(line.usd for line in self.lines)
 
+    def usd_of(self, service: str, what: str) -> float:
+        """Return what one line comes to; 0 where there is none."""
+        return sum(line.usd for line in self.lines if (line.service, line.what) == (service, what))
+
     @property
     def usd_per_million_events(self) -> float:
         """``usd / events x 10**6``; 0 where there was no event."""

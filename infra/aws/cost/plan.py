@@ -35,7 +35,8 @@ class Point:
 class Plan:
     """The answer. Bills are of a month; ``curve`` shows what other batching windows would give.
 
-    ``capacity_usd`` is what the writes cost with provisioned write capacity, used to 70 %, in place of on demand.
+    ``capacity_usd`` is what the writes cost with provisioned write capacity, scaled to be used to 70 %, in place of on
+    demand: a batch's writes come at once, and what a table did not use for five minutes carries such a burst.
     """
 
     load: Load
@@ -69,6 +70,7 @@ class Plan:
                 "ended_by": self.flow.bound,
                 "events": self.flow.batch_events,
                 "payload_bytes": self.flow.batch_payload_bytes,
+                "keys": self.flow.batch_keys,
                 "writes": self.flow.batch_writes,
                 "duration_s": self.flow.duration_s,
             },
@@ -175,8 +177,11 @@ def _window_s(load: Load, *, shards: int) -> int:
     if load.batching_window_s is not None:
         return load.batching_window_s
     for window_s in range(min(ESM_WINDOW_S, int(load.freshness_s)), 0, -1):
-        if flow_of(load, shards=shards, batching_window_s=window_s).freshness_s <= load.freshness_s:
-            return window_s
+        flow = flow_of(load, shards=shards, batching_window_s=window_s)
+        if (
+            flow.freshness_s <= load.freshness_s
+        ):  # longer than what fills a batch would promise what never comes
+            return window_s if flow.bound == "batching window" else min(window_s, math.ceil(flow.batch_s))
     return 0
 
 

@@ -25,7 +25,10 @@ def _shape(plan: Plan) -> Iterator[str]:
             f"{flow.batch_s:.1f} s, {flow.batch_events:,.0f} events, {flow.batch_payload_bytes / 1e6:.2f} MB",
         ),
         ("ended by", flow.bound),
-        ("an invocation", f"{flow.duration_s:.2f} s at {load.memory_mb} MB, {flow.batch_writes:,.0f} writes"),
+        (
+            "an invocation",
+            f"{flow.duration_s:.2f} s at {load.memory_mb} MB, {flow.batch_keys:,.0f} states in {flow.batch_writes:,.0f} items",
+        ),
         ("freshness", f"{flow.freshness_s:.0f} s at most"),
         (
             "write units",
@@ -52,7 +55,12 @@ def _bill(plan: Plan) -> Iterator[str]:
     yield f"  {'total':40} {plan.provisioned.usd:12,.2f} {plan.on_demand.usd:12,.2f}"
     ours, other = plan.provisioned.usd_per_million_events, plan.on_demand.usd_per_million_events
     yield f"  {'$ a million events':40} {ours:12.4f} {other:12.4f}"
-    yield f"  writes with provisioned capacity, 70 % used: {plan.capacity_usd:,.2f}"
+    writes = plan.provisioned.usd_of("DynamoDB", "writes")
+    if writes:
+        yield (
+            f"  writes with provisioned capacity that scales with the load, 70 % used: {plan.capacity_usd:,.2f} "
+            f"({plan.capacity_usd / writes - 1:+.0%}), where the load is steady"
+        )
 
 
 def _curve(plan: Plan) -> Iterator[str]:

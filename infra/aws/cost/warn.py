@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 
-from infra.aws.cost.flow import Flow, rollup_units
+from infra.aws.cost.flow import Flow
+from infra.aws.cost.item_size import write_units
 from infra.aws.cost.load import Load
 from infra.aws.cost.model import ON_DEMAND_ROUND_BYTES
 from streamgage.limits import SHARD_IN_BYTES_PER_S, SHARD_IN_RECORDS_PER_S
 
 PARTITION_WRITE_UNITS_PER_S = 1000
+_MANY_EVENTS = 1000
 # Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html (2026-11-21)
 
 
@@ -44,19 +46,20 @@ def _hot_shard(load: Load, flow: Flow, fewest_shards: int) -> Iterator[str]:
 
 def _hot_partition(load: Load, flow: Flow) -> Iterator[str]:
     for rollup in load.rollups:
-        units = rollup_units(rollup)
-        partials = flow.lanes if rollup.spread else 1
-        # The smallest window weighs most: all of its items of one key share a partition.
-        per_s = partials * units * (1 + flow.batch_s * 1000 / min(rollup.windows_ms)) / flow.batch_s
+        item_bytes = rollup.bytes.item(1, _MANY_EVENTS)
+        units = write_units(round(item_bytes))
+        # The smallest window weighs most. All lanes write the same chunk, the root in the end, in one partition.
+        lanes_per_s = flow.progress_writes_per_s * units
+        per_s = lanes_per_s * (1 + flow.batch_s * 1000 / min(rollup.windows_ms))
         if per_s > PARTITION_WRITE_UNITS_PER_S:
             yield (
-                f"hot partition: a key of {rollup.name} takes {per_s:,.0f} write units/s from {flow.lanes:g} lanes; a "
-                "DynamoDB partition takes 1,000. Batch longer, or use fewer shards"
+                f"hot partition: a chunk of {rollup.name} takes {per_s:,.0f} write units/s from all lanes; a DynamoDB "
+                "partition takes 1,000. Batch longer, or use fewer shards"
             )
         if units > 1:
             yield (
-                f"items of {rollup.name} have {rollup.item_bytes:,.0f} bytes: each write costs {units} units. Fewer measures "
-                "(first and last hold 56 digits each), or two rollups of 1 kB"
+                f"a key of {rollup.name} takes {item_bytes:,.0f} bytes with its item: each write of one costs {units} units. "
+                "Shorter keys, fewer measures, or two rollups of 1 kB"
             )
     progress_partitions = flow.shards if load.parallelization_factor > 1 else 1
     progress_per_s = flow.progress_writes_per_s / progress_partitions
@@ -86,7 +89,7 @@ def _batching(load: Load, flow: Flow, window_s: int) -> Iterator[str]:
             f"an event can be read after up to {flow.freshness_s:.0f} s; you asked for {load.freshness_s:g} s. Lower the "
             f"batching window ({window_s} s)"
         )
-    if flow.bound != "batching window" and window_s:
+    if flow.bound != "batching window" and window_s > flow.batch_s + 1:
         yield (
             f"the batching window of {window_s} s is not reached: {flow.bound} ends a batch after {flow.batch_s:.0f} s. "
             + (

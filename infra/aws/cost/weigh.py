@@ -1,33 +1,41 @@
 """What the events and items of a pipeline definition weigh: made, encoded and folded by the real code."""
 
-from collections.abc import Mapping
+import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from streamgage.fold.folder import Folder
-
-from infra.aws.cost.counting import CountingTable
+from infra.aws.cost.chunks import SAMPLE, BodyBytes
+from infra.aws.cost.counting import attributes_of
 from infra.aws.cost.item_size import item_size_bytes
 from infra.aws.cost.load import RollupLoad
-from processors.sink.fenced import AggregateSink, SinkLimits
 from producers.client.encoder import encoder_of
+from streamgage.definition.fingerprint import counts_of
 from streamgage.definition.pipeline import Pipeline, Rollup, Source
 from streamgage.errors import ConfigError, StreamgageError
-from streamgage.formats.avro import Event
+from streamgage.fold.batch import BatchFold, Counting
+from streamgage.fold.cells import Cell, ChunkContribution
+from streamgage.fold.chunk import Chunk, encode_chunk
+from streamgage.fold.items import Lanes, StoredItem
 from streamgage.formats.kpl_builder import AggregateBuilder
 from streamgage.records import StreamRecord
 
 _NOW_MS = 1_767_225_600_000
-_EVENTS = 60
+_KEYS = 240  # that are looked at
+_MANY = 16  # events of a key, from where on its state hardly grows
+_SHARD = "shardId-000000000000"
+_SPAN_MS = 50_000
 _FOR_EVER_MS = 365 * 86_400_000  # what is kept for ever is planned as it is after a year
 _SEQUENCE_NUMBER = 49590338271490256608559692538361571095921575989136588898
 _TEXT = "sample-00012"  # 12 characters, where nothing is known of a text
+_NUMBERS = 100_000  # different texts
+_SPREAD = 400  # of one key's values, around a level of its own
 _TABLE_ENTRY_BYTES = 4  # of the partition key table, where a device sends a few events a record
 
 
 @dataclass(frozen=True, slots=True)
 class Weighed:
-    """One source: the bytes of a user record in an aggregated one, and its rollups with the bytes of their items."""
+    """One source: the bytes of a user record in an aggregated one, and its rollups with the bytes of their bodies."""
 
     source: str
     event_bytes: float
@@ -47,7 +55,7 @@ def choose_source(pipeline: Pipeline, name: str | None) -> Source:
 def weigh(
     pipeline: Pipeline, source: Source, *, devices: int, metrics: int, keys: Mapping[str, int]
 ) -> Weighed:
-    """Return what one minute of readings of one key weighs, and how many keys each rollup has.
+    """Return what readings of many keys weigh, and how many keys each rollup has.
 
     A rollup by the partition key alone has *devices* keys, one by more fields *devices* x *metrics*; of any other only
     *keys* can say.
@@ -70,25 +78,21 @@ def weigh(
     if problems:
         raise ConfigError(*problems)
     try:
-        events = [_sample(source, number) for number in range(_EVENTS)]
-        builder = AggregateBuilder()
-        for event in events:
-            builder.add(encoder_of(source).user_record(event))
+        few, many = (_record(source, rollups, metrics, each) for each in (1, _MANY))
     except (ValueError, StreamgageError) as error:
         raise ConfigError(
             f"no sample event of {source.name} could be made ({error}); say --event-bytes"
         ) from error
-    data = builder.build()
-    sizes = _item_bytes(pipeline, data)
+    bytes_ = body_bytes(_cells(pipeline, few), _cells(pipeline, many))
     return Weighed(
         source.name,
-        len(data) / _EVENTS + _TABLE_ENTRY_BYTES,
+        len(many) / (_KEYS * _MANY) + _TABLE_ENTRY_BYTES,
         tuple(
             RollupLoad(
                 name=each.name,
                 keys=keys.get(each.name) or _keys(each, devices=devices, metrics=metrics),
                 windows_ms=tuple(window.size_ms for window in each.windows),
-                item_bytes=sizes[each.name],
+                bytes=bytes_[each.name],
                 keep_s=(_FOR_EVER_MS if each.keep_ms is None else each.keep_ms) / 1000,
                 spread=source.partition_key not in each.key,
             )
@@ -101,32 +105,98 @@ def _keys(rollup: Rollup, *, devices: int, metrics: int) -> int:
     return devices * (metrics if len(rollup.key) > 1 else 1)
 
 
-def _item_bytes(pipeline: Pipeline, data: bytes) -> dict[str, float]:
-    """Return the largest item of each rollup that one aggregated record makes."""
-    folded = Folder(pipeline).fold(
-        [StreamRecord("shardId-000000000000", _SEQUENCE_NUMBER, "sample", data, _NOW_MS + 60_000)]
-    )
+def _record(source: Source, rollups: Sequence[Rollup], metrics: int, events: int) -> bytes:
+    """Return an aggregated record of as many keys as are looked at, each of so many *events*."""
+    span_ms = min(_SPAN_MS, *(each.size_ms for rollup in rollups for each in rollup.windows))
+    dice = random.Random(1)  # noqa: S311 - samples, the same each time
+    devices = [dice.randrange(_NUMBERS) for _ in range(_KEYS)]
+    names = [
+        {
+            **{name: _part_number(rollups, source, name, at % metrics, dice) for name in _parts(rollups)},
+            source.partition_key: devices[at // metrics],
+        }
+        for at in range(_KEYS)
+    ]
+    levels = [dice.randrange(_NUMBERS) for _ in range(_KEYS)]
+    measured = {each.field for rollup in rollups for each in rollup.layout.fields}
+    builder, encoder = AggregateBuilder(), encoder_of(source)
+    for number in range(_KEYS * events):
+        numbers, level = names[number % _KEYS], levels[number % _KEYS]
+        event = {
+            name: _value(_known(kind) if name in measured else kind, level + dice.randrange(_SPREAD))
+            for name, kind in source.schema.fields.items()
+        }
+        event[source.event_time] = _NOW_MS + dice.randrange(span_ms)
+        for name, of_key in numbers.items():
+            event[name] = _part(source.schema.fields[name], of_key, event[name])
+        builder.add(encoder.user_record(event))
+    return builder.build()
+
+
+def _parts(rollups: Sequence[Rollup]) -> set[str]:
+    return {name for rollup in rollups for name in rollup.key}
+
+
+def _part_number(
+    rollups: Sequence[Rollup], source: Source, name: str, metric: int, dice: random.Random
+) -> int:
+    """Return which value a part of a key has: of what a device has several, its *metric*; else any."""
+    of_device = any(name in each.key and source.partition_key in each.key for each in rollups)
+    return metric if of_device else dice.randrange(_NUMBERS)
+
+
+def _known(kind: Any) -> Any:
+    """Return what a measured field mostly holds: a value."""
+    return next(each for each in kind if each != "null") if isinstance(kind, list) else kind
+
+
+def _cells(pipeline: Pipeline, data: bytes) -> dict[str, Cell]:
+    """Return a cell of each rollup that *data*, an aggregated record, makes."""
+    counting = Counting({name: counts_of(pipeline, each) for name, each in pipeline.rollups.items()})
+    record = StreamRecord(_SHARD, _SEQUENCE_NUMBER, "sample", data, _NOW_MS + _SPAN_MS)
+    folded = BatchFold(pipeline, Lanes("telemetry")).fold([record], lambda *_: False, counting)
     if folded.poison:
         raise ConfigError(f"a sample event was refused: {folded.poison[0].refused[0].reason}")
-    table = CountingTable()
-    sink = AggregateSink(table, now_s=lambda: _NOW_MS // 1000, limits=SinkLimits(concurrency=1))
-    sink.apply(folded.items, remaining_ms=lambda: 60_000)
-    sizes: dict[str, float] = {}
-    for (pk, _), item in table.rows.items():
-        rollup = pk.partition(".")[0]
-        sizes[rollup] = max(sizes.get(rollup, 0), item_size_bytes(item))
-    return sizes
+    cells: dict[str, Cell] = {}
+    for contribution in folded.items.values():
+        assert isinstance(contribution, ChunkContribution)  # noqa: S101 - a fold makes no other
+        cell = contribution.cell
+        known = cells.get(cell.rollup.name)
+        if known is None or cell.windows.size_ms > known.windows.size_ms:
+            cells[cell.rollup.name] = cell
+    return cells
 
 
-def _sample(source: Source, number: int) -> Event:
-    event = {name: _value(kind, number) for name, kind in source.schema.fields.items()}
-    event[source.event_time] = _NOW_MS + number * 1000
-    event[source.partition_key] = _first(source.schema.fields[source.partition_key], _TEXT, 12_345)
-    return event
+def body_bytes(of_one: Mapping[str, Cell], of_many: Mapping[str, Cell]) -> dict[str, BodyBytes]:
+    """Return what the bodies of each rollup take, encoded by the real code: of keys that came together, and of others."""
+    found = {}
+    for name, cell in of_many.items():
+        keys = min(len(cell.keys), SAMPLE)
+        chosen = random.Random(1).sample(range(len(cell.keys)), keys)  # noqa: S311 - as a hash would
+        few_bytes, all_bytes = _body(cell, chosen[: keys // 3]), _body(cell, chosen)
+        many = (all_bytes - few_bytes) / (keys - keys // 3)
+        head = max(0.0, all_bytes - many * keys)
+        one = (_body(of_one[name], chosen) - head) / keys
+        sampled = _body(cell, range(keys)) / keys
+        item = StoredItem(cell.fence, cell.counts, b"", cell.expires_s)
+        around = item_size_bytes(attributes_of(cell.item_key(100, 10), item))
+        names = sum(len(key.text.encode()) for key in cell.keys) / len(cell.keys)
+        found[name] = BodyBytes(head, min(one, many), many, sampled, names, around)
+    return found
 
 
-def _first(kind: Any, text: str, number: int) -> Any:
-    return text if "string" in str(kind) else number
+def _body(cell: Cell, rows: Sequence[int]) -> int:
+    chunk = Chunk(0, cell.plan.empty())
+    cell.add(chunk, rows)
+    return len(encode_chunk(chunk, cell.rollup.layout, start_ms=cell.start_ms))
+
+
+def _part(kind: Any, number: int, otherwise: Any) -> Any:
+    """Return a part of a key: a text of a usual length, or a number, which tells keys apart."""
+    text = str(kind)
+    if "string" in text:
+        return f"sample-{number:05d}"
+    return number if "long" in text or "int" in text else otherwise
 
 
 def _value(kind: Any, number: int) -> Any:
@@ -138,10 +208,10 @@ def _value(kind: Any, number: int) -> Any:
     values = {
         "null": None,
         "boolean": True,
-        "int": 12_345 + number,
-        "long": 12_345 + number,
-        "float": 1013.25 + number,
-        "double": 1013.25 + number * 0.37,
+        "int": number,
+        "long": number,
+        "float": number / 4,
+        "double": number / 100,
         "bytes": _TEXT.encode(),
         "string": _TEXT,
     }

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.harness import Headline, Result, Series, Table, write_result
+from benchmarks.harness import Headline, Result, Series, Table, figure, write_result
 from benchmarks.plots import draw
 from benchmarks.report import BEGIN, END, write_report
 from streamgage.errors import ConfigError
@@ -28,7 +28,10 @@ RESULT = Result(
     tables=(BARS, LINE),
     facts={"slopes": {"keys": 0.1}},
     missing={"Bytewax": "not installed"},
-    headlines=(Headline("decode + fold", "2.0 µs", "500 µs", 250.0, "≥ 8"),),
+    headlines=(
+        Headline("decode + fold", "2.0 µs", "500 µs", 250.0, "≥ 8", first=True),
+        Headline("encode", "3.0 µs", "6 µs", 2.0),
+    ),
     limits=("No network.",),
 )
 
@@ -39,6 +42,11 @@ def _root(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_figures_keep_three_digits_that_mean_something() -> None:
+    shown = {each: figure(each) for each in (0, 0.004123, 0.0361, 0.5, 2.0, 35.25, 2604.4)}
+    assert list(shown.values()) == ["0.00", "0.00412", "0.0361", "0.500", "2.00", "35.2", "2,604"]
+
+
 def test_page_plots_and_table_are_made_from_the_results(tmp_path: Path) -> None:
     root = _root(tmp_path)
     write_result(RESULT, tmp_path / "results", seed=7, quick=False)
@@ -46,6 +54,7 @@ def test_page_plots_and_table_are_made_from_the_results(tmp_path: Path) -> None:
     page = (root / "docs/benchmarks.md").read_text()
     assert "| them | 500 | 400 to 600 | 250.00 |" in page
     assert "| ours | 1,000,000 | 2.00 | 2.00 to 2.00 |" in page
+    assert "| encode | 3.0 µs | 6 µs | 2.0x |  |" in page  # and not in the README
     assert "not measured: Bytewax: not installed" in page
     assert "No network." in page
     assert "seed 7" in page

@@ -6,20 +6,19 @@ from benchmarks import cost, write_units
 from benchmarks.harness import Series, Table, WrongAnswerError
 
 
-def test_write_units_are_a_twentieth_of_one_a_record() -> None:
+def test_write_units_are_a_small_part_of_one_a_record() -> None:
     result = write_units.run(quick=True, seed=3, progress=lambda _: None)
-    (one, three) = result.headlines
-    assert one.ratio
-    assert one.ratio >= write_units.TARGET_RATIO
-    assert three.ratio == pytest.approx(one.ratio / 2, rel=0.05)  # 4 items a batch of 60 s in place of 2
-    levers = {each.label: each.median for each in result.tables[2].series}
-    assert levers["batches go to any of the sandboxes"] == pytest.approx(
-        levers["the same 30 s, one sandbox"], rel=0.01
-    )
-    assert result.facts["pivot"]["units_ratio"] == pytest.approx(1 / 3, rel=0.01)
+    often, seldom = result.headlines
+    assert seldom.ratio
+    assert seldom.ratio > 5 * (often.ratio or 0)  # of 60 s, beside those of 5 s
+    levers = {each.label: each.median for each in result.tables[-1].series}
+    assert levers["20 s, batches go to any of 4 sandboxes"] == pytest.approx(levers["20 s"], rel=0.1)
     item = result.facts["item"]
     assert item["all"] == sum(item[name] for name in ("pk", "sk", "fence", "counts", "body", "expires"))
     assert item["largest"] < 1024
+    assert item["keys"] > 10
+    # No item was lost: minutes, an hour and a day of 300 keys.
+    assert item["keys_of_all_items"] % 300 == 0
 
 
 def test_a_sweep_that_grows_is_refused() -> None:
@@ -33,7 +32,7 @@ def test_a_sweep_that_grows_is_refused() -> None:
 def test_a_million_events_cost_a_fraction_and_the_lines_add_up() -> None:
     result = cost.run(quick=True, seed=3, progress=lambda _: None)
     assert (result.headlines[0].ratio or 0) > 10
-    for table, mode in zip(result.tables, cost.MODES, strict=True):
+    for table, mode in zip(result.tables[: len(cost.MODES)], cost.MODES, strict=True):
         for series in table.series:
             assert sum(result.facts[series.label][mode].values()) == pytest.approx(series.median)
     peer = result.facts[result.tables[0].series[0].label]["provisioned"]

@@ -62,8 +62,10 @@ def test_it_refuses_a_batch_of_another_stream_before_it_reads_or_writes(tmp_path
 
 
 def test_it_counts_the_rollups_of_its_consumer_alone(tmp_path: Path) -> None:
-    page = b'{"source": "click", "visitor_id": "v", "page": "/", "ts": 5, "bytes": 1, "status": 200}'
-    record = StreamRecord("shardId-000000000000", 7, "p", page, 10)
+    page = (
+        b'{"source": "click", "visitor_id": "v", "page": "/", "ts": 1767614400000, "bytes": 1, "status": 200}'
+    )
+    record = StreamRecord("shardId-000000000000", 7, "p", page, 1_767_614_400_005)
     names = {
         consumer: {key.pk.partition(".")[0] for key in folded(tmp_path, consumer, record).items}
         for consumer in ("main", "web")
