@@ -107,4 +107,5 @@ class TestTheCommand:
         assert "device_metrics.1|1m|0" in captured.out
         assert "no new keys any more; others among" in captured.out
         assert "value.max" in captured.out
+        assert "…" not in captured.out  # no number is cut off
         assert "--limit" in captured.err
