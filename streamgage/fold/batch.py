@@ -18,11 +18,13 @@ from streamgage.fold.states import RollupFold, States
 from streamgage.formats.mark import Mark
 from streamgage.measures.windows import TumblingWindows
 from streamgage.reading.poison import Poison, in_log_order, refusals, refused_whole
-from streamgage.reading.record_reader import RecordReader, SourceReader
+from streamgage.reading.record_reader import LargeRecord, RecordReader, SourceReader
 from streamgage.records import StreamRecord
 
 SLICE_EVENTS = 200_000
-"""So many events are unpacked at once, and those of one more Kinesis record: some 60 MB."""
+"""So many events are unpacked at once, and as many of one more Kinesis record: some 60 MB."""
+_FENCES = 3
+"""So many folds of a part of a batch are kept: items that earlier batches left behind are behind at few fences, by turns."""
 
 CellIdentity = tuple[str, int, int, str]
 IsRepeat = Callable[[StreamRecord, Mark | None], bool]
@@ -90,29 +92,59 @@ class BatchFold:
         """Return the fold of *records*, in the order of their sequence numbers, each once, without what *is_repeat*."""
         return _Fold(self, in_order(records), counting).run(is_repeat)
 
-    def read_slice(self, record: StreamRecord, lane: int, is_repeat: IsRepeat, folded: Folded) -> None:
-        """Read one more record into the slice; what of it cannot be read, or was there before, is noted in *folded*."""
+    def read_slice(
+        self,
+        record: StreamRecord,
+        lane: int,
+        is_repeat: IsRepeat,
+        folded: Folded,
+        *,
+        fold_slice: Callable[[], None],
+    ) -> None:
+        """Read one more record into the slice; what of it cannot be read, or was there before, is noted in *folded*.
+
+        A record that holds more events than a slice calls *fold_slice* whenever the slice is full.
+        """
         folded.kinesis_records += 1
         try:
-            reading = self._records.read(record, lane)
+            reading = self._records.read(record, lane, most_events=self._slice_events)
         except PoisonRecord as poison:
-            folded.user_records += 1
-            is_repeat(record, None)
-            folded.poison.append(
-                Poison.of(
-                    record,
-                    refused_whole(poison),
-                    data=record.data,
-                    events=1,
-                    partition_key=record.partition_key,
-                    sub_sequence_number=None,
-                )
-            )
+            _refuse(record, poison, is_repeat, folded)
+            return
+        except LargeRecord:
+            self._read_large(record, lane, is_repeat, folded, fold_slice=fold_slice)
             return
         if is_repeat(record, reading.mark):
             self._records.forget(record)
             folded.repeated_records += reading.events
             return
+        folded.user_records += reading.events
+        folded.poison += reading.poison
+
+    def _read_large(
+        self,
+        record: StreamRecord,
+        lane: int,
+        is_repeat: IsRepeat,
+        folded: Folded,
+        *,
+        fold_slice: Callable[[], None],
+    ) -> None:
+        """Read a record of many events: whether it counts is known before the first of them is unpacked."""
+        try:
+            mark, events = self._records.survey(record)
+        except PoisonRecord as poison:
+            _refuse(record, poison, is_repeat, folded)
+            return
+        if is_repeat(record, mark):
+            folded.repeated_records += events
+            return
+
+        def fold_if_full() -> None:
+            if self.slice_is_full:
+                fold_slice()
+
+        reading = self._records.read(record, lane, after_block=fold_if_full)
         folded.user_records += reading.events
         folded.poison += reading.poison
 
@@ -148,13 +180,29 @@ class BatchFold:
         return poison
 
 
+def _refuse(record: StreamRecord, poison: PoisonRecord, is_repeat: IsRepeat, folded: Folded) -> None:
+    """Note a record that is poison as a whole: as one event, as far as anybody knows."""
+    folded.user_records += 1
+    is_repeat(record, None)
+    folded.poison.append(
+        Poison.of(
+            record,
+            refused_whole(poison),
+            data=record.data,
+            events=1,
+            partition_key=record.partition_key,
+            sub_sequence_number=None,
+        )
+    )
+
+
 class _Fold:
     """The fold of one batch."""
 
     def __init__(self, batch_fold: BatchFold, records: Sequence[StreamRecord], counting: Counting) -> None:
         self._batch_fold, self._records, self._counting = batch_fold, records, counting
         self._repeats: set[int] = set()
-        self._again: tuple[int, dict[CellIdentity, Cell]] | None = None
+        self._again: dict[int, dict[CellIdentity, Cell]] = {}
 
     def run(self, is_repeat: IsRepeat) -> Folded:
         folded = Folded()
@@ -172,10 +220,12 @@ class _Fold:
 
     def beyond(self, cell: Cell, fence: int) -> Cell | None:
         """Return what of *cell* lies beyond *fence*: the records there are read and folded again."""
-        if self._again is None or self._again[0] != fence:
+        if fence not in self._again:
+            if len(self._again) >= _FENCES:
+                del self._again[next(iter(self._again))]
             rest = [record for record in self._records if record.sequence_number > fence]
-            self._again = fence, self._cells(rest, self._was_repeated, Folded())
-        return self._again[1].get(cell.identity)
+            self._again[fence] = self._cells(rest, self._was_repeated, Folded())
+        return self._again[fence].get(cell.identity)
 
     def _was_repeated(self, record: StreamRecord, _mark: Mark | None) -> bool:
         return record.sequence_number in self._repeats
@@ -185,18 +235,22 @@ class _Fold:
     ) -> dict[CellIdentity, Cell]:
         lanes, batch_fold = _BatchLanes(), self._batch_fold
         slices: list[tuple[RollupFold, TumblingWindows, States]] = []
+
+        def fold_slice() -> None:
+            slices.extend(self._fold_slice(folded, len(lanes.names)))
+
         try:
             for record in records:
                 lane = lanes.note(
                     batch_fold.lanes.of(record.shard_id, record.partition_key), record.sequence_number
                 )
-                batch_fold.read_slice(record, lane, is_repeat, folded)
+                batch_fold.read_slice(record, lane, is_repeat, folded, fold_slice=fold_slice)
                 if batch_fold.slice_is_full:
-                    slices += self._fold_slice(folded, len(lanes.names))
+                    fold_slice()
         except BaseException:
             batch_fold.forget_slice()
             raise
-        slices += self._fold_slice(folded, len(lanes.names))
+        fold_slice()
         return self._sorted(slices, lanes)
 
     def _fold_slice(self, folded: Folded, lanes: int) -> list[tuple[RollupFold, TumblingWindows, States]]:

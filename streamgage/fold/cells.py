@@ -23,6 +23,7 @@ from streamgage.measures.windows import TumblingWindows
 FULL_BYTES = 800
 """A body takes new keys up to so many bytes. With its key, fence and names of attributes an item then has some 970 of
 the 1,024 of a write unit."""
+_MOST_BYTES = 390_000  # of a body, were all its states as large as they can be: an item holds 400 kB
 AIM = 0.68  # of the room, when the number of chunks is chosen: keys do not spread evenly, and states grow
 FEW, _MANY = 2, 8  # chunks that follow one that is full: where few keys had no room, and where many had none
 _MOST = 2**56  # chunks of a cell
@@ -210,10 +211,14 @@ class ChunkContribution:
     def _room(self, chunk: Chunk, new: Sequence[int], size_bytes: float) -> int:
         """Return how many of the *new* keys *chunk* takes. The root of more keys than fit takes none of them."""
         cell = self.cell
-        key_bytes = cell.key_bytes()
+        key_bytes, most_key_bytes = cell.key_bytes(), cell.plan.most_key_bytes
+        most_bytes = len(chunk.keys) * most_key_bytes + len("".join(chunk.keys).encode())
         for taken, row in enumerate(new):
-            size_bytes += key_bytes + len(cell.keys[row].text) / _DEFLATES
-            if size_bytes > cell.room_bytes and (taken or chunk.keys):
+            name = cell.keys[row].text
+            size_bytes += key_bytes + len(name) / _DEFLATES
+            most_bytes += most_key_bytes + len(name.encode())
+            is_full = size_bytes > cell.room_bytes or most_bytes > _MOST_BYTES
+            if is_full and (taken or chunk.keys):
                 return taken if self.among or chunk.keys else 0
         return len(new)
 

@@ -17,7 +17,7 @@ from streamgage.measures.parts import PARTS, Column, Groups, Part, Total
 Table = list[Column]
 """Columns of states: ``table[0]`` counts events."""
 
-_EVENTS = Total(lambda groups: list(map(len, groups)))
+_EVENTS = Total(lambda groups: list(map(len, groups)), 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,7 @@ class StatePlan:
         self.layout = layout
         self._fields = [[PARTS[name] for name in each.parts] for each in layout.fields]
         self._parts: list[Part] = [_EVENTS, *chain.from_iterable(self._fields)]
+        self.most_key_bytes = sum(part.most_bytes for part in self._parts)
         self._timed = [any(part.is_timed for part in parts) for parts in self._fields]
 
     def fold(self, events: EventColumns, groups: Sequence[Sequence[int]]) -> Table:

@@ -39,6 +39,10 @@ class Part(Protocol):
     def is_timed(self) -> bool:
         """Whether it reads event times."""
 
+    @property
+    def most_bytes(self) -> int:
+        """How many bytes a state takes at most, of values of 38 digits, 2**63 of them."""
+
     def fold(self, groups: Groups) -> Column:
         """Return the state of each group."""
 
@@ -54,6 +58,7 @@ class Total:
     """A sum: of ones, of values, of squares."""
 
     of: Callable[[Sequence[Sequence[int]]], Column]
+    most_bytes: int
     identity: int = 0
     is_timed: bool = False
 
@@ -81,6 +86,7 @@ class Extreme:
     pick: Callable[..., Any]
     identity: None = None
     is_timed: bool = False
+    most_bytes: int = 17
 
     def fold(self, groups: Groups) -> Column:
         """Return the extreme of each group."""
@@ -107,6 +113,7 @@ class First:
 
     identity: None = None
     is_timed: bool = True
+    most_bytes: int = 25
 
     def fold(self, groups: Groups) -> Column:
         """Return the earliest of each group."""
@@ -131,6 +138,7 @@ class Last:
 
     identity: None = None
     is_timed: bool = True
+    most_bytes: int = 25
 
     def fold(self, groups: Groups) -> Column:
         """Return the latest of each group."""
@@ -187,9 +195,9 @@ def _squares(groups: Sequence[Sequence[int]]) -> Column:
 
 
 PARTS: dict[str, Part] = {
-    "n": Total(_counts),
-    "sum": Total(_sums),
-    "sumsq": Total(_squares),
+    "n": Total(_counts, 8),
+    "sum": Total(_sums, 25),
+    "sumsq": Total(_squares, 41),
     "min": Extreme(min),
     "max": Extreme(max),
     "first": First(),

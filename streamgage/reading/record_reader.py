@@ -1,6 +1,6 @@
 """Read Kinesis records into columns: aggregates, rows, blocks and JSON. What cannot be read is poison."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -68,18 +68,17 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A user record where it stands: its bytes, its key, and the block that it is, where it is one."""
+    """A user record where it stands: its bytes, its key, and how many events it holds."""
 
     sub_sequence_number: int
     data: bytes
     partition_key: str
-    block: Block | None
+    events: int
 
     @property
     def sub_sequence_numbers(self) -> range:
         """Those of its events."""
-        count = 1 if self.block is None else self.block.count
-        return range(self.sub_sequence_number, self.sub_sequence_number + count)
+        return range(self.sub_sequence_number, self.sub_sequence_number + self.events)
 
     def poison(self, record: StreamRecord, refused: tuple[Refused, ...]) -> Poison:
         """Return it, as it stands in *record*, with what of it is *refused*."""
@@ -90,9 +89,13 @@ class Held:
             self.partition_key,
             record.arrival_ms,
             self.data,
-            len(self.sub_sequence_numbers),
+            self.events,
             refused,
         )
+
+
+class LargeRecord(Exception):
+    """A Kinesis record says that it holds more events than may be unpacked at once. Nothing of it was kept."""
 
 
 class _Bad(NamedTuple):
@@ -122,21 +125,33 @@ class RecordReader:
         self._lane = 0
         self._events = 0
         self._bad: list[_Bad] = []
+        self._most_events: int | None = None
+        self._after_block: Callable[[], None] | None = None
+        self._held: tuple[StreamRecord, list[Held]] | None = None
 
-    def read(self, record: StreamRecord, lane: int) -> Reading:
-        """Read *record*, of lane number *lane*.
+    def read(
+        self,
+        record: StreamRecord,
+        lane: int,
+        *,
+        most_events: int | None = None,
+        after_block: Callable[[], None] | None = None,
+    ) -> Reading:
+        """Read *record*, of lane number *lane*. *after_block* may take out what was read, behind each of its blocks.
 
         Raises:
             PoisonRecord: its framing is broken; nothing of it was kept.
+            LargeRecord: it may hold more than *most_events*; nothing of it was kept.
         """
         self._record, self._lane, self._events, self._bad = record, lane, 0, []
+        self._most_events, self._after_block = most_events, after_block
         mark, partition_keys = None, None
         if is_aggregated(record.data):
             for each in self._by_name.values():
                 each.rows.begin()
             try:
                 partition_keys, tags = walk_aggregate(record.data, self)
-            except PoisonRecord:
+            except (PoisonRecord, LargeRecord):
                 self.forget(record)
                 raise
             mark = decode_mark(tags)
@@ -158,6 +173,19 @@ class RecordReader:
             for bad in self._bad
         ]
         return Reading(mark, self._events, poison)
+
+    def survey(self, record: StreamRecord) -> tuple[Mark | None, int]:
+        """Return the mark of *record*, and how many events it says it holds; nothing is unpacked.
+
+        Raises:
+            PoisonRecord: its framing is broken.
+        """
+        survey = _Survey(self._by_block.keys() | self._passed_blocks)
+        if not is_aggregated(record.data):
+            survey.visit(record.data, 0)
+            return None, survey.events
+        _, tags = walk_aggregate(record.data, survey)
+        return decode_mark(tags), survey.events
 
     def forget(self, record: StreamRecord) -> None:
         """Forget what was read of *record*, the last one: it is poison, or a repeat."""
@@ -213,6 +241,13 @@ class RecordReader:
         self._events += 1
 
     def _add_block(self, source: SourceReader, data: bytes, partition_key_index: int) -> None:
+        if self._most_events is not None and self._events + events_in(data) > self._most_events:
+            raise LargeRecord
+        self._unpack(source, data, partition_key_index)
+        if self._after_block is not None:
+            self._after_block()
+
+    def _unpack(self, source: SourceReader, data: bytes, partition_key_index: int) -> None:
         block, rows = source.decode_block(data), source.rows
         if not block.faults:
             source.stand(self._record, self._lane, self._events, rows.count)
@@ -262,8 +297,13 @@ class RecordReader:
         except ValueError as error:
             raise PoisonRecord("undecodable", str(error)) from error
 
-    def held(self, record: StreamRecord) -> Iterator[Held]:
-        """Yield the user records of *record*, which was read before, as they are. For the quarantine."""
+    def held(self, record: StreamRecord) -> list[Held]:
+        """Return the user records of *record*, which was read before, as they are. For the quarantine."""
+        if self._held is None or self._held[0] is not record:  # asked once a slice of it
+            self._held = record, list(self._find_held(record))
+        return self._held[1]
+
+    def _find_held(self, record: StreamRecord) -> Iterator[Held]:
         users: Iterable[tuple[bytes, str]] = [(record.data, record.partition_key)]
         if is_aggregated(record.data):
             aggregate = decode_aggregate(record.data)
@@ -273,10 +313,25 @@ class RecordReader:
             if passed := self._passed_events(data):
                 sub_sequence_number += passed  # nobody refused any of them
                 continue
-            source, block = self._by_block.get(data[:HEADER_BYTES]), None
+            source, events = self._by_block.get(data[:HEADER_BYTES]), 1
             if source is not None:
                 with suppress(PoisonRecord):  # it stands in the quarantine already, as one user record
-                    block = source.decode_block(data)
-            held = Held(sub_sequence_number, data, partition_key, block)
-            yield held
-            sub_sequence_number = held.sub_sequence_numbers.stop
+                    events = source.decode_block(data).count
+            yield Held(sub_sequence_number, data, partition_key, events)
+            sub_sequence_number += events
+
+
+class _Survey:
+    """Counts the events that user records say they hold, and unpacks none."""
+
+    max_index = -1  # take reads nothing
+
+    def __init__(self, block_prefixes: Collection[bytes]) -> None:
+        self._block_prefixes = block_prefixes
+        self.events = 0
+
+    def take(self, _data: bytes, position: int, _stop: int) -> int:
+        return position
+
+    def visit(self, data: bytes, _partition_key_index: int) -> None:
+        self.events += events_in(data) if data[:HEADER_BYTES] in self._block_prefixes else 1

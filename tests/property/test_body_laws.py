@@ -142,6 +142,32 @@ def test_a_chunk_survives_its_body_which_anybody_reads_by_the_documentation_alon
     assert list(read.states.values()) == [list(state) for state in zip(*chunk.table, strict=True)]
 
 
+@CALM
+@given(drawn=chunks())
+def test_states_of_any_values_take_no_more_bytes_than_their_parts_say(
+    drawn: tuple[StateLayout, Chunk],
+) -> None:
+    """By it an item is kept below what DynamoDB holds, whatever becomes of its numbers."""
+    layout, chunk = drawn
+    plan, heads_bytes = plan_of(layout), 60 * (1 + 9 * len(layout.fields))
+    data = encode_table(layout, chunk.table, start_ms=START_MS)
+    assert len(data) <= heads_bytes + len(chunk.keys) * plan.most_key_bytes
+
+
+def test_the_largest_states_take_no_more_bytes_than_their_parts_say() -> None:
+    layout, most, n = LAYOUTS[0], 10**38 - 1, 2**63 - 1
+    plan = plan_of(layout)
+    parts = {"n": n, "sum": n * most, "sumsq": n * most**2, "min": -most, "max": most,
+             "first": (START_MS, -most), "last": (START_MS + 86_399_999, most)}  # fmt: skip
+    wide: list[list[Any]] = [
+        [1, n],
+        *([0 if isinstance(parts[each], int) else None, parts[each]] for each in layout.fields[0].parts),
+    ]
+    wide[4][0] = wide[5][0] = None
+    data = encode_table(layout, [column * 500 for column in wide], start_ms=START_MS)
+    assert 0.9 * 500 * plan.most_key_bytes < len(data) < 500 * 2 * plan.most_key_bytes
+
+
 # --- damage ---
 
 

@@ -247,10 +247,10 @@ def fearless() -> Breaker:
     return Breaker(clock=count(0, 1_000).__next__, random=lambda: 0.0)
 
 
-def counting_of(pipeline: Pipeline, *, room_bytes: int = FULL_BYTES) -> Counting:
+def counting_of(pipeline: Pipeline, *, room_bytes: int = FULL_BYTES, retention_ms: int = 0) -> Counting:
     """Return how the cells of *pipeline* are counted: whole, by their fingerprints."""
     counts = {name: counts_of(pipeline, each) for name, each in pipeline.rollups.items()}
-    return Counting(counts, room_bytes=room_bytes)
+    return Counting(counts, room_bytes=room_bytes, retention_ms=retention_ms)
 
 
 ItemRecord = tuple[int, tuple[int, ...]]

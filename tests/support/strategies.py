@@ -37,6 +37,7 @@ name = "click"
 schema = "schemas/click.avsc"
 partition_key = "visitor_id"
 event_time = "ts"
+time_unit = "ms"
 
 [[rollups]]
 name = "device_metrics"
