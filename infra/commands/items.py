@@ -157,7 +157,7 @@ def print_items(views: "list[ItemView]", question: "Question") -> None:
         if keys:
             table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
             for name in keys[0]:
-                table.add_column(name, justify="left" if name == "key" else "right", no_wrap=True)
+                table.add_column(name, justify="left" if name == "key" else "right", overflow="fold")
             for each in keys:
                 table.add_row(*map(_text, each.values()))
             screen.print(table)

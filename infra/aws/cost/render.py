@@ -58,8 +58,8 @@ def _bill(plan: Plan) -> Iterator[str]:
     writes = plan.provisioned.usd_of("DynamoDB", "writes")
     if writes:
         yield (
-            f"  writes with provisioned capacity that scales with the load, 70 % used: {plan.capacity_usd:,.2f} "
-            f"({plan.capacity_usd / writes - 1:+.0%}), where the load is steady"
+            f"  writes with provisioned capacity, scaled to 70 % used: {plan.capacity_usd:,.2f} "
+            f"({plan.capacity_usd / writes - 1:+.0%}, for a steady load)"
         )
 
 
