@@ -169,13 +169,17 @@ class BatchFold:
         events = batch.events
         for record, ordinals in groupby(sorted(batch.refused), events.places.record_of):
             refused = {events.places.place(ordinal)[1]: ordinal for ordinal in ordinals}
+            first, last = min(refused), max(refused)
             for held in self._records.held(record):
-                subs = [sub for sub in held.sub_sequence_numbers if sub in refused]
+                numbers = held.sub_sequence_numbers
+                if numbers.stop <= first or numbers.start > last:
+                    continue
+                subs = [sub for sub in numbers if sub in refused]
                 if subs:
-                    reasons = [
+                    reasons = (
                         (sub - held.sub_sequence_number, batch.plan.reason(events, refused[sub]))
                         for sub in subs
-                    ]
+                    )  # one at a time: there may be as many as a slice has events
                     poison.append(held.poison(record, refusals(reasons)))
         return poison
 
