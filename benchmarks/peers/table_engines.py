@@ -31,14 +31,16 @@ class TableEngine:
 
 def engines() -> list[TableEngine]:
     """Return ours, as `up` starts it and with fsync, and its peers."""
-    ours = [sys.executable, "-m", "infra.local.dynamodb"]
+    ours = [sys.executable, "-P", "-m", "infra.local.dynamodb"]
     dynoxide = find_dynoxide()
     return [
         TableEngine("ours", lambda port, data: [*ours, "--port", str(port), "--data", str(data)]),
         TableEngine(
             "ours, --fsync", lambda port, data: [*ours, "--port", str(port), "--data", str(data), "--fsync"]
         ),
-        TableEngine("MiniStack", lambda _, __: [sys.executable, "-m", "ministack"], environment=_ministack),
+        TableEngine(
+            "MiniStack", lambda _, __: [sys.executable, "-P", "-m", "ministack"], environment=_ministack
+        ),
         TableEngine(
             "DynamoDB Local, in memory",
             lambda port, _: dynamodb_local.command(dynamodb_local.install(), port=port, data=None),

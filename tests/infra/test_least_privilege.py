@@ -52,7 +52,6 @@ IOT = "IoT Core's rule puts messages into the stream, and its errors into the lo
 EXCEPTIONS: Mapping[str, Mapping[str, str]] = {
     "AggregateRole": {
         "kinesis:DescribeStream": MAPPING,
-        "kinesis:DescribeStreamSummary": MAPPING,
         "kinesis:GetRecords": MAPPING,
         "kinesis:GetShardIterator": MAPPING,
         "s3:ListBucket": DESTINATION,
@@ -248,6 +247,7 @@ def test_the_run_makes_every_kind_of_call(calls: frozenset[Call]) -> None:
     assert {
         "dynamodb:BatchGetItem",
         "dynamodb:PutItem",
+        "kinesis:DescribeStreamSummary",
         "kinesis:ListShards",
         "s3:PutObject",
         "sqs:SendMessage",
@@ -258,6 +258,7 @@ def test_the_run_makes_every_kind_of_call(calls: frozenset[Call]) -> None:
         "dynamodb:PartiQLInsert",
         "dynamodb:PartiQLUpdate",
         "dynamodb:PutItem",
+        "kinesis:DescribeStreamSummary",
         "kinesis:ListShards",
         "sqs:SendMessage",
     }

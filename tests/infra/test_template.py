@@ -89,7 +89,8 @@ MISTAKES: tuple[tuple[str, str, Rule], ...] = (
      batches_are_never_lost_in_silence),
     ("            MetricsConfig: {Metrics: [EventCount]}", "            #", batches_are_never_lost_in_silence),
     ("            TumblingWindowInSeconds: 0 ", "            #", the_mapping_is_whole),
-    ("AT_TIMESTAMP, TRIM_HORIZON]", "AT_TIMESTAMP, LATEST]", the_mapping_is_whole),
+    ("StartingPosition: !If [FromTime, AT_TIMESTAMP, TRIM_HORIZON]",
+     "StartingPosition: !If [FromTime, AT_TIMESTAMP, LATEST]", the_mapping_is_whole),
     ("STREAMGAGE_LANES: !If [Parallel, partition_key, shard]", "STREAMGAGE_LANES: shard", lanes_follow_the_factor),
     ("  Parallel: !Not [!Equals [!Ref ParallelizationFactor, 1]]", "  Parallel: !Equals [!Ref ParallelizationFactor, 2]",
      lanes_follow_the_factor),
@@ -166,7 +167,10 @@ def test_cfn_lint_has_no_word_against_it() -> None:
 @pytest.mark.parametrize(
     ("right", "wrong"),
     [
-        ("AT_TIMESTAMP, TRIM_HORIZON]", "AT_TIMESTAMP, BEGINNING]"),
+        (
+            "StartingPosition: !If [FromTime, AT_TIMESTAMP, TRIM_HORIZON]",
+            "StartingPosition: !If [FromTime, AT_TIMESTAMP, BEGINNING]",
+        ),
         ("TumblingWindowInSeconds: 0", "TumblingWindowInSeconds: 901"),
         ("      Statistic: Maximum", "      Statistic: Most"),
         ("Value: !Ref Aggregates}", "Value: !Ref Agregates}"),

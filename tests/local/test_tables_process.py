@@ -46,7 +46,7 @@ class Process:
 
     def start(self, *options: str) -> None:
         self.child = subprocess.Popen(
-            [sys.executable, "-m", "infra.local.dynamodb", "--port", str(self.port), "--data", str(self._data), *options],
+            [sys.executable, "-P", "-m", "infra.local.dynamodb", "--port", str(self.port), "--data", str(self._data), *options],
             cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert self.child.stdout is not None
@@ -162,7 +162,7 @@ def test_a_port_that_is_taken_and_a_damaged_file_are_said_in_a_sentence(
             data.mkdir()
             (data / "tables.db").write_bytes(b"x" * 10_000)
         done = subprocess.run(
-            [sys.executable, "-m", "infra.local.dynamodb", "--port", str(process.port), "--data", str(data)],
+            [sys.executable, "-P", "-m", "infra.local.dynamodb", "--port", str(process.port), "--data", str(data)],
             cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
         assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr

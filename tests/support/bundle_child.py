@@ -25,6 +25,7 @@ bundle, batches = json.load(sys.stdin)
 assert not [each for each in sys.path if "-packages" in each], sys.path
 sys.path.insert(0, bundle)
 os.chdir(bundle)
+from dataclasses import replace
 import processors.aggregate.function
 from streamgage.formats.kinesis_event import decode_event
 
@@ -38,7 +39,9 @@ quarantine._client.call = lambda *_: b"{}"
 
 said = []
 for batch in batches:
-    folded = processors.aggregate.function._aggregate._folder.fold(decode_event(batch))
+    aggregate = processors.aggregate.function._aggregate
+    counting = replace(aggregate._counting, begin_ms=lambda _: 0)
+    folded = aggregate._fold.fold(decode_event(batch), lambda *_: False, counting)
     if folded.poison:
         quarantine.send(folded.poison, deadline=Deadline.after(60))
         quarantine._objects = processors.aggregate.function._objects("failed-batches")

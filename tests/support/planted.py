@@ -146,10 +146,10 @@ def fence_inside_a_batch_forgotten(patch: pytest.MonkeyPatch) -> None:
         places: Mapping[str, int],
         here: Sequence[int],
         new: Sequence[int],
-    ) -> bool:
+    ) -> list[int]:
         streamgage.fold.cells._merge(chunk, places, self.cell, here)
         self.cell.add(chunk, new)
-        return True
+        return [self.cell.firsts[row] for row in (*here, *new)]
 
     patch.setattr(ChunkContribution, "_add_beyond", mutant)
 
@@ -199,7 +199,7 @@ def onward_before_its_parent_is_written(patch: pytest.MonkeyPatch) -> None:
         writing, following = join(self, *rest)
         for each in writing:
             following.update(each.joined.onward)
-        return [each._replace(joined=Joined(each.joined.item, {})) for each in writing], following
+        return [each._replace(joined=replace(each.joined, onward={})) for each in writing], following
 
     patch.setattr(AggregateSink, "_join", mutant)
 
@@ -297,10 +297,9 @@ def failed_from_is_the_highest(patch: pytest.MonkeyPatch) -> None:
     """The answer names the last failure, not the first."""
     fail = Applied.fail
 
-    def mutant(self: Applied, contribution: Any, error: str) -> None:
+    def mutant(self: Applied, first: int, error: str) -> None:
         highest = self.failed_from
-        fail(self, contribution, error)
-        first = contribution.first
+        fail(self, first, error)
         self.failed_from = first if highest is None else max(first, highest)
 
     patch.setattr(Applied, "fail", mutant)

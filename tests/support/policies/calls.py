@@ -68,10 +68,14 @@ def _put_object(request: Mapping[str, Any]) -> Iterator[Call]:
     yield Call("s3:PutObject", f"arn:{PSEUDO['AWS::Partition']}:s3:::{request['Bucket']}/{request['Key']}")
 
 
-def _list_shards(request: Mapping[str, Any]) -> Iterator[Call]:
-    yield Call(
-        "kinesis:ListShards", request.get("StreamARN") or _arn("kinesis", f"stream/{request['StreamName']}")
-    )
+def _of_stream(action: str) -> Callable[[Mapping[str, Any]], Iterator[Call]]:
+    def calls(request: Mapping[str, Any]) -> Iterator[Call]:
+        yield Call(
+            f"kinesis:{action}",
+            request.get("StreamARN") or _arn("kinesis", f"stream/{request['StreamName']}"),
+        )
+
+    return calls
 
 
 _OPERATIONS: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], Iterator[Call]]] = {
@@ -79,6 +83,7 @@ _OPERATIONS: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], Iterator[Cal
     ("DynamoDB_20120810", "PutItem"): _put,
     ("DynamoDB_20120810", "BatchExecuteStatement"): _statements,
     ("AmazonSQS", "SendMessageBatch"): _send,
-    ("Kinesis_20131202", "ListShards"): _list_shards,
+    ("Kinesis_20131202", "ListShards"): _of_stream("ListShards"),
+    ("Kinesis_20131202", "DescribeStreamSummary"): _of_stream("DescribeStreamSummary"),
     ("S3", "PutObject"): _put_object,
 }

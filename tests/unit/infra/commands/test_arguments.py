@@ -56,7 +56,7 @@ def test_each_verb_is_one_module_that_bears_its_name() -> None:
 
 def run(code: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-P", "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
     )
 
 

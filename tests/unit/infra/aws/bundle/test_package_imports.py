@@ -86,6 +86,8 @@ def test_the_function_does_without_what_only_queries_and_producers_import() -> N
     assert {"processors.query.question", "processors.query.render", "streamgage.shards"}.isdisjoint(
         imports.modules
     )
-    assert set(imports.later) == {"streamgage.formats.avro_codec"}
+    formats = {f"streamgage.formats.{each}" for each in ("avro_codec", "json_event", "iso_time")}
+    quarantine = {f"processors.quarantine.{each}" for each in ("bulk", "message", "objects")}
+    assert set(imports.later) == formats | quarantine
     assert not {each.partition(".")[0] for each in imports.modules} - {"processors", "streamgage"}
     assert "processors" not in sys.stdlib_module_names

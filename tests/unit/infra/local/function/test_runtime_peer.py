@@ -33,7 +33,7 @@ def test_the_kernel_tells_whose_socket_it_is(listener: socket.socket) -> None:
     port = listener.getsockname()[1]
     with (
         subprocess.Popen(
-            [sys.executable, "-c", CLIENT, str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-P", "-c", CLIENT, str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         ) as child,
         socket.create_connection(("127.0.0.1", port)) as own,
     ):
