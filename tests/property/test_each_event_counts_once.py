@@ -1,15 +1,23 @@
 """The property that the project stands on, over generated logs and schedules."""
 
+from typing import Any
+
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from support.fakes import KEY_LANES, World
 from support.schedules import Attack, judge, shared_out
 from support.strategies import SCHEDULES, Entry, Step, logs, pipeline
+from support.watched import WatchedStore
 
 LOG = logs()
 OTHER_LOG = logs(shard_id="shardId-000000000001", max_size=4)
 SLOW_TO_DRAW = [HealthCheck.too_slow, HealthCheck.data_too_large]
+
+
+def watched(**more: Any) -> World:
+    """Return a world whose table looks at each write, too."""
+    return World(pipeline(), store=WatchedStore(pipeline()), **more)
 
 
 @settings(max_examples=500, deadline=None, suppress_health_check=SLOW_TO_DRAW)
@@ -17,7 +25,7 @@ SLOW_TO_DRAW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 def test_however_lambda_cuts_crashes_and_redelivers_each_event_counts_once(
     log: list[Entry], other: list[Entry], steps: list[Step]
 ) -> None:
-    world = World(pipeline())
+    world = watched()
     Attack(world, [each for each in (log, other) if each]).run(steps)
     judge(world, log + other)
 
@@ -27,7 +35,7 @@ def test_however_lambda_cuts_crashes_and_redelivers_each_event_counts_once(
 def test_it_holds_with_parallel_lanes_by_partition_key(
     log: list[Entry], steps: list[Step], shares: int
 ) -> None:
-    world = World(pipeline(), lanes=KEY_LANES)
+    world = watched(lanes=KEY_LANES)
     Attack(world, shared_out(log, shares)).run(steps)
     judge(world, log)
 
@@ -37,7 +45,7 @@ def test_it_holds_with_parallel_lanes_by_partition_key(
 def test_it_holds_with_concurrent_writes_and_a_memory_of_two_items(
     log: list[Entry], steps: list[Step]
 ) -> None:
-    world = World(pipeline(), concurrency=4, cached_bytes=2_000)
+    world = watched(concurrency=4, cached_bytes=2_000)
     Attack(world, [log]).run(steps)
     judge(world, log)
 
@@ -52,6 +60,6 @@ def test_it_holds_with_concurrent_writes_and_a_memory_of_two_items(
 def test_it_holds_where_keys_have_no_room_in_the_first_item_whatever_slice_is_unpacked(
     log: list[Entry], steps: list[Step], room_bytes: int, slices: int
 ) -> None:
-    world = World(pipeline(), room_bytes=room_bytes, slice_events=slices)
+    world = watched(room_bytes=room_bytes, slice_events=slices)
     Attack(world, [log]).run(steps)
     judge(world, log)
