@@ -21,7 +21,9 @@ def answer(operation: str, request: Any) -> Any:
     if operation == "ListShards":
         return {"Shards": [{"ShardId": "shardId-000000000000"}]}
     if operation == "DescribeStreamSummary":  # of a stream that is young: nothing was missed
-        return {"StreamDescriptionSummary": {"StreamCreationTimestamp": time.time(), "RetentionPeriodHours": 24}}
+        return {
+            "StreamDescriptionSummary": {"StreamCreationTimestamp": time.time(), "RetentionPeriodHours": 24}
+        }
     if operation == "BatchGetItem":
         return {"Responses": {}, "UnprocessedKeys": {}}
     if operation == "BatchExecuteStatement":

@@ -65,6 +65,7 @@ class AvroReader:
         self.reader = reader
         self._resolve = {each.prefix: (each.parsed, reader.parsed) for each in writers}
         self._resolve[reader.prefix] = (reader.parsed, None)
+        self._ready: dict[bytes, tuple[Any, Any]] = {}
 
     @property
     def prefixes(self) -> frozenset[bytes]:
@@ -77,10 +78,20 @@ class AvroReader:
         Raises:
             PoisonRecord: ``unknown_schema`` or ``undecodable``.
         """
-        schemas = self._resolve.get(data[:HEADER_BYTES])
+        prefix = data[:HEADER_BYTES]
+        schemas = self._ready.get(prefix)
         if schemas is None:
-            raise PoisonRecord("unknown_schema", f"no schema has the fingerprint {data[2:10].hex()}")
+            schemas = self._ready[prefix] = self._prepare(prefix)
         return _decoder()(data, HEADER_BYTES, schemas, self.reader.name)
+
+    def _prepare(self, prefix: bytes) -> tuple[Any, Any]:
+        """Return the writer's schema, as it is read by, and the reader's; None where they are the same."""
+        schemas = self._resolve.get(prefix)
+        if schemas is None:
+            raise PoisonRecord("unknown_schema", f"no schema has the fingerprint {prefix[2:].hex()}")
+        from streamgage.formats.avro_codec import with_singles  # noqa: PLC0415 - see the module
+
+        return with_singles(schemas[0]), schemas[1]
 
 
 # An import statement costs 0.8 µs a call where the module is there already; a cached function, 0.1.

@@ -13,6 +13,10 @@ from fastavro.schema import fingerprint, parse_schema, to_parsing_canonical_form
 from fastavro.validation import ValidationError, validate
 
 from streamgage.errors import PoisonRecord
+from streamgage.formats.singles import read_single
+
+_SINGLE = "streamgage-single"  # a logical type of ours; those of schemas are dropped
+fastavro.read.LOGICAL_READERS[f"float-{_SINGLE}"] = read_single
 
 # The fewest bytes of a value; a varint (also an array's end, or an enum's number) takes one.
 _PRIMITIVE_BYTES = {"null": 0, "float": 4, "double": 8}
@@ -89,6 +93,37 @@ def encode(event: dict[str, Any], parsed: Any, name: str, fits: bool) -> bytes: 
     except _ENCODE_ERRORS as error:
         raise ValueError(f"the event does not fit schema {name}: {_one_line(error)}") from error
     return out.getvalue()
+
+
+def with_singles(parsed: Any) -> Any:
+    """Return a writer's schema, as parse_schema gave it, by which each float is read as its shortest decimal."""
+    plain = {key: value for key, value in parsed.items() if not key.startswith("__")}
+    marked = _marked(plain)
+    return parsed if marked == plain else parse_schema(marked)
+
+
+def _marked(schema: Any) -> Any:
+    """Return *schema*, a type in any place, with each float in it marked."""
+    if isinstance(schema, list):
+        return [_marked(each) for each in schema]
+    if not isinstance(schema, dict):
+        return {"type": "float", "logicalType": _SINGLE} if schema == "float" else schema
+    if schema["type"] == "float":
+        return {**schema, "logicalType": _SINGLE}
+    parts = {key: _marked(schema[key]) for key in ("items", "values") if key in schema}
+    if "fields" in schema:
+        parts["fields"] = [_marked_field(each) for each in schema["fields"]]
+    return schema | parts
+
+
+def _marked_field(field: Any) -> Any:
+    marked = _marked(field["type"])
+    if marked == field["type"]:
+        return field
+    return {
+        "name": field["name"],
+        "type": marked,
+    }  # a default is its reader's; one of a marked type would be refused
 
 
 def decode(data: bytes, start: int, schemas: tuple[Any, Any], name: str) -> dict[str, Any]:

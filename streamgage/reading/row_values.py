@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any
 
+from streamgage.formats.singles import read_singles
 from streamgage.reading.row_shape import Leaf, Piece
 
 # What is remembered of one field; 50,000 keys of 20 bytes take about 10 MB, of 127 bytes 20 MB.
@@ -68,13 +69,15 @@ def bulk_reader(leaf: Leaf) -> ReadColumn | None:
     """Return what reads numbers of *leaf* all at once; None where it is no number."""
     if leaf.kind in ("int", "long"):
         return read_integers_as_floats if leaf.as_float else read_integers
-    if leaf.kind in ("float", "double"):
-        return partial(_read_floats, leaf.kind[0])
-    return None
+    return {"float": _read_singles, "double": _read_doubles}.get(leaf.kind)
 
 
-def _read_floats(letter: str, raws: Raws) -> list[float]:
-    return list(struct.unpack(f"<{len(raws)}{letter}", b"".join(raws)))
+def _read_doubles(raws: Raws) -> list[float]:
+    return list(struct.unpack(f"<{len(raws)}d", b"".join(raws)))
+
+
+def _read_singles(raws: Raws) -> list[float]:
+    return read_singles(struct.unpack(f"<{len(raws)}f", b"".join(raws)))
 
 
 def read_integers_as_floats(raws: Raws) -> list[float]:

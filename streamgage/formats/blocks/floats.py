@@ -19,6 +19,7 @@ from streamgage.formats.blocks.ints import (
     split_planes,
     to_bytes,
 )
+from streamgage.formats.singles import read_singles
 
 MAX_PLACES = 22  # powers of ten up to this one are exact doubles
 # Of integers below it, m / 10**places is the double nearest to that decimal, which is the double's shortest, its repr.
@@ -44,6 +45,8 @@ def encode_floats(values: "array[float]") -> bytes:
 def decode_floats(data: bytes, at: int, count: int, type_code: str) -> tuple[list[Any] | DecimalColumn, int]:
     """Return the *count* numbers that begin at *at*, doubles ("d") or singles ("f"), and where they end.
 
+    A single comes as its shortest decimal: see formats/singles.py.
+
     Raises:
         PoisonRecord: ``undecodable``.
     """
@@ -55,9 +58,8 @@ def decode_floats(data: bytes, at: int, count: int, type_code: str) -> tuple[lis
         if stop > len(data):
             raise malformed("a list of numbers is cut short")
         whole = data[at:stop]
-        return from_bytes(
-            type_code, join_planes(whole, width) if places == _RAW_PLANES else whole
-        ).tolist(), stop
+        values = from_bytes(type_code, join_planes(whole, width) if places == _RAW_PLANES else whole)
+        return values.tolist() if type_code == "d" else read_singles(values), stop
     if places > MAX_PLACES:
         raise malformed(f"a list of numbers has {places} decimal places")
     numerators, at = decode_ints(data, at, count)
@@ -65,7 +67,7 @@ def decode_floats(data: bytes, at: int, count: int, type_code: str) -> tuple[lis
         raise malformed("a decimal has more than 15 digits")
     if type_code == "d":
         return DecimalColumn(places, numerators), at
-    return array("f", map(truediv, numerators, repeat(10.0**places))).tolist(), at
+    return read_singles(array("f", map(truediv, numerators, repeat(10.0**places)))), at
 
 
 def _as_decimals(values: "array[float]") -> tuple[int, list[int]] | None:

@@ -36,7 +36,7 @@ OURS = {
         "errors": "",
         "fold": "batch cells chunk items lane_log source_fold states verdicts",
         "formats": "avro blocks blocks.builder blocks.check blocks.columns blocks.decimal_column blocks.floats blocks.ints blocks.reader "
-        "kinesis_event kpl mark varint",
+        "kinesis_event kpl mark singles varint",
         "limits": "",
         "measures": "catalogue codec decimals layout packing parts windows",
         "reading": "places poison record_reader row_shape row_values rows",
