@@ -253,6 +253,17 @@ def test_items_that_were_left_behind_at_several_fences_by_turns_are_folded_again
     assert states_of(table, pipeline()) == states_folded(fold_plainly(pipeline(), batch), pipeline())
 
 
+def test_a_batch_that_was_applied_before_is_not_folded_again(calls: Counter[str]) -> None:
+    batch = [record(SCHEMA.encode(reading(f"d{n}", "m", ARRIVAL_MS, 1.0)), number=n) for n in range(3)]
+    batch_fold = BatchFold(pipeline(), LANES)
+    table: Items = {}
+    apply(fold(batch_fold, pipeline(), batch).items, table)
+    before, again = dict(table), fold(batch_fold, pipeline(), batch[:2])
+    calls.clear()
+    apply(again.items, table)
+    assert (table, calls["read"]) == (before, 0)
+
+
 # --- when items expire ---
 
 
