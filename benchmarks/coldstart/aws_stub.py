@@ -7,6 +7,7 @@ returns how often each operation was asked for since the last GET.
 import asyncio
 import json
 import sys
+import time
 import zlib
 from collections import Counter
 from pathlib import Path
@@ -19,6 +20,10 @@ def answer(operation: str, request: Any) -> Any:
     """Return what *operation* answers to *request*."""
     if operation == "ListShards":
         return {"Shards": [{"ShardId": "shardId-000000000000"}]}
+    if operation == "DescribeStreamSummary":  # of a stream that is young: nothing was missed
+        return {
+            "StreamDescriptionSummary": {"StreamCreationTimestamp": time.time(), "RetentionPeriodHours": 24}
+        }
     if operation == "BatchGetItem":
         return {"Responses": {}, "UnprocessedKeys": {}}
     if operation == "BatchExecuteStatement":

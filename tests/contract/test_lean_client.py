@@ -27,6 +27,7 @@ from streamgage.errors import ConfigError, RetryableError
 from support.lean_server import (
     CREDENTIALS,
     HANG_UP,
+    HASTY,
     NOW_S,
     RESET,
     SILENCE,
@@ -82,7 +83,7 @@ def time() -> FakeTime:
 
 @pytest.fixture
 def client(service: Service, time: FakeTime) -> Iterator[Patient]:
-    built = Patient(client_of(service, policy=time.policy(), timeouts=Timeouts(read_s=0.3)), time.clock)
+    built = Patient(client_of(service, policy=time.policy(), timeouts=HASTY), time.clock)
     yield built
     built.close()
 

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from conftest import CREDENTIALS
 from processors.awsjson.client import ServiceError
-from processors.awsjson.connections import Timeouts
 from processors.sink.lean_dynamodb import LeanDynamoItemStore
 from processors.sink.writes import Moved, Write
 from streamgage.definition.pipeline import Rollup
@@ -26,6 +25,7 @@ from support.fake_statements import FakeStatements
 from support.fakes import PLENTY, contribution_of, sink_over, values_of
 from support.lean_server import (
     HANG_UP,
+    HASTY,
     SILENCE,
     FakeTime,
     Reply,
@@ -75,7 +75,7 @@ def time() -> FakeTime:
 
 @pytest.fixture
 def store(service: Service, time: FakeTime) -> Iterator[LeanDynamoItemStore]:
-    with closing(client_of(service, policy=time.policy(), timeouts=Timeouts(read_s=0.3))) as client:
+    with closing(client_of(service, policy=time.policy(), timeouts=HASTY)) as client:
         yield LeanDynamoItemStore(client, "aggregates")
 
 

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 from conftest import REGION, ClientFactory, create_table
 from processors.awsjson.client import AwsJsonClient, ServiceError
-from processors.awsjson.connections import Timeouts
 from processors.awsjson.credentials import credential_source
 from processors.sink.fenced import ItemStore
 from processors.sink.lean_dynamodb import TARGET, LeanDynamoItemStore
@@ -28,6 +27,7 @@ from support.fake_statements import FakeStatements
 from support.fakes import PLENTY, InMemoryItemStore
 from support.lean_server import (
     HANG_UP,
+    HASTY,
     SILENCE,
     THROTTLED,
     FakeTime,
@@ -320,7 +320,7 @@ def time() -> FakeTime:
 
 @pytest.fixture
 def statements(service: Service, time: FakeTime) -> Iterator[LeanDynamoItemStore]:
-    with closing(client_of(service, policy=time.policy(), timeouts=Timeouts(read_s=0.3))) as client:
+    with closing(client_of(service, policy=time.policy(), timeouts=HASTY)) as client:
         yield LeanDynamoItemStore(client, TABLE)
 
 

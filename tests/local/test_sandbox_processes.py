@@ -62,6 +62,7 @@ PARENT = """
 import json, sys
 from pathlib import Path
 from infra.local.function.pool import FunctionPool
+from infra.local.function.sandbox import FunctionConfig
 
 base, runtime_dir = Path(sys.argv[1]), Path(sys.argv[2])
 config = FunctionConfig(name="f", handler="handlers.spin", task_dir=base / "task", runtime_dir=runtime_dir,

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from producers.client.encoder import encoder_of
@@ -184,6 +184,7 @@ EVENT = st.fixed_dictionaries(
 def test_a_json_event_has_one_verdict_and_one_value_at_every_entrance(
     event: dict[str, Any], unit: str | None
 ) -> None:
+    assume(event.get("name") != "")  # Kinesis takes no empty partition key; who sends JSON may have another
     pipeline = PIPELINES[unit]
     source = pipeline.sources["all"]
     data = json.dumps({"source": "all", **event}).encode()

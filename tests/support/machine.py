@@ -75,9 +75,10 @@ class Machine:
 
     def up(self, *options: str) -> None:
         """Start it; batches wait for nothing, unless *options* say otherwise."""
+        if not any(each.startswith("BatchingWindow=") for each in options):
+            options = "--param", "BatchingWindow=0", *options
         self.run(
-            "up", "--detach", "--port", "0", "--kinesis-port", "0", "--pipeline", str(ROOT / "pipeline.toml"),
-            "--param", "BatchingWindow=0", *options,
+            "up", "--detach", "--port", "0", "--kinesis-port", "0", "--pipeline", str(ROOT / "pipeline.toml"), *options
         )  # fmt: skip
 
     def send(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
