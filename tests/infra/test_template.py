@@ -123,6 +123,7 @@ MISTAKES: tuple[tuple[str, str, Rule], ...] = (
      another_stacks_data_is_used_and_not_made),
     ("!If [Provisioned, PROVISIONED, PAY_PER_REQUEST]", "PROVISIONED", capacity_follows_the_load),
     ("MinCapacity: !Ref WriteCapacity", "MinCapacity: !Ref ReadCapacity", capacity_follows_the_load),
+    ("        TargetValue: 70", "        TargetValue: 50", capacity_follows_the_load),
     ("DynamoDBReadCapacityUtilization", "DynamoDBWriteCapacityUtilization", capacity_follows_the_load),
     ("!And [!Condition OwnTable, !Not [!Equals [!Ref WriteCapacity, 0]]]", "!Not [!Equals [!Ref WriteCapacity, 0]]",
      capacity_follows_the_load),

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from infra.aws.cost.capacity import USE
 from infra.local.mapping.config import from_properties
 from processors.aggregate.settings import Settings
 from processors.pipeline_files import load_pipeline
@@ -457,6 +458,8 @@ def capacity_follows_the_load(deployed: Deployed) -> Iterator[str]:
     wanted = {(f"dynamodb:table:{name}", f"DynamoDB{name[:-5]}Utilization") for name in units}
     if scaled != wanted:
         yield f"scaled by another's use: {sorted(scaled ^ wanted)}"
+    if {each["TargetTrackingScalingPolicyConfiguration"]["TargetValue"] for each in policies} != {100 * USE}:
+        yield "it is not used as the plan says"
 
 
 Rule = Callable[[Deployed], Iterator[str]]

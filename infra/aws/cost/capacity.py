@@ -10,7 +10,7 @@ from infra.aws.cost.flow import Flow
 from infra.aws.cost.model import HOURS_A_MONTH, Bill
 from infra.aws.cost.prices import PriceTable
 
-_USE = 0.7  # what the template's scaling aims at
+USE = 0.7  # what the template's scaling aims at
 _SEEN_S = 60  # scaling looks at two minutes in a row: it does not see what is written less often than each
 # Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/AutoScaling.html (2026-11-28)
 
@@ -52,7 +52,7 @@ def capacity_of(flow: Flow, prices: PriceTable, *, peak: float, on_demand: Bill)
 
 def _units(flow: Flow, times: float) -> tuple[int, int]:
     writes, reads = (
-        max(1, math.ceil(each * times / _USE)) for each in (flow.write_units_per_s, flow.read_units_per_s)
+        max(1, math.ceil(each * times / USE)) for each in (flow.write_units_per_s, flow.read_units_per_s)
     )
     return writes, reads
 
