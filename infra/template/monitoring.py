@@ -195,7 +195,8 @@ ALARMS = (
         threshold=1,
         periods=3,
         says="DynamoDB throttles writes for 15 minutes",
-        why="One partition takes 1,000 write units a second; a table on demand doubles its peak only every 30 minutes.",
+        why="One partition takes 1,000 write units a second; a table on demand doubles its peak only every 30 minutes; "
+        "one with WriteCapacity takes minutes to scale.",
         only_if="OwnTable",
     ),
     Alarm(

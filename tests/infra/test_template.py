@@ -21,6 +21,7 @@ from support.template_rules import (
     a_changed_parameter_is_a_new_version,
     another_stacks_data_is_used_and_not_made,
     batches_are_never_lost_in_silence,
+    capacity_follows_the_load,
     combinations,
     data_is_encrypted,
     data_outlives_the_stack,
@@ -120,6 +121,12 @@ MISTAKES: tuple[tuple[str, str, Rule], ...] = (
      another_stacks_data_is_used_and_not_made),
     ('"WriteThrottleEvents", "TableName", "${TableName}"', '"WriteThrottleEvents", "TableName", "${Aggregates}"',
      another_stacks_data_is_used_and_not_made),
+    ("!If [Provisioned, PROVISIONED, PAY_PER_REQUEST]", "PROVISIONED", capacity_follows_the_load),
+    ("MinCapacity: !Ref WriteCapacity", "MinCapacity: !Ref ReadCapacity", capacity_follows_the_load),
+    ("        TargetValue: 70", "        TargetValue: 50", capacity_follows_the_load),
+    ("DynamoDBReadCapacityUtilization", "DynamoDBWriteCapacityUtilization", capacity_follows_the_load),
+    ("!And [!Condition OwnTable, !Not [!Equals [!Ref WriteCapacity, 0]]]", "!Not [!Equals [!Ref WriteCapacity, 0]]",
+     capacity_follows_the_load),
 )  # fmt: skip
 
 
@@ -132,9 +139,8 @@ def test_a_planted_mistake_is_seen(right: str, wrong: str, rule: Rule, tmp_path:
     broken = tmp_path / "template.yaml"
     broken.write_text(text.replace(right, wrong, 1), encoding="utf-8")
     template = translate(broken)
-    assert [
-        problem for each in (dict[str, str](), TURNED, BESIDE) for problem in rule(decide(template, each))
-    ]
+    tried: tuple[dict[str, str], ...] = ({}, TURNED, BESIDE, {**TURNED, **BESIDE})
+    assert [problem for each in tried for problem in rule(decide(template, each))]
 
 
 def test_every_rule_is_seen_to_fail() -> None:
@@ -190,6 +196,25 @@ def test_a_changed_description_makes_cloudformation_publish_a_new_version() -> N
 
     schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", VERSION).schema
     assert "/properties/Description" in schema["createOnlyProperties"]
+
+
+def test_capacity_changes_without_a_new_table() -> None:
+    """By CloudFormation's own schema: deploy would refuse a change that replaces data."""
+    from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
+
+    schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", "AWS::DynamoDB::Table").schema
+    fixed = {*schema["createOnlyProperties"], *schema["conditionalCreateOnlyProperties"]}
+    assert "/properties/KeySchema" in fixed
+    assert not [each for each in fixed if "BillingMode" in each or "ProvisionedThroughput" in each]
+
+
+def test_locally_a_table_takes_what_comes_whatever_capacity_it_has_on_aws() -> None:
+    divided = divide(TEMPLATE, keep_tables=True)
+    assert divided.tables["Aggregates"]["BillingMode"] == "PAY_PER_REQUEST"
+    assert "ProvisionedThroughput" not in divided.tables["Aggregates"]
+    assert {"WriteScaling", "ReadScaling", "WriteScalingPolicy", "ReadScalingPolicy"} <= {
+        each.logical_id for each in divided.elsewhere
+    }
 
 
 def test_locally_a_property_that_a_condition_leaves_out_is_left_out() -> None:

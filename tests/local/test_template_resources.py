@@ -23,6 +23,7 @@ EVERYTHING = {
     "AlarmEmail": "someone@example.com",
     "KeyArn": "arn:aws:kms:us-east-1:000000000000:key/11111111-2222-3333-4444-555555555555",
     "IotTopic": "telemetry/+",
+    "WriteCapacity": "112",
 }
 
 

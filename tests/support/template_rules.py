@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from infra.aws.cost.capacity import USE
 from infra.local.mapping.config import from_properties
 from processors.aggregate.settings import Settings
 from processors.pipeline_files import load_pipeline
@@ -36,6 +37,7 @@ TURNED = {
     "Tracing": "Active",
     "AlarmEmail": "someone@example.com",
     "KeyArn": KEY,
+    "WriteCapacity": "112",
     "IotTopic": "telemetry/+",
     "DeletionProtection": "false",
 }
@@ -76,7 +78,7 @@ class Deployed:
 
 
 def combinations() -> list[dict[str, str]]:
-    """Return every combination of what turns a condition over, 2 ** 7; and of what a stack beside another has, 2 * 7."""
+    """Return every combination of what turns a condition over, 2 ** 8; and of what a stack beside another has, 2 * 7."""
     beside = [{**turned, **each} for turned in ({}, TURNED) for each in _subsets(BESIDE) if each]
     return _subsets(TURNED) + beside
 
@@ -417,6 +419,49 @@ def another_stacks_data_is_used_and_not_made(deployed: Deployed) -> Iterator[str
         yield "the table is not the other stack's"
 
 
+def capacity_follows_the_load(deployed: Deployed) -> Iterator[str]:
+    """On demand, or provisioned with reads and writes that scale: never a fixed capacity, which throttles for good."""
+    written = int(deployed.parameters["WriteCapacity"])
+    table, targets = deployed.own(TABLE), deployed.of("AWS::ApplicationAutoScaling::ScalableTarget")
+    policies = [each["Properties"] for each in deployed.of("AWS::ApplicationAutoScaling::ScalingPolicy")]
+    if table is None or not written:
+        if targets or policies:
+            yield "a table on demand, or of another stack, is scaled"
+        if table is not None and (table["BillingMode"], table.get("ProvisionedThroughput")) != (
+            "PAY_PER_REQUEST",
+            None,
+        ):
+            yield "the table is not on demand, as the parameter says"
+        return
+    units = {
+        "ReadCapacityUnits": deployed.parameters["ReadCapacity"],
+        "WriteCapacityUnits": str(written),
+    }
+    if (table["BillingMode"], table.get("ProvisionedThroughput")) != ("PROVISIONED", units):
+        yield "the table does not have the capacity that the parameters say"
+    least = {
+        each["Properties"]["ScalableDimension"]: each["Properties"]["MinCapacity"]
+        for each in targets
+        if each["Properties"]["ResourceId"] == {"Fn::Sub": "table/${Aggregates}"}
+    }
+    if least != {f"dynamodb:table:{name}": each for name, each in units.items()}:
+        yield f"it is scaled from {least}"
+    scaled = {
+        (
+            deployed.resources[each["ScalingTargetId"]["Ref"]]["Properties"]["ScalableDimension"],
+            each["TargetTrackingScalingPolicyConfiguration"]["PredefinedMetricSpecification"][
+                "PredefinedMetricType"
+            ],
+        )
+        for each in policies
+    }
+    wanted = {(f"dynamodb:table:{name}", f"DynamoDB{name[:-5]}Utilization") for name in units}
+    if scaled != wanted:
+        yield f"scaled by another's use: {sorted(scaled ^ wanted)}"
+    if {each["TargetTrackingScalingPolicyConfiguration"]["TargetValue"] for each in policies} != {100 * USE}:
+        yield "it is not used as the plan says"
+
+
 Rule = Callable[[Deployed], Iterator[str]]
 RULES: tuple[Rule, ...] = (
     data_outlives_the_stack,
@@ -434,4 +479,5 @@ RULES: tuple[Rule, ...] = (
     parameters_explain_themselves,
     outputs_are_those_that_are_read,
     another_stacks_data_is_used_and_not_made,
+    capacity_follows_the_load,
 )

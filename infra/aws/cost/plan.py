@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from infra.aws.cost.capacity import Capacity, capacity_of
 from infra.aws.cost.flow import Flow, flow_of
 from infra.aws.cost.load import Load
 from infra.aws.cost.model import HOURS_A_MONTH, SECONDS_A_MONTH, Bill, Usage, bill
@@ -18,7 +19,6 @@ _LOG_BYTES = 1_400  # START, END, REPORT, one log line and one line of metrics a
 _METRICS = 7  # processors/aggregate/function.py
 _COLD_START_S = 0.14  # init and first invocation, docs/adr/0006
 _SANDBOX_LIFE_S = 7_200  # an assumption: AWS publishes none
-_CAPACITY_USE = 0.7  # what auto scaling aims at by default: a batch's writes come in a burst
 CURVE_WINDOWS_S = (0, 5, 10, 20, 30, 60, 120, 300)
 
 
@@ -33,10 +33,9 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The answer. Bills are of a month; ``curve`` shows what other batching windows would give.
+    """The answer. Bills are of a month, with a table on demand; ``curve`` shows what other batching windows would give.
 
-    ``capacity_usd`` is what the writes cost with provisioned write capacity, scaled to be used to 70 %, in place of on
-    demand: a batch's writes come at once, and what a table did not use for five minutes carries such a burst.
+    ``capacity`` is what the table would have instead, provisioned.
     """
 
     load: Load
@@ -44,7 +43,7 @@ class Plan:
     flow: Flow
     provisioned: Bill
     on_demand: Bill
-    capacity_usd: float
+    capacity: Capacity
     curve: tuple[Point, ...]
     warnings: tuple[str, ...]
 
@@ -78,7 +77,13 @@ class Plan:
             "write_units_per_s": self.flow.write_units_per_s,
             "write_units_per_million_events": self.flow.write_units_per_s / events * 1e6,
             "usd_per_month": {"provisioned": _lines(self.provisioned), "on_demand": _lines(self.on_demand)},
-            "usd_per_month_of_provisioned_writes": self.capacity_usd,
+            "capacity": {
+                "parameters": self.capacity.parameters,
+                "usd_per_month": {
+                    "provisioned": self.capacity.usd,
+                    "on_demand": self.capacity.on_demand_usd,
+                },
+            },
             "usd_per_million_events": {
                 "provisioned": self.provisioned.usd_per_million_events,
                 "on_demand": self.on_demand.usd_per_million_events,
@@ -114,10 +119,7 @@ def make_plan(load: Load, prices: PriceTable) -> Plan:
         best.flow,
         best.bill,
         bill(usage_of(load, best.flow), prices, mode="on-demand"),
-        best.flow.write_units_per_s
-        / _CAPACITY_USE
-        * HOURS_A_MONTH
-        * prices.usd("dynamodb_write_capacity_hour"),
+        capacity_of(best.flow, prices, peak=load.peak, on_demand=best.bill),
         tuple(_point(load, prices, shards=shards, window_s=each) for each in windows_s),
         tuple(warnings_of(load, best.flow, window_s=best.batching_window_s, fewest_shards=fewest)),
     )

@@ -19,6 +19,7 @@ NAMES = (
     "dynamodb_writes",
     "dynamodb_reads",
     "dynamodb_write_capacity_hour",
+    "dynamodb_read_capacity_hour",
     "dynamodb_storage",
     "dynamodb_backup",
     "sqs_requests",

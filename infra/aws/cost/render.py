@@ -55,12 +55,6 @@ def _bill(plan: Plan) -> Iterator[str]:
     yield f"  {'total':40} {plan.provisioned.usd:12,.2f} {plan.on_demand.usd:12,.2f}"
     ours, other = plan.provisioned.usd_per_million_events, plan.on_demand.usd_per_million_events
     yield f"  {'$ a million events':40} {ours:12.4f} {other:12.4f}"
-    writes = plan.provisioned.usd_of("DynamoDB", "writes")
-    if writes:
-        yield (
-            f"  writes with provisioned capacity, scaled to 70 % used: {plan.capacity_usd:,.2f} "
-            f"({plan.capacity_usd / writes - 1:+.0%}, for a steady load)"
-        )
 
 
 def _curve(plan: Plan) -> Iterator[str]:
@@ -82,6 +76,14 @@ def _paste(plan: Plan) -> Iterator[str]:
     yield "  " + " ".join(f"{name}={value}" for name, value in plan.parameters.items())
     if plan.load.parallelization_factor == 1:
         yield "  ParallelizationFactor 1: order holds a shard, and progress costs one write a batch; add shards instead"
+    capacity = plan.capacity
+    if capacity.parameters:
+        told = " ".join(f"{name}={value}" for name, value in capacity.parameters.items())
+        yield (
+            f"  {told}: reads and writes for {capacity.usd:,.2f} instead of {capacity.on_demand_usd:,.2f} "
+            f"({capacity.usd / capacity.on_demand_usd - 1:+.0%})"
+        )
+        yield f"    if the load stays within {plan.load.peak:g} x the average and rises over minutes; analysts' reads are not in it"
 
 
 def _warnings(plan: Plan) -> Iterator[str]:

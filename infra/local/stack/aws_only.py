@@ -8,6 +8,8 @@ from typing import Any
 
 # MiniStack 1.5.33 answers "Unrecognized resource types".
 REFUSED_TYPES = {
+    "AWS::ApplicationAutoScaling::ScalableTarget": "a table here takes what comes: its capacity is neither kept nor scaled",
+    "AWS::ApplicationAutoScaling::ScalingPolicy": "a table here takes what comes: its capacity is neither kept nor scaled",
     "AWS::CodeDeploy::Application": "the emulator has no CodeDeploy: a new bundle takes over at once",
     "AWS::CodeDeploy::DeploymentGroup": "the emulator has no CodeDeploy: a new bundle takes over at once",
 }

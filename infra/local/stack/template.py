@@ -93,7 +93,7 @@ def divide(path: Path, *, keep_tables: bool = False) -> LocalTemplate:
     for logical_id, resource in list(resources.items()):
         kind = resource["Type"]
         if kind in kept:
-            kept[kind][logical_id] = resource["Properties"]
+            kept[kind][logical_id] = _takes_what_comes(resource["Properties"])
         elif why := why_only_on_aws(resource):
             elsewhere.append(Elsewhere(logical_id, kind, why))
         else:
@@ -129,6 +129,14 @@ def told(elsewhere: Iterable[Elsewhere]) -> str:
     for each in elsewhere:
         groups.setdefault(each.why, []).append(each.logical_id)
     return "; ".join(f"{', '.join(names)} ({why})" for why, names in groups.items()) or "nothing"
+
+
+def _takes_what_comes(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *properties* without a capacity that a parameter decides: no engine here keeps to it, and it is no text."""
+    if not isinstance(properties.get("BillingMode"), dict):
+        return dict(properties)
+    rest = {key: each for key, each in properties.items() if key != "ProvisionedThroughput"}
+    return rest | {"BillingMode": "PAY_PER_REQUEST"}
 
 
 def _name_of(logical_id: str, resource: Mapping[str, Any]) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """The planner: its formulas against the counted write units, its choices, its warnings."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from infra.aws.cost.item_size import item_size_bytes
 from infra.aws.cost.load import Load, RollupLoad, Speeds, Weights
 from infra.aws.cost.plan import fewest_shards, make_plan
 from infra.aws.cost.prices import load_prices
+from infra.aws.cost.render import render_plan
 from infra.aws.cost.weigh import weigh
 from streamgage.durations import parse_duration
 from streamgage.errors import ConfigError
@@ -221,9 +223,38 @@ class TestChoice:
         assert apart.write_units_per_s > 5 * shared.write_units_per_s
         assert apart.batch_writes >= 2 * 10_000 / 24  # of each device its progress, and an item at least
 
-    def test_provisioned_write_capacity_is_priced_beside_on_demand(self) -> None:
-        plan = make_plan(reference(), load_prices())
-        assert plan.capacity_usd == pytest.approx(plan.flow.write_units_per_s / 0.7 * 730 * 0.00065)
+    def test_a_steady_load_is_told_the_capacity_of_its_average_used_to_70_percent(self) -> None:
+        plan = make_plan(reference(shards=12, batching_window_s=30), load_prices())
+        writes, reads = (
+            math.ceil(each / 0.7) for each in (plan.flow.write_units_per_s, plan.flow.read_units_per_s)
+        )
+        assert plan.capacity.parameters == {"WriteCapacity": writes, "ReadCapacity": reads}
+        assert plan.capacity.usd == pytest.approx(730 * (writes * 0.00065 + reads * 0.00013))
+        of_table = [plan.provisioned.usd_of("DynamoDB", each) for each in ("writes", "reads")]
+        assert plan.capacity.on_demand_usd == pytest.approx(sum(of_table))
+        text = render_plan(plan, load_prices())
+        assert f"WriteCapacity={writes} ReadCapacity={reads}: reads and writes for" in text
+
+    def test_what_is_written_too_seldom_for_scaling_to_see_has_the_capacity_of_its_peak(self) -> None:
+        often, seldom = (
+            make_plan(reference(blocks=True, shards=24, batching_window_s=each, peak=2), load_prices())
+            for each in (30, 90)
+        )
+        for plan, times in ((often, 1), (seldom, 2)):
+            assert plan.capacity.write_units == math.ceil(plan.flow.write_units_per_s * times / 0.7)
+
+    def test_capacity_is_not_advised_where_the_peaks_would_be_dearer_than_on_demand(self) -> None:
+        """At these prices from 2.4 times the average on."""
+        for peak, pays in ((2, True), (3, False)):
+            plan = make_plan(reference(shards=60, batching_window_s=30, peak=peak), load_prices())
+            assert bool(plan.capacity.parameters) is pays
+            assert ("WriteCapacity=" in render_plan(plan, load_prices())) is pays
+
+    def test_capacity_is_not_advised_where_one_unit_is_more_than_is_used(self) -> None:
+        (rollup,) = reference().rollups
+        few = (replace(rollup, keys=3),)
+        load = reference(events_per_s=1, devices=1, rollups=few, shards=1, batching_window_s=60)
+        assert not make_plan(load, load_prices()).capacity.parameters
 
     def test_conflicts_are_billed(self) -> None:
         calm, busy = (
