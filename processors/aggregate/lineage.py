@@ -7,6 +7,11 @@ from typing import Any, Protocol
 from processors.deadline import Deadline
 
 TARGET = "Kinesis_20131202"
+_LEAST_RETENTION_S = 24 * 3600
+"""A stream keeps a record so long at least. What it keeps by now may be longer, and brings nothing back that expired before.
+
+Source: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_IncreaseStreamRetentionPeriod.html
+"""
 
 
 class CallKinesis(Protocol):
@@ -37,13 +42,12 @@ class KinesisLineage:
         return self._parents.get(shard_id, ())
 
     def is_read_from_its_first_record(self, *, deadline: Deadline) -> bool:
-        """Tell whether this consumer misses nothing that was ever put: the stream is younger than its retention."""
+        """Tell whether this consumer misses nothing that was ever put: the stream is younger than any retention."""
         if not self._from_first:
             return False
         answer = self._call("DescribeStreamSummary", {"StreamName": self._stream}, deadline=deadline)
-        summary = answer["StreamDescriptionSummary"]
-        age_s = self._now_ms() / 1000 - summary["StreamCreationTimestamp"]
-        return bool(age_s < summary["RetentionPeriodHours"] * 3600)
+        age_s = self._now_ms() / 1000 - answer["StreamDescriptionSummary"]["StreamCreationTimestamp"]
+        return bool(age_s < _LEAST_RETENTION_S)
 
     def _list(self, deadline: Deadline) -> list[dict[str, Any]]:
         shards: list[dict[str, Any]] = []

@@ -99,6 +99,7 @@ class BatchProgress:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._logs: dict[ItemKey, tuple[int, LaneLog]] = {}
+        self._begins_ms: dict[str, int] = {}
         self._entries: dict[ItemKey, LaneEntries] = {}
 
     def key_of(self, record: StreamRecord) -> ItemKey:
@@ -110,10 +111,11 @@ class BatchProgress:
         log = inherited.copy() if item is None else self._reader.log_of(item)
         self._entries[key] = LaneEntries(self._reader, inherited)
         self._logs[key] = (-1 if item is None else item.fence, log)
+        self._begins_ms[key.sk] = log.begin_ms
 
     def begin_ms(self, lane: str) -> int:
         """Return the arrival time from which on *lane* is counted; 0: from its first record on."""
-        return next(log.begin_ms for key, (_, log) in self._logs.items() if key.sk == lane)
+        return self._begins_ms[lane]
 
     def is_done(self, record: StreamRecord) -> bool:
         """Tell whether *record* was dealt with before: all up to its lane's fence is durable, or was given up."""

@@ -24,7 +24,7 @@ from streamgage.records import StreamRecord
 SLICE_EVENTS = 200_000
 """So many events are unpacked at once, and as many of one more Kinesis record: some 60 MB."""
 _FENCES = 3
-"""So many folds of a part of a batch are kept: items that earlier batches left behind are behind at few fences, by turns."""
+"""So many folds of a part of a lane are kept: items that earlier batches left behind are behind at few fences, by turns."""
 
 CellIdentity = tuple[str, int, int, str]
 IsRepeat = Callable[[StreamRecord, Mark | None], bool]
@@ -206,7 +206,8 @@ class _Fold:
     def __init__(self, batch_fold: BatchFold, records: Sequence[StreamRecord], counting: Counting) -> None:
         self._batch_fold, self._records, self._counting = batch_fold, records, counting
         self._repeats: set[int] = set()
-        self._again: dict[int, dict[CellIdentity, Cell]] = {}
+        self._lanes: dict[str, list[StreamRecord]] = {}
+        self._again: dict[str, dict[int, dict[CellIdentity, Cell]]] = {}
 
     def run(self, is_repeat: IsRepeat) -> Folded:
         folded = Folded()
@@ -223,13 +224,22 @@ class _Fold:
         return folded
 
     def beyond(self, cell: Cell, fence: int) -> Cell | None:
-        """Return what of *cell* lies beyond *fence*: the records there are read and folded again."""
-        if fence not in self._again:
-            if len(self._again) >= _FENCES:
-                del self._again[next(iter(self._again))]
-            rest = [record for record in self._records if record.sequence_number > fence]
-            self._again[fence] = self._cells(rest, self._was_repeated, Folded())
-        return self._again[fence].get(cell.identity)
+        """Return what of *cell* lies beyond *fence*: the records of its lane there are read and folded again."""
+        again = self._again.setdefault(cell.lane, {})
+        if fence not in again:
+            if len(again) >= _FENCES:
+                del again[next(iter(again))]
+            rest = [record for record in self._of_lane(cell.lane) if record.sequence_number > fence]
+            again[fence] = self._cells(rest, self._was_repeated, Folded())
+        return again[fence].get(cell.identity)
+
+    def _of_lane(self, lane: str) -> Sequence[StreamRecord]:
+        """Return the records of *lane*: a batch has thousands of lanes where each partition key is one."""
+        if not self._lanes:
+            for record in self._records:
+                name = self._batch_fold.lanes.of(record.shard_id, record.partition_key)
+                self._lanes.setdefault(name, []).append(record)
+        return self._lanes[lane]
 
     def _was_repeated(self, record: StreamRecord, _mark: Mark | None) -> bool:
         return record.sequence_number in self._repeats
