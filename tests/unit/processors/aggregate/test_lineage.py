@@ -31,7 +31,7 @@ def test_what_expired_before_its_retention_was_raised_is_missed() -> None:
 
 
 def _is_whole(age_hours: int, retention_hours: int, *, from_first: bool) -> bool:
-    def call(_operation: str, _request: Mapping[str, Any], /, *, deadline: Deadline) -> Any:  # noqa: ARG001 - the port's
+    def call(_operation: str, _request: Mapping[str, Any], /, *, deadline: Deadline) -> Any:
         created_s = NOW_MS / 1000 - age_hours * HOUR_S
         return {
             "StreamDescriptionSummary": {
