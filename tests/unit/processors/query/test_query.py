@@ -7,13 +7,16 @@ from decimal import Decimal
 import pytest
 
 from conftest import ClientFactory, create_table
+from processors.aggregate.progress import progress_pk
 from processors.query.cells import DynamoPartialStore
+from processors.query.progress import read_progress
 from processors.query.question import Question, Row, ask
 from processors.query.render import cells, columns, number_text, to_csv, to_json
 from streamgage.definition.pipeline import Rollup
 from streamgage.errors import ConfigError
 from streamgage.fold.chunk import Chunk, encode_chunk
 from streamgage.fold.items import ItemKey, StoredItem, chunk_key, sort_key, window_prefix
+from streamgage.fold.lane_log import LaneLog
 from streamgage.measures.layout import plan_of
 from streamgage.measures.windows import Window
 from streamgage.records import StreamRecord
@@ -232,6 +235,18 @@ def test_a_window_is_passed_over_once_it_is_not_kept_though_some_of_its_items_ex
     for now_ms, events in ((kept_until_ms - 1, [2]), (kept_until_ms, []), (kept_until_ms + MINUTE_MS, [])):
         rows = ask(Reads(world.store), question(), applied_ms=NOW_MS, now_ms=now_ms)
         assert [row.events for row in rows] == events
+
+
+def test_the_progress_of_another_stream_in_the_table_is_not_taken_for_that_of_a_shard_of_the_same_name() -> (
+    None
+):
+    """Its freshness would be answered: windows that still change would look final."""
+    store = InMemoryItemStore()
+    for number, stream in enumerate(("telemetr", "telemetry", "telemetry-2")):
+        item = StoredItem(number, "", LaneLog(applied_ms=number).to_body(), 2**33)
+        store.put(ItemKey(progress_pk("main"), f"{stream}/shardId-0"), item, expected_fence=None)
+    (found,) = read_progress(Reads(store), "main", "telemetry")
+    assert (found.shard_id, found.sequence_number, found.applied_ms) == ("shardId-0", 1, 1)
 
 
 def test_what_was_counted_in_part_says_so_a_key_at_a_time() -> None:
