@@ -48,10 +48,11 @@ def read_freshness(
 
     Raises: as ``shard_ends`` does.
     """
-    table = stack.output("TableName")
+    table, stream = stack.output("TableName"), stack.output("StreamName")
     with aws_errors(f"table {table}"):
-        progress = read_progress(DynamoPartialStore(client("dynamodb", stack.region), table), stack.consumer)
-    shards = shard_ends(client("kinesis", stack.region), stack.output("StreamName"), progress)
+        store = DynamoPartialStore(client("dynamodb", stack.region), table)
+        progress = read_progress(store, stack.consumer, stream)
+    shards = shard_ends(client("kinesis", stack.region), stream, progress)
     return freshness(progress, {"shards": shards}), shards
 
 

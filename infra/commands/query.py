@@ -122,7 +122,8 @@ def _open_local(home: Home, info: StackInfo) -> "tuple[PartialStore, Freshness, 
     store = DynamoPartialStore(
         local_client("dynamodb", info.endpoints["dynamodb"], info.credentials), info.table
     )
-    return store, freshness(read_progress(store, info.consumer), home.status()), info.consumer
+    progress = read_progress(store, info.consumer, info.stream)
+    return store, freshness(progress, home.status()), info.consumer
 
 
 def _open_aws(name: str, region: str | None) -> "tuple[PartialStore, Freshness, str]":

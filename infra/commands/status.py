@@ -73,7 +73,7 @@ def _progress(info: StackInfo) -> list[Any]:
     store = DynamoPartialStore(
         local_client("dynamodb", info.endpoints["dynamodb"], info.credentials), info.table
     )
-    return list(read_progress(store, info.consumer))
+    return list(read_progress(store, info.consumer, info.stream))
 
 
 def _run_aws(name: str, arguments: argparse.Namespace) -> int:

@@ -134,7 +134,7 @@ class CellReader:
     ) -> Iterator[KeyStates]:
         """Yield each window that overlaps ``[from_ms, to_ms)``, in the order of time; *keys* None: all keys.
 
-        A window whose items may be deleted by *now_ms* is passed over: what is left of it is no whole.
+        A window that is not kept any more by *now_ms* is passed over: what is left of it may be no whole.
 
         Raises:
             ConfigError: an item counts something else than the rollup, or is damaged.
@@ -144,7 +144,7 @@ class CellReader:
         last = window_prefix(max(to_ms - 1, 0)) + "}"
         pk = chunk_key(self.rollup, self.windows, ROOT, "").pk
         roots = self.store.range(pk, window_prefix(first), last)
-        alive = ((sk, item) for sk, item in roots if item.expires_s * 1000 > now_ms)
+        alive = ((sk, item) for sk, item in roots if self._deletable_ms(sk, item) > now_ms)
         held: list[tuple[str, StoredItem]] = []
         for _, of_window in groupby(alive, key=lambda each: window_start_ms(each[0])):
             held += of_window
@@ -152,6 +152,17 @@ class CellReader:
                 yield from self._resolve(held, keys)
                 held = []
         yield from self._resolve(held, keys)
+
+    def _deletable_ms(self, sk: str, root: StoredItem) -> int:
+        """Return from when on some item of the window of *root* may be deleted.
+
+        By the definition too: where `keep` was lowered, or the stream's retention changed, items of one window expire at
+        different times, and those that are left look like the whole.
+        """
+        expires_ms = root.expires_s * 1000
+        if self.rollup.keep_ms is None:
+            return expires_ms
+        return min(expires_ms, window_start_ms(sk) + self.windows.size_ms + self.rollup.keep_ms)
 
     def _resolve(
         self, roots: Sequence[tuple[str, StoredItem]], keys: Sequence[str] | None

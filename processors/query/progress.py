@@ -23,10 +23,13 @@ class ShardProgress:
     forgotten: int
 
 
-def read_progress(store: PartialStore, consumer: str) -> list[ShardProgress]:
-    """Return the progress of every shard, open or closed: one Query. With lanes by partition key there is none."""
+def read_progress(store: PartialStore, consumer: str, stream: str) -> list[ShardProgress]:
+    """Return the progress of every shard of *stream*, open or closed: one Query. With lanes by partition key there is none.
+
+    A table may hold that of other streams too, whose shards have the same names.
+    """
     found = []
-    for lane, item in store.range(progress_pk(consumer), "!", "~"):
+    for lane, item in store.range(progress_pk(consumer), f"{stream}/", f"{stream}/~"):
         try:
             log = LaneLog.of_body(item.body)
         except ValueError as error:

@@ -18,8 +18,8 @@ class Row:
     """One window of one key. ``values`` is ``{field: {measure: value}}``.
 
     ``may_change`` tells that the window was not over, or not all that arrived before its end was applied, when it was
-    read. A late event corrects its window even after that. ``partial``: the consumer that counted it began after the
-    window did, and what arrived before that is not in it.
+    read. A late event corrects its window even after that. ``partial``: what arrived before the consumer that counted it
+    began is not in it, and may belong to it, for the window had begun then, or would soon: clocks may be ahead.
     """
 
     window: Window
@@ -34,7 +34,7 @@ class Row:
 class Question:
     """What is asked: the windows that overlap ``[from_ms, to_ms)`` of one key of one rollup, or of all (``key`` None).
 
-    ``counts`` is the fingerprint of what the rollup counts.
+    ``counts`` is the fingerprint of what the rollup counts; an event may be ``max_future_ms`` ahead of its arrival.
     """
 
     rollup: Rollup
@@ -43,6 +43,7 @@ class Question:
     windows: TumblingWindows
     from_ms: int
     to_ms: int
+    max_future_ms: int = 0
 
     @classmethod
     def parse(
@@ -76,7 +77,10 @@ class Question:
         if problems or windows is None:
             raise ConfigError(*problems)
         values = None if key is None else tuple(key[name] for name in found.key)
-        return cls(found, counts_of(pipeline, found), values, windows, from_ms, to_ms)
+        future_ms = (
+            pipeline.sources[found.source].max_future_ms or 0
+        )  # unbounded: clocks are taken to be right
+        return cls(found, counts_of(pipeline, found), values, windows, from_ms, to_ms, future_ms)
 
 
 def ask(store: PartialStore, question: Question, *, applied_ms: int, now_ms: int) -> Iterator[Row]:
@@ -90,11 +94,12 @@ def ask(store: PartialStore, question: Question, *, applied_ms: int, now_ms: int
     for states in reader.read(question.from_ms, question.to_ms, keys, now_ms=now_ms):
         window = windows.assign(states.start_ms)
         for row, key in enumerate(states.keys):
+            begin_ms = states.begin_ms[row]
             yield Row(
                 window,
                 states.table[0][row],
                 plan.read(states.table, row, rollup.measures),
                 may_change=window.end_ms > applied_ms,
-                partial=states.begin_ms[row] > window.start_ms,
+                partial=begin_ms > 0 and begin_ms + question.max_future_ms > window.start_ms,
                 key=key_values(key),
             )

@@ -96,4 +96,5 @@ def _open_shards(kinesis: Any, info: StackInfo) -> int:
 
 
 def _applied(dynamodb: Any, info: StackInfo, status: Mapping[str, Any]) -> Mapping[str, int]:
-    return freshness(read_progress(DynamoPartialStore(dynamodb, info.table), info.consumer), status).shards
+    progress = read_progress(DynamoPartialStore(dynamodb, info.table), info.consumer, info.stream)
+    return freshness(progress, status).shards

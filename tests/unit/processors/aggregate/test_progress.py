@@ -275,6 +275,21 @@ def test_windows_that_began_before_the_consumer_did_are_partial_and_later_ones_a
     assert partial(world) == {hour_ms: True, hour_ms + HOUR_MS: False}
 
 
+def test_a_window_is_partial_too_that_began_within_max_future_after_the_consumer_did(
+    pipeline: Pipeline,
+) -> None:
+    """A clock that is ahead of its event's arrival: what arrived before the consumer began belongs to a later window."""
+    future_ms = pipeline.sources["reading"].max_future_ms
+    assert future_ms is not None
+    hour_ms = ARRIVAL_MS // HOUR_MS * HOUR_MS + HOUR_MS
+    for ahead_ms, is_partial in ((future_ms - 1, True), (future_ms, False)):
+        world = World(pipeline)
+        world.lineage.from_first = False
+        first = replace(record(0, None, event(pipeline, 1, ts=hour_ms)), arrival_ms=hour_ms - ahead_ms)
+        assert invoke(world.sandbox(), [first]) is None
+        assert partial(world) == {hour_ms: is_partial}
+
+
 @pytest.mark.parametrize("from_first", [True, False])
 def test_a_child_of_a_shard_began_where_its_parents_did(pipeline: Pipeline, from_first: bool) -> None:  # noqa: FBT001 - of two
     world = World(pipeline, lineage=InMemoryLineage({"child": ["left", "right"]}))

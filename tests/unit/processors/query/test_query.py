@@ -7,13 +7,16 @@ from decimal import Decimal
 import pytest
 
 from conftest import ClientFactory, create_table
+from processors.aggregate.progress import progress_pk
 from processors.query.cells import DynamoPartialStore
+from processors.query.progress import read_progress
 from processors.query.question import Question, Row, ask
 from processors.query.render import cells, columns, number_text, to_csv, to_json
 from streamgage.definition.pipeline import Rollup
 from streamgage.errors import ConfigError
 from streamgage.fold.chunk import Chunk, encode_chunk
 from streamgage.fold.items import ItemKey, StoredItem, chunk_key, sort_key, window_prefix
+from streamgage.fold.lane_log import LaneLog
 from streamgage.measures.layout import plan_of
 from streamgage.measures.windows import Window
 from streamgage.records import StreamRecord
@@ -221,6 +224,31 @@ def test_windows_whose_items_may_be_deleted_are_passed_over_for_what_is_left_of_
             assert starts == set(range(gone, 3)), (gone, now_ms)
 
 
+def test_a_window_is_passed_over_once_it_is_not_kept_though_some_of_its_items_expire_later() -> None:
+    """As where `keep` was lowered, or the retention raised, when one of two lanes had been written for the last time."""
+    world = world_of((ARRIVAL_MS, 1.0), (ARRIVAL_MS, 2.0), shards=2)
+    assert ROLLUP.keep_ms is not None
+    kept_until_ms = ARRIVAL_MS + MINUTE_MS + ROLLUP.keep_ms
+    for key, (fence, counts, body, expires_s) in list(world.store.rows.items()):
+        if key.sk.endswith("shardId-0"):
+            world.store.rows[key] = fence, counts, body, expires_s + 86_400
+    for now_ms, events in ((kept_until_ms - 1, [2]), (kept_until_ms, []), (kept_until_ms + MINUTE_MS, [])):
+        rows = ask(Reads(world.store), question(), applied_ms=NOW_MS, now_ms=now_ms)
+        assert [row.events for row in rows] == events
+
+
+def test_the_progress_of_another_stream_in_the_table_is_not_taken_for_that_of_a_shard_of_the_same_name() -> (
+    None
+):
+    """Its freshness would be answered: windows that still change would look final."""
+    store = InMemoryItemStore()
+    for number, stream in enumerate(("telemetr", "telemetry", "telemetry-2")):
+        item = StoredItem(number, "", LaneLog(applied_ms=number).to_body(), 2**33)
+        store.put(ItemKey(progress_pk("main"), f"{stream}/shardId-0"), item, expected_fence=None)
+    (found,) = read_progress(Reads(store), "main", "telemetry")
+    assert (found.shard_id, found.sequence_number, found.applied_ms) == ("shardId-0", 1, 1)
+
+
 def test_what_was_counted_in_part_says_so_a_key_at_a_time() -> None:
     """A chunk says from when on its lane was counted; of several lanes the latest holds."""
     store = InMemoryItemStore()
@@ -236,11 +264,9 @@ def test_what_was_counted_in_part_says_so_a_key_at_a_time() -> None:
         body = encode_chunk(chunk, ROLLUP.layout, start_ms=0)
         item = StoredItem(1, question().counts, body, 2**33)
         store.put(ItemKey(ROOT_PK, sort_key(0, f"telemetry/shardId-{shard}")), item, expected_fence=None)
-    rows = ask(Reads(store), replace(question(), key=None), applied_ms=NOW_MS, now_ms=NOW_MS)
+    rows = ask(Reads(store), replace(question(), key=None), applied_ms=NOW_MS, now_ms=0)
     assert {row.key[0]: row.partial for row in rows} == {"d1": False, "d2": True, "d3": True}
-    rows = ask(
-        Reads(store), replace(question(from_ms=0), key=("d3", "temp")), applied_ms=NOW_MS, now_ms=NOW_MS
-    )
+    rows = ask(Reads(store), replace(question(from_ms=0), key=("d3", "temp")), applied_ms=NOW_MS, now_ms=0)
     assert [row.partial for row in rows] == [True]
 
 
