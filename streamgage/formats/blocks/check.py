@@ -92,7 +92,7 @@ def values_by_column(
             if name not in defaults:
                 return None
             default, there = defaults[name], sum(map(contains, events, repeat(name)))
-            if not there and default is None:
+            if not there and default is None and column.null_branch is not None:
                 found.append([None] * len(events))
                 continue
             values = [each.get(name, default) for each in events]
