@@ -151,7 +151,7 @@ class Batcher:
         self._ready_bytes = 0
         self._due_ms = _NEVER_MS
         self._count = 0
-        self._encoder: SourceEncoder | None = None  # of the source that was put last
+        self._encoder: tuple[Source, SourceEncoder] | None = None  # of the source that was put last
 
     @property
     def buffered_bytes(self) -> int:
@@ -244,10 +244,10 @@ class Batcher:
         return {**places}
 
     def _encoder_of(self, source: Source) -> SourceEncoder:
-        encoder = self._encoder
-        if encoder is None or encoder.source is not source:
-            encoder = self._encoder = encoder_of(source)
-        return encoder
+        last = self._encoder
+        if last is None or last[0] is not source:  # the encoder's own source may be another that is equal
+            last = self._encoder = source, encoder_of(source)
+        return last[1]
 
     def due(self, now_ms: int) -> bool:
         """Tell whether it is time to ``take``: a request is full, or a user record has lingered long enough."""

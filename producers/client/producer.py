@@ -11,7 +11,7 @@ from typing import Self
 
 from producers.client.batcher import Batcher, BatcherConfig, PutEntry, TagsFor
 from producers.client.encoder import encoder_of
-from producers.client.many import RefusedEvents, take_many
+from producers.client.many import RefusedEvents, take_many, untold
 from producers.client.outbox import Outbox, PutRequest, RetryConfig
 from producers.client.ports import KinesisPort, PutFailed, PutResult
 from producers.clock import Clock
@@ -141,7 +141,8 @@ class Producer:
         now_ms = self._clock.now_ms()
         self._batcher.put(record, now_ms)
         self._taken(now_ms, record.events)
-        self._raise_undelivered()
+        if self._undelivered:
+            self._raise_undelivered()
 
     def _check_open(self) -> None:
         if self._closed:
@@ -165,13 +166,16 @@ class Producer:
         """
         self._check_open()
         self._take_event(source, event)
-        self._raise_undelivered()
+        if self._undelivered:
+            self._raise_undelivered()
 
-    def put_many(self, source: Source, events: Sequence[Event]) -> None:
+    def put_many(
+        self, source: Source, events: Sequence[Event], taken_so_far: Callable[[int], None] = untold
+    ) -> None:
         """Take *events* of *source* as ``send`` would, one after the other, to the same bytes, in half the time.
 
         All of them are taken but those that ``send`` would have refused. Where the source has no blocks, or each Kinesis
-        record one key, nothing is gained.
+        record one key, nothing is gained. *taken_so_far* is told now and then how many were taken.
 
         Raises:
             RefusedEvents: which of them were refused, each with its error. If others were given up meanwhile, the next
@@ -179,7 +183,9 @@ class Producer:
             DeliveryError: as ``put`` does, once all were taken.
         """
         self._check_open()
-        refused = take_many(events, partial(self._take_run, source), partial(self._take_event, source))
+        refused = take_many(
+            events, partial(self._take_run, source), partial(self._take_event, source), taken_so_far
+        )
         if refused:
             raise RefusedEvents(refused, len(events))
         self._raise_undelivered()

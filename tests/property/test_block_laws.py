@@ -163,7 +163,7 @@ def test_a_run_of_events_is_in_columns_what_each_of_them_is_by_itself(
     nowhere = data.draw(st.sets(st.sampled_from(optional))) if optional else set()
     drawn = data.draw(_events(makers, (1, 2, 9)))
     events: list[Any] = [{name: each[name] for name in each if name not in nowhere} for each in drawn]
-    changes = st.sampled_from(
+    changes: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
         [{}, {}, {}, {"unheard": 1}, {"f0": None}, {"f0": True}, {"f0": 2**63}, {"f0": "a"}]
     )
     events[-1] = {**events[-1], **data.draw(changes)}

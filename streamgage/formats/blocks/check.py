@@ -83,17 +83,22 @@ def values_by_column(
     """
     if set(map(type, events)) != {dict}:
         return None
+    count, given = len(events), sum(each.name in events[0] for each in columns)
+    whole = sum(map(len, events))
+    uniform = (
+        whole == count * given
+    )  # then all have the first one's fields, or a field that one has is missing
     found, fields = [], 0
     for column in columns:
-        name, there = column.name, len(events)
+        name, there = column.name, count
         try:
             values = list(map(itemgetter(name), events))
         except KeyError:
-            if name not in defaults:
+            if name not in defaults or (uniform and name in events[0]):
                 return None
-            default, there = defaults[name], sum(map(contains, events, repeat(name)))
+            default, there = defaults[name], 0 if uniform else sum(map(contains, events, repeat(name)))
             if not there and default is None and column.null_branch is not None:
-                found.append([None] * len(events))
+                found.append([None] * count)
                 continue
             values = [each.get(name, default) for each in events]
         if not _all_fit(column, values, ranges.get(name)):
@@ -101,7 +106,7 @@ def values_by_column(
         found.append(values)
         fields += there
     # No event has fewer fields than were found in it: with the sums equal, none has an unknown one.
-    return found if sum(map(len, events)) == fields else None
+    return found if whole == fields else None
 
 
 def _all_fit(column: ColumnType, values: list[Any], within: tuple[int, int] | None) -> bool:

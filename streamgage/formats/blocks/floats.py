@@ -5,7 +5,8 @@ Layout: docs/formats.md.
 
 from array import array
 from itertools import repeat
-from operator import mul, truediv
+from math import floor
+from operator import add, mul, truediv
 from typing import Any
 
 from streamgage.formats.blocks.decimal_column import DecimalColumn
@@ -81,7 +82,8 @@ def _as_decimals(values: "array[float]") -> tuple[int, list[int]] | None:
     while True:
         power = 10.0**places
         try:
-            numerators = list(map(round, map(mul, values, repeat(power))))
+            # A third of the time of `round`, which differs only where the numerator is not to be found anyway.
+            numerators = list(map(floor, map(add, map(mul, values, repeat(power)), repeat(0.5))))
         except (ValueError, OverflowError):  # NaN, infinity
             return None
         again = array(type_code, map(truediv, numerators, repeat(power)))

@@ -7,7 +7,7 @@ import io
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,6 +23,7 @@ from infra.local.http.secret import keep_credentials
 from processors.pipeline_files import load_pipeline
 from producers.client.batcher import UnsendableRecord
 from producers.client.encoder import encoder_of
+from producers.client.many import put_one_by_one
 from producers.simulators.totals import read_totals
 from streamgage.definition.pipeline import Source
 from streamgage.errors import ConfigError, DeliveryError
@@ -50,6 +51,19 @@ class RecordingSink:
 
     def send(self, source: Source, event: Event) -> None:
         self.put(encoder_of(source).user_record(event))
+
+    def put_many(self, source: Source, events: Sequence[Event], taken_so_far: Callable[[int], None]) -> None:
+        given_up: list[DeliveryError] = []
+
+        def take(event: Event) -> None:
+            try:
+                self.send(source, event)
+            except DeliveryError as error:
+                given_up.append(error)
+
+        put_one_by_one(events, take, taken_so_far)
+        if given_up:
+            raise given_up[0]
 
     def put(self, record: UserRecord) -> None:
         if len(record.data) > self.max_bytes:

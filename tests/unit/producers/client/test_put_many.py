@@ -96,6 +96,7 @@ def test_nothing_is_in_a_run_once_something_is_due() -> None:
 def test_one_that_does_not_fit_has_few_others_asked_one_by_one() -> None:
     runs: list[int] = []
     alone: list[Event] = []
+    told: list[int] = []
     events = [{"n": number} for number in range(5_000)]
 
     def take_run(run: list[Event]) -> int:  # as the batcher: all of it or none
@@ -103,10 +104,10 @@ def test_one_that_does_not_fit_has_few_others_asked_one_by_one() -> None:
         runs.append(taken)
         return taken
 
-    assert take_many(events, take_run, alone.append) == []  # type: ignore[arg-type]
+    assert take_many(events, take_run, alone.append, told.append) == []  # type: ignore[arg-type]
     assert events[3_333] in alone
     assert len(alone) <= 16
-    assert sum(runs) + len(alone) == 5_000
+    assert sum(runs) + len(alone) == told[-1] == 5_000
 
 
 def test_rows_go_as_they_do_one_by_one() -> None:
