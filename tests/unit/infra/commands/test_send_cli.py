@@ -421,7 +421,18 @@ def test_interrupted_simulations_keep_what_they_sent_and_claim_no_totals(shell: 
     shell.sink.interrupt_at = 10
     assert shell.simulate("fleet", "--events", "50", "--totals", "t.json") == 130
     assert len(shell.sink.records) == 10
+    assert "sent 9 reading events" in shell.out.getvalue()  # of the tenth nobody said that it was taken
     assert shell.files() == []
+
+
+def test_a_simulation_goes_on_into_a_file_once_something_was_given_up(shell: Shell) -> None:
+    shell.sink.fail_at = 300
+    assert shell.simulate("fleet", "--events", "1200") == 1
+    kept = [name for name in shell.files() if "undelivered" in name]
+    assert len(kept) == 1
+    assert "sent 498 reading events" in shell.out.getvalue()
+    assert "not delivered: 702" in shell.out.getvalue()
+    assert len(shell.sink.records) == 498
 
 
 class TestTarget:
