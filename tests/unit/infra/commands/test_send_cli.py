@@ -73,6 +73,7 @@ class RecordingSink:
         if seen == self.interrupt_at:
             raise KeyboardInterrupt
         if seen == self.fail_at:
+            self.fail_at = None
             given_up, self.buffer = self.buffer[:2], self.buffer[2:]
             raise DeliveryError("two were not delivered", given_up)
 
