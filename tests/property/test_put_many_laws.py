@@ -69,6 +69,7 @@ LACKING = st.builds(
 )
 EVENTS = st.lists(
     st.lists(PLAIN, min_size=1, max_size=60)
+    | st.lists(PLAIN, min_size=10, max_size=60)
     | st.lists(GOOD, max_size=12)
     | st.lists(BAD | LACKING, max_size=2),
     max_size=6,
@@ -92,17 +93,17 @@ HOWS = st.builds(
     How,
     batching=st.builds(
         BatcherConfig,
-        request_bytes=st.sampled_from([1, 500, 2**20]),
-        linger_ms=st.sampled_from([0, 1, 30, 100]),
-        block_bytes=st.sampled_from([1, 300, 1_500, 500_000]),
-        block_events=st.sampled_from([1, 2, 10, 50, 10_000]),
-        one_key_per_record=st.sampled_from([False, False, False, True]),
+        request_bytes=st.sampled_from([2**20, 2**20, 500, 1]),
+        linger_ms=st.sampled_from([100, 100, 30, 1, 0]),
+        block_bytes=st.sampled_from([500_000, 1_500, 1_500, 600, 300, 1]),
+        block_events=st.sampled_from([10_000, 10_000, 50, 20, 2, 1]),
+        one_key_per_record=st.sampled_from([False] * 6 + [True]),
     ),
-    max_buffered_bytes=st.sampled_from([1, 700, 3_000, 8 * 2**20]),
-    shards=st.integers(1, 4),
+    max_buffered_bytes=st.sampled_from([8 * 2**20, 8 * 2**20, 3_000, 700, 1]),
+    shards=st.sampled_from([3, 2, 1, 7]),
     fails=st.frozensets(st.integers(0, 12), max_size=4),
     tagged=st.booleans(),
-    blocks=st.sampled_from([True, True, True, False]),
+    blocks=st.sampled_from([True] * 8 + [False]),
     gap_ms=st.sampled_from([0, 0, 20, 200]),
 )
 
