@@ -7,12 +7,14 @@ import pytest
 
 from processors.pipeline_files import load_pipeline
 from producers.client.batcher import Batcher, BatcherConfig, UnsendableRecord
+from producers.client.encoder import encoder_of
 from producers.client.many import RefusedEvents, take_many
 from producers.client.outbox import RetryConfig
 from producers.client.ports import PutFailed
 from producers.client.producer import Producer, ProducerConfig
 from streamgage.errors import DeliveryError
 from streamgage.formats.avro import Event
+from streamgage.formats.blocks.builder import BlockBuilder
 from streamgage.shards import Shard, ShardMap
 from support.paths import ROOT
 from unit.producers.client.test_block_batching import READING, SHARDS, VirtualWorld, reading
@@ -120,3 +122,17 @@ def test_rows_go_as_they_do_one_by_one() -> None:
         for event in events:
             one_by_one.send(source, event)
     assert [each.data for each in worlds[0].stored] == [each.data for each in worlds[1].stored]
+
+
+def test_a_long_text_of_a_run_makes_room_for_as_few_events_as_one_by_one() -> None:
+    codec = encoder_of(READING).blocks
+    events = [reading(number, metric="m" * 700_000) for number in range(20)]
+    at_once, one_by_one = BlockBuilder(codec), BlockBuilder(codec)
+    columns = codec.prepare_all(events[:5], {})
+    assert columns is not None
+    at_once.add_all(columns, at_once.room_for(columns, MIB))
+    assert [one_by_one.add_within(each, MIB) for each in events[:5]]
+    later = [at_once.add_within(each, MIB) for each in events[5:]]
+    assert later == [one_by_one.add_within(each, MIB) for each in events[5:]]
+    assert later.count(0) == 9
+    assert at_once.build() == one_by_one.build()
