@@ -55,7 +55,10 @@ class SourceEncoder:
         """
         source = self.source
         for name in self._floats:
-            value = event.get(name)
+            try:
+                value = event.get(name)
+            except AttributeError as error:
+                raise ValueError(f"{event!r:.80} is no event, which has fields") from error
             if isinstance(value, float) and value - value != 0:
                 raise ValueError(f"{name} is {value!r}, which is not a finite number")
         try:

@@ -79,7 +79,7 @@ def values_by_column(
     """Return column by column what ``compile_check``'s function gives of each of *events*; None: a closer look is due.
 
     At least one event; integers of the columns in *ranges*, by name, are to be within these. Everything is one call for
-    all events, in C: a third of what a call an event takes.
+    all events, in C.
     """
     if set(map(type, events)) != {dict}:
         return None

@@ -85,7 +85,7 @@ def _as_decimals(values: "array[float]") -> tuple[int, list[int], tuple[int, int
     while True:
         power = 10.0**places
         try:
-            # A third of the time of `round`, which differs only where the numerator is not to be found anyway.
+            # Less time than `round`, which differs only at ties: there is no numerator to be found at these.
             numerators = list(map(floor, map(add, map(mul, values, repeat(power)), repeat(0.5))))
         except (ValueError, OverflowError):  # NaN, infinity
             return None

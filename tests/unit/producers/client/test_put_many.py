@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -57,6 +58,15 @@ def test_what_is_given_up_while_others_are_refused_is_named_by_the_next_call() -
         producer.put_many(READING, [reading(2, device="one"), reading(3, ts=-1)])
     with pytest.raises(DeliveryError, match="2 events"):
         producer.poll()
+
+
+@pytest.mark.parametrize("odd", [None, "device-1", 5, [("device_id", "one")]])
+def test_what_is_no_event_at_all_is_refused_like_one_that_does_not_fit(odd: Any) -> None:
+    producer = producer_of(VirtualWorld())
+    with pytest.raises(RefusedEvents, match=r"event 1: .* is no event") as caught:
+        producer.put_many(READING, [reading(0), odd, reading(2)])
+    assert [each.at for each in caught.value.refused] == [1]
+    assert producer.stats.events_put == 2
 
 
 def test_a_list_without_events_is_nothing() -> None:
