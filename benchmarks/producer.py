@@ -1,10 +1,11 @@
 """Encode and aggregate on the producer's side: ours beside aws_kinesis_agg's aggregator and async-kinesis."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from benchmarks.events import Workload, kinesis_records
+from benchmarks.events import SHARD_ID, Workload, kinesis_records
 from benchmarks.harness import (
     Contestant,
     Headline,
@@ -20,17 +21,24 @@ from benchmarks.harness import (
 )
 from benchmarks.peers import kinesis_agg
 from benchmarks.peers.external import ABSENT, are_installed, input_file
-from producers.client.batcher import BatcherConfig
+from producers.client.batcher import BatcherConfig, PutEntry
 from producers.client.encoder import encoder_of
+from producers.client.identity import Identity
+from producers.client.ports import PutResult, PutStored
+from producers.client.producer import Producer, ProducerConfig
 from streamgage.formats.blocks.reader import BlockReader
 from streamgage.formats.kpl import decode_aggregate
+from streamgage.shards import Shard
 
 QUESTION = "What does a producer spend to encode and aggregate an event?"
 OURS = "streamgage, rows"
 BLOCKS = "streamgage, blocks"
+SEND = "streamgage, blocks, Producer.send"
+MANY = "streamgage, blocks, Producer.put_many"
 AGG = "fastavro + aws_kinesis_agg"
 ASYNC_LIST = "async-kinesis, JSON list"
 ASYNC_LINES = "async-kinesis, JSON lines"
+IN_BLOCKS = (BLOCKS, SEND, MANY)
 _PROCESSORS = {ASYNC_LIST: "JsonListProcessor", ASYNC_LINES: "JsonLineProcessor"}
 _ASYNC_MAX_KIB = 50  # what aggregates of 50 kB come closest to in its units of 25 KiB
 
@@ -42,6 +50,8 @@ def run(*, quick: bool, seed: int, progress: Progress) -> Result:
     contestants: dict[str, Contestant] = {
         OURS: timed(producer.rows),
         BLOCKS: timed(producer.blocks),
+        SEND: timed(producer.sent),
+        MANY: timed(producer.put_many),
         AGG: timed(producer.with_agg),
     }
     missing: dict[str, str] = {}
@@ -66,7 +76,8 @@ def run(*, quick: bool, seed: int, progress: Progress) -> Result:
         question=QUESTION,
         method=(
             "From events (dicts) to the data of Kinesis records of about 50 kB; nothing is sent. What each made is read again, "
-            "and compared with the events. Ours checks each event, predicts its shard, and marks each record for dedupe."
+            "and compared with the events. Ours checks each event, predicts its shard, and marks each record for dedupe; rows and "
+            "blocks in the batcher alone, the two of Producer in front of a stream that stores everything at no cost."
         ),
         tables=(
             table,
@@ -98,6 +109,26 @@ class _Producer:
         """Gather in blocks, in the batcher."""
         return [each.data for each in self._workload.blocks(seed=self._seed)]
 
+    def sent(self) -> list[bytes]:
+        """Send event by event, in blocks, to a stream that takes no time."""
+        stream, source = _Stream(), replace(self._source, blocks=True)
+        with self._opened(stream) as producer:
+            for event in self._workload.events:
+                producer.send(source, event)
+        return stream.datas
+
+    def put_many(self) -> list[bytes]:
+        """Send what ``sent`` does, the whole list at once."""
+        stream = _Stream()
+        with self._opened(stream) as producer:
+            producer.put_many(replace(self._source, blocks=True), self._workload.events)
+        return stream.datas
+
+    def _opened(self, stream: "_Stream") -> Producer:
+        dice = random.Random(self._seed)  # noqa: S311 - seeded, to be the same in every run
+        config = ProducerConfig(concurrency=1)
+        return Producer(stream, clock=stream, rng=dice, config=config, tags_for=Identity(dice).tags_for)
+
     def rows(self) -> list[bytes]:
         """Encode, and gather in the batcher."""
         user_records = map(encoder_of(self._source).user_record, self._workload.events)
@@ -122,7 +153,7 @@ class _Producer:
         if label in _PROCESSORS:
             right = (answer["events"], answer["sum"]) == (len(self._workload.events), self._sum)
             size = answer["bytes"]
-        elif label == BLOCKS:
+        elif label in IN_BLOCKS:
             right = self._rows_in(_user_datas(answer)) == self._datas
             size = sum(map(len, answer))
         else:
@@ -138,12 +169,35 @@ class _Producer:
         return [block.row(number) for block in opened for number in range(block.count)]
 
 
+class _Stream:
+    """A stream of one shard that stores everything, and a clock that stands still."""
+
+    def __init__(self) -> None:
+        self.datas: list[bytes] = []
+
+    def list_shards(self) -> Sequence[Shard]:
+        """Return the one shard."""
+        return [Shard(SHARD_ID, 0, 2**128 - 1)]
+
+    def put_records(self, entries: Sequence[PutEntry]) -> Sequence[PutResult]:
+        """Store *entries*."""
+        self.datas += [each.data for each in entries]
+        return [PutStored(each.shard_id, len(self.datas)) for each in entries]
+
+    def now_ms(self) -> int:
+        """Return the beginning of time."""
+        return 0
+
+    def sleep_ms(self, duration_ms: int) -> None:
+        """Return at once: nothing here has to wait."""
+
+
 def _user_datas(kinesis_datas: Iterable[bytes]) -> list[bytes]:
     return [data for each in kinesis_datas for data in decode_aggregate(each).datas]
 
 
 def _role(label: str) -> Role:
-    return "ours" if label in (OURS, BLOCKS) else "peer"
+    return "ours" if label in (OURS, *IN_BLOCKS) else "peer"
 
 
 def _headlines(table: Table) -> tuple[Headline, ...]:
@@ -160,4 +214,15 @@ def _headlines(table: Table) -> tuple[Headline, ...]:
                     target="≥ 4",
                 )
             )
+    one, many = table.median_of(SEND), table.median_of(MANY)
+    if one and many:
+        found.append(
+            Headline(
+                what="events into blocks, Producer.put_many against Producer.send",
+                ours=f"{many:.2f} µs an event",
+                peer=f"{one:.2f} µs",
+                ratio=one / many,
+                target="≥ 2.4",
+            )
+        )
     return tuple(found)

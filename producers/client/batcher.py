@@ -3,7 +3,7 @@
 No I/O and no clock: the caller says what time it is, and carries what comes out.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -151,7 +151,7 @@ class Batcher:
         self._ready_bytes = 0
         self._due_ms = _NEVER_MS
         self._count = 0
-        self._encoder: SourceEncoder | None = None  # of the source that was put last
+        self._encoder: tuple[Source, SourceEncoder] | None = None  # of the source that was put last
 
     @property
     def buffered_bytes(self) -> int:
@@ -195,9 +195,7 @@ class Batcher:
             ValueError: as ``SourceEncoder.user_record`` does. Nothing has changed.
             UnsendableRecord: as ``put`` does. Nothing has changed.
         """
-        encoder = self._encoder
-        if encoder is None or encoder.source is not source:
-            encoder = self._encoder = encoder_of(source)
+        encoder = self._encoder_of(source)
         partition_key = encoder.key_of(event)
         shard_id = self._routes.get(partition_key) or self._route(UserRecord(partition_key, b""))
         group = (shard_id, partition_key) if self._config.one_key_per_record else shard_id
@@ -207,6 +205,49 @@ class Batcher:
             self._due_ms = now_ms + self._config.linger_ms
         for block in full:
             self._put_block(block)
+
+    def put_run(self, source: Source, events: Sequence[Event], now_ms: int, *, room_bytes: int) -> int:
+        """Take the first of *events*, at least one, with the outcome of ``put_event`` for each; return how many.
+
+        Only such as fit, fill no block, leave nothing due, and add no more than *room_bytes* to ``buffered_bytes``. So 0
+        may be due to any of them: fewer at a time or ``put_event`` will tell.
+        """
+        config = self._config
+        if config.one_key_per_record or not config.linger_ms or self.due(now_ms):
+            return 0
+        encoder = self._encoder_of(source)
+        run = encoder.run_of(events)
+        if run is None:
+            return 0
+        try:
+            places = self._places(run[0])
+        except UnsendableRecord:
+            return 0
+        taken = self._blocks.add_run(encoder, run, places, self._count, now_ms, room_bytes=room_bytes)
+        self._count += taken
+        if taken and self._due_ms == _NEVER_MS:
+            self._due_ms = now_ms + config.linger_ms
+        return taken
+
+    def _places(self, keys: Sequence[str]) -> dict[GroupKey, Sequence[int]]:
+        """Return which of *keys* lead to which shard, the first one's first. Raises: UnsendableRecord, as ``put`` does."""
+        routes = self._routes
+        try:
+            shard_ids = list(map(routes.__getitem__, keys))
+        except KeyError:
+            shard_ids = [routes.get(key) or self._route(UserRecord(key, b"")) for key in keys]
+        if len(set(shard_ids)) == 1:
+            return {shard_ids[0]: range(len(keys))}
+        places: dict[GroupKey, list[int]] = {}
+        for at, shard_id in enumerate(shard_ids):
+            places.setdefault(shard_id, []).append(at)
+        return {**places}
+
+    def _encoder_of(self, source: Source) -> SourceEncoder:
+        last = self._encoder
+        if last is None or last[0] is not source:  # the encoder's own source may be another that is equal
+            last = self._encoder = source, encoder_of(source)
+        return last[1]
 
     def due(self, now_ms: int) -> bool:
         """Tell whether it is time to ``take``: a request is full, or a user record has lingered long enough."""

@@ -1,10 +1,14 @@
 """The events of a source as they are sent: checked by what would become of them on arrival, and encoded."""
 
+from collections.abc import Sequence
 from functools import lru_cache
+from math import isfinite
+from typing import Any
 
 from streamgage.definition.pipeline import INTEGER_TYPES, Source, branches
 from streamgage.formats.avro import Event
 from streamgage.formats.blocks.builder import BlockCodec
+from streamgage.formats.blocks.check import RANGES
 from streamgage.limits import KINESIS_PARTITION_KEY_CHARS
 from streamgage.measures.windows import MAX_EVENT_TIME_MS
 from streamgage.records import UserRecord
@@ -21,6 +25,17 @@ class SourceEncoder:
         # The measurable fields that can hold a float.
         self._floats = tuple(
             name for name in source.scales if branches(source.schema.fields[name]) - {"null"} - INTEGER_TYPES
+        )
+        places = {each.name: at for at, each in enumerate(self.blocks.columns)}
+        self._float_places = tuple(places[name] for name in self._floats)
+        self._key_place = places[source.partition_key]
+        time = self.blocks.columns[places[source.event_time]]
+        self._time_range = {time.name: (0, min(MAX_EVENT_TIME_MS - 1, RANGES.get(time.kind, (0, 0))[1]))}
+        # In runs each event has its time, and its key: no default stands in for them.
+        self._in_runs = (
+            time.kind in RANGES
+            and time.null_branch is None
+            and all(map(self.blocks.requires, (source.event_time, source.partition_key)))
         )
 
     def user_record(self, event: Event) -> UserRecord:
@@ -40,7 +55,10 @@ class SourceEncoder:
         """
         source = self.source
         for name in self._floats:
-            value = event.get(name)
+            try:
+                value = event.get(name)
+            except AttributeError as error:
+                raise ValueError(f"{event!r:.80} is no event, which has fields") from error
             if isinstance(value, float) and value - value != 0:
                 raise ValueError(f"{name} is {value!r}, which is not a finite number")
         try:
@@ -60,6 +78,26 @@ class SourceEncoder:
                 f"{source.partition_key} is {len(key)} characters; a partition key has 1 to {KINESIS_PARTITION_KEY_CHARS}"
             )
         return key
+
+    def run_of(self, events: Sequence[Event]) -> tuple[list[str], list[list[Any]]] | None:
+        """Return the partition keys of *events*, at least one, and their values by column; None: ask one by one.
+
+        Where it returns, ``key_of`` and ``BlockCodec.prepare`` would give the same of each, but for a key's length.
+        """
+        columns = self.blocks.prepare_all(events, self._time_range) if self._in_runs else None
+        if columns is None:
+            return None
+        for place in self._float_places:
+            values = columns[place]
+            # One that is not finite makes the sum so too. A sum beyond all doubles only costs the time of asking.
+            if not isfinite(
+                sum(values if self.blocks.columns[place].null_branch is None else filter(None, values))
+            ):
+                return None
+        keys = columns[self._key_place]
+        if self.blocks.columns[self._key_place].kind != "string" or None in keys:
+            keys = list(map(str, keys))
+        return keys, columns
 
 
 @lru_cache(maxsize=_REMEMBERED_SOURCES)

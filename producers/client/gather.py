@@ -3,7 +3,10 @@
 No I/O and no clock, as the batcher that it belongs to.
 """
 
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from producers.client.encoder import SourceEncoder
 from streamgage.formats.avro import Event
@@ -78,6 +81,53 @@ class BlockGatherer:
         if block.builder.count >= self._block_events:
             full.append(self._close(key))
         return full
+
+    def add_run(
+        self,
+        source: SourceEncoder,
+        run: tuple[Sequence[str], list[list[Any]]],
+        places: Mapping[GroupKey, Sequence[int]],
+        number: int,
+        now_ms: int,
+        *,
+        room_bytes: int,
+    ) -> int:
+        """Take the first events of *run*, the *number*-th put and those after it, as long as no block is full; return how many.
+
+        *run* is as ``SourceEncoder.run_of`` gives it; *places* says which of it go to which group, the group of the
+        first event first. ``buffered_bytes`` grows by no more than *room_bytes*.
+        """
+        keys, columns = run
+        taken, texts_bytes, parts = len(keys), 0, []
+        for group, at in places.items():
+            block = self._open.get((source.source.name, group))
+            builder = block.builder if block is not None else BlockBuilder(source.blocks)
+            part = columns if len(at) == len(keys) else [list(map(each.__getitem__, at)) for each in columns]
+            room = builder.room_for(part, self._block_bytes)
+            fits = min(room.fits, self._block_events - 1 - builder.count)
+            if fits < len(at):
+                taken = min(taken, at[max(fits, 0)])
+            texts_bytes += room.grown_bytes - room.fits * builder.event_bytes
+            room_events = (room_bytes - texts_bytes) // builder.event_bytes
+            taken = max(0, min(taken, room_events))
+            parts.append((group, block, builder, part, room))
+        for (group, block, builder, part, room), at in zip(parts, places.values(), strict=True):
+            here = bisect_left(at, taken)
+            if not here:
+                continue
+            if here < len(at):
+                part = [each[:here] for each in part]  # noqa: PLW2901
+                room = builder.room_for(part, self._block_bytes)  # noqa: PLW2901
+            if block is None:
+                first = at[0]
+                block = _Open(  # noqa: PLW2901
+                    group, builder, partition_key=keys[first], number=number + first, opened_ms=now_ms
+                )
+                self._open[source.source.name, group] = block
+            builder.add_all(part, room)
+            block.bytes += room.grown_bytes
+            self.buffered_bytes += room.grown_bytes
+        return taken
 
     def take(self, opened_until_ms: int) -> list[Gathered]:
         """Close and return the blocks that were opened by then."""

@@ -11,6 +11,7 @@ from typing import Self
 
 from producers.client.batcher import Batcher, BatcherConfig, PutEntry, TagsFor
 from producers.client.encoder import encoder_of
+from producers.client.many import RefusedEvents, take_many, untold
 from producers.client.outbox import Outbox, PutRequest, RetryConfig
 from producers.client.ports import KinesisPort, PutFailed, PutResult
 from producers.clock import Clock
@@ -140,6 +141,8 @@ class Producer:
         now_ms = self._clock.now_ms()
         self._batcher.put(record, now_ms)
         self._taken(now_ms, record.events)
+        if self._undelivered:
+            self._raise_undelivered()
 
     def _check_open(self) -> None:
         if self._closed:
@@ -153,8 +156,6 @@ class Producer:
             if not self._outbox:
                 self._outbox.extend(self._batcher.take_all())
             self._send_or_wait()
-        if self._undelivered:
-            self._raise_undelivered()
 
     def send(self, source: Source, event: Event) -> None:
         """Take *event* of *source*: into a block where the pipeline says so, else as a user record of its own.
@@ -163,12 +164,48 @@ class Producer:
             ValueError: it would be quarantined on arrival; it was not taken.
             UnsendableRecord, DeliveryError: as ``put`` does.
         """
-        if not source.blocks:
-            self.put(encoder_of(source).user_record(event))
-            return
         self._check_open()
+        self._take_event(source, event)
+        if self._undelivered:
+            self._raise_undelivered()
+
+    def put_many(
+        self, source: Source, events: Sequence[Event], taken_so_far: Callable[[int], None] = untold
+    ) -> None:
+        """Take *events* of *source* as ``send`` would, one after the other, to the same bytes, in half the time.
+
+        All of them are taken but those that ``send`` would have refused. Where the source has no blocks, or each Kinesis
+        record one key, nothing is gained. *taken_so_far* is told now and then how many were taken.
+
+        Raises:
+            RefusedEvents: which of them were refused, each with its error. If others were given up meanwhile, the next
+                call raises the DeliveryError.
+            DeliveryError: as ``put`` does, once all were taken.
+        """
+        self._check_open()
+        refused = take_many(
+            events, partial(self._take_run, source), partial(self._take_event, source), taken_so_far
+        )
+        if refused:
+            raise RefusedEvents(refused, len(events))
+        self._raise_undelivered()
+
+    def _take_run(self, source: Source, events: Sequence[Event]) -> int:
+        """Take the first of *events* by which nothing becomes due and nothing waits, and return how many."""
+        if not source.blocks:
+            return 0
         now_ms = self._clock.now_ms()
-        self._batcher.put_event(source, event, now_ms)
+        room_bytes = self._config.max_buffered_bytes - self.buffered_bytes
+        taken = self._batcher.put_run(source, events, now_ms, room_bytes=room_bytes)
+        self.stats.events_put += taken
+        return taken
+
+    def _take_event(self, source: Source, event: Event) -> None:
+        now_ms = self._clock.now_ms()
+        if source.blocks:
+            self._batcher.put_event(source, event, now_ms)
+        else:
+            self._batcher.put(encoder_of(source).user_record(event), now_ms)
         self._taken(now_ms)
 
     def poll(self) -> None:

@@ -1,10 +1,12 @@
 """Put user records so that none is lost: what the stream does not take goes to a file."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from producers.client.encoder import encoder_of
+from producers.client.many import put_one_by_one
 from producers.files.rejects import NdjsonFile, encode_undelivered
 from streamgage.definition.pipeline import Source
 from streamgage.errors import DeliveryError
@@ -17,6 +19,9 @@ class Sink(Protocol):
 
     def send(self, source: Source, event: Event) -> None:
         """Take *event* as ``put`` takes a user record. Raises: also ValueError, it does not fit; it was not taken."""
+
+    def put_many(self, source: Source, events: Sequence[Event], taken_so_far: Callable[[int], None]) -> None:
+        """Take *events* as ``send`` would each. Raises: RefusedEvents, which do not fit; all others were taken."""
 
     def put(self, record: UserRecord) -> None:
         """Take *record*, and send it sooner or later. Raises: UnsendableRecord, it was not taken."""
@@ -31,6 +36,10 @@ class NullSink:
     def send(self, source: Source, event: Event) -> None:
         """Refuse what a stream would be spared, and forget the rest."""
         encoder_of(source).user_record(event)
+
+    def put_many(self, source: Source, events: Sequence[Event], taken_so_far: Callable[[int], None]) -> None:
+        """Refuse what ``send`` would, and forget the rest."""
+        put_one_by_one(events, partial(self.send, source), taken_so_far)
 
     def put(self, record: UserRecord) -> None:
         """Forget *record*."""
@@ -69,6 +78,22 @@ class Delivery:
             except DeliveryError as error:
                 self._give_up(error)
         self.taken += 1
+
+    def put_many(self, source: Source, events: Sequence[Event]) -> None:
+        """Take *events*. Raises: RefusedEvents once all others were taken, and ConfigError as ``send`` does."""
+        before = self.taken
+
+        def count(taken: int) -> None:
+            self.taken = before + taken
+
+        if self.failure is not None:
+            encode = encoder_of(source).user_record
+            put_one_by_one(events, lambda event: self._keep([encode(event)]), count)
+            return
+        try:
+            self._sink.put_many(source, events, count)
+        except DeliveryError as error:
+            self._give_up(error)
 
     def put(self, record: UserRecord) -> None:
         """Take *record*. Raises: UnsendableRecord, and ConfigError if the file cannot be written."""

@@ -1,13 +1,15 @@
 """Send simulated events, or write them to a file; and, if asked, the totals that they add up to."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Protocol, TextIO
 
 from producers.client.batcher import UnsendableRecord
+from producers.client.many import RefusedEvents
 from producers.clock import Clock
 from producers.files.delivery import Delivery, NullSink, Sink
 from producers.files.progress import Progress
@@ -37,9 +39,9 @@ class SimulateJob:
 
 
 class _Outlet(Protocol):
-    """Takes events one by one."""
+    """Takes events, several at a time."""
 
-    def send(self, event: Event) -> None: ...
+    def send(self, events: Sequence[Event]) -> None: ...
 
 
 def simulate(job: SimulateJob, *, clock: Clock, progress: Progress, out: TextIO) -> int:
@@ -61,13 +63,17 @@ def simulate(job: SimulateJob, *, clock: Clock, progress: Progress, out: TextIO)
         outlet = _outlet(job, delivery, stack)
         pace = Pace(job.rate_per_s, clock=clock, flush=delivery.flush) if job.rate_per_s else None
         try:
-            for event in job.events:
+            coming = iter(job.events)
+            # Where each is to be counted by itself, in time or in a file, they come one by one.
+            at_once = 1 if pace or job.out_path or not job.open_sink else _UPDATE_EVERY
+            while events := list(islice(coming, at_once)):
                 if pace:
                     pace.wait()
-                outlet.send(event)
+                outlet.send(events)
                 if tally:
-                    tally.add(job.source, event)
-                count += 1
+                    for event in events:
+                        tally.add(job.source, event)
+                count += len(events)
                 if count % _UPDATE_EVERY == 0 or pace:
                     progress.update(done=count, events=count, quarantined=0)
         except KeyboardInterrupt:
@@ -105,12 +111,13 @@ class _ToStream:
         self._source = job.pipeline.sources[job.source]
         self._delivery = delivery
 
-    def send(self, event: Event) -> None:
+    def send(self, events: Sequence[Event]) -> None:
         try:
-            self._delivery.send(self._source, event)
-        except UnsendableRecord:
-            raise
-        except ValueError as error:
+            self._delivery.put_many(self._source, events)
+        except RefusedEvents as refused:
+            error = refused.refused[0].error
+            if isinstance(error, UnsendableRecord):
+                raise error from refused
             raise ConfigError(
                 f"source {self._source.name!r} does not take simulated events: {error}. "
                 "Simulators send the sources `reading` and `click` that streamgage ships"
@@ -121,5 +128,5 @@ class _ToFile:
     def __init__(self, file: TextIO) -> None:
         self._file = file
 
-    def send(self, event: Event) -> None:
-        self._file.write(json.dumps(event) + "\n")
+    def send(self, events: Sequence[Event]) -> None:
+        self._file.writelines(json.dumps(event) + "\n" for event in events)

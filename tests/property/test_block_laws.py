@@ -6,6 +6,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
 
@@ -148,6 +149,38 @@ def test_every_event_of_a_block_is_the_one_that_its_row_gives(
     for name, values in block.columns.items():
         assert repr(plain(values)) == repr([each[name] for each in decoded])
     assert repr([block.event(number) for number in range(block.count)]) == repr(decoded)
+
+
+@settings(deadline=None, max_examples=300)
+@given(makers=_MAKERS, data=st.data())
+def test_a_run_of_events_is_in_columns_what_each_of_them_is_by_itself(
+    makers: list[_Maker], data: st.DataObject
+) -> None:
+    schema = _schema([field for field, _ in makers])
+    codec = BlockCodec(schema)
+    # Fields that no event has are a way of their own.
+    optional = [field["name"] for field, _ in makers if "default" in field]
+    nowhere = data.draw(st.sets(st.sampled_from(optional))) if optional else set()
+    drawn = data.draw(_events(makers, (1, 2, 9)))
+    events: list[Any] = [{name: each[name] for name in each if name not in nowhere} for each in drawn]
+    changes: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
+        [{}, {}, {}, {"unheard": 1}, {"f0": None}, {"f0": True}, {"f0": 2**63}, {"f0": "a"}]
+    )
+    events[-1] = {**events[-1], **data.draw(changes)}
+    columns = codec.prepare_all(events, {})
+    plain_ones = all(map(codec.fits, events))
+    assert (columns is not None) == plain_ones
+    if columns is not None:
+        assert repr(list(zip(*columns, strict=True))) == repr(list(map(codec.prepare, events)))
+
+
+@pytest.mark.parametrize("avro_type", ["null", ["null", "string", "long"]])
+def test_a_null_that_is_encoded_as_a_value_is_in_no_run(avro_type: Any) -> None:
+    codec = BlockCodec(
+        _schema([{"name": "a", "type": "long"}, {"name": "b", "type": avro_type, "default": None}])
+    )
+    assert codec.prepare_all([{"a": 1}], {}) is None
+    assert BlockReader(codec.schema).decode(codec.encode([{"a": 1}]), ()).event(0) == {"a": 1, "b": None}
 
 
 def _refused(schema: AvroSchema, events: list[dict[str, Any]], first: int) -> bool:

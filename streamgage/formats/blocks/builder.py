@@ -1,13 +1,15 @@
 """What a producer makes blocks with: events are checked one by one as they come, and encoded column by column."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from streamgage.errors import PoisonRecord
 from streamgage.formats.avro import HEADER_BYTES, AvroReader, AvroSchema, Event
-from streamgage.formats.blocks.check import EXACT_TYPES, RANGES, compile_check
+from streamgage.formats.blocks.check import EXACT_TYPES, RANGES, compile_check, values_by_column
 from streamgage.formats.blocks.columns import ColumnType, column_types
 from streamgage.formats.blocks.ints import MAX_INTS_HEAD_BYTES, deflate
 from streamgage.formats.varint import encode_varint
@@ -64,6 +66,19 @@ class BlockCodec:
         """
         return self._read(event) or self._fitting(event) or self._as_row(event)
 
+    def prepare_all(
+        self, events: Sequence[Event], ranges: Mapping[str, tuple[int, int]]
+    ) -> list[list[Any]] | None:
+        """Return by column what ``prepare`` gives of each of *events*, at least one; None: only one by one it can tell.
+
+        *ranges* are of integers, by field, and no wider than the field's own.
+        """
+        return values_by_column(self.columns, self._defaults, ranges, events)
+
+    def requires(self, name: str) -> bool:
+        """Tell whether there is no event without the field *name*."""
+        return name not in self._defaults
+
     def fits(self, event: Event) -> bool:
         """Tell whether *event* surely fits the schema; where not, the row encoder may still take it."""
         return self._read(event) is not None
@@ -115,6 +130,19 @@ class BlockCodec:
         raise ValueError(f"{column.name} is {value!r:.80}")
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a block can surely take of a run of events: the first ``fits`` of them, in no more than ``grown_bytes``.
+
+    ``fresh`` are the texts of the whole run that are new to the block, by column of texts or Avro values.
+    """
+
+    fits: int
+    grown_bytes: int
+    fresh: tuple[set[Any], ...]
+    most_events: int
+
+
 class BlockBuilder:
     """A block as it grows. Adding an event is O(1); what it takes deflated is known when it is built."""
 
@@ -124,6 +152,7 @@ class BlockBuilder:
         self._values: list[
             Any
         ] = []  # event after event: no object an event, which the garbage collector would visit
+        self._runs: list[list[list[Any]]] = []  # what came before _values, by run and column
         # By column of texts or Avro values, those that were there: each is stored once.
         self._known: list[tuple[int, set[Any]]] = [
             (at, {None}) for at, each in enumerate(codec.columns) if each.kind in ("string", "avro")
@@ -203,6 +232,47 @@ class BlockBuilder:
         self._most_events = min(self._most_events, _FULL_BYTES // longest)
         return grown
 
+    @property
+    def event_bytes(self) -> int:
+        """By how much ``estimated_bytes`` grows with an event, new texts aside."""
+        return self._event_bytes
+
+    def room_for(self, columns: Sequence[Sequence[Any]], limit_bytes: int) -> Room:
+        """Return how many of a run of events ``add_within`` would surely add: perhaps too few, never too many.
+
+        *columns* are as ``BlockCodec.prepare_all`` gives them.
+        """
+        count, fresh, text_bytes, longest = len(columns[0]), [], 0, 1
+        for at, known in self._known:
+            new = set(columns[at]) - known
+            fresh.append(new)
+            if new:
+                try:  # of Avro values a run has none
+                    sizes = [len(each.encode()) + 1 for each in new]
+                except UnicodeEncodeError:
+                    return Room(0, 0, (), 0)
+                text_bytes += sum(sizes)
+                longest = max(longest, *sizes)
+        if text_bytes > KINESIS_RECORD_BYTES:
+            return Room(0, 0, (), 0)
+        most = min(self._most_events, _FULL_BYTES // longest)
+        left = min(limit_bytes - _HEAD_BYTES, _FULL_BYTES) - self._inflated_bytes - text_bytes
+        fits = max(0, min(count, most - self._count, left // self._event_bytes))
+        return Room(fits, text_bytes + fits * self._event_bytes, tuple(fresh), most)
+
+    def add_all(self, columns: list[list[Any]], room: Room) -> None:
+        """Add a run of events of which ``room_for`` said that all fit."""
+        if self._values:
+            width = len(columns)
+            self._runs.append([self._values[at::width] for at in range(width)])
+            self._values = []
+        for (_, known), new in zip(self._known, room.fresh, strict=True):
+            known.update(new)
+        self._most_events = room.most_events
+        self._inflated_bytes += room.grown_bytes
+        self._runs.append(columns)
+        self._count += room.fits
+
     def build(self) -> bytes:
         """Return the data of a user record that holds all events added so far; more may follow.
 
@@ -212,11 +282,15 @@ class BlockBuilder:
         if not self._count:
             raise ValueError("a block holds at least one event")
         types = self._codec.columns
-        columns = [each.encode(self._values[at :: len(types)]) for at, each in enumerate(types)]
+        columns = [each.encode(self._column(at, len(types))) for at, each in enumerate(types)]
         body = b"".join([*(encode_varint(len(each)) for each in columns), *columns])
         deflated = deflate(body)
         layout, body = (DEFLATED, deflated) if len(deflated) < len(body) else (RAW, body)
         return b"".join((self._codec.prefix, bytes((layout,)), encode_varint(self._count), body))
+
+    def _column(self, at: int, width: int) -> list[Any]:
+        last = self._values[at::width]
+        return [*chain.from_iterable(run[at] for run in self._runs), *last] if self._runs else last
 
 
 def _most_bytes(column: ColumnType) -> int:

@@ -60,9 +60,12 @@ class ColumnType:
         """Return the column of *values*, which fit: enums and Avro values as texts and bytes, numbers in range."""
         if self.null_branch is None:
             return _encode_values(self, values)
+        missing = values.count(None)
+        if missing in (0, len(values)):  # a list of equal integers is its first one
+            return encode_ints([not missing]) + (b"" if missing else _encode_values(self, values))
         present = [each is not None for each in values]
         some = [each for each in values if each is not None]
-        return encode_ints(present) + (_encode_values(self, some) if some else b"")
+        return encode_ints(present) + _encode_values(self, some)
 
     def decode(self, data: bytes, count: int) -> Values:
         """Return the *count* values that ``encode`` wrote to *data*; a double column perhaps as decimals.
@@ -205,7 +208,7 @@ def _encode_entries(values: Sequence[Any], encode: Callable[[list[Any]], bytes])
     if len(entries) == len(values):
         return bytes((_PLAIN,)) + encode(entries)
     number = dict(zip(entries, range(len(entries)), strict=True))
-    indexes = encode_ints(list(map(number.__getitem__, values)))
+    indexes = encode_ints(list(map(number.__getitem__, values)), (0, len(entries) - 1))
     return bytes((_DICTIONARY,)) + encode_varint(len(entries)) + encode(entries) + indexes
 
 

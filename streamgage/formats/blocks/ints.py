@@ -33,9 +33,12 @@ _ELEMENT_BITS, _DELTA, _PLANES = 0x07, 0x08, 0x10
 _TRIAL_LEAST, _TRIAL_MOST = 32, 256
 
 
-def encode_ints(values: Sequence[int]) -> bytes:
-    """Return *values*, at least one and of 64 bits each, in whichever form promises to deflate best."""
-    low, high = min(values), max(values)
+def encode_ints(values: Sequence[int], span: tuple[int, int] | None = None) -> bytes:
+    """Return *values*, at least one and of 64 bits each, in whichever form promises to deflate best.
+
+    *span* is of the smallest and the largest one, where they are known.
+    """
+    low, high = span or (min(values), max(values))
     if low == high:
         return b"\x00" + encode_long(low)
     code, base = _narrowest(low, high), 0
@@ -173,5 +176,6 @@ def _width(code: int) -> int:
 
 
 def _pack(code: int, elements: Sequence[int]) -> bytes:
-    data = to_bytes(array(_ELEMENTS[code & _ELEMENT_BITS][0], elements))
+    type_code = _ELEMENTS[code & _ELEMENT_BITS][0]
+    data = bytes(elements) if type_code == "B" else to_bytes(array(type_code, elements))
     return split_planes(data, _width(code)) if code & _PLANES else data

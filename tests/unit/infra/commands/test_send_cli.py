@@ -7,7 +7,7 @@ import io
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,6 +23,7 @@ from infra.local.http.secret import keep_credentials
 from processors.pipeline_files import load_pipeline
 from producers.client.batcher import UnsendableRecord
 from producers.client.encoder import encoder_of
+from producers.client.many import put_one_by_one
 from producers.simulators.totals import read_totals
 from streamgage.definition.pipeline import Source
 from streamgage.errors import ConfigError, DeliveryError
@@ -51,6 +52,19 @@ class RecordingSink:
     def send(self, source: Source, event: Event) -> None:
         self.put(encoder_of(source).user_record(event))
 
+    def put_many(self, source: Source, events: Sequence[Event], taken_so_far: Callable[[int], None]) -> None:
+        given_up: list[DeliveryError] = []
+
+        def take(event: Event) -> None:
+            try:
+                self.send(source, event)
+            except DeliveryError as error:
+                given_up.append(error)
+
+        put_one_by_one(events, take, taken_so_far)
+        if given_up:
+            raise given_up[0]
+
     def put(self, record: UserRecord) -> None:
         if len(record.data) > self.max_bytes:
             raise UnsendableRecord(f"{len(record.data)} bytes are too many")
@@ -59,6 +73,7 @@ class RecordingSink:
         if seen == self.interrupt_at:
             raise KeyboardInterrupt
         if seen == self.fail_at:
+            self.fail_at = None
             given_up, self.buffer = self.buffer[:2], self.buffer[2:]
             raise DeliveryError("two were not delivered", given_up)
 
@@ -407,7 +422,18 @@ def test_interrupted_simulations_keep_what_they_sent_and_claim_no_totals(shell: 
     shell.sink.interrupt_at = 10
     assert shell.simulate("fleet", "--events", "50", "--totals", "t.json") == 130
     assert len(shell.sink.records) == 10
+    assert "sent 9 reading events" in shell.out.getvalue()  # of the tenth nobody said that it was taken
     assert shell.files() == []
+
+
+def test_a_simulation_goes_on_into_a_file_once_something_was_given_up(shell: Shell) -> None:
+    shell.sink.fail_at = 300
+    assert shell.simulate("fleet", "--events", "1200") == 1
+    kept = [name for name in shell.files() if "undelivered" in name]
+    assert len(kept) == 1
+    assert "sent 498 reading events" in shell.out.getvalue()
+    assert "not delivered: 702" in shell.out.getvalue()
+    assert len(shell.sink.records) == 498
 
 
 class TestTarget:
