@@ -12,7 +12,7 @@ from producers.client.gather import BlockGatherer, Gathered, GroupKey
 from streamgage.definition.pipeline import Source
 from streamgage.errors import ConfigError, StreamgageError
 from streamgage.formats.avro import Event
-from streamgage.formats.blocks.builder import MAX_EVENTS
+from streamgage.formats.blocks.layout import MAX_EVENTS
 from streamgage.formats.kpl import MAGIC
 from streamgage.formats.kpl_builder import AggregateBuilder
 from streamgage.limits import (

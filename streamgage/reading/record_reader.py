@@ -9,7 +9,7 @@ from streamgage.definition.pipeline import Source
 from streamgage.errors import PoisonRecord
 from streamgage.formats.avro import HEADER_BYTES, MARKER, AvroReader, Event
 from streamgage.formats.blocks.decimal_column import Columns
-from streamgage.formats.blocks.reader import MARKER as BLOCK_MARKER
+from streamgage.formats.blocks.layout import MARKER as BLOCK_MARKER
 from streamgage.formats.blocks.reader import Block, BlockReader, events_in
 from streamgage.formats.kpl import decode_aggregate, is_aggregated, walk_aggregate
 from streamgage.formats.mark import Mark, decode_mark

@@ -7,10 +7,11 @@ from typing import Any
 from fuzz.promises import Memory, readers
 from streamgage.errors import PoisonRecord
 from streamgage.formats.avro import AvroSchema
-from streamgage.formats.blocks.builder import MARKER, MAX_EVENTS, PREFIX_BYTES, RAW, BlockCodec
+from streamgage.formats.blocks.builder import BlockCodec
 from streamgage.formats.blocks.columns import Values
 from streamgage.formats.blocks.decimal_column import DecimalColumn
 from streamgage.formats.blocks.floats import MAX_NUMERATOR, MAX_PLACES
+from streamgage.formats.blocks.layout import MARKER, MAX_EVENTS, PREFIX_BYTES, RAW
 from streamgage.formats.blocks.reader import Block, BlockReader, open_block
 from streamgage.formats.varint import encode_varint
 

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from fuzz.block_promises import check_block, plain, seeds_of_blocks
 from streamgage.errors import PoisonRecord
 from streamgage.formats.avro import AvroReader, AvroSchema
-from streamgage.formats.blocks.builder import MAX_EVENTS, BlockBuilder, BlockCodec
+from streamgage.formats.blocks.builder import BlockBuilder, BlockCodec
 from streamgage.formats.blocks.decimal_column import DecimalColumn
 from streamgage.formats.blocks.floats import MAX_NUMERATOR, MAX_PLACES
 from streamgage.formats.blocks.ints import LONG_MAX, LONG_MIN, decode_ints, encode_ints
+from streamgage.formats.blocks.layout import MAX_EVENTS
 from streamgage.formats.blocks.reader import BlockReader
 from streamgage.measures.decimals import scale_number
 

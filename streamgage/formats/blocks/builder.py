@@ -12,14 +12,15 @@ from streamgage.formats.avro import HEADER_BYTES, AvroReader, AvroSchema, Event
 from streamgage.formats.blocks.check import EXACT_TYPES, RANGES, compile_check, values_by_column
 from streamgage.formats.blocks.columns import ColumnType, column_types
 from streamgage.formats.blocks.ints import MAX_INTS_HEAD_BYTES, deflate
+from streamgage.formats.blocks.layout import (
+    DEFLATED,
+    MAX_EVENTS,
+    PREFIX_BYTES,
+    RAW,
+    block_prefix,
+)
 from streamgage.formats.varint import encode_varint
 from streamgage.limits import KINESIS_RECORD_BYTES, MIB
-
-MARKER = b"\xc3\xb1"  # Avro's single objects begin with C3 01
-PREFIX_BYTES = 10
-MAX_EVENTS = 65_536
-MAX_INFLATED_BYTES = 16 * MIB
-RAW, DEFLATED = 0x10, 0x11  # layout 1; the body as it is, or as a raw deflate stream (RFC 1951)
 
 # Half of what a block may hold: whatever its last event was, a block that was not full before is within its limits.
 _FULL_BYTES = 8 * MIB
@@ -306,11 +307,6 @@ def _defaults(schema: AvroSchema, columns: Iterable[ColumnType]) -> dict[str, An
             with suppress(ValueError, PoisonRecord):
                 defaults[column.name] = AvroReader(only).decode(only.encode({}))[column.name]
     return defaults
-
-
-def block_prefix(schema: AvroSchema) -> bytes:
-    """Return the first ten bytes of each block of *schema*'s events."""
-    return MARKER + schema.prefix[len(MARKER) :]
 
 
 def alone(schema: AvroSchema, column: ColumnType, extra: dict[str, Any] | None = None) -> AvroSchema:

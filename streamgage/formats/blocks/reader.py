@@ -7,22 +7,17 @@ from typing import Any, cast
 
 from streamgage.errors import PoisonRecord
 from streamgage.formats.avro import AvroReader, AvroSchema, Event
-from streamgage.formats.blocks.builder import (
+from streamgage.formats.blocks.columns import ColumnType, Values, column_types
+from streamgage.formats.blocks.decimal_column import DecimalColumn
+from streamgage.formats.blocks.ints import decode_unsigned, malformed
+from streamgage.formats.blocks.layout import (
     DEFLATED,
-    MARKER,
     MAX_EVENTS,
     MAX_INFLATED_BYTES,
     PREFIX_BYTES,
     RAW,
-    BlockBuilder,
-    BlockCodec,
     block_prefix,
 )
-from streamgage.formats.blocks.columns import ColumnType, Values, column_types
-from streamgage.formats.blocks.decimal_column import DecimalColumn
-from streamgage.formats.blocks.ints import decode_unsigned, malformed
-
-__all__ = ["MARKER", "Block", "BlockBuilder", "BlockCodec", "BlockReader", "DecimalColumn", "Values"]
 
 _WIDER = {("int", "long"), ("float", "double")}  # the same number in Python
 _AS_FLOAT = {("int", "float"), ("int", "double"), ("long", "float"), ("long", "double")}

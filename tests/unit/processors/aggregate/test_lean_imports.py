@@ -35,7 +35,7 @@ OURS = {
         "durations": "",
         "errors": "",
         "fold": "batch cells chunk items lane_log source_fold states verdicts",
-        "formats": "avro blocks blocks.builder blocks.check blocks.columns blocks.decimal_column blocks.floats blocks.ints blocks.reader "
+        "formats": "avro blocks blocks.columns blocks.decimal_column blocks.floats blocks.ints blocks.layout blocks.reader "
         "kinesis_event kpl mark singles varint",
         "limits": "",
         "measures": "catalogue codec decimals layout packing parts windows",

@@ -5,7 +5,8 @@ import pytest
 
 from streamgage.errors import POISON_CODES
 from streamgage.fold.batch import Folded
-from streamgage.formats.blocks.builder import DEFLATED, PREFIX_BYTES, RAW, BlockCodec
+from streamgage.formats.blocks.builder import BlockCodec
+from streamgage.formats.blocks.layout import DEFLATED, PREFIX_BYTES, RAW
 from streamgage.formats.kpl import DIGEST_BYTES, MAGIC
 from streamgage.limits import DYNAMODB_PARTITION_KEY_BYTES
 from streamgage.reading.poison import Poison, Refused, counted, in_log_order

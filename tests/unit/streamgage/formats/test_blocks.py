@@ -16,16 +16,10 @@ import pytest
 from producers.simulators.fleet import FleetConfig, fleet_events
 from streamgage.errors import PoisonRecord
 from streamgage.formats.avro import AvroReader, AvroSchema, Event
-from streamgage.formats.blocks.builder import (
-    DEFLATED,
-    MAX_EVENTS,
-    MAX_INFLATED_BYTES,
-    RAW,
-    BlockBuilder,
-    BlockCodec,
-)
+from streamgage.formats.blocks.builder import BlockBuilder, BlockCodec
 from streamgage.formats.blocks.decimal_column import DecimalColumn
 from streamgage.formats.blocks.ints import encode_ints
+from streamgage.formats.blocks.layout import DEFLATED, MAX_EVENTS, MAX_INFLATED_BYTES, RAW
 from streamgage.formats.blocks.reader import BlockReader, open_block
 from streamgage.formats.varint import encode_varint
 from streamgage.limits import MIB
