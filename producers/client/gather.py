@@ -116,11 +116,11 @@ class BlockGatherer:
             if not here:
                 continue
             if here < len(at):
-                part = [each[:here] for each in part]  # noqa: PLW2901
-                room = builder.room_for(part, self._block_bytes)  # noqa: PLW2901
+                part = [each[:here] for each in part]  # noqa: PLW2901 - a run is taken a piece at a time
+                room = builder.room_for(part, self._block_bytes)  # noqa: PLW2901 - a run is taken a piece at a time
             if block is None:
                 first = at[0]
-                block = _Open(  # noqa: PLW2901
+                block = _Open(  # noqa: PLW2901 - a run is taken a piece at a time
                     group, builder, partition_key=keys[first], number=number + first, opened_ms=now_ms
                 )
                 self._open[source.source.name, group] = block

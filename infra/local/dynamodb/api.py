@@ -54,8 +54,7 @@ class DynamoApi:
             return 200, self._run(target, body)
         except DynamoError as error:
             return error.status, encode_error(error)
-        # The process must outlive a bug in one request; the trace says where it is.
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001 - the process outlives a bug in one request
             traceback.print_exc(file=sys.stderr)
             told = str(error) if is_storage_error(error) else f"{type(error).__name__} in {target}"
             failure = DynamoError("InternalServerError", told)
