@@ -14,7 +14,7 @@ from streamgage.errors import PoisonRecord
 from streamgage.fold.cells import FOREVER_S, FULL_BYTES, Cell, Contribution
 from streamgage.fold.items import ItemKey, Lanes
 from streamgage.fold.source_fold import Events, SourceBatch, SourceFold
-from streamgage.fold.states import RollupFold, States
+from streamgage.fold.states import KeyMemory, RollupFold, States
 from streamgage.formats.mark import Mark
 from streamgage.measures.windows import TumblingWindows
 from streamgage.reading.poison import Poison, in_log_order, refusals, refused_whole
@@ -81,8 +81,9 @@ class BatchFold:
     def __init__(self, pipeline: Pipeline, lanes: Lanes, *, slice_events: int = SLICE_EVENTS) -> None:
         self.lanes = lanes
         self._slice_events = slice_events
+        memory = KeyMemory()
         self._folds = {
-            name: SourceFold(source, tuple(pipeline.rollups_of(name)))
+            name: SourceFold(source, tuple(pipeline.rollups_of(name)), memory)
             for name, source in pipeline.sources.items()
         }
         self._readers = {name: SourceReader(each.source, each.fields) for name, each in self._folds.items()}

@@ -11,7 +11,7 @@ from typing import Any
 
 from streamgage.definition.pipeline import Rollup, Source
 from streamgage.errors import PoisonRecord
-from streamgage.fold.states import KeyColumns, RollupFold, States
+from streamgage.fold.states import KeyColumns, KeyMemory, RollupFold, States
 from streamgage.fold.verdicts import TimeBounds, checks_of, untimely, verdict
 from streamgage.formats.blocks.decimal_column import Columns
 from streamgage.measures.decimals import Scaled, Scaler, scale_decimals
@@ -63,9 +63,9 @@ class Events:
 class SourceFold:
     """How the events of one source are folded: which fields are read, what is refused, what is grouped by what."""
 
-    def __init__(self, source: Source, rollups: Sequence[Rollup]) -> None:
+    def __init__(self, source: Source, rollups: Sequence[Rollup], memory: KeyMemory) -> None:
         self.source = source
-        self.rollups = [RollupFold(rollup) for rollup in rollups]
+        self.rollups = [RollupFold(rollup, memory) for rollup in rollups]
         self._checks = checks_of(source, rollups)
         self._bounds = TimeBounds.of(source, rollups)
         measured = sorted({(each.field, each.scale) for one in rollups for each in one.layout.fields})

@@ -68,15 +68,35 @@ class KeyColumns:
         )
 
 
-class RollupFold:
-    """How the events of a source become states of one rollup. It remembers keys, bounded in bytes."""
+class KeyMemory:
+    """The keys that the rollups of a sandbox remember: bounded in bytes together, and forgotten together."""
 
-    def __init__(self, rollup: Rollup) -> None:
+    def __init__(self, most_bytes: int = _REMEMBERED_BYTES) -> None:
+        self._most_bytes, self._bytes = most_bytes, 0
+        self._memories: list[dict[tuple[Any, ...], Key]] = []
+
+    def of_rollup(self) -> dict[tuple[Any, ...], Key]:
+        """Return the memory of one more rollup."""
+        self._memories.append({})
+        return self._memories[-1]
+
+    def make_room(self, text: str) -> None:
+        """Take note that a key of *text* is remembered; first forget all of them, where they take too much."""
+        if self._bytes > self._most_bytes:
+            for each in self._memories:
+                each.clear()
+            self._bytes = 0
+        self._bytes += _ENTRY_BYTES + 2 * len(text)
+
+
+class RollupFold:
+    """How the events of a source become states of one rollup. It remembers keys, within *memory*."""
+
+    def __init__(self, rollup: Rollup, memory: KeyMemory) -> None:
         self.rollup = rollup
         self.plan = plan_of(rollup.layout)
         self._base_ms = math.gcd(*(each.size_ms for each in rollup.windows))
-        self._keys: dict[tuple[Any, ...], Key] = {}
-        self._keys_bytes = 0
+        self._memory, self._keys = memory, memory.of_rollup()
 
     def group(self, columns: KeyColumns, bad: list[int]) -> dict[Group, list[int]]:
         """Return the ordinals in each group; add to *bad* those whose key cannot be stored."""
@@ -143,9 +163,6 @@ class RollupFold:
         key = self._keys.get(values)
         if key is None:
             text = key_text(self.rollup, values)
-            if self._keys_bytes > _REMEMBERED_BYTES:
-                self._keys.clear()
-                self._keys_bytes = 0
-            self._keys_bytes += _ENTRY_BYTES + 2 * len(text)
+            self._memory.make_room(text)
             key = self._keys[values] = Key(text, hash_of(text))
         return key

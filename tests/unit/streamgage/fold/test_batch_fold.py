@@ -15,7 +15,7 @@ from streamgage.errors import PoisonRecord
 from streamgage.fold.batch import SLICE_EVENTS, BatchFold, Folded
 from streamgage.fold.cells import FOREVER_S
 from streamgage.fold.items import Lanes, StoredItem
-from streamgage.fold.states import RollupFold
+from streamgage.fold.states import KeyMemory, RollupFold
 from streamgage.formats.blocks.builder import BlockCodec
 from streamgage.limits import MIB
 from streamgage.reading.poison import counted
@@ -165,14 +165,15 @@ def test_five_kilobytes_that_claim_millions_of_events_take_a_bounded_memory(
 
 
 def test_keys_are_remembered_by_their_bytes() -> None:
-    """90,000 long keys held 295 MB."""
-    rollup_fold = RollupFold(pipeline().rollups["device_metrics"])
+    """90,000 long keys held 295 MB. One bound is for all rollups: ten of them would hold ten times as much."""
+    memory = KeyMemory()
+    folds = [RollupFold(pipeline().rollups["device_metrics"], memory) for _ in range(10)]
     for number in range(40_000):
-        rollup_fold._key_of((f"{number:07d}" + "x" * 2_000, "m"))
-    held = sum(sum(map(len, values)) + len(key.text) for values, key in rollup_fold._keys.items())
+        folds[number % 10]._key_of((f"{number:07d}" + "x" * 2_000, "m"))
+    held = sum(sum(map(len, values)) + len(key.text) for each in folds for values, key in each._keys.items())
     assert 0 < held < 34 * MIB
     with pytest.raises(PoisonRecord, match="bad_key"):
-        rollup_fold._key_of(("x" * 2_100, "m"))
+        folds[0]._key_of(("x" * 2_100, "m"))
 
 
 # --- each thing once ---
