@@ -17,6 +17,7 @@ from infra.aws.bundle.roots import hashed_roots
 from infra.aws.bundle.trial import try_init
 from infra.aws.bundle.vouched import vouched_pipeline
 from infra.aws.bundle.wheels import Target, read_lock
+from infra.commands.main import main
 from infra.commands.package import described
 from processors.aggregate.function import ROOTS_FOLDER
 from streamgage.errors import ConfigError
@@ -177,3 +178,18 @@ def test_a_bundle_whose_init_fails_is_refused_with_its_last_words(
     monkeypatch.setattr(trial, "bundle_files", without_schemas)
     with pytest.raises(ConfigError, match=r"consumer main fails at init.*schemas/reading\.avsc"):
         try_init(PIPELINE)
+
+
+def test_a_bundle_of_an_older_schema_that_cannot_be_read_is_not_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = definition(tmp_path, "schemas/reading.avsc")
+    today = (ROOT / "schemas" / "reading.avsc").read_text(encoding="utf-8")
+    (tmp_path / "schemas" / "reading.1.avsc").write_text(
+        today.replace('"double"', '"string"', 1), encoding="utf-8"
+    )
+    with pytest.raises(ConfigError, match=r"schemas/reading\.1\.avsc cannot be read"):
+        build_bundle(tmp_path / "bundle", made)
+    for verb in ("check", "lint", "package"):
+        assert main([verb, "--pipeline", str(made)]) == 2
+        assert "schemas/reading.1.avsc cannot be read" in capsys.readouterr().err
