@@ -120,6 +120,7 @@ MISTAKES = (
         "",
         "SnapStart",
     ),
+    Mistake("SG019", "StartingPosition: TRIM_HORIZON", "StartingPosition: LATEST"),
     Mistake(
         "SG020",
         "      TimeToLiveSpecification: {AttributeName: expires, Enabled: true}\n",

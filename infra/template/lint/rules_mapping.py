@@ -290,6 +290,21 @@ def the_mapping_calls_the_alias(subject: Subject) -> Iterator[Problem]:
             yield Problem.at(each.function, "the mapping calls $LATEST", "SnapStart")
 
 
+@RULES.add(
+    "SG019",
+    "error",
+    what="a mapping that begins at LATEST",
+    why="it begins where the stream is when Lambda first polls, minutes after the mapping was created or enabled: what was "
+    "sent before then is never counted, and nothing says how much",
+    mend="set StartingPosition to TRIM_HORIZON, or to AT_TIMESTAMP with a time before the first event that counts",
+)
+def mappings_begin_at_a_known_place(subject: Subject) -> Iterator[Problem]:
+    """Source: https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-create.html, polling and stream starting positions."""
+    for each in subject.mappings:
+        if each.node.get("StartingPosition") == "LATEST":
+            yield Problem.at(each.node, "the mapping begins at LATEST", "StartingPosition")
+
+
 def _snapped(mapping: StreamMapping) -> bool:
     snap = {} if mapping.function is None else mapping.function.get("SnapStart", {})
     return bool(snap.get("ApplyOn") == "PublishedVersions")
