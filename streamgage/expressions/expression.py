@@ -19,7 +19,7 @@ A division by zero is null, as is a number too large to be computed.
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -57,15 +57,22 @@ class Expression:
     text: str
     kind: Kind
     names: frozenset[str]
-    run: Run
+    run: Run = field(compare=False, repr=False)
 
     def column(self, columns: Columns, count: int) -> Sequence[Any]:
         """Return its value for each of *count* entries of *columns*, which hold all of its names; None is null."""
         return self.run(columns, count)
 
+    def value(self, row: Mapping[str, Any]) -> Any:
+        """Return its value for one *row*, which has all of its names."""
+        (found,) = self.run({name: (row[name],) for name in self.names}, 1)
+        return found
 
-def parse(text: str, names: Mapping[str, Kind], *, number: Callable[[str], Any] = float) -> Expression:
-    """Return the expression that *text* says, in which *names* may stand.
+
+def parse(
+    text: str, names: Mapping[str, Kind], *, number: Callable[[str], Any] = float, zones: bool = True
+) -> Expression:
+    """Return the expression that *text* says, in which *names* may stand, and the names of time zones where *zones* may.
 
     A whole number in it is an int; any other is what *number* makes of it: float where columns hold floats, Decimal where
     they hold decimals.
@@ -73,14 +80,16 @@ def parse(text: str, names: Mapping[str, Kind], *, number: Callable[[str], Any] 
     Raises:
         ExpressionError: it says nothing that can be computed; with the place.
     """
-    parser = _Parser(text, names, number)
+    parser = _Parser(text, names, number, zones=zones)
     node = parser.whole()
     return Expression(text, node.kind, frozenset(parser.used), node.run)
 
 
-def parse_filter(text: str, names: Mapping[str, Kind], *, number: Callable[[str], Any] = float) -> Expression:
+def parse_filter(
+    text: str, names: Mapping[str, Kind], *, number: Callable[[str], Any] = float, zones: bool = True
+) -> Expression:
     """Return the filter that *text* says. Raises: ExpressionError, it is none."""
-    found = parse(text, names, number=number)
+    found = parse(text, names, number=number, zones=zones)
     if found.kind is not Kind.BOOLEAN:
         raise ExpressionError(f"a filter is true or false, and this is a {found.kind}", text, 0)
     return found
@@ -97,8 +106,10 @@ class _Node:
 
 
 class _Parser:
-    def __init__(self, text: str, names: Mapping[str, Kind], number: Callable[[str], Any]) -> None:
-        self._text, self._names, self._number = text, names, number
+    def __init__(
+        self, text: str, names: Mapping[str, Kind], number: Callable[[str], Any], *, zones: bool
+    ) -> None:
+        self._text, self._names, self._number, self._zones = text, names, number, zones
         self._tokens = tokens(text)
         self._at = self._depth = self._nodes = 0
         self.used: set[str] = set()
@@ -384,6 +395,10 @@ class _Parser:
             self._must_be(each, kind, f"{called} takes a {kind} here")
             if number in function.constant and not each.literal:
                 raise self._error(f"{called} takes a number or text as it is written here, no name", each.at)
+        if function.is_zoned and len(given) == most and not self._zones:
+            raise self._error(
+                "what is counted is counted by UTC: leave the zone out, and ask in it", given[-1].at
+            )
         problem = function.check(tuple(each.literal[0] if each.literal else None for each in given))
         if problem:
             raise self._error(f"{called}: {problem}", name.at)

@@ -26,6 +26,7 @@ class Function:
     constant: frozenset[int] = frozenset()
     check: Callable[[tuple[Any, ...]], str] = lambda _given: ""
     """Return what is wrong with the literals that were given (None for others); "" where nothing is."""
+    is_zoned: bool = False
 
 
 def host(url: str) -> str | None:
@@ -127,7 +128,14 @@ def _good_part(given: tuple[Any, ...]) -> str:
 
 def _timed(gives: Kind, call: Callable[..., Any], says: str) -> Function:
     return Function(
-        (_NUMBER, _TEXT), gives, call, says, optional=1, constant=frozenset({1}), check=_good_zone
+        (_NUMBER, _TEXT),
+        gives,
+        call,
+        says,
+        optional=1,
+        constant=frozenset({1}),
+        check=_good_zone,
+        is_zoned=True,
     )
 
 
