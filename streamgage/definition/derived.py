@@ -59,7 +59,7 @@ class Derived:
             if (own := self.expressions.get(name)) is not None
         }
 
-    def of_event(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
+    def of_event(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """Return *event* with its derived fields, as far as it has what they need."""
         values = {
             name: plain_values(own, (own.value(event),))[0]
