@@ -34,6 +34,8 @@ def run(arguments: argparse.Namespace) -> int:
     for source in pipeline.sources.values():
         older = f", reads {len(source.writers)} older schemas" if source.writers else ""
         print(f"source {source.name}: {source.schema.name}, partition key {source.partition_key}{older}")
+        for name, text in (source.derived.texts if source.derived else {}).items():
+            print(f"  {name} = {text}")
         used = frozenset(
             name for each in pipeline.rollups_of(source.name) for name in (*each.key, *each.measures)
         )
@@ -47,6 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
             f"rollup {rollup.name} of {rollup.source}: by {', '.join(rollup.key)}; windows {windows}; "
             f"kept {'for ever' if rollup.keep_ms is None else format_duration(rollup.keep_ms)}{counted_by}"
         )
+        if rollup.where is not None:
+            print(f"  where {rollup.where.text}")
         for field, measures in rollup.measures.items():
             print(f"  {field}: {', '.join(measures)}")
     return 0

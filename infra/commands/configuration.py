@@ -47,6 +47,8 @@ OF_PIPELINE = {
         "max_lateness": "Events earlier than their arrival by more are quarantined. Without it, a late event corrects its "
         "window, as long as every rollup of it keeps that.",
         "scale": "Decimal places of a numeric field: `{value = 3}`. Without it 9 for floats, 0 for integers.",
+        "derive": 'Fields that are computed of an event, for keys and measures: `{site = "properties.site"}`. '
+        "[What they may say](expressions.md).",
         "blocks": "Producers send compressed blocks of events.",
         "time_unit": "The unit of event times that are numbers in JSON and in files: `s`, `ms`, `us` or `ns`. Without it JSON "
         "is in ms, and a number that could be another unit is refused.",
@@ -54,7 +56,8 @@ OF_PIPELINE = {
     "rollups": {
         "name": "Lower-case letters, digits and `_`.",
         "source": "The source that it aggregates.",
-        "key": "The fields that it is grouped by.",
+        "key": "The fields that it is grouped by, of the schema or derived.",
+        "where": 'Which events count in it: `"status >= 500"`, by the fields of the schema. [What it may say](expressions.md).',
         "windows": "Sizes of tumbling windows, aligned to the epoch.",
         "keep": "How long after its window an item is deleted. Longer than RetentionHours and MaxRecordAgeSeconds "
         "together. An event that is later than that is quarantined, for the item of its window may be deleted.",
@@ -63,7 +66,7 @@ OF_PIPELINE = {
         "measures": "What is computed, by field.",
     },
 }
-_DEFAULTS = {"blocks": "`false`", "time_unit": "none", "generation": "`1`", "scale": "by type", "max_future": "none",
+_DEFAULTS = {"blocks": "`false`", "time_unit": "none", "generation": "`1`", "derive": "none", "where": "all", "scale": "by type", "max_future": "none",
              "max_lateness": "none", "measures": "the count of events", "keep": "for ever", "consumer": "`main`"}  # fmt: skip
 _HEAD = """# Configuration
 

@@ -23,7 +23,10 @@ class ConsumerRules:
         self._checks = checks_of(source, rollups)
         measured = (each.field for rollup in rollups for each in rollup.layout.fields)
         keys = (name for rollup in rollups for name in rollup.key)
-        self._fields = tuple(dict.fromkeys((source.event_time, *keys, *measured)))
+        filters = (name for rollup in rollups if rollup.where for name in rollup.where.names)
+        used = tuple(dict.fromkeys((*keys, *measured)))
+        read = used if source.derived is None else source.derived.needs(used)
+        self._fields = tuple(dict.fromkeys((source.event_time, *read, *filters)))
         self._defaults: dict[str, Any] = {
             each["name"]: each["default"] for each in source.schema.parsed["fields"] if "default" in each
         }

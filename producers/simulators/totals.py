@@ -11,6 +11,7 @@ from typing import Any
 
 from streamgage.definition.pipeline import Pipeline
 from streamgage.errors import ConfigError
+from streamgage.expressions.expression import Expression
 from streamgage.formats.avro import Event
 
 _EXACT = Context(prec=200, rounding=ROUND_HALF_EVEN)
@@ -52,19 +53,25 @@ class Tally:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.totals: Totals = {name: {} for name in pipeline.rollups}
+        self._derived = {name: source.derived for name, source in pipeline.sources.items()}
         self._time = {name: source.event_time for name, source in pipeline.sources.items()}
         self._plans: dict[str, list[_Plan]] = {name: [] for name in pipeline.sources}
         for rollup in pipeline.rollups.values():
             scales = pipeline.sources[rollup.source].scales
             windows = [(each.label, each.size_ms) for each in rollup.windows]
             steps = [(name, Decimal(1).scaleb(-scales[name])) for name in rollup.measures]
-            self._plans[rollup.source].append(_Plan(self.totals[rollup.name], rollup.key, windows, steps))
+            self._plans[rollup.source].append(
+                _Plan(self.totals[rollup.name], rollup.key, windows, steps, rollup.where)
+            )
 
     def add(self, source: str, event: Event) -> None:
         """Count *event* of *source* in each of its rollups and windows."""
         ts: int = event[self._time[source]]
+        derived = self._derived[source]
+        whole = event if derived is None else derived.of_event(event)
         for plan in self._plans[source]:
-            plan.add(event, ts)
+            if plan.where is None or plan.where.value(event) is True:
+                plan.add(whole, ts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +80,7 @@ class _Plan:
     key: tuple[str, ...]
     windows: list[tuple[str, int]]
     steps: list[tuple[str, Decimal]]  # each measured field, and the smallest difference that is kept of it
+    where: Expression | None = None
 
     def add(self, event: Event, ts: int) -> None:
         key = tuple(_key_text(event[name]) for name in self.key)

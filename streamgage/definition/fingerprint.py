@@ -9,6 +9,7 @@ import math
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from hashlib import sha256
+from typing import Any
 
 from streamgage.definition.pipeline import Pipeline, Rollup
 
@@ -19,24 +20,24 @@ _BYTES = 8  # two of a million rollups share one by a chance of 3e-8
 def counts_of(pipeline: Pipeline, rollup: Rollup) -> str:
     """Return the fingerprint of what an item of *rollup* counts.
 
-    It names the consumer, the source, the field of event time and its unit, the key fields in order, the filter, and the
-    layout of the state. Not in it: the windows (each size has items of its own), ``keep``, the order of measures, and what
+    It names the consumer, the source, the field of event time and its unit, the key fields in order, the filter, the
+    layout of the state, and the texts of the derived fields among those. Not in it: the windows (each size has items of its own), ``keep``, the order of measures, and what
     of an event is refused (``max_future``, ``max_lateness``), which may change while the same is counted.
     """
     source = pipeline.sources[rollup.source]
-    text = json.dumps(
-        {
-            "consumer": rollup.consumer,
-            "source": source.name,
-            "event_time": [source.event_time, source.time_unit or "ms"],
-            "key": rollup.key,
-            "filter": None,  # the definition has none yet
-            "layout": rollup.layout.text,
-        },
-        sort_keys=True,
-        separators=(",", ":"),
-    )
-    return _short(text)
+    counted: dict[str, Any] = {
+        "consumer": rollup.consumer,
+        "source": source.name,
+        "event_time": [source.event_time, source.time_unit or "ms"],
+        "key": rollup.key,
+        "filter": None if rollup.where is None else rollup.where.text,
+        "layout": rollup.layout.text,
+    }
+    derived = source.derived.texts if source.derived else {}
+    used = {name: derived[name] for name in (*rollup.key, *rollup.measures) if name in derived}
+    if used:  # else as it was before there were any
+        counted["derived"] = used
+    return _short(json.dumps(counted, sort_keys=True, separators=(",", ":")))
 
 
 def reader_counts(consumer: str, stream_arn: str) -> str:

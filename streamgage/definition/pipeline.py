@@ -11,6 +11,8 @@ from streamgage.measures.layout import FieldLayout, StateLayout
 from streamgage.measures.windows import TumblingWindows
 
 if TYPE_CHECKING:
+    from streamgage.definition.derived import Derived
+    from streamgage.expressions.expression import Expression
     from streamgage.formats.json_event import TimeUnit
 
 # The types of Avro that a key, an event time or a measure may have.
@@ -28,6 +30,7 @@ class Source:
 
     ``max_future_ms`` and ``max_lateness_ms`` bound event time against arrival time; None is no bound. ``scales`` holds
     the decimal places of each numeric field. ``blocks``: our producers send its events in blocks, many a user record.
+    ``derived`` are fields that are computed of an event.
     ``time_unit`` is that of event times which are numbers in JSON and in files; in Avro they are ms. ``paths`` are the
     files of ``schema`` and of each of ``writers``, relative to the definition.
     """
@@ -42,6 +45,7 @@ class Source:
     scales: dict[str, int]
     blocks: bool = False
     time_unit: "TimeUnit | None" = None
+    derived: "Derived | None" = None
     paths: tuple[str, ...] = ()
 
     def __hash__(self) -> int:
@@ -60,6 +64,7 @@ class Rollup:
 
     ``keep_ms`` is how long an item is kept after the end of its window; None is for ever. A changed ``generation`` starts
     the rollup afresh, beside the old. ``consumer`` names who counts it: rollups of one consumer share one progress.
+    Of the source's events it counts those of which ``where`` is true; None: all.
     """
 
     name: str
@@ -71,6 +76,7 @@ class Rollup:
     measures: dict[str, tuple[str, ...]]
     layout: StateLayout
     consumer: str = DEFAULT_CONSUMER
+    where: "Expression | None" = None
 
     def window_named(self, label: str) -> TumblingWindows | None:
         """Return the windows of this rollup that *label* (``"1h"``, ``"60m"``) names."""

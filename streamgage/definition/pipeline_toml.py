@@ -5,7 +5,7 @@ No file is opened here: who reads a definition hands in its text, and what reads
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from streamgage.definition.build_index import BuildIndex
 from streamgage.definition.pipeline import (
@@ -26,7 +26,12 @@ from streamgage.formats.avro import AvroSchema
 from streamgage.measures.catalogue import MEASURES
 from streamgage.measures.windows import TumblingWindows
 
+if TYPE_CHECKING:
+    from streamgage.definition.derived import Derived
+    from streamgage.expressions.expression import Expression
+
 _PARAMETER = re.compile(r"[A-Za-z0-9]{1,255}")  # the template's: CloudFormation's rule
+_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _PARAMETER_DIGITS = 18
 _MAX_SCALE = 18
 _MIN_WINDOW_MS = 1_000
@@ -116,7 +121,11 @@ def _source(table: Table, files: DefinitionFiles, index: BuildIndex) -> Source |
         _check_event_time(table, event_time, place, each)
     max_future_ms = table.duration("max_future")
     max_lateness_ms = table.duration("max_lateness")
-    scales = {each: default_scale(kind) for each, kind in fields.items() if branches(kind) & NUMBER_TYPES}
+    derived = _derived(table, fields)
+    numeric_fields = {**fields, **_types_of(derived, number="double")}
+    scales = {
+        each: default_scale(kind) for each, kind in numeric_fields.items() if branches(kind) & NUMBER_TYPES
+    }
     for numeric, scale in table.mapping("scale").items():
         if schema and numeric not in scales:
             table.problem(
@@ -150,8 +159,61 @@ def _source(table: Table, files: DefinitionFiles, index: BuildIndex) -> Source |
         scales,
         blocks,
         time_unit,
-        tuple(schemas),
+        derived=derived,
+        paths=tuple(schemas),
     )
+
+
+def _derived(table: Table, fields: Mapping[str, Any]) -> "Derived | None":
+    """Return the fields that are computed; only who has some needs the language that they are written in."""
+    texts = table.mapping("derive")
+    if not texts:
+        return None
+    from streamgage.definition.derived import Derived, derived_field  # noqa: PLC0415 - a cold start does without
+
+    found = {}
+    for name, text in texts.items():
+        place = f"derive.{name if _FIELD.fullmatch(name) else shown(name)}"
+        if not _FIELD.fullmatch(name):
+            table.problem(place, "not a name: letters, digits and _, at most 63")
+        elif name in fields:
+            table.problem(place, "the schema has a field of that name")
+        elif not isinstance(text, str):
+            table.problem(place, f"{shown(text)} is not an expression, which is a text")
+        elif fields:
+            try:
+                found[name] = derived_field(text, fields)
+            except ValueError as error:
+                table.problem(place, str(error))
+    return Derived(found) if found else None
+
+
+def _types_of(derived: "Derived | None", *, number: str) -> dict[str, str]:
+    """Return the types of Avro that derived fields are like; of numbers *number*."""
+    if derived is None:
+        return {}
+    from streamgage.definition.derived import AVRO_TYPES  # noqa: PLC0415 - as above
+
+    types = {**{str(kind): name for kind, name in AVRO_TYPES.items()}, "number": number}
+    return {name: types.get(str(each.kind), "null") for name, each in derived.expressions.items()}
+
+
+def _where(table: Table, fields: Mapping[str, Any]) -> "Expression | None":
+    text = table.take("where", None)
+    if text is None:
+        return None
+    if not isinstance(text, str):
+        table.problem("where", f"{shown(text)} is not a filter, which is a text")
+        return None
+    if not fields:
+        return None
+    from streamgage.definition.derived import filter_of  # noqa: PLC0415 - as above
+
+    try:
+        return filter_of(text, fields)
+    except ValueError as error:
+        table.problem("where", str(error))
+        return None
 
 
 def _check_event_time(table: Table, name: str, path: str, schema: AvroSchema | None) -> None:
@@ -186,10 +248,12 @@ def _rollup(table: Table, sources: Mapping[str, Source], broken: set[str]) -> Ro
         table.problem(
             "source", f"no source is named {source_name!r}{nearest(source_name, [*sources, *broken])}"
         )
-    fields = source.schema.fields if source else {}
+    fields: Mapping[str, Any] = source.schema.fields if source else {}
+    derived = source.derived if source else None
     key = tuple(table.texts("key"))
+    key_fields = {**fields, **_types_of(derived, number="long")}
     for number, each in enumerate(key):
-        table.field(f"key[{number}]", each, fields, KEY_TYPES, "a key")
+        table.field(f"key[{number}]", each, key_fields, KEY_TYPES, "a key")
     if len(set(key)) < len(key):
         table.problem("key", f"{list(key)} names a field twice")
     windows = _windows(table)
@@ -198,12 +262,13 @@ def _rollup(table: Table, sources: Mapping[str, Source], broken: set[str]) -> Ro
     if type(generation) is not int or not 1 <= generation <= 999_999:
         table.problem("generation", f"{shown(generation)} is not a whole number from 1 to 999999")
     consumer = table.name("consumer", default=DEFAULT_CONSUMER)
-    measures = _measures(table, fields)
+    measures = _measures(table, {**fields, **_types_of(derived, number="double")})
+    where = _where(table, fields)
     table.no_other_keys()
     if len(table.problems) > before or source is None:
         return None
     layout = layout_of(measures, source.scales)
-    return Rollup(name, source_name, key, windows, keep_ms, generation, measures, layout, consumer)
+    return Rollup(name, source_name, key, windows, keep_ms, generation, measures, layout, consumer, where)
 
 
 def _windows(table: Table) -> tuple[TumblingWindows, ...]:

@@ -143,7 +143,12 @@ class Lanes:
 
 
 def _escape(part: object) -> str:
-    text = part if type(part) is str else json.dumps(part) if isinstance(part, bool) else str(part)
+    if type(part) is str:
+        text = part
+    elif part is None:  # of a derived field
+        text = ""
+    else:
+        text = json.dumps(part) if isinstance(part, bool) else str(part)
     if "%" in text or "|" in text or "\n" in text:
         return text.replace("%", "%25").replace("|", "%7C").replace("\n", "%0A")
     return text

@@ -11,7 +11,7 @@ from typing import Any
 
 from streamgage.definition.pipeline import Rollup, Source
 from streamgage.errors import PoisonRecord
-from streamgage.fold.states import KeyColumns, KeyMemory, RollupFold, States
+from streamgage.fold.states import Group, KeyColumns, KeyMemory, RollupFold, States
 from streamgage.fold.verdicts import TimeBounds, checks_of, untimely, verdict
 from streamgage.formats.blocks.decimal_column import Columns
 from streamgage.measures.decimals import Scaled, Scaler, scale_decimals
@@ -50,6 +50,19 @@ class Events:
             gaps=any(part.gaps for _, part in parts),
         )
 
+    def plain(self, name: str) -> Sequence[Any]:
+        """Return the column of a field as its rows have it: a double is a float, however it came."""
+        column, spans = self.columns.lists[name], self.columns.decimals.get(name, ())
+        if not spans:
+            return column
+        values = list(column)
+        for span in spans:
+            unit = 10**span.places
+            values[span.start : span.stop] = [
+                None if each is None else each / unit for each in column[span.start : span.stop]
+            ]
+        return values
+
     def event(self, ordinal: int) -> dict[str, Any]:
         """Return the needed fields of one event, as its row has them."""
         event = {name: column[ordinal] for name, column in self.columns.lists.items()}
@@ -71,11 +84,15 @@ class SourceFold:
         measured = sorted({(each.field, each.scale) for one in rollups for each in one.layout.fields})
         self._scalers = {(name, scale): Scaler(scale) for name, scale in measured}
         self._keys = tuple(dict.fromkeys(name for rollup in rollups for name in rollup.key))
-        names = (name for name, _ in measured)
-        self.fields = tuple(dict.fromkeys((source.event_time, *self._keys, *names)))
+        self._used = tuple(dict.fromkeys((*self._keys, *(name for name, _ in measured))))
+        derived = source.derived
+        read = self._used if derived is None else derived.needs(self._used)
+        filters = (name for each in rollups if each.where for name in sorted(each.where.names))
+        self.fields = tuple(dict.fromkeys((source.event_time, *read, *filters)))
 
     def batch(self, events: Events, *, lanes: int) -> "SourceBatch":
         """Return *events*, at least one, checked and grouped; the batch has so many *lanes*."""
+        self._derive(events)
         times = events.columns.lists[self.source.event_time]
         scaled = {
             (name, scale): events.scaled(name, scaler) for (name, scale), scaler in self._scalers.items()
@@ -86,16 +103,49 @@ class SourceFold:
         whole = KeyColumns(
             range(events.count),
             times,
-            {name: events.columns.lists[name] for name in self._keys},
+            {name: self._key_column(name, events) for name in self._keys},
             None if lanes == 1 else events.places.lane_column(),
         )
+        passed_over = [self._passed_over(each, events) for each in self.rollups]
         bad: list[int] = []
-        groups = [each.group(whole.without(refused), bad) for each in self.rollups]
+        groups = self._grouped(whole, refused, passed_over, bad)
         if bad:
             refused.update(bad)
-            columns = whole.without(refused)
-            groups = [each.group(columns, []) for each in self.rollups]
+            groups = self._grouped(whole, refused, passed_over, [])
         return SourceBatch(self, events, times, scaled, groups, refused)
+
+    def _key_column(self, name: str, events: Events) -> Sequence[Any]:
+        """Return the column of a key's field; null, which only a derived one can be, stands as the empty text."""
+        column = events.columns.lists[name]
+        if self.source.derived is None or name not in self.source.derived.expressions:
+            return column
+        return ["" if each is None else each for each in column]
+
+    def _derive(self, events: Events) -> None:
+        """Add the derived columns to those that were read."""
+        derived = self.source.derived
+        if derived is not None:
+            plain = {name: events.plain(name) for name in derived.needs(self._used) if name in self.fields}
+            for name, column in derived.columns(self._used, plain, events.count).items():
+                events.columns.lists[name] = list(column)
+
+    def _passed_over(self, fold: RollupFold, events: Events) -> set[int]:
+        """Return the ordinals of the events that a rollup does not take."""
+        where = fold.rollup.where
+        if where is None:
+            return set()
+        found = where.column({name: events.plain(name) for name in where.names}, events.count)
+        return {ordinal for ordinal, is_taken in enumerate(found) if is_taken is not True}
+
+    def _grouped(
+        self, whole: KeyColumns, refused: set[int], passed_over: Sequence[set[int]], bad: list[int]
+    ) -> list[dict[Group, list[int]]]:
+        """Return the groups of each rollup: of what is not refused and not passed over. Refusal is by source."""
+        columns = whole.without(refused)
+        return [
+            fold.group(columns.without(each), bad)
+            for fold, each in zip(self.rollups, passed_over, strict=True)
+        ]
 
     def reason(self, events: Events, ordinal: int) -> PoisonRecord:
         """Return why a check of the columns refused the event at *ordinal*."""

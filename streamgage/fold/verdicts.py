@@ -6,7 +6,8 @@ future        it is later than its arrival by more than the source's max_future
 late          it is earlier than its arrival by more than the source's max_lateness,
               or than the shortest `keep` of a rollup: its window may be deleted
 bad_value     a measured value is not finite, or has more than 38 digits at its scale
-bad_key       a rollup's key is too long to be stored, or not valid Unicode
+bad_key       the key of a rollup that takes it is too long to be stored, or not
+              valid Unicode
 ============= ==================================================================
 
 An event that one of them refuses counts in no rollup of its source. Each verdict is a function of the event and its
@@ -45,8 +46,8 @@ def checks_of(source: Source, rollups: Sequence[Rollup]) -> tuple[Check, ...]:
         Check("bad_time", _bad_time(time)),
         Check("future", _future(time, source.max_future_ms)),
         Check("late", _late(time, *lateness_of(source, rollups))),
-        Check("bad_value", _bad_value(rollups)),
-        Check("bad_key", _bad_key(rollups)),
+        Check("bad_value", _with_derived(source, _bad_value(rollups))),
+        Check("bad_key", _with_derived(source, _bad_key(rollups))),
     )
 
 
@@ -92,9 +93,18 @@ def _bad_value(rollups: Sequence[Rollup]) -> Explain:
     return explain
 
 
+def _with_derived(source: Source, explain: Explain) -> Explain:
+    derived = source.derived
+    if derived is None:
+        return explain
+    return lambda event, arrival_ms: explain(derived.of_event(event), arrival_ms)
+
+
 def _bad_key(rollups: Sequence[Rollup]) -> Explain:
     def explain(event: Event, _arrival_ms: int) -> str | None:
         for rollup in rollups:
+            if rollup.where is not None and rollup.where.value(event) is not True:
+                continue
             try:
                 key_text(rollup, [event[name] for name in rollup.key])
             except PoisonRecord as poison:

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from infra.aws.cost.chunks import SAMPLE, BodyBytes
@@ -63,6 +63,8 @@ def weigh(
     Raises:
         ConfigError: the schema has a type that no sample is made of; a rollup's keys are not known, or not a rollup's.
     """
+    spread = {each.name: each.key for each in pipeline.rollups_of(source.name)}
+    pipeline = _whole(pipeline)
     rollups = list(pipeline.rollups_of(source.name))
     problems = [
         f"--keys {name}: {source.name} has no such rollup"
@@ -73,7 +75,7 @@ def weigh(
     problems += [
         f"rollup {each.name} is not by {source.partition_key}: say how many keys it has with --keys {each.name}=N"
         for each in rollups
-        if source.partition_key not in each.key and each.name not in keys
+        if source.partition_key not in spread[each.name] and each.name not in keys
     ]
     if problems:
         raise ConfigError(*problems)
@@ -94,11 +96,25 @@ def weigh(
                 windows_ms=tuple(window.size_ms for window in each.windows),
                 bytes=bytes_[each.name],
                 keep_s=(_FOR_EVER_MS if each.keep_ms is None else each.keep_ms) / 1000,
-                spread=source.partition_key not in each.key,
+                spread=source.partition_key not in spread[each.name],
             )
             for each in rollups
         ),
     )
+
+
+def _whole(pipeline: Pipeline) -> Pipeline:
+    """Return *pipeline* as if each rollup took every event: a sample may not be what a filter takes.
+
+    A derived part of a key is weighed as the partition key is: what it would be of samples says nothing of its length.
+    """
+    rollups = {}
+    for name, each in pipeline.rollups.items():
+        source = pipeline.sources[each.source]
+        derived = source.derived.expressions if source.derived else {}
+        key = dict.fromkeys(source.partition_key if part in derived else part for part in each.key)
+        rollups[name] = replace(each, where=None, key=tuple(key))
+    return replace(pipeline, rollups=rollups)
 
 
 def _keys(rollup: Rollup, *, devices: int, metrics: int) -> int:
