@@ -1,25 +1,31 @@
-"""Ask for aggregates: the windows of one key, or of all keys, in a range of time. Never a scan."""
+"""Ask for aggregates: the windows of one key, or of many, in a range of time, merged as far as is asked. Never a scan."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
+from processors.query.buckets import Buckets, RangeBucket, parse_buckets, windows_for
 from processors.query.cells import CellReader, PartialStore
+from processors.query.regroup import Group, Regroup, before
+from processors.query.selection import Selection
 from streamgage.definition.fingerprint import counts_of
 from streamgage.definition.pipeline import Pipeline, Rollup
 from streamgage.errors import ConfigError
-from streamgage.fold.items import key_text, key_values
+from streamgage.fold.items import key_text
 from streamgage.measures.layout import plan_of
 from streamgage.measures.windows import TumblingWindows, Window
+
+_MOST_MOVING = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One window of one key. ``values`` is ``{field: {measure: value}}``.
+    """One window of one key, or of what was merged. ``values`` is ``{field: {measure: value}}``.
 
     ``may_change`` tells that the window was not over, or not all that arrived before its end was applied, when it was
-    read. A late event corrects its window even after that. ``partial``: what arrived before the consumer that counted it
-    began is not in it, and may belong to it, for the window had begun then, or would soon: clocks may be ahead.
+    read. A late event corrects its window even after that. ``partial``: some of it is not counted here. Either what arrived
+    before ``began_ms``, when the consumer that counted it began, for the window had begun then, or would soon: clocks may be
+    ahead. Or a part of it that is not kept any more: ``expired``.
     """
 
     window: Window
@@ -28,6 +34,8 @@ class Row:
     may_change: bool
     partial: bool
     key: tuple[str, ...]
+    began_ms: int = 0
+    expired: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +43,8 @@ class Question:
     """What is asked: the windows that overlap ``[from_ms, to_ms)`` of one key of one rollup, or of all (``key`` None).
 
     ``counts`` is the fingerprint of what the rollup counts; an event may be ``max_future_ms`` ahead of its arrival.
+    ``selection`` narrows all keys. ``group_by`` are the fields of the key that are told apart, None: all of them.
+    ``buckets`` are coarser windows than those that are read, and ``moving`` how many of them a row is of.
     """
 
     rollup: Rollup
@@ -44,6 +54,10 @@ class Question:
     from_ms: int
     to_ms: int
     max_future_ms: int = 0
+    selection: Selection | None = None
+    group_by: tuple[str, ...] | None = None
+    buckets: Buckets | None = None
+    moving: int = 1
 
     @classmethod
     def parse(
@@ -55,51 +69,157 @@ class Question:
         window: str | None,
         from_ms: int,
         to_ms: int,
+        group_by: Iterable[str] | None = None,
+        moving: int = 1,
+        total: bool = False,
     ) -> "Question":
-        """Return the question, checked against the definition; *key* None: of all keys. Raises: ConfigError, every problem."""
+        """Return the question, checked against the definition.
+
+        *key* names the values of some of the key's fields, or patterns of them (see Selection); None: of all keys. A
+        *window* that the rollup does not keep is merged from those that it does. *total*: one row a key, over all windows.
+
+        Raises:
+            ConfigError: every problem.
+        """
         found = pipeline.rollups.get(rollup)
         if found is None:
             raise ConfigError(f"no rollup is named {rollup!r}; there are: {', '.join(pipeline.rollups)}")
-        problems = [
-            f"{name} is not given; the key of {rollup} is {' '.join(f'{each}=…' for each in found.key)}"
-            for name in found.key
-            if key is not None and name not in key
-        ]
+        problems: list[str] = []
+        selection = Selection(found.key, {})
+        try:
+            selection = Selection.of(found, key or {})
+        except ConfigError as error:
+            problems += error.problems
+        names = None if group_by is None else tuple(dict.fromkeys(group_by))
         problems += [
-            f"{name!r} is not part of the key of {rollup}" for name in key or () if name not in found.key
+            f"--group-by {name!r} is not part of the key of {rollup}, which is {', '.join(found.key)}"
+            for name in names or ()
+            if name not in found.key
         ]
-        labels = ", ".join(each.label for each in found.windows)
-        windows = found.window_named(window) if window else found.windows[0]
-        if windows is None:
-            problems.append(f"{rollup} has no windows of {window!r}; it has: {labels}")
+        if not 1 <= moving <= _MOST_MOVING:
+            problems.append(f"{moving} windows cannot move on together: 1 to {_MOST_MOVING}")
         if to_ms <= from_ms:
             problems.append("--to is not after --from")
-        if problems or windows is None:
+        windows, buckets = found.windows[0], None
+        try:
+            windows, buckets = _windows(found, window, from_ms, to_ms)
+        except ConfigError as error:
+            problems += error.problems
+        if problems:
             raise ConfigError(*problems)
-        values = None if key is None else tuple(key[name] for name in found.key)
-        future_ms = (
-            pipeline.sources[found.source].max_future_ms or 0
-        )  # unbounded: clocks are taken to be right
-        return cls(found, counts_of(pipeline, found), values, windows, from_ms, to_ms, future_ms)
+        if total:
+            buckets = RangeBucket(Window(from_ms, to_ms))
+        elif buckets is not None:  # whole ones
+            from_ms = max(buckets.window_of(max(from_ms, 0)).start_ms, 0)
+            to_ms = buckets.window_of(to_ms - 1).end_ms
+        # Clocks that are unbounded are taken to be right.
+        future_ms = pipeline.sources[found.source].max_future_ms or 0
+        return cls(
+            found,
+            counts_of(pipeline, found),
+            selection.key,
+            windows,
+            from_ms,
+            to_ms,
+            future_ms,
+            selection,
+            names,
+            buckets,
+            moving,
+        )
+
+    @property
+    def key_names(self) -> tuple[str, ...]:
+        """The fields of the key that an answer tells apart."""
+        return self.rollup.key if self.group_by is None else self.group_by
+
+    def window_of(self, instant_ms: int) -> Window:
+        """Return the window of an answer that holds *instant_ms*."""
+        return (self.windows.assign if self.buckets is None else self.buckets.window_of)(instant_ms)
+
+
+def _windows(
+    rollup: Rollup, window: str | None, from_ms: int, to_ms: int
+) -> tuple[TumblingWindows, Buckets | None]:
+    """Return which windows are read, and what they are merged into, where they are."""
+    if window is None:
+        return rollup.windows[0], None
+    kept = rollup.window_named(window)
+    if kept is not None:
+        return kept, None
+    buckets = parse_buckets(window)
+    windows = windows_for(buckets, rollup.windows, from_ms, to_ms)
+    if windows is None:
+        labels = ", ".join(each.label for each in rollup.windows)
+        raise ConfigError(
+            f"windows of {window!r} cannot be merged from those that {rollup.name} keeps ({labels}): each must lie in one"
+        )
+    return windows, buckets
 
 
 def ask(store: PartialStore, question: Question, *, applied_ms: int, now_ms: int) -> Iterator[Row]:
-    """Yield a row a window and key that has events, in the order of time.
+    """Yield a row a window and key that has events, in the order of time and of keys.
 
     *applied_ms* is the arrival time up to which all events are applied: a window that ends later may still change.
     """
-    rollup, windows = question.rollup, question.windows
-    keys = None if question.key is None else [key_text(rollup, question.key)]
-    reader, plan = CellReader(store, rollup, windows, question.counts), plan_of(rollup.layout)
-    for states in reader.read(question.from_ms, question.to_ms, keys, now_ms=now_ms):
-        window = windows.assign(states.start_ms)
-        for row, key in enumerate(states.keys):
-            begin_ms = states.begin_ms[row]
+    rollup, plan = question.rollup, plan_of(question.rollup.layout)
+    for group in groups_of(store, question, now_ms=now_ms):
+        window = group.window
+        expired = _expired(question, window, now_ms)
+        may_change = window.end_ms > applied_ms
+        for row, key in sorted(enumerate(group.keys), key=lambda each: each[1]):
+            begin_ms = group.begin_ms[row]
+            began = begin_ms > 0 and begin_ms + question.max_future_ms > window.start_ms
             yield Row(
                 window,
-                states.table[0][row],
-                plan.read(states.table, row, rollup.measures),
-                may_change=window.end_ms > applied_ms,
-                partial=begin_ms > 0 and begin_ms + question.max_future_ms > window.start_ms,
-                key=key_values(key),
+                group.table[0][row],
+                plan.read(group.table, row, rollup.measures),
+                may_change=may_change,
+                partial=began or expired,
+                key=key,
+                began_ms=begin_ms if began else 0,
+                expired=expired,
             )
+
+
+def groups_of(store: PartialStore, question: Question, *, now_ms: int) -> Iterator[Group]:
+    """Yield the states that *question* asks for, merged, in the order of time."""
+    rollup, windows, moving = question.rollup, question.windows, question.moving
+    keys = None if question.key is None else [key_text(rollup, question.key)]
+    first_ms = before(question.window_of, question.from_ms, moving - 1)
+    regroup = Regroup(plan_of(rollup.layout), _key_of(question))
+    states = CellReader(store, rollup, windows, question.counts).read(
+        first_ms, question.to_ms, keys, now_ms=now_ms
+    )
+    groups = regroup.by_window(states, windows.assign)
+    if isinstance(question.buckets, RangeBucket):
+        groups = regroup.whole(groups)
+    elif question.buckets is not None:
+        groups = regroup.by_bucket(groups, question.buckets)
+    if moving > 1:
+        groups = (
+            each
+            for each in regroup.moving(groups, moving, question.window_of)
+            if each.window.end_ms > question.from_ms
+        )
+    return groups
+
+
+def _key_of(question: Question) -> Callable[[tuple[str, ...]], tuple[str, ...] | None]:
+    """Return what a key is merged into; None where it is not asked for."""
+    matches = question.selection.matcher() if question.selection else None
+    if question.group_by is None:
+        return lambda key: key if matches is None or matches(key) else None
+    at = [question.rollup.key.index(name) for name in question.group_by]
+    return lambda key: tuple(key[each] for each in at) if matches is None or matches(key) else None
+
+
+def _expired(question: Question, window: Window, now_ms: int) -> bool:
+    """Return whether a part of *window*, or of what was asked for, is not kept any more."""
+    keep_ms = question.rollup.keep_ms
+    if keep_ms is None:
+        return False
+    if isinstance(question.buckets, RangeBucket):
+        first_ms = question.from_ms  # 0: whatever there is
+        return bool(first_ms) and question.windows.assign(first_ms).end_ms + keep_ms <= now_ms
+    return question.windows.assign(window.start_ms).end_ms + keep_ms <= now_ms

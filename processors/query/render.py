@@ -15,7 +15,7 @@ Cell = str | int | Decimal | bool | None
 def columns(question: Question) -> list[str]:
     """Return the column names of an answer to *question*."""
     measures = [f"{field}.{name}" for field, names in question.rollup.measures.items() for name in names]
-    return [*question.rollup.key, "window_start", "window_end", "events", *measures, "may_change", "partial"]
+    return [*question.key_names, "window_start", "window_end", "events", *measures, "may_change", "partial"]
 
 
 def cells(question: Question, row: Row) -> list[Cell]:

@@ -1,7 +1,7 @@
 """Fakes of the processors' ports, with faults: what DynamoDB, SQS and a Lambda sandbox may do at the worst moment."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 from threading import Lock
 from typing import Literal, cast, get_args
@@ -320,10 +320,7 @@ def ask_store(
     to_ms: int = 2**47,
 ) -> list[Row]:
     """Ask *store* as an analyst would; *key* None: for all keys."""
-    some = dict.fromkeys(pipeline.rollups[rollup].key, "") if key is None else key
-    question = Question.parse(pipeline, rollup=rollup, key=some, window=window, from_ms=from_ms, to_ms=to_ms)
-    if key is None:
-        question = replace(question, key=None)
+    question = Question.parse(pipeline, rollup=rollup, key=key, window=window, from_ms=from_ms, to_ms=to_ms)
     return list(ask(store, question, applied_ms=NOW_MS, now_ms=NOW_MS))
 
 

@@ -12,6 +12,9 @@ from processors.query.cells import DynamoPartialStore
 from processors.query.progress import read_progress
 from processors.query.question import Question, Row, ask
 from processors.query.render import cells, columns, number_text, to_csv, to_json
+from processors.query.selection import Selection
+from processors.query.shape import filled
+from processors.query.silence import Seen, silent
 from streamgage.definition.pipeline import Rollup
 from streamgage.errors import ConfigError
 from streamgage.fold.chunk import Chunk, encode_chunk
@@ -22,7 +25,7 @@ from streamgage.measures.windows import Window
 from streamgage.records import StreamRecord
 from support.boto3_store import Boto3ItemStore
 from support.fakes import NOW_MS, InMemoryItemStore, Reads, World, ask_store, invoke
-from support.strategies import ARRIVAL_MS, MINUTE_MS, pipeline, reading
+from support.strategies import ARRIVAL_MS, MINUTE_MS, click, pipeline, reading
 
 ROLLUP = pipeline().rollups["device_metrics"]
 KEY = {"device_id": "d1", "metric": "temp"}
@@ -94,12 +97,11 @@ def test_a_window_may_change_until_all_that_arrived_before_its_end_is_applied(
 
 def test_every_problem_of_a_question_is_told_at_once() -> None:
     with pytest.raises(ConfigError) as error:
-        question(window="1d", from_ms=5, to_ms=5, device_id="d1", colour="red")
+        question(window="45s", from_ms=5, to_ms=5, device_id="d1", colour="red")
     assert error.value.problems == (
-        "metric is not given; the key of device_metrics is device_id=… metric=…",
-        "'colour' is not part of the key of device_metrics",
-        "device_metrics has no windows of '1d'; it has: 1m, 90s, 1h",
+        "'colour' is not part of the key of device_metrics, which is device_id, metric",
         "--to is not after --from",
+        "windows of '45s' cannot be merged from those that device_metrics keeps (1m, 90s, 1h): each must lie in one",
     )
 
 
@@ -264,9 +266,10 @@ def test_what_was_counted_in_part_says_so_a_key_at_a_time() -> None:
         body = encode_chunk(chunk, ROLLUP.layout, start_ms=0)
         item = StoredItem(1, question().counts, body, 2**33)
         store.put(ItemKey(ROOT_PK, sort_key(0, f"telemetry/shardId-{shard}")), item, expected_fence=None)
-    rows = ask(Reads(store), replace(question(), key=None), applied_ms=NOW_MS, now_ms=0)
+    everything = replace(question(), key=None, selection=None)
+    rows = ask(Reads(store), everything, applied_ms=NOW_MS, now_ms=0)
     assert {row.key[0]: row.partial for row in rows} == {"d1": False, "d2": True, "d3": True}
-    rows = ask(Reads(store), replace(question(from_ms=0), key=("d3", "temp")), applied_ms=NOW_MS, now_ms=0)
+    rows = ask(Reads(store), question(from_ms=0, device_id="d3", metric="temp"), applied_ms=NOW_MS, now_ms=0)
     assert [row.partial for row in rows] == [True]
 
 
@@ -392,3 +395,131 @@ def test_a_window_of_fractions_of_a_second_is_told_to_the_millisecond() -> None:
 )
 def test_numbers_have_no_exponent_and_no_trailing_zeros(cell: Decimal | bool, text: str) -> None:  # noqa: FBT001 - a table
     assert number_text(cell) == text
+
+
+def test_a_selection_of_each_field_as_it_is_means_one_key() -> None:
+    assert Selection.of(ROLLUP, KEY).key == KEY_VALUES
+    assert Selection.of(ROLLUP, {**KEY, "metric": "*"}).key is None
+    assert Selection.of(ROLLUP, {"metric": "temp"}).key is None
+    assert Selection.of(ROLLUP, {**KEY, "metric": r"what\?"}).key == ("d1", "what?")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "matches"),
+    [
+        ("/a*", "/a/b", True),
+        ("/a*", "b/a", False),
+        ("*a", "cba", True),
+        ("*a*b*", "xxaxxbxx", True),
+        ("*a*b*", "xxbxxaxx", False),
+        ("a?c", "abc", True),
+        ("a?c", "ac", False),
+        (r"a\*c", "a*c", True),
+        (r"a\*c", "abc", False),
+        ("*[1]", "d[1]", True),
+        ("*", "", True),
+        ("a*a", "a", False),
+        ("*ab", "aab", True),
+        ("*.html", "/x\n.html", True),
+    ],
+)
+def test_a_pattern_means_itself_but_for_stars_and_question_marks(
+    pattern: str, text: str, *, matches: bool
+) -> None:
+    selection = Selection.of(ROLLUP, {"device_id": pattern})
+    assert selection.matcher()((text, "temp")) is matches
+
+
+def test_a_pattern_that_would_backtrack_is_gone_through_once() -> None:
+    matcher = Selection.of(ROLLUP, {"device_id": "*a" * 400 + "b"}).matcher()
+    assert not matcher(("a" * 20_000, "temp"))
+    with pytest.raises(ConfigError, match="1,001 characters; at most 1,000"):
+        Selection.of(ROLLUP, {"device_id": "*" + "a" * 1_000})
+
+
+@pytest.mark.parametrize(
+    ("window", "problem"),
+    [
+        ("1fortnight", "is not a window"),
+        ("0w", "nothing at all"),
+        ("2d@Europe/Berlin", "windows of 1d and 1w"),
+        ("5mo", "does not divide a year"),
+        ("1d@Europe/Nowhere", "no time zone"),
+        ("1d@../../etc/passwd", "is not a window"),
+        ("1d@Europe/..", "is not a window"),
+        ("1h@Europe/Berlin", "is not a window"),
+    ],
+)
+def test_what_is_no_window_is_told(window: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        question(window=window)
+
+
+def test_a_window_is_merged_from_the_largest_that_fit() -> None:
+    """A day of Kolkata begins at half past the hour of UTC: only minutes and halves of them fit."""
+    for window, read in (
+        ("1d", "1h"),
+        ("3m", "90s"),
+        ("2m", "1m"),
+        ("1d@Europe/Berlin", "1h"),
+        ("1w@Asia/Kolkata", "90s"),
+    ):
+        assert question(window=window).windows.label == read
+    with pytest.raises(ConfigError, match="cannot be merged"):
+        Question.parse(
+            pipeline(),
+            rollup="page_views",
+            key={},
+            window="1d@Asia/Kolkata",
+            from_ms=ARRIVAL_MS,
+            to_ms=ARRIVAL_MS + 1,
+        )
+
+
+def test_a_bucket_of_which_a_part_is_not_kept_any_more_is_partial() -> None:
+    day_ms, keep_ms = 86_400_000, ROLLUP.keep_ms or 0
+    start_ms = ARRIVAL_MS // day_ms * day_ms
+    store = Reads(world_of((ARRIVAL_MS, 1.0)).store)
+    for now_ms, expired in (
+        (start_ms + 3_600_000 + keep_ms - 1, False),
+        (start_ms + 3_600_000 + keep_ms, True),
+    ):
+        (row,) = ask(store, question(window="1d"), applied_ms=NOW_MS, now_ms=now_ms)
+        assert (row.expired, row.partial) == (expired, expired)
+
+
+def test_the_silent_are_told_with_the_time_of_their_last_event() -> None:
+    world = world_of((ARRIVAL_MS, 1.0), (ARRIVAL_MS + 5, 2.0))
+    everything = question(window="1h")
+    (one,) = silent(Reads(world.store), everything, since_ms=ARRIVAL_MS + 6, now_ms=NOW_MS)
+    assert one == Seen(KEY_VALUES, ARRIVAL_MS + 5, is_exact=True)
+    assert silent(Reads(world.store), everything, since_ms=ARRIVAL_MS + 5, now_ms=NOW_MS) == []
+
+
+def test_where_no_last_is_kept_a_key_was_heard_of_in_its_last_window() -> None:
+    world, schema = World(pipeline()), pipeline().sources["click"].schema
+    assert invoke(world.sandbox(), [StreamRecord("shardId-0", 1, "p", schema.encode(click("v", "/a", ARRIVAL_MS, 5)), ARRIVAL_MS)]) is None  # fmt: skip
+    asked = Question.parse(pipeline(), rollup="page_views", key={}, window="1h", from_ms=0, to_ms=2**47)
+    (one,) = silent(Reads(world.store), asked, since_ms=2**46, now_ms=NOW_MS)
+    assert one == Seen(("/a",), ARRIVAL_MS + 3_600_000, is_exact=False)
+
+
+def test_rows_that_fill_too_much_are_refused() -> None:
+    asked = question(window="1m")
+    rows = list(ask(Reads(world_of((ARRIVAL_MS, 1.0)).store), asked, applied_ms=NOW_MS, now_ms=NOW_MS))
+    with pytest.raises(ConfigError, match="more than 1,000,000 rows"):
+        filled(rows, asked, "null", applied_ms=NOW_MS, first_ms=0, last_ms=None)
+
+
+def test_what_was_before_fills_until_something_comes() -> None:
+    asked = question(window="1m")
+    events = ((ARRIVAL_MS, 1.0), (ARRIVAL_MS + 3 * MINUTE_MS, 2.0))
+    rows = list(ask(Reads(world_of(*events).store), asked, applied_ms=NOW_MS, now_ms=NOW_MS))
+    made = filled(rows, asked, "previous", applied_ms=NOW_MS, first_ms=ARRIVAL_MS - MINUTE_MS, last_ms=None)
+    assert [(row.events, row.values["value"]["sum"]) for row in made] == [
+        (0, None),
+        (1, 1),
+        (0, 1),
+        (0, 1),
+        (1, 2),
+    ]

@@ -1,0 +1,137 @@
+"""States merged further: over keys that share a part, over windows that lie in one bucket, over windows that move on.
+
+What is merged are states, not values: a mean of a day is the mean of its events, not of its hours.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from processors.query.buckets import Buckets
+from processors.query.cells import KeyStates
+from streamgage.errors import ConfigError
+from streamgage.fold.items import key_values
+from streamgage.measures.layout import StatePlan, Table
+from streamgage.measures.windows import Window
+
+MOST_KEYS = 2_000_000  # of a window or bucket: about 1 GB of states
+
+
+@dataclass(slots=True)
+class Group:
+    """The states of some keys in one window, merged; the n-th key's are the n-th entries of the table's columns."""
+
+    window: Window
+    keys: list[tuple[str, ...]]
+    table: Table
+    begin_ms: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Regroup:
+    """How to merge: *key_of* gives the key that one is merged into, or None where it is not wanted."""
+
+    plan: StatePlan
+    key_of: Callable[[tuple[str, ...]], tuple[str, ...] | None]
+
+    def by_window(self, states: Iterable[KeyStates], window_of: Callable[[int], Window]) -> Iterator[Group]:
+        """Yield each window, its keys merged, in the order of *states*."""
+        known: dict[str, tuple[str, ...] | None] = {}
+        for each in states:
+            picks: dict[tuple[str, ...], list[int]] = {}
+            for row, text in enumerate(each.keys):
+                if text in known:
+                    key = known[text]
+                else:
+                    key = known[text] = self.key_of(key_values(text))
+                    _bound(len(known))
+                if key is not None:
+                    picks.setdefault(key, []).append(row)
+            if picks:
+                begins = [max(each.begin_ms[row] for row in rows) for rows in picks.values()]
+                yield Group(
+                    window_of(each.start_ms),
+                    list(picks),
+                    self._joined(each.table, list(picks.values())),
+                    begins,
+                )
+
+    def _joined(self, table: Table, picks: Sequence[Sequence[int]]) -> Table:
+        if all(len(each) == 1 for each in picks):
+            rows = [row for (row,) in picks]
+            return [[column[row] for row in rows] for column in table]
+        return self.plan.join(table, picks)
+
+    def by_bucket(self, groups: Iterable[Group], buckets: Buckets) -> Iterator[Group]:
+        """Yield each of *buckets* that has events, its windows merged. Raises: ConfigError, a window lies across two."""
+        merged: Group | None = None
+        places: dict[tuple[str, ...], int] = {}
+        for each in groups:
+            bucket = buckets.window_of(each.window.start_ms)
+            if each.window.end_ms > bucket.end_ms and bucket.end_ms > each.window.start_ms:
+                raise ConfigError(
+                    f"a window of {each.window.end_ms - each.window.start_ms} ms lies across two of {buckets.label}"
+                )
+            if merged is None or bucket != merged.window:
+                if merged is not None:
+                    yield merged
+                merged, places = Group(bucket, [], self.plan.empty(), []), {}
+            self._add(merged, places, each)
+        if merged is not None:
+            yield merged
+
+    def whole(self, groups: Iterable[Group]) -> Iterator[Group]:
+        """Yield one window, from the first that has events to the end of the last: all of them merged."""
+        merged: Group | None = None
+        places: dict[tuple[str, ...], int] = {}
+        for each in groups:
+            if merged is None:
+                merged = Group(each.window, [], self.plan.empty(), [])
+            merged.window = Window(merged.window.start_ms, each.window.end_ms)
+            self._add(merged, places, each)
+        if merged is not None:
+            yield merged
+
+    def moving(
+        self, groups: Iterable[Group], count: int, window_of: Callable[[int], Window]
+    ) -> Iterator[Group]:
+        """Yield for each window the merge of it and those before it, *count* windows long, the empty ones among them."""
+        recent: deque[Group] = deque()
+        for each in groups:
+            recent.append(each)
+            first_ms = before(window_of, each.window.start_ms, count - 1)
+            while recent[0].window.start_ms < first_ms:
+                recent.popleft()
+            merged = Group(Window(first_ms, each.window.end_ms), [], self.plan.empty(), [])
+            places: dict[tuple[str, ...], int] = {}
+            for one in recent:
+                self._add(merged, places, one)
+            yield merged
+
+    def _add(self, merged: Group, places: dict[tuple[str, ...], int], group: Group) -> None:
+        new = [key for key in group.keys if key not in places]
+        _bound(len(places) + len(new))
+        self.plan.add_keys(merged.table, len(new))
+        for key in new:
+            places[key] = len(places)
+        merged.keys += new
+        merged.begin_ms += [0] * len(new)
+        at = [places[key] for key in group.keys]
+        for place, begin_ms in zip(at, group.begin_ms, strict=True):
+            merged.begin_ms[place] = max(merged.begin_ms[place], begin_ms)
+        self.plan.merge(merged.table, at, group.table, range(len(group.keys)))
+
+
+def before(window_of: Callable[[int], Window], instant_ms: int, count: int) -> int:
+    """Return where the window begins that lies *count* windows before the one of *instant_ms*; of none: *instant_ms*."""
+    start_ms = instant_ms
+    for _ in range(count):
+        start_ms = window_of(max(window_of(start_ms).start_ms - 1, 0)).start_ms
+    return start_ms
+
+
+def _bound(keys: int) -> None:
+    if keys > MOST_KEYS:
+        raise ConfigError(
+            f"more than {MOST_KEYS:,} keys: narrow the question by name=pattern, by --group-by, or by a shorter range"
+        )

@@ -1,0 +1,167 @@
+"""What is made of rows that were read: the first by a measure, empty windows filled, each beside an earlier one."""
+
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from fractions import Fraction
+from itertools import groupby
+from typing import Literal
+
+from processors.query.question import Question, Row
+from streamgage.definition.pipeline import Rollup
+from streamgage.errors import ConfigError
+from streamgage.measures.windows import Window
+
+Value = int | Decimal | None
+Filling = Literal["null", "zero", "previous"]
+MOST_FILLED = 1_000_000
+_ADDITIVE = frozenset({"count", "sum"})
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A number of each row: its events, or a measure of a field."""
+
+    field: str | None = None
+    measure: str = "events"
+
+    @property
+    def name(self) -> str:
+        """As an answer calls it: ``events``, ``bytes.sum``."""
+        return self.measure if self.field is None else f"{self.field}.{self.measure}"
+
+    @property
+    def is_additive(self) -> bool:
+        """Whether it is 0 where nothing happened; others have no value then."""
+        return self.field is None or self.measure in _ADDITIVE
+
+    @classmethod
+    def parse(cls, rollup: Rollup, text: str) -> "Column":
+        """Return the column of *rollup* that *text* names. Raises: ConfigError, there is none."""
+        known = columns_of(rollup)
+        found = next((each for each in known if each.name == text), None)
+        if found is None:
+            raise ConfigError(
+                f"{rollup.name} has no {text!r}; it has: {', '.join(each.name for each in known)}"
+            )
+        return found
+
+    def of(self, row: Row) -> Value:
+        """Return the number of *row*."""
+        return row.events if self.field is None else row.values[self.field][self.measure]
+
+
+def columns_of(rollup: Rollup) -> list[Column]:
+    """Return the numbers of each row of *rollup*, in their order."""
+    return [
+        Column(),
+        *(Column(name, each) for name, measures in rollup.measures.items() for each in measures),
+    ]
+
+
+def top(rows: Iterable[Row], by: Column, count: int) -> list[Row]:
+    """Return the *count* rows with the greatest numbers, the greatest first; of equal ones by key and time.
+
+    A row without the number comes behind all that have it.
+    """
+    return heapq.nsmallest(count, rows, key=lambda row: _descending(by.of(row), row))
+
+
+def top_of_each(rows: Iterable[Row], by: Column, count: int) -> Iterator[Row]:
+    """Yield the top of each window, in the order of *rows*, which is that of time."""
+    for _, of_window in groupby(rows, key=lambda row: row.window):
+        yield from top(of_window, by, count)
+
+
+def _descending(value: Value, row: Row) -> tuple[bool, Value, tuple[str, ...], int]:
+    return value is None, 0 if value is None else -value, row.key, row.window.start_ms
+
+
+def filled(
+    rows: Iterable[Row],
+    question: Question,
+    how: Filling,
+    *,
+    applied_ms: int,
+    first_ms: int | None,
+    last_ms: int | None,
+) -> list[Row]:
+    """Return *rows* with one for every window without events, of each key that has any, from *first_ms* up to *last_ms*.
+
+    None is from the first row on, and up to the last. ``null``: no value; ``zero``: 0 of counts and sums, else no value;
+    ``previous``: what the key had before, where it had.
+
+    Raises:
+        ConfigError: they would be more than a million.
+    """
+    known = list(rows)
+    if not known:
+        return []
+    window_of = question.window_of
+    keys = sorted({row.key for row in known})
+    first_ms = known[0].window.start_ms if first_ms is None else first_ms
+    last_ms = max(row.window.end_ms for row in known) if last_ms is None else last_ms
+    by_place = {(row.window.start_ms, row.key): row for row in known}
+    made: list[Row] = []
+    before: dict[tuple[str, ...], Row] = {}
+    nothing: dict[str, dict[str, Value]] = {
+        field: {each: 0 if how == "zero" and each in _ADDITIVE else None for each in measures}
+        for field, measures in question.rollup.measures.items()
+    }
+
+    def empty(key: tuple[str, ...], window: Window) -> Row:
+        return Row(window, 0, nothing, window.end_ms > applied_ms, partial=False, key=key)
+
+    window = window_of(first_ms)
+    while window.start_ms < last_ms:
+        for key in keys:
+            row = by_place.get((window.start_ms, key))
+            if row is None:
+                row = empty(key, window)
+                if how == "previous" and key in before:
+                    row = replace(before[key], window=window, may_change=row.may_change, events=0)
+            else:
+                before[key] = row
+            made.append(row)
+        if len(made) > MOST_FILLED:
+            raise ConfigError(
+                f"with its empty windows the answer has more than {MOST_FILLED:,} rows: ask for a shorter range, larger windows "
+                "or fewer keys"
+            )
+        window = window_of(window.end_ms)
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A row beside the one of an earlier window of its key, which may be missing: None."""
+
+    row: Row
+    before: Row | None
+
+    def cells(self, columns: Sequence[Column]) -> list[Value]:
+        """Return of each column: its number before, the difference, and that in percent of what was before."""
+        return [cell for column in columns for cell in self._cells(column)]
+
+    def _cells(self, column: Column) -> tuple[Value, Value, Value]:
+        after = column.of(self.row)
+        before = column.of(self.before) if self.before else 0 if column.is_additive else None
+        if after is None or before is None:
+            return before, None, None
+        change = Fraction(after) - Fraction(before)
+        percent = Decimal(round(change * 10_000 / Fraction(before))).scaleb(-2) if before else None
+        return before, after - before, percent
+
+
+COMPARED = ("before", "change", "change_percent")
+"""What is told of each column that is compared."""
+
+
+def compared(rows: Iterable[Row], earlier: Callable[[Window], Window], from_ms: int) -> Iterator[Compared]:
+    """Yield each row from *from_ms* on beside the one of the *earlier* window; *rows* are in the order of time."""
+    known: dict[tuple[int, tuple[str, ...]], Row] = {}
+    for row in rows:
+        known[row.window.start_ms, row.key] = row
+        if row.window.end_ms > from_ms:
+            yield Compared(row, known.get((earlier(row.window).start_ms, row.key)))
