@@ -5,6 +5,8 @@ what follows around (bidi overrides) or are not seen at all. Where such text is 
 is data (JSON, NDJSON, CSV in a file), it stays exact.
 """
 
+SENTENCE_CHARS = 4_000
+
 
 def visible(text: str) -> str:
     r"""Return *text* in one line that a terminal shows and obeys in nothing: what is not printable is escaped.
@@ -25,8 +27,12 @@ def visible_lines(text: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """Return what an error says: a second line is set in, so that no line of a stranger's begins as one of ours."""
-    return visible_lines(text.rstrip("\n")).replace("\n", "\n  ")
+    """Return what an error says: a second line is set in, so that no line of a stranger's begins as one of ours.
+
+    It is cut where it quotes a megabyte.
+    """
+    shown = visible_lines(text.rstrip("\n")).replace("\n", "\n  ")
+    return shown if len(shown) <= SENTENCE_CHARS else shown[:SENTENCE_CHARS] + "…"
 
 
 def _escaped(character: str) -> str:

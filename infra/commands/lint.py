@@ -55,6 +55,7 @@ def add_parser(verbs: Verbs) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print what was found; 1 where it must not be deployed so."""
     # Imported here: the translator takes half a second, and --help does without it.
+    from infra.template.bounds import LINT_S, within
     from infra.template.lint import cloudformation, rules
     from infra.template.lint.run import findings
     from infra.template.read import TEMPLATE
@@ -64,13 +65,14 @@ def run(arguments: argparse.Namespace) -> int:
         print(rules.table())
         return _CLEAN
     template = _short(Path(arguments.template) if arguments.template else TEMPLATE)
-    found = findings(
-        template, load_pipeline(Path(arguments.pipeline)), pairs(arguments.parameter, option="--parameter")
-    )
-    if cloudformation.is_installed():
-        found += cloudformation.ask(template)
-    else:
-        print(cloudformation.HOW_TO_GET, file=sys.stderr)
+    pipeline = load_pipeline(Path(arguments.pipeline))
+    given = pairs(arguments.parameter, option="--parameter")
+    with within(LINT_S, f"{template}: looking at it"):
+        found = findings(template, pipeline, given)
+        if cloudformation.is_installed():
+            found += cloudformation.ask(template)
+        else:
+            print(cloudformation.HOW_TO_GET, file=sys.stderr)
     if arguments.format == "json":
         print(json.dumps([asdict(each) for each in found], indent=2), file=data_out())
     else:

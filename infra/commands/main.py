@@ -35,6 +35,7 @@ from streamgage.visible import sentence
 
 _USAGE_ERROR = 2
 _INTERRUPTED = 130
+_PROBLEMS = 40  # told at once: a file can be wrong a thousand times
 
 EPILOG = """the whole pipeline on this machine:
   streamgage up                                        start it (Ctrl-C stops it)
@@ -95,8 +96,10 @@ def _run(arguments: Sequence[str] | None) -> int:
     try:
         code: int = parsed.run(parsed)
     except ConfigError as error:
-        for problem in error.problems:
+        for problem in error.problems[:_PROBLEMS]:
             print(f"streamgage: {sentence(problem)}", file=sys.stderr)
+        if len(error.problems) > _PROBLEMS:
+            print(f"streamgage: … and {len(error.problems) - _PROBLEMS:,} more problems", file=sys.stderr)
         return _USAGE_ERROR
     except StreamgageError as error:
         print(f"streamgage: {sentence(str(error))}", file=sys.stderr)

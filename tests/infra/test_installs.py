@@ -13,7 +13,9 @@ OUR_OWN = re.compile(r"--no-deps --no-build-isolation -e \.$")
 
 
 def installs(text: str) -> list[str]:
-    return [line.strip() for line in text.splitlines() if re.search(r"\b(pip3?|uv) install\b|\bpip wheel\b", line)]
+    return [
+        line.strip() for line in text.splitlines() if re.search(r"\b(pip3?|uv) install\b|\bpip wheel\b", line)
+    ]
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda each: each.name)

@@ -13,7 +13,7 @@ from interop.served import served
 from support.paths import ROOT
 
 LOCKED = ROOT / "requirements" / "javascript"
-VERSION = json.loads((LOCKED / "package.json").read_text())["dependencies"]["@aws-sdk/client-kinesis"]
+VERSION: str = json.loads((LOCKED / "package.json").read_text())["dependencies"]["@aws-sdk/client-kinesis"]
 _FETCH_S = 120
 PROGRAM = """
 import { KinesisClient, PutRecordsCommand, ListShardsCommand, GetShardIteratorCommand, GetRecordsCommand }
