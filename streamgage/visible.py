@@ -5,7 +5,10 @@ what follows around (bidi overrides) or are not seen at all. Where such text is 
 is data (JSON, NDJSON, CSV in a file), it stays exact.
 """
 
+import re
+
 SENTENCE_CHARS = 4_000
+_PASSWORD = re.compile(r"//[^\s\"'<>]*@")
 
 
 def visible(text: str) -> str:
@@ -29,9 +32,11 @@ def visible_lines(text: str) -> str:
 def sentence(text: str) -> str:
     """Return what an error says: a second line is set in, so that no line of a stranger's begins as one of ours.
 
-    It is cut where it quotes a megabyte.
+    It is cut where it quotes a megabyte, and what stands before the ``@`` of a URL is left out: libraries quote endpoints
+    with the password in them.
     """
-    shown = visible_lines(text.rstrip("\n")).replace("\n", "\n  ")
+    shown = visible_lines(text[: 2 * SENTENCE_CHARS].rstrip("\n")).replace("\n", "\n  ")
+    shown = _PASSWORD.sub("//…@", shown)
     return shown if len(shown) <= SENTENCE_CHARS else shown[:SENTENCE_CHARS] + "…"
 
 

@@ -153,3 +153,23 @@ def _makes_a_console(path: Path) -> bool:
     ]
     called = [ast.unparse(node.func).rpartition(".")[2] for node in nodes if isinstance(node, ast.Call)]
     return not _MAKERS.isdisjoint(imported) or not {"from_markup", "from_ansi"}.isdisjoint(called)
+
+
+@pytest.mark.parametrize(
+    "verb", ["status", "query device_metrics device_id=a metric=b", "destroy --yes", "deploy"]
+)
+def test_no_command_tells_the_password_of_an_endpoint(
+    verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """boto3 quotes the endpoint that it could not reach as it was given."""
+    for name, value in {
+        "AWS_ENDPOINT_URL": "http://user:geheim@127.0.0.1:1", "AWS_MAX_ATTEMPTS": "1", "AWS_ACCESS_KEY_ID": "a",
+        "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "eu-central-1",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    target = () if verb in ("destroy --yes", "deploy") else ("--target", "aws")
+    pipeline = () if verb in ("destroy --yes", "status") else ("--pipeline", str(ROOT / "pipeline.toml"))
+    assert main.main([*verb.split(), *target, *pipeline]) == 1
+    said = capsys.readouterr().err
+    assert "127.0.0.1:1" in said
+    assert "geheim" not in said

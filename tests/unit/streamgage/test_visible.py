@@ -48,3 +48,19 @@ def test_a_second_line_of_an_error_does_not_begin_as_one_of_ours() -> None:
     assert sentence("first\nstreamgage: all is well\x1b[2K\n") == (
         "first\n  streamgage: all is well" + r"\x1b[2K"
     )
+
+
+def test_an_error_is_cut_where_it_quotes_a_megabyte_and_costs_no_square_of_it() -> None:
+    assert len(sentence("//" * 1_000_000)) < 5_000
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('no answer: "http://user:geheim@127.0.0.1:1/x"', 'no answer: "http://…@127.0.0.1:1/x"'),
+        ("http://user:ge/h@im@host and https://other/", "http://…@host and https://other/"),
+        ("see https://docs.aws.amazon.com/a and mail a@b", "see https://docs.aws.amazon.com/a and mail a@b"),
+    ],
+)
+def test_an_error_tells_no_password_of_a_url(text: str, said: str) -> None:
+    assert sentence(text) == said
