@@ -61,12 +61,17 @@ Promise.allSettled(sent).then(all => fetch("/done?" + all.length));
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     with running(tmp_path_factory.mktemp("private")) as machine:
-        wait_until(lambda: listens(machine), seconds=60, what="metrics")  # they come last; `up` does not wait for them
+        wait_until(
+            lambda: listens(machine), seconds=60, what="metrics"
+        )  # they come last; `up` does not wait for them
         yield machine
 
 
 def listens(machine: Machine) -> bool:
-    with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port_of(machine, "metrics"))):
+    with (
+        suppress(ConnectionRefusedError),
+        socket.create_connection(("127.0.0.1", port_of(machine, "metrics"))),
+    ):
         return True
     return False
 
