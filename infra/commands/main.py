@@ -29,10 +29,13 @@ from infra.commands import (
     up,
     update,
 )
+from producers.terminal import watched
 from streamgage.errors import ConfigError, StreamgageError
+from streamgage.visible import sentence
 
 _USAGE_ERROR = 2
 _INTERRUPTED = 130
+_PROBLEMS = 40  # told at once: a file can be wrong a thousand times
 
 EPILOG = """the whole pipeline on this machine:
   streamgage up                                        start it (Ctrl-C stops it)
@@ -83,20 +86,33 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; what a person can mend is told without a traceback."""
+    """Run the command line; what a person can mend is told without a traceback, and no text of a stranger raw."""
+    with watched():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     parsed = build_parser().parse_args(arguments)
     try:
         code: int = parsed.run(parsed)
     except ConfigError as error:
-        for problem in error.problems:
-            print(f"streamgage: {problem}", file=sys.stderr)
+        for problem in error.problems[:_PROBLEMS]:
+            print(f"streamgage: {sentence(problem)}", file=sys.stderr)
+        if len(error.problems) > _PROBLEMS:
+            print(f"streamgage: … and {len(error.problems) - _PROBLEMS:,} more problems", file=sys.stderr)
         return _USAGE_ERROR
     except StreamgageError as error:
-        print(f"streamgage: {error}", file=sys.stderr)
+        print(f"streamgage: {sentence(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("streamgage: interrupted", file=sys.stderr)
         return _INTERRUPTED
+    except UnicodeEncodeError as error:  # data only: what a person reads is escaped
+        lacks = f"{error.encoding} has no {error.object[error.start]!r}"
+        print(
+            f"streamgage: the output cannot be written: {lacks}. Say: PYTHONIOENCODING=utf-8", file=sys.stderr
+        )
+        return 1
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
         sys.stderr.close()
         return 0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from infra.aws.cost.chunks import REFERENCE_BYTES
 from infra.aws.cost.load import Load, RollupLoad, Speeds, Weights
 from infra.commands.arguments import Verbs, add_verb
+from producers.terminal import data_out
 from streamgage.durations import parse_duration
 from streamgage.errors import ConfigError
 from streamgage.limits import ESM_BATCH_RECORDS
@@ -99,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
     prices = load_prices()
     plan = make_plan(load_of(arguments), prices)
     if arguments.format == "json":
-        print(json.dumps({**plan.to_json(), "prices": _about(prices)}, indent=1))
+        print(json.dumps({**plan.to_json(), "prices": _about(prices)}, indent=1), file=data_out())
     else:
         from infra.aws.cost.render import render_plan
 

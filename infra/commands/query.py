@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 
 from infra.commands.arguments import Verbs, add_stack_options, add_verb, aws_stack, pairs, usual_pipeline
 from infra.local.stack.home import Home, StackInfo
+from producers.terminal import data_out
 from streamgage.durations import parse_duration
 from streamgage.errors import ConfigError
 from streamgage.measures.windows import MAX_EVENT_TIME_MS
+from streamgage.visible import visible
 
 if TYPE_CHECKING:
     from processors.query.cells import PartialStore
@@ -51,6 +53,11 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument("--to", metavar="TIME", help="windows that begin before it; the same forms")
     parser.add_argument("--format", choices=("table", "csv", "json"), default="table")
     parser.add_argument(
+        "--raw",
+        action="store_true",
+        help="with csv: leave texts that a spreadsheet would take for formulas (=, +, -, @ in front) as they are",
+    )
+    parser.add_argument(
         "--pipeline",
         metavar="PATH",
         help="default: the one the local stack was started with; of AWS pipeline.toml, or $STREAMGAGE_PIPELINE",
@@ -86,9 +93,9 @@ def run(arguments: argparse.Namespace) -> int:
     with aws_errors(f"table of {question.rollup.name}"):
         rows = list(ask(store, question, applied_ms=fresh.applied_ms, now_ms=now_ms))
     if arguments.format == "csv":
-        print("\n".join(to_csv(question, rows)))
+        print("\n".join(to_csv(question, rows, raw=arguments.raw)), file=data_out())
     elif arguments.format == "json":
-        print(to_json(question, rows))
+        print(to_json(question, rows), file=data_out())
     else:
         print_table(question, [cells(question, row) for row in rows])
     print(fresh.describe(now_ms), file=sys.stderr)
@@ -139,10 +146,10 @@ def _open_aws(name: str, region: str | None) -> "tuple[PartialStore, Freshness, 
 
 def print_table(question: "Question", rows: "list[list[Cell]]") -> None:
     """Print *rows* for people."""
-    from rich.console import Console
     from rich.table import Table
 
     from processors.query.render import columns, number_text
+    from producers.screen import Screen
 
     if not rows:
         print("no events in this range", file=sys.stderr)
@@ -150,14 +157,14 @@ def print_table(question: "Question", rows: "list[list[Cell]]") -> None:
     keys = len(question.rollup.key)
     table = Table(
         title=f"{question.rollup.name}  "
-        + "  ".join(map("=".join, zip(question.rollup.key, question.key or (), strict=False)))
+        + visible("  ".join(map("=".join, zip(question.rollup.key, question.key or (), strict=False))))
     )
     for number, name in enumerate(columns(question)[keys:]):
         table.add_column(name, justify="left" if number < 2 else "right", no_wrap=True)
     for row in rows:
-        table.add_row(*(number_text(each) for each in row[keys:]))
-    console = Console()
-    Console(width=max(console.width, 200) if not console.is_terminal else None).print(table)
+        table.add_row(*(visible(number_text(each)) for each in row[keys:]))
+    console = Screen()
+    Screen(width=max(console.width, 200) if not console.is_terminal else None).print(table)
 
 
 def parse_instant(text: str | None, *, now_ms: int, default_ms: int) -> int:

@@ -2,7 +2,10 @@
 
 import sys
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+from streamgage.visible import sentence, visible
 
 if TYPE_CHECKING:
     from processors.query.freshness import Freshness
@@ -12,9 +15,9 @@ _WIDTH = 160  # where the output is not a terminal
 
 def console() -> Any:
     """Return rich's console: as wide as the terminal, and wide where there is none."""
-    from rich.console import Console
+    from producers.screen import Screen
 
-    return Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False)
+    return Screen(width=None if sys.stdout.isatty() else _WIDTH)
 
 
 def print_mapping(console: Any, mapping: dict[str, Any], fresh: "Freshness", *, since: str) -> None:
@@ -26,8 +29,8 @@ def print_mapping(console: Any, mapping: dict[str, Any], fresh: "Freshness", *, 
         table.add_column(name, justify="left" if name in ("shard", "checkpoint") else "right", no_wrap=True)
     for shard_id, shard in sorted(mapping.get("shards", {}).items()):
         table.add_row(
-            shard_id,
-            shard["checkpoint"] or "-",
+            visible(shard_id),
+            visible(shard["checkpoint"] or "-"),
             _number(shard["records_read"]),
             _number(shard["undone"]),
             _state(shard),
@@ -41,7 +44,15 @@ def print_mapping(console: Any, mapping: dict[str, Any], fresh: "Freshness", *, 
             f"repeats of producers dropped: {fresh.repeated:,}; marks forgotten beyond the bound: {fresh.forgotten:,}"
         )
     if mapping.get("last_error"):
-        console.print(f"last error: {mapping['last_error']['message']}", markup=False)
+        console.print(f"last error: {sentence(mapping['last_error']['message'])}")
+
+
+def named(values: Mapping[str, str]) -> Any:
+    """Return ``name value`` of each, the values in bold."""
+    from rich.text import Text
+
+    pairs = [Text.assemble(f"{name} ", (visible(value), "bold")) for name, value in values.items()]
+    return Text("  ").join(pairs)
 
 
 def _number(count: int | None) -> str:

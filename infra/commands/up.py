@@ -136,10 +136,10 @@ def _detach(home: Home) -> int:
     while time.monotonic() < deadline:
         raw = read_json(home.info_file)
         if raw is not None and raw["pids"].get("supervisor") == process.pid:
-            print(log.read_text(encoding="utf-8").splitlines()[-1], file=sys.stderr)
+            print(log.read_text(encoding="utf-8", errors="replace").splitlines()[-1], file=sys.stderr)
             return 0
         if process.poll() is not None:
-            print(log.read_text(encoding="utf-8").strip(), file=sys.stderr)
+            print(log.read_text(encoding="utf-8", errors="replace").strip(), file=sys.stderr)
             return process.returncode or 1
         time.sleep(0.05)
     process.terminate()

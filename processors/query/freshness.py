@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from processors.query.progress import ShardProgress
+from streamgage.visible import visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Freshness:
             return "freshness: unknown; nothing is applied yet, or the mapping is starting"
         return (
             f"freshness: everything that arrived until {max(now_ms - self.applied_ms, 0) / 1000:.1f} s ago is applied "
-            f"(slowest: {self.slowest})"
+            f"(slowest: {visible(self.slowest or '-')})"
         )
 
 

@@ -3,11 +3,16 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 
 from processors.query.question import Question, Row
+
+# Source: https://owasp.org/www-community/attacks/CSV_Injection (checked 2026-11-29); the last four are wide forms.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")  # a key of an integer field is among the texts too
 
 Cell = str | int | Decimal | bool | None
 
@@ -32,11 +37,15 @@ def cells(question: Question, row: Row) -> list[Cell]:
     ]
 
 
-def to_csv(question: Question, rows: Iterable[Row]) -> Iterator[str]:
-    """Yield the lines of a CSV table, RFC 4180 but for its line ends."""
+def to_csv(question: Question, rows: Iterable[Row], *, raw: bool = False) -> Iterator[str]:
+    """Yield the lines of a CSV table, RFC 4180 but for its line ends.
+
+    A spreadsheet takes a text for a formula that begins as one, and may run it: such a text gets an apostrophe in front,
+    by which a spreadsheet knows a text. Numbers stay numbers. With *raw* every text is as it is, for programs.
+    """
     yield _csv_line(columns(question))
     for row in rows:
-        yield _csv_line([number_text(each) for each in cells(question, row)])
+        yield _csv_line([_csv_text(each, raw=raw) for each in cells(question, row)])
 
 
 def to_json(question: Question, rows: Iterable[Row]) -> str:
@@ -66,6 +75,12 @@ def number_text(cell: Cell) -> str:
 
 def _json_value(cell: Cell) -> str:
     return number_text(cell) if isinstance(cell, Decimal) else json.dumps(cell)
+
+
+def _csv_text(cell: Cell, *, raw: bool) -> str:
+    if not raw and isinstance(cell, str) and cell.startswith(_FORMULA) and not _NUMBER.fullmatch(cell):
+        return f"'{cell}"
+    return number_text(cell)
 
 
 def _csv_line(values: list[str]) -> str:

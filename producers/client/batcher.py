@@ -12,7 +12,7 @@ from producers.client.gather import BlockGatherer, Gathered, GroupKey
 from streamgage.definition.pipeline import Source
 from streamgage.errors import ConfigError, StreamgageError
 from streamgage.formats.avro import Event
-from streamgage.formats.blocks.layout import MAX_EVENTS
+from streamgage.formats.blocks.layout import MAX_EVENTS, MAX_RECORD_EVENTS
 from streamgage.formats.kpl import MAGIC
 from streamgage.formats.kpl_builder import AggregateBuilder
 from streamgage.limits import (
@@ -110,13 +110,14 @@ TagsFor = Callable[[GroupKey], Mapping[str, str]]
 class _Group:
     """The open Kinesis record of a shard, or of a partition key in a shard."""
 
-    __slots__ = ("builder", "limit_bytes", "numbers", "opened_ms", "shard_id")
+    __slots__ = ("builder", "events", "limit_bytes", "numbers", "opened_ms", "shard_id")
 
     def __init__(self, shard_id: str, builder: AggregateBuilder, *, limit_bytes: int, opened_ms: int) -> None:
         self.shard_id = shard_id
         self.builder = builder
         self.limit_bytes = limit_bytes
         self.opened_ms = opened_ms
+        self.events = builder.records[0].events
         self.numbers: list[int] = []
 
 
@@ -174,7 +175,11 @@ class Batcher:
         if group is not None:
             builder = group.builder
             size_bytes = builder.size_bytes
-            if builder.add_within(record, group.limit_bytes):
+            # A block that is sent anew may say tens of thousands in a hundred bytes: see MAX_RECORD_EVENTS.
+            if group.events + record.events <= MAX_RECORD_EVENTS and builder.add_within(
+                record, group.limit_bytes
+            ):
+                group.events += record.events
                 self._open_bytes += builder.size_bytes - size_bytes
                 group.numbers.append(self._count)
                 self._count += 1

@@ -47,14 +47,15 @@ class Bar:
     """A bar with events, events/s and time left, drawn by rich."""
 
     def __init__(self, label: str, total: int | None, *, out: TextIO, now_ms: Callable[[], int]) -> None:
-        from rich.console import Console  # noqa: PLC0415 - only where a bar is drawn
-        from rich.progress import (  # noqa: PLC0415 - the same
+        from rich.progress import (  # noqa: PLC0415 - only where a bar is drawn
             BarColumn,
             Progress,
             TaskProgressColumn,
             TextColumn,
             TimeRemainingColumn,
         )
+
+        from producers.screen import Screen  # noqa: PLC0415 - the same
 
         self._now_ms = now_ms
         self._began_ms = now_ms()
@@ -64,7 +65,7 @@ class Bar:
             TaskProgressColumn(),
             TextColumn("{task.fields[counts]}", markup=False),
             TimeRemainingColumn(),
-            console=Console(file=out),
+            console=Screen(file=out),
             transient=True,
         )
         self._task = self._bar.add_task(label, total=total, counts="")

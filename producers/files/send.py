@@ -25,6 +25,7 @@ from streamgage.definition.pipeline import Source
 from streamgage.errors import ConfigError
 from streamgage.formats.avro import Event
 from streamgage.records import UserRecord
+from streamgage.visible import sentence, visible
 
 EXIT_OK, EXIT_UNDELIVERED, EXIT_QUARANTINED, EXIT_INTERRUPTED = 0, 1, 3, 130
 
@@ -181,7 +182,7 @@ class _Sending:
     def _reject(self, row: Row | BadRow, reason: str) -> None:
         if len(self._reasons) < _REASONS:
             file = f"{self._file}, " if self._summary.files > 1 else ""
-            self._reasons.append(f"{file}line {row.line}: {reason}")
+            self._reasons.append(visible(f"{file}line {row.line}: {reason}"))
         self._rejects.write(encode_reject(file=self._file, line=row.line, reason=reason, raw=row.raw))
 
     @property
@@ -193,7 +194,7 @@ class _Sending:
         delivery, quarantined = self._delivery, self._rejects.count
         verb = "imported" if self._job.open_sink else "dry run: would import"
         text = f"{verb} {delivery.delivered:,}, quarantined {quarantined:,}"
-        text += f" (see {self._rejects.path})" if quarantined else ""
+        text += f" (see {visible(str(self._rejects.path))})" if quarantined else ""
         rate = delivery.delivered * 1000 / elapsed_ms
         print(f"{text}, in {elapsed_ms / 1000:.1f} s ({rate:,.0f} events/s)", file=out)
         for reason in self._reasons:
@@ -201,9 +202,9 @@ class _Sending:
         if quarantined > len(self._reasons):
             print(f"  … and {quarantined - len(self._reasons):,} more", file=out)
         for line in self._summary.lines():
-            print(line, file=out)
+            print(visible(line), file=out)
         if self.interrupted:
-            where = f" of {self._file}" if self._summary.files > 1 else ""
+            where = f" of {visible(self._file)}" if self._summary.files > 1 else ""
             print(f"interrupted after line {self._line:,}{where}: the rows below it were not sent", file=out)
         return finish(delivery, out) or (
             EXIT_INTERRUPTED if self.interrupted else EXIT_QUARANTINED if quarantined else EXIT_OK
@@ -234,7 +235,7 @@ def send_undelivered(
             delivery.flush()
     if not delivery.taken and not bad.count:
         raise ConfigError(f"{name} is empty")
-    where = f" (see {bad.path})" if bad.count else ""
+    where = f" (see {visible(str(bad.path))})" if bad.count else ""
     print(f"sent {delivery.delivered:,}, quarantined {bad.count:,}{where}", file=out)
     return finish(delivery, out) or (EXIT_QUARANTINED if bad.count else EXIT_OK)
 
@@ -243,9 +244,10 @@ def finish(delivery: Delivery, out: TextIO) -> int:
     """Say what was not delivered, if anything, and return the exit code for that."""
     if delivery.failure is None:
         return EXIT_OK
+    path = visible(str(delivery.file.path))
     print(
-        f"not delivered: {delivery.undelivered:,}, kept in {delivery.file.path} ({delivery.failure})\n"
-        f"send them when the stream is back: streamgage send undelivered {delivery.file.path}",
+        f"not delivered: {delivery.undelivered:,}, kept in {path} ({sentence(str(delivery.failure))})\n"
+        f"send them when the stream is back: streamgage send undelivered {path}",
         file=out,
     )
     return EXIT_UNDELIVERED

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from infra.local.metrics.frame import Frame, Rate, ShardLine
+from streamgage.visible import visible
 
 _LATE_MS, _VERY_LATE_MS = 30_000, 300_000
 _SILENT_MS = 5_000  # the mapping writes its status once a second
@@ -96,7 +97,10 @@ def _troubles(frame: Frame) -> Iterator[Text]:
         yield Text(f"the mapping has been silent for {frame.mapping_silent_ms / 1000:.0f} s", "bold red")
     if frame.last_error:
         yield Text(
-            f"last error: {frame.last_error.splitlines()[0]}", "red", overflow="ellipsis", no_wrap=True
+            f"last error: {visible(frame.last_error.partition(chr(10))[0])}",
+            "red",
+            overflow="ellipsis",
+            no_wrap=True,
         )
 
 

@@ -249,9 +249,9 @@ class Stack:
         module, data = "infra.local.dynamodb", self._home.tables_data
         if self._options.dynamodb is Engine.LOCAL:
             module, data = "infra.local.stack.dynamodb_local", self._home.dynamodb_data
-        ours: list[str] = []
-        if self._options.dynamodb is Engine.EMBEDDED:
-            ours = [*self._credentials_option(), *(["--fsync"] if self._options.fsync else [])]
+        ours = self._credentials_option()
+        if self._options.dynamodb is Engine.EMBEDDED and self._options.fsync:
+            ours = [*ours, "--fsync"]
         self._children["dynamodb"] = Child.start(
             "dynamodb",
             ["-m", module, "--port", str(self._ports["dynamodb"]), "--data", str(data), *ours],

@@ -1,4 +1,5 @@
 import csv
+import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -523,3 +524,45 @@ def test_what_was_before_fills_until_something_comes() -> None:
         (0, 1),
         (1, 2),
     ]
+FORMULA = '=HYPERLINK("http://evil.example")'
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        FORMULA,
+        "+cmd",
+        "-cmd|' /C calc'!A0",
+        "@SUM(1)",
+        "\t=1",
+        "\r=1",
+        "\n=1",
+        "\0=1",
+        "\uff1d1",
+        "+49123",
+        "-",
+        "-1+1",
+    ],
+)
+def test_a_text_that_a_spreadsheet_would_run_gets_an_apostrophe_but_not_raw(key: str) -> None:
+    asked = question(device_id=key, metric="t")
+    for raw, wanted in ((False, f"'{key}"), (True, key)):
+        text = "\n".join(to_csv(asked, rows_of(ROLLUP, (key, "t"), *VALUES), raw=raw))
+        header, row = csv.reader(io.StringIO(text, newline=""))
+        assert row[0] == wanted
+        assert not raw or len(row) == len(header)
+
+
+@pytest.mark.parametrize("key", ["-5", "-5.25", "7", "a=b", "x-1", " =1", "'=1"])
+def test_numbers_and_other_texts_stay_as_they_are(key: str) -> None:
+    negative = (2, Decimal("-7.5"), *VALUES[2:])
+    text = "\n".join(to_csv(question(device_id=key, metric="t"), rows_of(ROLLUP, (key, "t"), *negative)))
+    header, row = csv.reader(io.StringIO(text, newline=""))
+    assert row[0] == key
+    assert dict(zip(header, row, strict=True))["value.sum"] == "-7.5"
+
+
+def test_json_is_exact_whatever_the_key_is() -> None:
+    key = FORMULA + "\x1b[31m\u202e"
+    [row] = json.loads(to_json(question(device_id=key, metric="t"), rows_of(ROLLUP, (key, "t"), *VALUES)))
+    assert row["device_id"] == key
