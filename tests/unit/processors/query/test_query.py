@@ -524,6 +524,8 @@ def test_what_was_before_fills_until_something_comes() -> None:
         (0, 1),
         (1, 2),
     ]
+
+
 FORMULA = '=HYPERLINK("http://evil.example")'
 
 
