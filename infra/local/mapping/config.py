@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from infra.template.filtering.criteria import Criteria, parse_criteria
 from streamgage import limits
 from streamgage.errors import ConfigError
 
@@ -24,8 +25,32 @@ _RANGES = {
     "MaximumRetryAttempts": (-1, limits.ESM_RETRY_ATTEMPTS),
     "MaximumRecordAgeInSeconds": (-1, limits.ESM_RECORD_AGE_S),
 }
-_ELSEWHERE = {"EventSourceArn", "FunctionName", "Enabled", "Tags", "MetricsConfig"}
-_UNSUPPORTED = {"TumblingWindowInSeconds", "FilterCriteria"}
+_ELSEWHERE = {"EventSourceArn", "FunctionName", "Enabled"}
+# What Lambda takes and no record feels: tags, metrics, and the key that its filters are encrypted with at rest.
+_IGNORED = {"Tags", "MetricsConfig", "KmsKeyArn"}
+_OTHER_SOURCES = {
+    "AmazonManagedKafkaEventSourceConfig": "Kafka",
+    "DocumentDBEventSourceConfig": "DocumentDB",
+    "LoggingConfig": "Kafka",
+    "ProvisionedPollerConfig": "Kafka and SQS",
+    "Queues": "Amazon MQ",
+    "ScalingConfig": "SQS",
+    "SelfManagedEventSource": "Kafka",
+    "SelfManagedKafkaEventSourceConfig": "Kafka",
+    "SourceAccessConfigurations": "Kafka and Amazon MQ",
+    "Topics": "Kafka",
+}
+_KNOWN = {
+    *_RANGES,
+    *_ELSEWHERE,
+    *_IGNORED,
+    "BisectBatchOnFunctionError",
+    "DestinationConfig",
+    "FilterCriteria",
+    "FunctionResponseTypes",
+    "StartingPosition",
+    "StartingPositionTimestamp",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +73,7 @@ class MappingConfig:
     starting_position: StartingPosition = "TRIM_HORIZON"
     starting_timestamp_ms: int | None = None
     on_failure_arn: str | None = None
+    filters: Criteria | None = None
     retry_first_ms: int = 200
     retry_max_ms: int = 30_000
     buffer_records: int = 20_000
@@ -87,19 +113,9 @@ def from_properties(
         problems.append(
             f"FunctionResponseTypes is {response_types!r}: only ['ReportBatchItemFailures'] exists"
         )
-    known = {
-        *_RANGES,
-        *_ELSEWHERE,
-        "BisectBatchOnFunctionError",
-        "FunctionResponseTypes",
-        "DestinationConfig",
-    }
-    known |= {"StartingPosition", "StartingPositionTimestamp"}
-    for name in sorted(set(properties) - known):
-        if name not in _UNSUPPORTED:
-            problems.append(f"{name} is not a property of a Kinesis event source mapping")
-        elif properties[name]:
-            problems.append(f"{name} is not carried out locally: remove it")
+    filters, filter_problems = parse_criteria(properties.get("FilterCriteria"))
+    problems += filter_problems
+    problems += _unknown(properties)
     if problems:
         raise ConfigError(*problems)
 
@@ -119,10 +135,28 @@ def from_properties(
         starting_position=position,
         starting_timestamp_ms=timestamp_ms,
         on_failure_arn=on_failure,
+        filters=filters,
         retry_first_ms=retry_first_ms,
         retry_max_ms=retry_max_ms,
         buffer_records=max(2 * number("BatchSize", 100) * number("ParallelizationFactor", 1), 1000),
     )
+
+
+def _unknown(properties: Mapping[str, object]) -> list[str]:
+    """Return what is wrong with properties that are not carried out; one that is empty, zero or null asks for nothing."""
+    problems = []
+    for name in sorted(set(properties) - _KNOWN):
+        if name == "TumblingWindowInSeconds":
+            if properties[name]:
+                problems.append(f"{name} is not carried out locally: remove it")
+        elif name in _OTHER_SOURCES:
+            if properties[name]:
+                problems.append(
+                    f"{name} is for {_OTHER_SOURCES[name]}, not for a mapping of a Kinesis stream"
+                )
+        else:
+            problems.append(f"{name} is not a property of an event source mapping")
+    return problems
 
 
 def _number(properties: Mapping[str, object], name: str, problems: list[str]) -> int | None:

@@ -174,8 +174,8 @@ class MappingProcess:
     def _note_read(self, read: Read) -> None:
         if self._stopping.is_set():
             return
-        self._mapping.feed(read.shard_id, read.records, _now_ms())
-        self._board.note_read(read)
+        filtered = self._mapping.feed(read.shard_id, read.records, _now_ms())
+        self._board.note_read(read, filtered)
         if read.ended:
             self._mapping.end_of_shard(read.shard_id)
             del self._readers[read.shard_id]

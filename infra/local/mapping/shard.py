@@ -35,6 +35,7 @@ from typing import Literal
 
 from infra.local.function.outcome import Answered, Failed, NotInvoked, Outcome
 from infra.local.mapping.config import MappingConfig
+from infra.local.mapping.filters import passes
 from infra.local.mapping.payload import ENVELOPE_BYTES, record_bytes
 from infra.local.mapping.response import done_count
 from streamgage import limits
@@ -171,12 +172,23 @@ class ShardMapping:
             and self._undone_bytes < self._config.buffer_bytes
         )
 
-    def feed(self, records: Sequence[StreamRecord], now_ms: int) -> None:
-        """Take *records*, in the shard's order. What was fed before is skipped: a reader may start over."""
+    def feed(self, records: Sequence[StreamRecord], now_ms: int) -> int:
+        """Take *records*, in the shard's order. What was fed before is skipped: a reader may start over.
+
+        Returns:
+            How many the mapping's filters held back. These are done: no lane sees them, and the checkpoint passes them.
+        """
+        filtered = 0
         for record in records:
             if record.sequence_number <= self._last_fed:
                 continue
             self._last_fed = record.sequence_number
+            if self._config.filters is not None and not passes(
+                self._config.filters, record, stream_arn=self._stream_arn
+            ):
+                self._pass_by(record.sequence_number)
+                filtered += 1
+                continue
             self._order.append(record.sequence_number)
             item = _Item(record, record_bytes(record, stream_arn=self._stream_arn), now_ms)
             lane = self._lanes[self._deal(record.partition_key)]
@@ -184,6 +196,21 @@ class ShardMapping:
             lane.queue_bytes += item.size_bytes + 1
             lane.undone += 1
             self._undone_bytes += item.size_bytes
+        return filtered
+
+    def _pass_by(self, sequence_number: int) -> None:
+        """Let the checkpoint pass a record that goes nowhere, once all before it is done.
+
+        It stands in for a done one directly before it, so that however many are filtered out behind a batch that is
+        retried, no more is kept than that batch's records twice.
+        """
+        if not self._order:
+            self.checkpoint = sequence_number
+            return
+        if self._order[-1] in self._done:
+            self._done.remove(self._order.pop())
+        self._order.append(sequence_number)
+        self._done.add(sequence_number)
 
     def end_of_shard(self) -> None:
         """Say that the shard is closed and was read to its end."""
