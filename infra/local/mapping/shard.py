@@ -154,6 +154,11 @@ class ShardMapping:
         return sum(lane.undone for lane in self._lanes)
 
     @property
+    def remembered(self) -> int:
+        """How many sequence numbers are kept above the checkpoint."""
+        return len(self._order)
+
+    @property
     def last_fed(self) -> int | None:
         """The sequence number to read after; None before any record, fed or restored."""
         return None if self._last_fed < 0 else self._last_fed
