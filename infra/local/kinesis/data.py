@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/kinesis/latest/APIReference/ (checked 2026-11-21).
 
 from typing import Any
 
-from infra.local.kinesis.entries import parse_entry
+from infra.local.kinesis.entries import check_sizes, parse_entry
 from infra.local.kinesis.errors import Code, KinesisError, constraint, invalid, not_found
 from infra.local.kinesis.faults import FaultPlan
 from infra.local.kinesis.fields import SEQUENCE_NUMBER, Fields, Instant, shard_index
@@ -20,7 +20,6 @@ from infra.local.kinesis.tokens import Position, decode_position, encode
 from streamgage.limits import (
     GET_RECORDS_BYTES,
     GET_RECORDS_ENTRIES,
-    PUT_RECORDS_BYTES,
     PUT_RECORDS_ENTRIES,
 )
 
@@ -66,8 +65,6 @@ class DataPlane:
                 f"have length less than or equal to {PUT_RECORDS_ENTRIES}",
             )
         entries = [parse_entry(record, prefix=f"records.{n}.member.") for n, record in enumerate(records, 1)]
-        if sum(len(entry.key) + len(entry.data) for entry in entries) > PUT_RECORDS_BYTES:
-            raise invalid(f"Records size exceeds {PUT_RECORDS_BYTES // 2**20} MB limit")
         answers = self._put(fields.stream(self._model), entries, plan)
         return {
             "FailedRecordCount": sum(isinstance(answer, KinesisError) for answer in answers),
@@ -99,7 +96,9 @@ class DataPlane:
         limit = fields.optional_integer("Limit", most=GET_RECORDS_ENTRIES) or GET_RECORDS_ENTRIES
         now_ms = self._model.clock_ms()
         position = decode_position(
-            fields.text("ShardIterator"), now_ms=now_ms, life_ms=self._model.settings.iterator_life_ms
+            _unquoted(fields.text("ShardIterator")),
+            now_ms=now_ms,
+            life_ms=self._model.settings.iterator_life_ms,
         )
         stream = self._model.find(position.stream)
         if stream.state.number != position.number:
@@ -122,6 +121,7 @@ class DataPlane:
         return answer
 
     def _put(self, stream: Stream, entries: list[Entry], plan: FaultPlan) -> list[Stored | KinesisError]:
+        check_sizes(entries, max_bytes=stream.state.max_record_bytes, name=stream.state.name)
         struck = plan.entries
         if not struck:
             return stream.put(entries, admit=self._admit(stream))
@@ -214,6 +214,12 @@ class DataPlane:
     def _strike(self, plan: FaultPlan, action: str) -> None:
         for code in plan.entries.values():
             raise KinesisError(code, f"Injected into {action}.")
+
+
+def _unquoted(iterator: str) -> str:
+    """Return an iterator without the quotes that a shell left around it: AWS was recorded to take it so."""
+    quoted = len(iterator) > 1 and iterator[0] == iterator[-1] == '"'
+    return iterator[1:-1] if quoted else iterator
 
 
 def _record(shard: Shard, record: StoredRecord) -> dict[str, Any]:

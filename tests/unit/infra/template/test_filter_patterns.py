@@ -196,7 +196,8 @@ def test_a_pattern_on_the_nested_event_finds_nothing_there() -> None:
 
 
 def test_no_filters_are_no_criteria() -> None:
-    assert [parse_criteria(given) for given in (None, {}, {"Filters": []})] == [(None, [])] * 3
+    nothing: list[object] = [None, {}, {"Filters": []}]
+    assert [parse_criteria(given) for given in nothing] == [(None, [])] * 3
 
 
 @pytest.mark.parametrize(
