@@ -143,6 +143,7 @@ class ShardMapping:
         self._last_fed = -1 if checkpoint is None else checkpoint
         self._order: deque[int] = deque()  # what was fed and is not below the checkpoint
         self._done: set[int] = set()
+        self._tail_is_filtered = False  # the last of the order is a record that a filter held back
         self._undone_bytes = 0
         self._invocations: dict[int, int] = {}  # invocation id: lane
         self._discards: dict[int, tuple[int, _Batch]] = {}
@@ -195,6 +196,7 @@ class ShardMapping:
                 filtered += 1
                 continue
             self._order.append(record.sequence_number)
+            self._tail_is_filtered = False
             item = _Item(record, record_bytes(record, stream_arn=self._stream_arn), now_ms)
             lane = self._lanes[self._deal(record.partition_key)]
             lane.queue.append(item)
@@ -206,16 +208,15 @@ class ShardMapping:
     def _pass_by(self, sequence_number: int) -> None:
         """Let the checkpoint pass a record that goes nowhere, once all before it is done.
 
-        It stands in for a done one directly before it, so that however many are filtered out behind a batch that is
-        retried, no more is kept than that batch's records twice.
+        It stands in for the filtered one directly before it, so that however many are filtered out behind a batch that
+        is retried, no more is kept than that batch's records twice.
         """
-        if not self._order:
-            self.checkpoint = sequence_number
-            return
-        if self._order[-1] in self._done:
+        if self._order and self._tail_is_filtered:
             self._done.remove(self._order.pop())
         self._order.append(sequence_number)
         self._done.add(sequence_number)
+        self._tail_is_filtered = True
+        self._mark_done(0, ())  # nothing more is done; where nothing stands before it, the checkpoint moves
 
     def end_of_shard(self) -> None:
         """Say that the shard is closed and was read to its end."""
