@@ -88,7 +88,7 @@ planted: $(READY) ## Plant each known bug, and count the seeds until the simulat
 lock: $(READY) ## Resolve requirements/dev.lock again from pyproject.toml.
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --all-extras --upgrade --quiet pyproject.toml -o requirements/dev.lock
-	$(BIN)/uv pip compile --python-version 3.13 --python-platform aarch64-unknown-linux-gnu --generate-hashes --no-header --no-annotate --quiet --constraints requirements/dev.lock pyproject.toml -o requirements/function.lock
+	$(BIN)/uv pip compile --python-version 3.13 --python-platform aarch64-unknown-linux-gnu --generate-hashes --no-header --no-annotate --quiet --constraints requirements/dev.lock pyproject.toml -o infra/aws/bundle/function.lock
 	printf 'checkov\n' | $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet - -o requirements/checkov.lock
 	printf 'bytewax\nquixstreams\nasync-kinesis\n' | $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet - -o requirements/peers.lock
 

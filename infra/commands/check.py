@@ -17,7 +17,8 @@ def add_parser(verbs: Verbs) -> None:
         verbs,
         "check",
         "read a pipeline definition over",
-        description="Report every problem of a pipeline definition; where there is none, say what it measures.",
+        description="Report every problem of a pipeline definition, events of each older schema read by today's among them; "
+        "where there is none, say what it measures.",
         epilog=EXAMPLES,
     )
     add_pipeline(parser)
@@ -26,12 +27,18 @@ def add_parser(verbs: Verbs) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what the definition says, or raise ConfigError with every problem."""
-    from processors.pipeline_files import load_pipeline
+    from infra.aws.bundle.vouched import vouched_pipeline
+    from streamgage.definition.evolution import defaults_of
 
-    pipeline = load_pipeline(Path(arguments.pipeline))
+    pipeline = vouched_pipeline(Path(arguments.pipeline))
     for source in pipeline.sources.values():
         older = f", reads {len(source.writers)} older schemas" if source.writers else ""
         print(f"source {source.name}: {source.schema.name}, partition key {source.partition_key}{older}")
+        used = frozenset(
+            name for each in pipeline.rollups_of(source.name) for name in (*each.key, *each.measures)
+        )
+        for path, name, default in defaults_of(source, used):
+            print(f"  {path} has no {name}: its events count with the default, {default!r}")
     several = len(pipeline.consumers) > 1
     for rollup in pipeline.rollups.values():
         counted_by = f"; counted by {rollup.consumer}" if several else ""

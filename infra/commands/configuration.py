@@ -41,7 +41,8 @@ OF_PIPELINE = {
         "name": "Lower-case letters, digits and `_`.",
         "schema": "An Avro schema, by its path from pipeline.toml. Older ones stay beside it: `reading.*.avsc`.",
         "partition_key": "The field whose value chooses the shard.",
-        "event_time": "The field that says when it happened; in Avro, ms since the epoch.",
+        "event_time": "The field that says when it happened; in Avro, ms since the epoch, in UTC: timestamp-millis, or a "
+        "long without a logical type. Another logical type is refused, in older schemas too.",
         "max_future": "Events later than their arrival by more are quarantined.",
         "max_lateness": "Events earlier than their arrival by more are quarantined. Without it, a late event corrects its "
         "window, as long as every rollup of it keeps that.",

@@ -53,17 +53,17 @@ def add_parser(verbs: Verbs) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print what was found; 1 where it must not be deployed so."""
     # Imported here: the translator takes half a second, and --help does without it.
+    from infra.aws.bundle.vouched import vouched_pipeline
     from infra.template.lint import cloudformation, rules
     from infra.template.lint.run import findings
     from infra.template.read import TEMPLATE
-    from processors.pipeline_files import load_pipeline
 
     if arguments.rules:
         print(rules.table())
         return _CLEAN
     template = _short(Path(arguments.template) if arguments.template else TEMPLATE)
     found = findings(
-        template, load_pipeline(Path(arguments.pipeline)), pairs(arguments.parameter, option="--parameter")
+        template, vouched_pipeline(Path(arguments.pipeline)), pairs(arguments.parameter, option="--parameter")
     )
     if cloudformation.is_installed():
         found += cloudformation.ask(template)

@@ -15,6 +15,7 @@ EXAMPLES = """examples:
   streamgage package --architecture x86_64 --to build/x86_64.zip
   streamgage package --check                        make it, compare it with its budget, and leave nothing
 
+The function's init is run first, here and without a service: what fails there would fail in every invocation.
 Libraries are wheels for Lambda's machine, from the index that pip is configured with, by the hashes of the lock file; no
 Docker. They are kept in ~/.cache/streamgage/wheels. The same inputs make the same bytes."""
 
@@ -32,7 +33,7 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument("--architecture", metavar="NAME", help="arm64 or x86_64")
     parser.add_argument("--python", metavar="VERSION", help="the template's runtime is the default")
     parser.add_argument("--to", metavar="ZIP", default="build/aggregate.zip", help="default: %(default)s")
-    parser.add_argument("--lock", metavar="PATH", help="default: requirements/function.lock of this checkout")
+    parser.add_argument("--lock", metavar="PATH", help="default: the one that ships with streamgage")
     parser.add_argument(
         "--check", action="store_true", help="fail where it is over its budget; leave nothing"
     )
@@ -40,7 +41,7 @@ def add_parser(verbs: Verbs) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Make the bundle and say what is in it; with --check, 1 where it is over its budget."""
+    """Try its init, make the bundle and say what is in it; with --check, 1 where it is over its budget."""
     from infra.aws.bundle.package import LOCK, PYTHON, package
     from processors.pipeline_files import load_pipeline
 

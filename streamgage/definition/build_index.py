@@ -13,7 +13,7 @@ from typing import Any
 from streamgage.formats.avro import AvroSchema
 
 INDEX_NAME = "pipeline.index.json"  # beside pipeline.toml
-_FORMAT = 1  # changes with what an entry holds
+_FORMAT = 2  # changes with what an entry holds
 
 
 class BuildIndex:
@@ -38,7 +38,8 @@ class BuildIndex:
         entry = self._schemas.get(_hash(text))
         if entry is None:
             return AvroSchema.parse(text)
-        return AvroSchema(entry["name"], entry["fields"], entry["parsed"], bytes.fromhex(entry["prefix"]))
+        prefix = bytes.fromhex(entry["prefix"])
+        return AvroSchema(entry["name"], entry["fields"], entry["parsed"], prefix, entry["logical"])
 
     def toml(self, text: str) -> dict[str, Any]:
         """Return what the TOML *text* holds. Raises: ValueError, RecursionError, as tomllib.loads."""
@@ -62,6 +63,7 @@ def index_text(*, schemas: Iterable[str], definition: str) -> str:
             "fields": schema.fields,
             "parsed": schema.parsed,
             "prefix": schema.prefix.hex(),
+            "logical": schema.logical,
         }
     content = {"format": _FORMAT, "schemas": parsed, "tomls": {_hash(definition): _toml(definition)}}
     try:

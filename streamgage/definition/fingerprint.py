@@ -5,12 +5,14 @@ to states that mean another thing; it is refused instead, and the mend is the ne
 """
 
 import json
+import math
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from hashlib import sha256
 
 from streamgage.definition.pipeline import Pipeline, Rollup
 
+_EVER = "ever"
 _BYTES = 8  # two of a million rollups share one by a chance of 3e-8
 
 
@@ -47,24 +49,25 @@ def _short(text: str) -> str:
 
 
 def definition_of(pipeline: Pipeline, consumer: str) -> dict[str, str]:
-    """Return what *consumer* counts: from ``rollup.generation|window`` to the fingerprint of its items.
+    """Return what *consumer* counts: from ``rollup.generation|window`` to ``fingerprint@keep``, keep in ms or "ever".
 
     All of it is one consumer's, whose progress is one: whatever of it is added, changed or removed would be counted from
-    then on only, and twice or not at all while two versions of the function run. So it is fixed, for its life.
+    then on only, and twice or not at all while two versions of the function run. So it is fixed, for its life; but for
+    ``keep``, which may become less.
 
     Raises:
         ConfigError: there is no such consumer.
     """
     own = pipeline.of_consumer(consumer)
     return {
-        f"{rollup.name}.{rollup.generation}|{windows.label}": counts_of(own, rollup)
+        f"{rollup.name}.{rollup.generation}|{windows.label}": f"{counts_of(own, rollup)}@{_kept(rollup)}"
         for rollup in own.rollups.values()
         for windows in rollup.windows
     }
 
 
 def definition_text(definition: Mapping[str, str]) -> str:
-    """Return *definition* in one short line, ``sums.1=fRJNZTwRV4M:1m,1h;pages.1=…``, as a stack records it."""
+    """Return *definition* in one short line, ``sums.1=fRJNZTwRV4M@ever:1m,1h;pages.1=…``, as a stack records it."""
     rollups: dict[tuple[str, str], list[str]] = {}
     for name, counts in definition.items():
         rollup, _, window = name.partition("|")
@@ -79,17 +82,43 @@ def parse_definition(text: str) -> dict[str, str]:
         rollup, equals, rest = part.partition("=")
         counts, colon, windows = rest.partition(":")
         if not equals or not colon:
-            raise ValueError(f"{part!r} is not rollup.generation=fingerprint:windows")
+            raise ValueError(f"{part!r} is not rollup.generation=fingerprint@keep:windows")
         definition |= {f"{rollup}|{window}": counts for window in windows.split(",")}
     return definition
 
 
 def differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """Return how the definition of one consumer differs: a sentence for each window of a rollup; none where it does not."""
+    """Return how the definition of one consumer differs: a sentence for each window of a rollup; none where it does not.
+
+    A *before* that an earlier version recorded does not say how long it keeps; nothing is said of ``keep`` then.
+    """
     return [
         f"{name} would be {'added' if name not in before else 'removed'}"
         if (name in before) is not (name in after)
         else f"{name} would count something else: its source, event time, key, measures or scales"
+        if _fingerprint(before[name]) != _fingerprint(after[name])
+        else f"{name} would be kept longer: what it holds expires as it was written, and a later event would found a window "
+        "anew that looks whole"
         for name in sorted(before.keys() | after.keys())
-        if before.get(name) != after.get(name)
+        if _differs(before.get(name), after.get(name))
     ]
+
+
+def _differs(before: str | None, after: str | None) -> bool:
+    if before is None or after is None or _fingerprint(before) != _fingerprint(after):
+        return True
+    return _keep_ms(before) < _keep_ms(after)
+
+
+def _kept(rollup: Rollup) -> str:
+    return _EVER if rollup.keep_ms is None else str(rollup.keep_ms)
+
+
+def _fingerprint(counts: str) -> str:
+    return counts.partition("@")[0]
+
+
+def _keep_ms(counts: str) -> float:
+    """Return how long is kept; where it is not said, as if for ever, which nothing is longer than."""
+    _, _, keep = counts.partition("@")
+    return float(keep) if keep.isdecimal() else math.inf

@@ -28,7 +28,8 @@ class Source:
 
     ``max_future_ms`` and ``max_lateness_ms`` bound event time against arrival time; None is no bound. ``scales`` holds
     the decimal places of each numeric field. ``blocks``: our producers send its events in blocks, many a user record.
-    ``time_unit`` is that of event times which are numbers in JSON and in files; in Avro they are ms.
+    ``time_unit`` is that of event times which are numbers in JSON and in files; in Avro they are ms. ``paths`` are the
+    files of ``schema`` and of each of ``writers``, relative to the definition.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Source:
     scales: dict[str, int]
     blocks: bool = False
     time_unit: "TimeUnit | None" = None
+    paths: tuple[str, ...] = ()
 
     def __hash__(self) -> int:
         """Hash by name: a dict of scales has none, and two sources of one name are rare."""

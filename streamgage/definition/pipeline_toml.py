@@ -31,6 +31,7 @@ _PARAMETER_DIGITS = 18
 _MAX_SCALE = 18
 _MIN_WINDOW_MS = 1_000
 _MAX_DOTS = 200  # on a line
+_TIME = "timestamp-millis"
 _TIME_UNITS = ("s", "ms", "us", "ns")  # those of formats/json_event.py, which a cold start does without
 
 
@@ -104,16 +105,15 @@ def _source(table: Table, files: DefinitionFiles, index: BuildIndex) -> Source |
     before = len(table.problems)
     name, path = table.name(), table.text("schema")
     schema = _schema(table, path, files, index) if path else None
-    writers = tuple(
-        each
-        for version in (files.versions(path) if schema else ())
-        if (each := _schema(table, version, files, index))
-    )
+    versions = {each: _schema(table, each, files, index) for each in (files.versions(path) if schema else ())}
+    schemas = {path: schema, **versions}
     fields: Mapping[str, Any] = schema.fields if schema else {}
     partition_key = table.field(
         "partition_key", table.text("partition_key"), fields, KEY_TYPES, "a partition key"
     )
     event_time = table.field("event_time", table.text("event_time"), fields, TIME_TYPES, "an event time")
+    for place, each in schemas.items():
+        _check_event_time(table, event_time, place, each)
     max_future_ms = table.duration("max_future")
     max_lateness_ms = table.duration("max_lateness")
     scales = {each: default_scale(kind) for each, kind in fields.items() if branches(kind) & NUMBER_TYPES}
@@ -142,7 +142,7 @@ def _source(table: Table, files: DefinitionFiles, index: BuildIndex) -> Source |
     return Source(
         name,
         schema,
-        writers,
+        tuple(each for each in versions.values() if each),
         partition_key,
         event_time,
         max_future_ms,
@@ -150,7 +150,19 @@ def _source(table: Table, files: DefinitionFiles, index: BuildIndex) -> Source |
         scales,
         blocks,
         time_unit,
+        tuple(schemas),
     )
+
+
+def _check_event_time(table: Table, name: str, path: str, schema: AvroSchema | None) -> None:
+    """Refuse an event time that *schema* says is something else than ms since the epoch in UTC."""
+    logical = schema.logical.get(name, _TIME) if schema else _TIME
+    if logical != _TIME:
+        table.problem(
+            "event_time",
+            f"{name!r} is {logical} in {path!r}; event times are {_TIME} or a long without a logical type: ms since the "
+            "epoch, in UTC. Have what sends write that, in a field of its own where the old one is needed",
+        )
 
 
 def _schema(table: Table, path: str, files: DefinitionFiles, index: BuildIndex) -> AvroSchema | None:

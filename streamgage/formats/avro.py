@@ -22,12 +22,17 @@ Event = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class AvroSchema:
-    """A parsed schema. ``name`` is the record's full name, ``prefix`` the ten bytes before each object."""
+    """A parsed schema. ``name`` is the record's full name, ``prefix`` the ten bytes before each object.
+
+    ``logical`` names the logical types of its fields, of those that have one: nothing reads by them, and who gives a field
+    a meaning looks whether it is the meant one.
+    """
 
     name: str
     fields: dict[str, Any] = field(hash=False)
     parsed: Any = field(repr=False, compare=False)
     prefix: bytes
+    logical: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def parse(cls, text: str) -> "AvroSchema":
@@ -44,8 +49,8 @@ class AvroSchema:
         """
         from streamgage.formats.avro_codec import parse  # noqa: PLC0415 - see the module
 
-        name, fields, parsed, crc = parse(text)
-        return cls(name, fields, parsed, MARKER + crc[:8])
+        name, fields, parsed, crc, logical = parse(text)
+        return cls(name, fields, parsed, MARKER + crc[:8], logical)
 
     def encode(self, event: Event, *, fits: bool = False) -> bytes:
         """Return *event* as an Avro single object; unknown and missing fields are errors, defaults apply.

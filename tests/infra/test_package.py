@@ -3,18 +3,24 @@
 import re
 import shutil
 import tomllib
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+from infra.aws.bundle import trial
 from infra.aws.bundle.dists import closure
-from infra.aws.bundle.files import REQUIREMENTS, ROOTS, STAMP, build_bundle, our_imports
+from infra.aws.bundle.files import REQUIREMENTS, ROOTS, STAMP, build_bundle, bundle_files, our_imports
 from infra.aws.bundle.package import BUDGET, LOCK, PYTHON, Package, Part
 from infra.aws.bundle.roots import hashed_roots
+from infra.aws.bundle.trial import try_init
+from infra.aws.bundle.vouched import vouched_pipeline
 from infra.aws.bundle.wheels import Target, read_lock
+from infra.commands.main import main
 from infra.commands.package import described
 from processors.aggregate.function import ROOTS_FOLDER
+from streamgage.errors import ConfigError
 from support.bundle_child import PIPELINE, run, slow, todays
 from support.paths import ROOT
 from support.strategies import POISON_USER_RECORDS
@@ -125,3 +131,65 @@ def test_the_report_says_what_takes_how_much_and_whether_there_is_bytecode(bytec
     )
     told = f"bytecode: by Python {bytecode}" if bytecode else "no bytecode: Python 3.13 is not installed here"
     assert any(each.startswith(told) for each in lines)
+
+
+def definition(folder: Path, schema: str) -> Path:
+    """Return our definition in *folder*, whose reading's schema stands at *schema*, with the schema there."""
+    for name in ("reading", "click"):
+        place = folder / (schema if name == "reading" else "schemas/click.avsc")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / "schemas" / f"{name}.avsc", place)
+    text = PIPELINE.read_text(encoding="utf-8")
+    made = folder / "pipeline.toml"
+    made.write_text(text.replace('"schemas/reading.avsc"', f'"{schema}"'), encoding="utf-8")
+    return made
+
+
+@pytest.mark.parametrize("schema", ["avro/reading.avsc", "reading.avsc", "./avro/v/reading.avsc"])
+def test_schemas_are_bundled_from_where_the_definition_says(tmp_path: Path, schema: str) -> None:
+    made = definition(tmp_path / "plant", schema)
+    older = made.parent / schema.replace(".avsc", ".1.avsc")
+    older.write_text((ROOT / "schemas" / "reading.avsc").read_text(encoding="utf-8"), encoding="utf-8")
+    try_init(made)
+    build_bundle(tmp_path / "bundle", made)
+    (said,) = run(tmp_path / "bundle", [todays()])
+    assert (said.records, said.poison) == (4, [])
+    assert (tmp_path / "bundle" / schema.replace(".avsc", ".1.avsc")).exists()
+
+
+def test_a_schema_that_the_bundle_could_not_hold_is_refused(tmp_path: Path) -> None:
+    made = definition(tmp_path / "plant", "../reading.avsc")
+    with pytest.raises(ConfigError, match=r"'\.\./reading\.avsc' is outside of the definition's folder"):
+        build_bundle(tmp_path / "bundle", made)
+    with pytest.raises(ConfigError, match="outside"):
+        vouched_pipeline(made)
+
+
+def test_a_bundle_whose_init_fails_is_refused_with_its_last_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_schemas(pipeline: Path, libraries: Mapping[str, bytes]) -> dict[str, bytes]:
+        return {
+            name: each
+            for name, each in bundle_files(pipeline, libraries).items()
+            if not name.endswith("reading.avsc")
+        }
+
+    monkeypatch.setattr(trial, "bundle_files", without_schemas)
+    with pytest.raises(ConfigError, match=r"consumer main fails at init.*schemas/reading\.avsc"):
+        try_init(PIPELINE)
+
+
+def test_a_bundle_of_an_older_schema_that_cannot_be_read_is_not_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = definition(tmp_path, "schemas/reading.avsc")
+    today = (ROOT / "schemas" / "reading.avsc").read_text(encoding="utf-8")
+    (tmp_path / "schemas" / "reading.1.avsc").write_text(
+        today.replace('"double"', '"string"', 1), encoding="utf-8"
+    )
+    with pytest.raises(ConfigError, match=r"schemas/reading\.1\.avsc cannot be read"):
+        build_bundle(tmp_path / "bundle", made)
+    for verb in ("check", "lint", "package"):
+        assert main([verb, "--pipeline", str(made)]) == 2
+        assert "schemas/reading.1.avsc cannot be read" in capsys.readouterr().err

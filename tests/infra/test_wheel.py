@@ -1,5 +1,6 @@
 """What ships: the wheel holds the rooms and their data, and nothing of what judges them."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -14,8 +15,8 @@ ROOMS = ("streamgage", "producers", "processors", "infra", "benchmarks")
 
 
 @pytest.fixture(scope="module")
-def names(tmp_path_factory: pytest.TempPathFactory) -> frozenset[str]:
-    """The files of the wheel, built from a copy: building leaves folders in the checkout."""
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from a copy: building leaves folders in the checkout."""
     folder = tmp_path_factory.mktemp("wheel")
     checkout = folder / "checkout"
     checkout.mkdir()
@@ -30,7 +31,13 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> frozenset[str]:
         ],
         check=True,
     )  # fmt: skip
-    (wheel,) = folder.glob("streamgage-*.whl")
+    (made,) = folder.glob("streamgage-*.whl")
+    return made
+
+
+@pytest.fixture(scope="module")
+def names(wheel: Path) -> frozenset[str]:
+    """The files of the wheel."""
     with zipfile.ZipFile(wheel) as archive:
         return frozenset(archive.namelist())
 
@@ -47,8 +54,33 @@ def test_every_module_and_data_file_that_the_code_opens_is_in_it(names: frozense
     data = {
         str(path.relative_to(ROOT))
         for room in ROOMS
-        for ending in ("yaml", "toml", "avsc")
+        for ending in ("yaml", "toml", "avsc", "lock")
         for path in (ROOT / room).rglob(f"*.{ending}")
     }
     assert Path("infra/template/template.yaml") in set(map(Path, data))
     assert data - names == set()
+
+
+def test_what_is_deployed_can_be_made_from_an_installed_wheel(wheel: Path, tmp_path: Path) -> None:
+    """From outside of any checkout; libraries are those of this environment."""
+    installed = tmp_path / "installed"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(installed)
+    shutil.copy(ROOT / "pipeline.toml", tmp_path)
+    shutil.copytree(ROOT / "schemas", tmp_path / "schemas")
+    code = "import infra, sys; print(infra.__file__); from infra.commands.main import main; sys.exit(main(sys.argv[1:]))"
+    for verb in ("check", "package"):
+        ended = subprocess.run(
+            [sys.executable, "-P", "-c", code, verb],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(installed)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr
+        assert ended.stdout.startswith(str(installed))
+    with zipfile.ZipFile(tmp_path / "build" / "aggregate.zip") as archive:
+        assert {"pipeline.toml", "schemas/reading.avsc", "processors/aggregate/function.py"} <= set(
+            archive.namelist()
+        )

@@ -120,6 +120,7 @@ MISTAKES = (
         "",
         "SnapStart",
     ),
+    Mistake("SG019", "StartingPosition: TRIM_HORIZON", "StartingPosition: LATEST"),
     Mistake(
         "SG017",
         "BatchSize: 10000",

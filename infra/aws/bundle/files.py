@@ -16,14 +16,14 @@ import botocore
 
 import processors
 import streamgage
-from infra.aws.bundle.bytecode import compiled, this_interpreter
+from infra.aws.bundle.bytecode import Interpreter, compiled, this_interpreter
 from infra.aws.bundle.dists import closure
 from infra.aws.bundle.elf import loadable
 from infra.aws.bundle.imports import Imports, imports_of, module_path
 from infra.aws.bundle.roots import hashed_roots
 from infra.aws.bundle.trim import kept
+from infra.aws.bundle.vouched import schema_files, vouched_pipeline
 from processors.aggregate.function import ROOTS_FOLDER
-from processors.pipeline_files import load_pipeline
 from streamgage.definition.build_index import INDEX_NAME, index_text
 
 ENTRY = "processors.aggregate.function"
@@ -50,26 +50,28 @@ def build_bundle(target: Path, pipeline: Path) -> None:
         return
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     shutil.rmtree(beside, ignore_errors=True)
-    for name, content in {**files, **compiled(files, interpreter)}.items():
-        place = beside / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(content)
+    write_bundle(beside, files, interpreter)
     (beside / STAMP).write_text(wanted, encoding="utf-8")
     shutil.rmtree(target, ignore_errors=True)
     beside.replace(target)
+
+
+def write_bundle(folder: Path, files: Mapping[str, bytes], interpreter: Interpreter) -> None:
+    """Write the *files* of a bundle into *folder*, with bytecode by *interpreter*."""
+    for name, content in {**files, **compiled(files, interpreter)}.items():
+        place = folder / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content)
 
 
 def bundle_files(pipeline: Path, libraries: Mapping[str, bytes]) -> dict[str, bytes]:
     """Return the files of a bundle by name, sorted, without bytecode; of *libraries* what the function imports.
 
     Raises:
-        ConfigError: the definition *pipeline* has problems.
+        ConfigError: the definition *pipeline* has problems, or a schema that the function could not have or read.
     """
-    load_pipeline(pipeline)
-    schemas = {
-        each.relative_to(pipeline.parent).as_posix(): each.read_bytes()
-        for each in sorted(pipeline.parent.glob("schemas/**/*.avsc"))
-    }
+    named = schema_files(vouched_pipeline(pipeline))
+    schemas = {name: (pipeline.parent / path).read_bytes() for name, path in named.items()}
     definition = pipeline.read_bytes()
     index = index_text(
         schemas=[each.decode("utf-8") for each in schemas.values()], definition=definition.decode("utf-8")

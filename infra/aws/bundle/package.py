@@ -16,6 +16,7 @@ from pathlib import Path
 from infra.aws.bundle.bytecode import Interpreter, compiled, find_interpreter
 from infra.aws.bundle.files import bundle_files, our_imports
 from infra.aws.bundle.imports import Imports
+from infra.aws.bundle.trial import try_init
 from infra.aws.bundle.wheel_cache import default_cache, wheels
 from infra.aws.bundle.wheels import Target, read_wheel
 from processors.aggregate.function import ROOTS_FOLDER
@@ -25,7 +26,7 @@ from streamgage.errors import ConfigError
 # to Lambda itself (deploy uploads it to S3, where this does not hold).
 LIMIT_UNZIPPED_BYTES = 250 * 1024 * 1024
 LIMIT_DIRECT_UPLOAD_BYTES = 50 * 1024 * 1024
-LOCK = Path(__file__).parents[3] / "requirements" / "function.lock"
+LOCK = Path(__file__).with_name("function.lock")
 PYTHON = "3.13"  # the template's Runtime; a test compares
 _DATE = (1980, 1, 1, 0, 0, 0)  # the first that a zip can hold; it knows no time zone
 _MODE = 0o100644 << 16  # a file that all may read: Lambda runs as another user than the one who unpacks
@@ -99,10 +100,11 @@ def package(
     those of *lock*, kept in *cache*.
 
     Raises:
-        ConfigError: the definition has problems; a wheel cannot be had, or is not the one of the lock; Lambda would
+        ConfigError: the definition has problems, or its function fails at init; a wheel cannot be had, or is not the one of the lock; Lambda would
             refuse the bundle.
     """
     platform = Target(architecture, python)
+    try_init(pipeline)
     libraries: dict[str, bytes] = {}
     for wheel in wheels(lock, platform, cache=cache or default_cache()):
         libraries |= read_wheel(wheel, platform)

@@ -73,7 +73,7 @@ def test_a_text_that_differs_by_a_byte_is_parsed_in_full() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "null", "{}", '{"format": 0, "schemas": {}, "tomls": {}}', '{"format": 2}']
+    "text", ["", "{", "[]", "null", "{}", '{"format": 0, "schemas": {}, "tomls": {}}', '{"format": 3}']
 )
 def test_what_is_no_index_of_this_format_counts_as_none(text: str) -> None:
     assert BuildIndex.of_text(text).schema(READING) == AvroSchema.parse(READING)

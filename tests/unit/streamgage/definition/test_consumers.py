@@ -150,7 +150,8 @@ def test_the_order_of_fields_and_of_rollups_says_nothing() -> None:
 
 def test_a_definition_is_every_window_of_every_rollup_of_a_consumer_with_its_generation() -> None:
     pipeline = defined(SOURCES + SUMS + PAGES)
-    sums = counts_of(pipeline, pipeline.rollups["sums"])
+    keep = pipeline.rollups["sums"].keep_ms
+    sums = f"{counts_of(pipeline, pipeline.rollups['sums'])}@{'ever' if keep is None else keep}"
     assert definition_of(pipeline, "main") == {"sums.1|1m": sums, "sums.1|1h": sums}
     assert definition_of(pipeline, "web").keys() == {"pages.1|1d"}
     more = defined((SOURCES + SUMS).replace('"1h"]', '"1h", "1d"]\ngeneration = 2'))
@@ -176,4 +177,33 @@ def test_differences_name_each_window_of_a_rollup() -> None:
         "a.1|1m would count something else",
         "b.1|1m would be removed",
         "c.1|1m would be added",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_refused"),
+    [
+        ("x@1000", "x@1001", True),
+        ("x@9000", "x@10000", True),
+        ("x@1000", "x@ever", True),
+        ("x@1001", "x@1000", False),
+        ("x@ever", "x@1000", False),
+        ("x@ever", "x@ever", False),
+        ("x", "x@1000", False),  # recorded before keep was
+        ("x", "y@1000", True),
+    ],
+)
+def test_what_is_kept_longer_under_one_generation_differs(
+    before: str, after: str, *, is_refused: bool
+) -> None:
+    """What expired as it was written would be founded anew by a late event, and look whole."""
+    assert bool(differences({"a.1|1m": before}, {"a.1|1m": after})) is is_refused
+
+
+def test_a_longer_keep_is_named() -> None:
+    kept = SOURCES + SUMS.replace('consumer = "main"', "")
+    definition = definition_of(defined(kept), "main")
+    shorter = {name: f"{each.partition('@')[0]}@1000" for name, each in definition.items()}
+    assert [each.partition(":")[0] for each in differences(shorter, definition)] == [
+        f"{name} would be kept longer" for name in sorted(definition)
     ]

@@ -1,5 +1,6 @@
 """What a stack counts is fixed for its life; another definition is another stack beside it."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from infra.aws.deploy.consumer import Surrounding, parameters_of_consumer, readers_of
 from infra.aws.deploy.ports import StackState
+from infra.template.read import TEMPLATE
 from processors.pipeline_files import FilesIn
 from streamgage.definition.fingerprint import definition_of, definition_text
 from streamgage.definition.pipeline import Pipeline
@@ -15,6 +17,12 @@ from streamgage.errors import ConfigError
 from support.paths import ROOT
 
 STREAM_ARN = "arn:aws:kinesis:eu-central-1:000000000000:stream/plant-7-Stream-1"
+# What the template lets the parameter be.
+(PATTERN,) = re.findall(
+    r"^  Definition:\n(?:    .*\n)*?    AllowedPattern: \"(.*)\"",
+    TEMPLATE.read_text(encoding="utf-8"),
+    re.MULTILINE,
+)
 SHARED = {"SharedStreamArn": STREAM_ARN, "SharedTable": "plant-7-Aggregates-1"}
 TEXT = """
 [[sources]]
@@ -112,11 +120,18 @@ def test_what_is_left_of_a_creation_that_failed_counts_nothing(status: str) -> N
     ids=["nothing", "a comment", "order and keep", "what is refused", "another consumer"],
 )
 def test_code_and_what_does_not_change_what_is_counted_go_as_ever(text: str) -> None:
-    made = ask(defined(text), ITSELF)
-    assert (
-        made["Definition"].split("=")[1].split(":")[0]
-        == PLANT.parameters["Definition"].split("=")[1].split(":")[0]
-    )
+    made = ask(defined(text), ITSELF)["Definition"]
+    assert re.fullmatch(PATTERN, made)
+    assert made.split("=")[1].split("@")[0] == PLANT.parameters["Definition"].split("=")[1].split("@")[0]
+
+
+def test_a_longer_keep_is_a_new_generation() -> None:
+    shorter = defined(TEXT.replace('["1m", "1h"]', '["1m", "1h"]\nkeep = "90d"'))
+    parameters = {**PLANT.parameters, "Definition": definition_text(definition_of(shorter, "main"))}
+    kept = Surrounding(ITSELF.stack, replace(PLANT, parameters=parameters))
+    assert "@7776000000:" in ask(shorter, kept)["Definition"]
+    with pytest.raises(ConfigError, match=r"sums\.1\|1h would be kept longer"):
+        ask(defined(TEXT), kept)
 
 
 @pytest.mark.parametrize(
