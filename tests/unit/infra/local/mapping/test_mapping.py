@@ -114,6 +114,15 @@ def test_without_bisect_the_whole_batch_is_retried_and_discarded() -> None:
     assert (numbers(discard), discard.invoke_count) == ([0, 1, 2], 3)
 
 
+def test_progress_makes_a_new_batch_with_all_its_retries() -> None:
+    shard = shard_of(MappingConfig(max_retry_attempts=1, report_item_failures=True))
+    shard.feed([record(n) for n in (1, 2)], 0)
+    answers: list[Outcome] = [ERROR, failing({2})([1, 2]), ERROR, OK]
+    batches, discards = run(shard, lambda _: answers.pop(0))
+    assert batches == [[1, 2], [1, 2], [2], [2]]
+    assert discards == []
+
+
 def test_no_retries_means_one_invocation() -> None:
     shard = shard_of(MappingConfig(max_retry_attempts=0))
     shard.feed([record(1)], 0)
