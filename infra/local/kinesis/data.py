@@ -4,6 +4,7 @@ Sources: API_PutRecords, API_GetRecords and API_GetShardIterator of
 https://docs.aws.amazon.com/kinesis/latest/APIReference/ (checked 2026-11-21).
 """
 
+from itertools import count
 from typing import Any
 
 from infra.local.kinesis.entries import check_sizes, parse_entry
@@ -33,6 +34,7 @@ class DataPlane:
         self._model = model
         self._throttle = throttle
         self._account = model.settings.account
+        self._serials = count(1)
 
     def put_record(self, fields: Fields, plan: FaultPlan) -> dict[str, Any]:
         """Store one record; unlike PutRecords it fails as a whole."""
@@ -198,7 +200,8 @@ class DataPlane:
 
     def _token(self, stream: Stream, index: int, counter: int) -> str:
         state = stream.state
-        return encode(Position(state.name, state.number, index, counter, self._model.clock_ms()))
+        serial = next(self._serials)
+        return encode(Position(state.name, state.number, index, counter, self._model.clock_ms(), serial))
 
     def _throttled(self, stream: Stream, index: int) -> KinesisError:
         return KinesisError(
