@@ -50,6 +50,7 @@ _KNOWN = {
     "FunctionResponseTypes",
     "StartingPosition",
     "StartingPositionTimestamp",
+    "TumblingWindowInSeconds",
 }
 
 
@@ -85,6 +86,26 @@ class MappingConfig:
         return min(self.retry_max_ms, self.retry_first_ms << doublings)
 
 
+def not_carried_out(properties: Mapping[str, object]) -> list[str]:
+    """Return a problem for each property that we do not carry out, or Lambda does not; before anything is started.
+
+    An empty one, zero and null ask for nothing. Marks of the divided template (``Fn::Output``) are not judged.
+    """
+    problems = [
+        f"{name} is for {sources}, not for a mapping of a Kinesis stream"
+        for name, sources in _OTHER_SOURCES.items()
+        if _asks(properties, name)
+    ]
+    if _asks(properties, "TumblingWindowInSeconds"):
+        problems.append(
+            "TumblingWindowInSeconds is not carried out locally: the function would be given other batches than on AWS. "
+            "Remove it"
+        )
+    if _asks(properties, "FilterCriteria"):
+        problems += parse_criteria(properties["FilterCriteria"])[1]
+    return problems
+
+
 def from_properties(
     properties: Mapping[str, object], *, retry_first_ms: int = 200, retry_max_ms: int = 30_000
 ) -> MappingConfig:
@@ -113,9 +134,12 @@ def from_properties(
         problems.append(
             f"FunctionResponseTypes is {response_types!r}: only ['ReportBatchItemFailures'] exists"
         )
-    filters, filter_problems = parse_criteria(properties.get("FilterCriteria"))
-    problems += filter_problems
-    problems += _unknown(properties)
+    filters, _ = parse_criteria(properties.get("FilterCriteria"))
+    problems += [
+        f"{name} is not a property of an event source mapping"
+        for name in sorted(set(properties) - _KNOWN - _OTHER_SOURCES.keys())
+    ]
+    problems += not_carried_out(properties)
     if problems:
         raise ConfigError(*problems)
 
@@ -142,21 +166,15 @@ def from_properties(
     )
 
 
-def _unknown(properties: Mapping[str, object]) -> list[str]:
-    """Return what is wrong with properties that are not carried out; one that is empty, zero or null asks for nothing."""
-    problems = []
-    for name in sorted(set(properties) - _KNOWN):
-        if name == "TumblingWindowInSeconds":
-            if properties[name]:
-                problems.append(f"{name} is not carried out locally: remove it")
-        elif name in _OTHER_SOURCES:
-            if properties[name]:
-                problems.append(
-                    f"{name} is for {_OTHER_SOURCES[name]}, not for a mapping of a Kinesis stream"
-                )
-        else:
-            problems.append(f"{name} is not a property of an event source mapping")
-    return problems
+def _asks(properties: Mapping[str, object], name: str) -> bool:
+    """Whether a property asks for something that is known already: expressions are not judged."""
+    return bool(properties.get(name)) and _is_known(properties[name])
+
+
+def _is_known(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return "Fn::Output" not in value and all(map(_is_known, value.values()))
+    return not isinstance(value, list) or all(map(_is_known, value))
 
 
 def _number(properties: Mapping[str, object], name: str, problems: list[str]) -> int | None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from infra.local.mapping.config import MappingConfig, from_properties
+from infra.local.mapping.config import MappingConfig, from_properties, not_carried_out
 from streamgage.errors import ConfigError
 
 
@@ -104,7 +104,7 @@ def test_properties_that_no_record_feels_are_taken() -> None:
         ("ProvisionedPollerConfig", {"MinimumPollers": 1}, "is for Kafka and SQS,"),
         ("Topics", ["t"], "is for Kafka,"),
         ("Queues", ["q"], "is for Amazon MQ,"),
-        ("TumblingWindowInSeconds", 60, "is not carried out locally: remove it"),
+        ("TumblingWindowInSeconds", 60, "is not carried out locally: the function would"),
         ("KMSKeyArn", "arn", "is not a property of an event source mapping"),
         ("BatchSiz", 10, "is not a property of an event source mapping"),
     ],
@@ -122,6 +122,20 @@ def test_a_property_of_another_source_that_asks_for_nothing_is_taken() -> None:
         "TumblingWindowInSeconds": 0,
     }
     assert from_properties({"StartingPosition": "TRIM_HORIZON", **given}).batch_size == 100
+
+
+def test_what_is_not_carried_out_is_told_before_anything_starts_and_expressions_are_not_judged() -> None:
+    mark = {"Fn::Output": "Kept1"}
+    unknown: dict[str, object] = {
+        "TumblingWindowInSeconds": mark,
+        "FilterCriteria": {"Filters": [{"Pattern": mark}]},
+        "BatchSize": mark,
+    }
+    assert not_carried_out(unknown) == []
+    known = {"TumblingWindowInSeconds": 60, "FilterCriteria": {"Filters": [{"Pattern": "{"}]}, "BatchSize": 0}
+    tumbling, pattern = not_carried_out(known)
+    assert tumbling.startswith("TumblingWindowInSeconds")
+    assert pattern.startswith("FilterCriteria, filter 1: Invalid filter pattern definition")
 
 
 def test_filters_reach_the_config_and_their_problems_the_list() -> None:
