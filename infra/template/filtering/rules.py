@@ -33,7 +33,11 @@ class InvalidPattern(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Equals:
-    """The value is this one: of the same type, numbers by their worth (300 is 300.0)."""
+    """The value is this one, of the same type; numbers by their worth.
+
+    The guides of Lambda and EventBridge say that numbers are compared as texts, 300 not being 300.0; EventBridge was
+    recorded to find them equal (number_comparison_float). The recording is followed.
+    """
 
     wanted: Scalar
 
