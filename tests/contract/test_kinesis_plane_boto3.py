@@ -236,3 +236,13 @@ def test_every_reader_of_a_stream_sees_more_shards_than_a_page_has() -> None:
     assert len(BotoKinesis(client, "s").list_shards()) == 1001
     client.close()
     server.stop()
+
+
+def test_a_record_of_ten_mebibytes_goes_and_comes_back(client: Any) -> None:
+    client.create_stream(StreamName="s", ShardCount=1, MaxRecordSizeInKiB=10_240)
+    data = bytes(10 * 2**20 - 1)
+    client.put_records(StreamName="s", Records=[{"Data": data, "PartitionKey": "p"}])
+    shard = client.list_shards(StreamName="s")["Shards"][0]["ShardId"]
+    iterator = client.get_shard_iterator(StreamName="s", ShardId=shard, ShardIteratorType="TRIM_HORIZON")
+    [record] = client.get_records(ShardIterator=iterator["ShardIterator"])["Records"]
+    assert record["Data"] == data

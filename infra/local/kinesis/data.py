@@ -7,7 +7,7 @@ https://docs.aws.amazon.com/kinesis/latest/APIReference/ (checked 2026-11-21).
 from itertools import count
 from typing import Any
 
-from infra.local.kinesis.entries import check_sizes, parse_entry
+from infra.local.kinesis.entries import check_size, check_sizes, parse_entry
 from infra.local.kinesis.errors import Code, KinesisError, constraint, invalid, not_found
 from infra.local.kinesis.faults import FaultPlan
 from infra.local.kinesis.fields import SEQUENCE_NUMBER, Fields, Instant, shard_index
@@ -48,6 +48,7 @@ class DataPlane:
         entry = parse_entry(
             {name: fields.get(name) for name in ("Data", "PartitionKey", "ExplicitHashKey")}, prefix=""
         )
+        check_size(entry, max_bytes=stream.state.max_record_bytes, name=stream.state.name)
         (answer,) = self._put(stream, [entry], plan)
         if isinstance(answer, KinesisError):
             raise answer
@@ -67,7 +68,9 @@ class DataPlane:
                 f"have length less than or equal to {PUT_RECORDS_ENTRIES}",
             )
         entries = [parse_entry(record, prefix=f"records.{n}.member.") for n, record in enumerate(records, 1)]
-        answers = self._put(fields.stream(self._model), entries, plan)
+        stream = fields.stream(self._model)
+        check_sizes(entries, max_bytes=stream.state.max_record_bytes, name=stream.state.name)
+        answers = self._put(stream, entries, plan)
         return {
             "FailedRecordCount": sum(isinstance(answer, KinesisError) for answer in answers),
             "Records": [
@@ -123,7 +126,6 @@ class DataPlane:
         return answer
 
     def _put(self, stream: Stream, entries: list[Entry], plan: FaultPlan) -> list[Stored | KinesisError]:
-        check_sizes(entries, max_bytes=stream.state.max_record_bytes, name=stream.state.name)
         struck = plan.entries
         if not struck:
             return stream.put(entries, admit=self._admit(stream))

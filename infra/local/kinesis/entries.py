@@ -44,25 +44,32 @@ def parse_entry(record: object, *, prefix: str) -> Entry:
     return Entry(hashed, key, data)
 
 
+def check_size(entry: Entry, *, max_bytes: int, name: str, prefix: str = "") -> None:
+    """Refuse a record that is larger than stream *name* takes.
+
+    Raises:
+        KinesisError: with *prefix* and the field's name.
+    """
+    size_bytes = len(entry.data) + len(entry.key)
+    if len(entry.data) > max_bytes:
+        raise constraint(
+            f"{prefix}data", f"{len(entry.data)} bytes", f"have length less than or equal to {max_bytes}"
+        )
+    if size_bytes > max_bytes:
+        raise invalid(
+            f"{prefix}data and partition key are {size_bytes} bytes; the limit of stream {name} is {max_bytes}"
+        )
+
+
 def check_sizes(entries: Sequence[Entry], *, max_bytes: int, name: str) -> None:
-    """Refuse a record that is larger than its stream takes, and a request that is larger than any may be.
+    """Refuse records that are larger than their stream takes, and a request that is larger than any may be.
 
     Raises:
         KinesisError: with the name of the record's field, and of the stream.
     """
-    for number, entry in enumerate(entries, 1):
-        if len(entry.data) + len(entry.key) > max_bytes:
-            raise _too_large(entry, f"records.{number}.member.", max_bytes, name)
-    if sum(len(entry.key) + len(entry.data) for entry in entries) > PUT_RECORDS_LARGE_BYTES:
+    sizes = [len(entry.key) + len(entry.data) for entry in entries]
+    if max(sizes) > max_bytes:
+        for number, entry in enumerate(entries, 1):
+            check_size(entry, max_bytes=max_bytes, name=name, prefix=f"records.{number}.member.")
+    if sum(sizes) > PUT_RECORDS_LARGE_BYTES:
         raise invalid(f"Records size exceeds {PUT_RECORDS_LARGE_BYTES // 2**20} MB limit")
-
-
-def _too_large(entry: Entry, prefix: str, max_bytes: int, name: str) -> KinesisError:
-    if len(entry.data) > max_bytes:
-        return constraint(
-            f"{prefix}data", f"{len(entry.data)} bytes", f"have length less than or equal to {max_bytes}"
-        )
-    size_bytes = len(entry.data) + len(entry.key)
-    return invalid(
-        f"{prefix}data and partition key are {size_bytes} bytes; the limit of stream {name} is {max_bytes}"
-    )

@@ -692,6 +692,9 @@ def test_large_records_are_taken_where_the_stream_opted_into_them(world: World) 
     two, ten = bytes(2 * MIB - 1), bytes(10 * MIB - 1)
     world.call("PutRecord", StreamName="s", Data=two, PartitionKey="p")
     assert world.refused("PutRecord", StreamName="s", Data=ten, PartitionKey="p") == "ValidationException"
+    assert "at 'data'" in message(world, "PutRecord", StreamName="s", Data=ten, PartitionKey="p")
+    records = [{"Data": b"", "PartitionKey": "p"}, {"Data": ten, "PartitionKey": "p"}]
+    assert "at 'records.2.member.data'" in message(world, "PutRecords", StreamName="s", Records=records)
     world.call("UpdateMaxRecordSize", StreamARN=summary["StreamARN"], MaxRecordSizeInKiB=10_240)
     world.call("PutRecords", StreamName="s", Records=[{"Data": ten, "PartitionKey": "p"}])
     over = {"Data": ten, "PartitionKey": "pp"}
