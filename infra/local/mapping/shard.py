@@ -35,6 +35,7 @@ from typing import Literal
 
 from infra.local.function.outcome import Answered, Failed, NotInvoked, Outcome
 from infra.local.mapping.config import MappingConfig
+from infra.local.mapping.filters import passes
 from infra.local.mapping.payload import ENVELOPE_BYTES, record_bytes
 from infra.local.mapping.response import done_count
 from streamgage import limits
@@ -142,6 +143,7 @@ class ShardMapping:
         self._last_fed = -1 if checkpoint is None else checkpoint
         self._order: deque[int] = deque()  # what was fed and is not below the checkpoint
         self._done: set[int] = set()
+        self._tail_is_filtered = False  # the last of the order is a record that a filter held back
         self._undone_bytes = 0
         self._invocations: dict[int, int] = {}  # invocation id: lane
         self._discards: dict[int, tuple[int, _Batch]] = {}
@@ -151,6 +153,11 @@ class ShardMapping:
     def undone(self) -> int:
         """How many records were fed and are neither succeeded nor discarded."""
         return sum(lane.undone for lane in self._lanes)
+
+    @property
+    def remembered(self) -> int:
+        """How many sequence numbers are kept above the checkpoint."""
+        return len(self._order)
 
     @property
     def last_fed(self) -> int | None:
@@ -171,19 +178,45 @@ class ShardMapping:
             and self._undone_bytes < self._config.buffer_bytes
         )
 
-    def feed(self, records: Sequence[StreamRecord], now_ms: int) -> None:
-        """Take *records*, in the shard's order. What was fed before is skipped: a reader may start over."""
+    def feed(self, records: Sequence[StreamRecord], now_ms: int) -> int:
+        """Take *records*, in the shard's order. What was fed before is skipped: a reader may start over.
+
+        Returns:
+            How many the mapping's filters held back. These are done: no lane sees them, and the checkpoint passes them.
+        """
+        filtered = 0
         for record in records:
             if record.sequence_number <= self._last_fed:
                 continue
             self._last_fed = record.sequence_number
+            if self._config.filters is not None and not passes(
+                self._config.filters, record, stream_arn=self._stream_arn
+            ):
+                self._pass_by(record.sequence_number)
+                filtered += 1
+                continue
             self._order.append(record.sequence_number)
+            self._tail_is_filtered = False
             item = _Item(record, record_bytes(record, stream_arn=self._stream_arn), now_ms)
             lane = self._lanes[self._deal(record.partition_key)]
             lane.queue.append(item)
             lane.queue_bytes += item.size_bytes + 1
             lane.undone += 1
             self._undone_bytes += item.size_bytes
+        return filtered
+
+    def _pass_by(self, sequence_number: int) -> None:
+        """Let the checkpoint pass a record that goes nowhere, once all before it is done.
+
+        It stands in for the filtered one directly before it, so that however many are filtered out behind a batch that
+        is retried, no more is kept than that batch's records twice.
+        """
+        if self._order and self._tail_is_filtered:
+            self._done.remove(self._order.pop())
+        self._order.append(sequence_number)
+        self._done.add(sequence_number)
+        self._tail_is_filtered = True
+        self._mark_done(0, ())  # nothing more is done; where nothing stands before it, the checkpoint moves
 
     def end_of_shard(self) -> None:
         """Say that the shard is closed and was read to its end."""

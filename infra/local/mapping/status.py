@@ -50,6 +50,7 @@ class StatusBoard:
                 "bisects",
                 "retries",
                 "records_read",
+                "records_filtered",
                 "records_invoked",
                 "records_discarded",
                 "cold_starts",
@@ -64,8 +65,8 @@ class StatusBoard:
         self.listed_ms: int | None = None
         self.written_ms = 0
 
-    def note_read(self, read: Read) -> None:
-        """Take note of an answer of GetRecords."""
+    def note_read(self, read: Read, filtered: int = 0) -> None:
+        """Take note of an answer of GetRecords, of which *filtered* records were held back by FilterCriteria."""
         reading = self._readings[read.shard_id]
         reading.behind_ms, reading.empty, reading.started_ms = (
             read.behind_ms,
@@ -74,6 +75,7 @@ class StatusBoard:
         )
         reading.records += len(read.records)
         self._counters["records_read"] += len(read.records)
+        self._counters["records_filtered"] += filtered
 
     def note_invocation(self, invocation: Invocation, invoked: Invoked, now_ms: int) -> None:
         """Take note of an invocation's end."""

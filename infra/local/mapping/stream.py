@@ -118,9 +118,9 @@ class StreamMapping:
         """Return whether the shard's buffer has room."""
         return self._shards[shard_id].wants_records
 
-    def feed(self, shard_id: str, records: Sequence[StreamRecord], now_ms: int) -> None:
-        """Take records that were read, in the shard's order."""
-        self._shards[shard_id].feed(records, now_ms)
+    def feed(self, shard_id: str, records: Sequence[StreamRecord], now_ms: int) -> int:
+        """Take records that were read, in the shard's order; return how many the filters held back."""
+        return self._shards[shard_id].feed(records, now_ms)
 
     def end_of_shard(self, shard_id: str) -> None:
         """Say that a closed shard was read to its end (NextShardIterator is null), or is no more."""

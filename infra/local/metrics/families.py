@@ -19,6 +19,7 @@ _COUNTERS = {  # of the mapping's status file
     "bisects": "Batches that failed as a whole and were handed over in halves.",
     "retries": "Batches that were handed over once more as they were.",
     "records_read": "Kinesis records read from the stream.",
+    "records_filtered": "Kinesis records that FilterCriteria kept from the function.",
     "records_invoked": "Kinesis records handed to the function, redelivered ones again.",
     "records_discarded": "Kinesis records that went to the on-failure destination.",
     "cold_starts": "Invocations in a sandbox that was new.",

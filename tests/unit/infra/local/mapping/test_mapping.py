@@ -12,6 +12,7 @@ from infra.local.mapping.config import MappingConfig
 from infra.local.mapping.payload import ENVELOPE_BYTES, encode_payload, record_bytes
 from infra.local.mapping.shard import ShardMapping
 from infra.local.mapping.stream import Discard, Invocation, ShardCheckpoint, ShardInfo, StreamMapping
+from infra.template.filtering.criteria import Criteria, parse_criteria
 from streamgage import limits
 from streamgage.formats.kinesis_event import encode_response
 from streamgage.records import StreamRecord
@@ -111,6 +112,15 @@ def test_without_bisect_the_whole_batch_is_retried_and_discarded() -> None:
     batches, [discard] = run(shard, raising({1}))
     assert batches == [[0, 1, 2]] * 3 + [[3, 4]]
     assert (numbers(discard), discard.invoke_count) == ([0, 1, 2], 3)
+
+
+def test_progress_makes_a_new_batch_with_all_its_retries() -> None:
+    shard = shard_of(MappingConfig(max_retry_attempts=1, report_item_failures=True))
+    shard.feed([record(n) for n in (1, 2)], 0)
+    answers: list[Outcome] = [ERROR, failing({2})([1, 2]), ERROR, OK]
+    batches, discards = run(shard, lambda _: answers.pop(0))
+    assert batches == [[1, 2], [1, 2], [2], [2]]
+    assert discards == []
 
 
 def test_no_retries_means_one_invocation() -> None:
@@ -277,6 +287,50 @@ def test_a_reader_may_start_over_without_delivering_twice() -> None:
     shard.feed([record(n) for n in range(6)], 0)
     batches, _ = run(shard, lambda _: OK)
     assert batches == [[3, 4, 5]]
+
+
+def only_key(key: str) -> Criteria | None:
+    criteria, _ = parse_criteria({"Filters": [{"Pattern": json.dumps({"partitionKey": [key]})}]})
+    return criteria
+
+
+def test_what_a_filter_holds_back_goes_nowhere_and_the_checkpoint_passes_it() -> None:
+    shard = shard_of(MappingConfig(filters=only_key("k")))
+    assert shard.feed([record(1, "other"), record(2), record(3, "other"), record(4, "other")], 0) == 3
+    assert (checkpoint(shard), shard.undone, shard.last_fed) == (BASE + 1, 1, BASE + 4)
+    batches, discards = run(shard, lambda _: OK)
+    assert (batches, discards) == ([[2]], [])
+    assert checkpoint(shard) == BASE + 4
+
+
+def test_a_filtered_record_behind_a_failing_one_does_not_take_the_checkpoint_past_it() -> None:
+    shard = shard_of(MappingConfig(filters=only_key("k")))
+    shard.feed([record(1), record(2, "other")], 0)
+    [work] = shard.due(0)
+    assert isinstance(work, Invocation)
+    shard.settle(work.invocation_id, ERROR, 0)
+    assert checkpoint(shard) is None
+    [work] = shard.due(10**6)
+    assert isinstance(work, Invocation)
+    shard.settle(work.invocation_id, OK, 10**6)
+    assert checkpoint(shard) == BASE + 2
+
+
+def test_a_shard_whose_last_records_are_filtered_is_finished_when_the_others_are_done() -> None:
+    shard = shard_of(MappingConfig(filters=only_key("k")))
+    shard.feed([record(1), record(2, "other")], 0)
+    shard.end_of_shard()
+    finished = [shard.finished]
+    run(shard, lambda _: OK)
+    finished.append(shard.finished)
+    assert finished == [False, True]
+
+
+def test_behind_a_batch_that_is_retried_filtered_records_take_no_room() -> None:
+    shard = shard_of(MappingConfig(filters=only_key("k"), buffer_records=10))
+    shard.feed([record(0), *(record(n, "other") for n in range(1, 1000))], 0)
+    assert shard.wants_records
+    assert shard.remembered == 2
 
 
 def mapping(progress: dict[str, ShardCheckpoint] | None = None, **settings: object) -> StreamMapping:
