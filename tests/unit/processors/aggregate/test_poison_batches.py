@@ -13,7 +13,7 @@ from support.strategies import ARRIVAL_MS, DAY_MS, aggregated, pipeline, reading
 
 SCHEMA = pipeline().sources["reading"].schema
 GOOD = SCHEMA.encode(reading("d1", "temp", ARRIVAL_MS, 1.0))
-BLOCK_EVENTS = 53_000
+BLOCK_EVENTS = 32_000
 
 
 def record(data: bytes, number: int) -> StreamRecord:
@@ -45,7 +45,7 @@ def test_eight_thousand_poison_records_are_quarantined_in_one_invocation_and_the
     assert (world.reports[0].poison, events_of(world)) == ({"unknown_format": 8_000}, 1)
 
 
-def test_a_record_of_blocks_with_106_000_late_events_is_a_handful_of_calls() -> None:
+def test_a_record_of_blocks_with_64_000_late_events_is_a_handful_of_calls() -> None:
     late = reading("d1", "temp", ARRIVAL_MS - 8 * DAY_MS, 1.0)
     good = reading("d1", "temp", ARRIVAL_MS, 1.0)
     block = BlockCodec(SCHEMA).encode([late] * BLOCK_EVENTS + [good])
