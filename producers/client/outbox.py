@@ -114,6 +114,9 @@ class Outbox:
         self.held: dict[PutEntry, _Pending] = {}  # in the order they came
         self.given_up: dict[PutEntry, GivenUp] = {}
         self.buffered_bytes = 0
+        self.failing: PutFailed | None = (
+            None  # why a shard pauses whose last request stored nothing; for any thread
+        )
 
     def __bool__(self) -> bool:
         """Tell whether anything is queued or in flight."""
@@ -135,11 +138,6 @@ class Outbox:
         """Return when ``next_request`` will have one, unless an answer comes earlier; None when only answers can."""
         idle = [queue.not_before_ms for queue in self._queues.values() if not queue.in_flight]
         return min(idle, default=None)
-
-    def why_paused(self) -> PutFailed | None:
-        """Return the failure after which the shard that is due next pauses."""
-        idle = [queue for queue in self._queues.values() if not queue.in_flight]
-        return min(idle, key=lambda queue: queue.not_before_ms).failure if idle else None
 
     def next_request(self, now_ms: int) -> PutRequest | None:
         """Return what may be sent now: an entry a shard in turn, the longest waiting shard first."""
@@ -191,11 +189,20 @@ class Outbox:
             if pendings:
                 queue.not_before_ms = now_ms + self._config.pause_ms(max(queue.failures, 1), self._rng)
             self._put_back(shard_id, pendings)
+        self.failing = next((each.failure for each in self._queues.values() if each.failures), None)
 
     def drop(self, entry: PutEntry) -> None:
         """Hold *entry* no more: somebody else does."""
         del self.held[entry]
         self.buffered_bytes -= entry.size_bytes
+
+    def give_up(self, failure: PutFailed, now_ms: int) -> None:
+        """Give up everything; nothing is in flight any more."""
+        for entry, pending in list(self.held.items()):
+            tried_ms = now_ms - pending.first_ms if pending.attempts else 0
+            self.given_up[entry] = GivenUp(entry, failure, pending.attempts, tried_ms)
+            self.drop(entry)
+        self.mend(())
 
     def mend(self, in_flight: Iterable[PutRequest]) -> None:
         """Take in what an interrupt left half done. What is in none of the requests *in_flight* is queued again.

@@ -108,12 +108,15 @@ class Producer:
         return self._batcher.buffered_bytes + self._sender.outbox.buffered_bytes
 
     @property
-    def waiting(self) -> str:
-        """For what a call waits just now ("throttled", "credentials", "no answer", or a code of Kinesis), else ""."""
-        return self._sender.waiting
+    def waiting_for(self) -> str | None:
+        """Why a shard gets nothing just now: "throttled", "credentials", "no answer", or a code of Kinesis; else None.
+
+        Any thread may ask, also while another waits in a call.
+        """
+        return self._sender.waiting_for
 
     def tell_waiting(self, tell: Callable[[str], None]) -> None:
-        """Have *tell* called with ``waiting`` whenever a call begins to wait, from within it: it must not call back."""
+        """Have *tell* called with ``waiting_for`` whenever a call begins to wait, from within it: it must not call back."""
         self._sender.on_waiting = tell
 
     def put(self, record: UserRecord) -> None:
@@ -241,6 +244,22 @@ class Producer:
                 self._closed = not self._batcher.buffered_bytes and not self._sender.outbox
                 if self._closed:
                     self._sender.stop()
+
+    def give_up(self) -> None:
+        """Hand back, as given up, all that is not known to be stored; wait for nothing.
+
+        Raises:
+            DeliveryError: if there is anything. What was under way may be stored all the same: its marks say so.
+        """
+        with self._lock:
+            try:
+                self._batcher.move(self._sender.outbox.extend, None)
+                self._sender.give_up()
+            except BaseException:
+                self._mend_sent()
+                raise
+            if self._sender.outbox.given_up:
+                raise self._hand_back()
 
     def divert(self, keep: Keep) -> None:
         """Send nothing more: *keep* is given what is buffered or under way, at once, and all that is put from now on, sealed.

@@ -23,6 +23,8 @@ _REFRESH_EVERY_MS = (
 )
 _FIRST_CREDENTIALS_MS = 10_000  # so long are credentials waited for that never worked: they may be wrong
 
+_REASONS = dict.fromkeys(_THROTTLED_CODES, "throttled") | {RetryableError.code: "no answer"}
+
 Keep = Callable[[Sequence[SealedRecord]], None]
 """Takes what is not to be sent, and has it safe when it returns."""
 
@@ -32,7 +34,7 @@ class Sender:
 
     After an exception that is not its own, Ctrl-C above all, ``mend`` is to be called before anything else.
 
-    ``waiting`` says for what it waits while it does ("throttled"), else "". ``on_waiting`` is told when it begins.
+    ``on_waiting`` is told ``waiting_for`` whenever it begins to wait for the end of a pause.
     """
 
     def __init__(
@@ -47,7 +49,6 @@ class Sender:
     ) -> None:
         self.batcher, self.stats = batcher, stats
         self.outbox = Outbox(config.retries, request_bytes=config.batching.request_bytes, rng=rng)
-        self.waiting = ""
         self.on_waiting: Callable[[str], None] = _tell_nobody
         self._port, self._clock, self._config = port, clock, config
         self._refreshed_ms = clock.now_ms()
@@ -55,6 +56,12 @@ class Sender:
         self._in_flight: dict[Future[Sequence[PutResult]], PutRequest] = {}
         self._reshard_seen = False
         self._keep: Keep | None = None
+
+    @property
+    def waiting_for(self) -> str | None:
+        """Why a shard gets nothing just now; None where none pauses after a failure."""
+        failure = self.outbox.failing
+        return None if failure is None else _REASONS.get(failure.code, failure.code)
 
     @property
     def diverted(self) -> bool:
@@ -82,20 +89,16 @@ class Sender:
         pause_ms = None if due_ms is None else max(due_ms - self._clock.now_ms(), 0)
         if not self._in_flight and not pause_ms:
             return
-        failure = self.outbox.why_paused() if pause_ms else None
-        self.waiting = _reason_of(failure) if failure else ""
-        try:
-            if self.waiting:
-                self.on_waiting(self.waiting)
-            if self._in_flight:
-                may_start = pause_ms is not None and len(self._in_flight) < self._config.concurrency
-                timeout_s = pause_ms / 1000 if may_start and pause_ms is not None else None
-                wait(self._in_flight, timeout=timeout_s, return_when=FIRST_COMPLETED)
-                self._collect()
-            elif pause_ms:
-                self._clock.sleep_ms(pause_ms)
-        finally:
-            self.waiting = ""
+        reason = self.waiting_for if pause_ms else None
+        if reason is not None:
+            self.on_waiting(reason)
+        if self._in_flight:
+            may_start = pause_ms is not None and len(self._in_flight) < self._config.concurrency
+            timeout_s = pause_ms / 1000 if may_start and pause_ms is not None else None
+            wait(self._in_flight, timeout=timeout_s, return_when=FIRST_COMPLETED)
+            self._collect()
+        elif pause_ms:
+            self._clock.sleep_ms(pause_ms)
 
     def divert(self, keep: Keep) -> None:
         """Send nothing more: *keep* gets what is here, given up or under way, and all that comes, sealed.
@@ -109,6 +112,16 @@ class Sender:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
         self._keep_held(keep)
+
+    def give_up(self) -> None:
+        """Give up all that is queued or under way."""
+        self._in_flight.clear()
+        self.outbox.mend(())
+        failure = self.outbox.failing or PutFailed("given_up", "there was no answer yet")
+        self.outbox.give_up(failure, self._clock.now_ms())
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = ThreadPoolExecutor(self._config.concurrency)
 
     def mend(self) -> None:
         """Take in what an interrupt left half done: what is not known to be stored, kept or handed back is sent again."""
@@ -215,14 +228,6 @@ def first_shards(port: KinesisPort, clock: Clock, rng: random.Random, config: Pr
             if failures >= retries.max_attempts or clock.now_ms() - began_ms >= patience_ms:
                 raise
         clock.sleep_ms(retries.pause_ms(failures, rng))
-
-
-def _reason_of(failure: PutFailed) -> str:
-    if failure.code in _THROTTLED_CODES:
-        return "throttled"
-    return {CredentialsRefused.code: "credentials", RetryableError.code: "no answer"}.get(
-        failure.code, failure.code
-    )
 
 
 def _tell_nobody(_reason: str) -> None:
