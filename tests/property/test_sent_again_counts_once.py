@@ -73,7 +73,7 @@ def resend(path: Path, stream: CountingStream, seed: int, *, now_ms: int = 5, fo
 
 
 @given(st.integers(0, 2**32), st.integers(1, 60), st.integers(1, 3))
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 def test_whatever_is_lost_and_however_often_it_is_sent_again_each_event_counts_once(
     seed: int, events: int, copies: int
 ) -> None:

@@ -29,8 +29,9 @@ RECORDS = st.lists(
 def written(records: list[SealedRecord], *, closed: bool = True) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         file = UndeliveredFile(Path(folder) / "u.ndjson", lambda: 17)
-        for record in records:
-            file.keep([record])
+        file.keep(records[:1])
+        if len(records) > 1:
+            file.keep(records[1:])
         if closed:
             file.close()
         assert stat.S_IMODE(file.path.stat().st_mode) == 0o600
@@ -59,7 +60,7 @@ def test_what_was_kept_comes_back_as_it_was_with_the_time_since_when(records: li
 
 
 @given(RECORDS, st.data())
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 def test_a_file_cut_short_anywhere_gives_what_is_whole_and_says_that_it_has_no_end(
     records: list[SealedRecord], data: st.DataObject
 ) -> None:
@@ -73,7 +74,7 @@ def test_a_file_cut_short_anywhere_gives_what_is_whole_and_says_that_it_has_no_e
 
 
 @given(RECORDS, st.data())
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 def test_one_flipped_bit_never_gives_another_record_and_is_named(
     records: list[SealedRecord], data: st.DataObject
 ) -> None:
