@@ -241,7 +241,8 @@ class Producer:
                 self.flush()
             finally:
                 # Else something unforeseen was raised: close again.
-                self._closed = not self._batcher.buffered_bytes and not self._sender.outbox
+                outbox = self._sender.outbox
+                self._closed = not (self._batcher.buffered_bytes or outbox or outbox.given_up)
                 if self._closed:
                     self._sender.stop()
 
