@@ -70,7 +70,7 @@ class Producer:
         renew_in_children(self)
 
     def _new_sender(self) -> Sender:
-        return Sender(
+        sender = Sender(
             self._port,
             self._batcher,
             clock=self._clock,
@@ -78,6 +78,8 @@ class Producer:
             config=self._config,
             stats=self.stats,
         )
+        self._outbox = sender.outbox
+        return sender
 
     def __enter__(self) -> Self:
         return self
@@ -105,7 +107,7 @@ class Producer:
     @property
     def buffered_bytes(self) -> int:
         """The bytes of all that was put and is not known to be stored."""
-        return self._batcher.buffered_bytes + self._sender.outbox.buffered_bytes
+        return self._batcher.buffered_bytes + self._outbox.buffered_bytes
 
     @property
     def waiting_for(self) -> str | None:
@@ -138,8 +140,9 @@ class Producer:
             except BaseException:
                 self._mend_taken()
                 raise
-            self._send_taken(now_ms)
-            if self._sender.outbox.given_up:
+            if self._batcher.due(now_ms) or self.buffered_bytes > self._config.max_buffered_bytes:
+                self._send_taken(now_ms)
+            if self._outbox.given_up:
                 raise self._hand_back()
 
     def put_sealed(self, record: SealedRecord) -> None:
@@ -151,15 +154,15 @@ class Producer:
             self._check_open()
             now_ms = self._clock.now_ms()
             try:
-                self._sender.outbox.extend([self._batcher.sealed(record, now_ms)])
+                self._outbox.extend([self._batcher.sealed(record, now_ms)])
                 self.stats.events_put += record.events
             except ValueError:
                 raise
             except BaseException:
                 self._mend_taken()
                 raise
-            self._send_taken(now_ms, due=True)
-            if self._sender.outbox.given_up:
+            self._send_taken(now_ms)
+            if self._outbox.given_up:
                 raise self._hand_back()
 
     def send(self, source: Source, event: Event) -> None:
@@ -172,7 +175,7 @@ class Producer:
         with self._lock:
             self._check_open()
             self._take_event(source, event)
-            if self._sender.outbox.given_up:
+            if self._outbox.given_up:
                 raise self._hand_back()
 
     def put_many(
@@ -195,7 +198,7 @@ class Producer:
             )
             if refused:
                 raise RefusedEvents(refused, len(events))
-            if self._sender.outbox.given_up:
+            if self._outbox.given_up:
                 raise self._hand_back()
 
     def poll(self) -> None:
@@ -206,13 +209,13 @@ class Producer:
             except BaseException:
                 self._mend_sent()
                 raise
-            if self._sender.outbox.given_up:
+            if self._outbox.given_up:
                 raise self._hand_back()
 
     def next_due_ms(self) -> int | None:
         """Return when ``poll`` will have something to do, on the producer's clock; None if that is up to others."""
         with self._lock:
-            due_ms = (self._batcher.next_deadline_ms(), self._sender.outbox.next_due_ms())
+            due_ms = (self._batcher.next_deadline_ms(), self._outbox.next_due_ms())
             return min((due for due in due_ms if due is not None), default=None)
 
     def flush(self) -> None:
@@ -223,13 +226,13 @@ class Producer:
         """
         with self._lock:
             try:
-                self._batcher.move(self._sender.outbox.extend, None)
-                while self._sender.outbox:
+                self._batcher.move(self._outbox.extend, None)
+                while self._outbox:
                     self._sender.send_or_wait()
             except BaseException:
                 self._mend_sent()
                 raise
-            if self._sender.outbox.given_up:
+            if self._outbox.given_up:
                 raise self._hand_back()
 
     def close(self) -> None:
@@ -241,8 +244,8 @@ class Producer:
                 self.flush()
             finally:
                 # Else something unforeseen was raised: close again.
-                outbox = self._sender.outbox
-                self._closed = not (self._batcher.buffered_bytes or outbox or outbox.given_up)
+                held = self._batcher.buffered_bytes or self._outbox or self._outbox.given_up
+                self._closed = not held
                 if self._closed:
                     self._sender.stop()
 
@@ -254,12 +257,12 @@ class Producer:
         """
         with self._lock:
             try:
-                self._batcher.move(self._sender.outbox.extend, None)
+                self._batcher.move(self._outbox.extend, None)
                 self._sender.give_up()
             except BaseException:
                 self._mend_sent()
                 raise
-            if self._sender.outbox.given_up:
+            if self._outbox.given_up:
                 raise self._hand_back()
 
     def divert(self, keep: Keep) -> None:
@@ -270,7 +273,7 @@ class Producer:
         with self._lock:
             try:
                 self._sender.divert(keep)
-                self._batcher.move(self._sender.outbox.extend, None)
+                self._batcher.move(self._outbox.extend, None)
                 self._sender.send_due(self._clock.now_ms())
             except BaseException:
                 self._mend_sent()
@@ -307,15 +310,16 @@ class Producer:
         except BaseException:
             self._mend_taken()
             raise
-        self._send_taken(now_ms)
+        if self._batcher.due(now_ms) or self.buffered_bytes > self._config.max_buffered_bytes:
+            self._send_taken(now_ms)
 
-    def _send_taken(self, now_ms: int, *, due: bool = False) -> None:
+    def _send_taken(self, now_ms: int) -> None:
+        """Send what is due, and wait while too much is buffered."""
         try:
-            if due or self._batcher.due(now_ms):
-                self._sender.send_due(now_ms)
+            self._sender.send_due(now_ms)
             while self.buffered_bytes > self._config.max_buffered_bytes:
-                if not self._sender.outbox:
-                    self._batcher.move(self._sender.outbox.extend, None)
+                if not self._outbox:
+                    self._batcher.move(self._outbox.extend, None)
                 self._sender.send_or_wait()
         except BaseException:
             self._mend_sent()
@@ -338,11 +342,11 @@ class Producer:
             stats.events_stored = gone - stats.events_undelivered
 
     def _events_here(self) -> int:
-        return self._batcher.events + self._sender.outbox.events
+        return self._batcher.events + self._outbox.events
 
     def _hand_back(self) -> DeliveryError:
         """Return the error to raise, with all that was given up: it is the caller's from then on."""
-        outbox, stats = self._sender.outbox, self.stats
+        outbox, stats = self._outbox, self.stats
         given_up, undelivered = outbox.given_up, stats.events_undelivered
         error = _delivery_error(list(given_up.values()))
         try:
