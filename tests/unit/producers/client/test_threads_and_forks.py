@@ -7,9 +7,10 @@ import pickle
 import random
 import signal
 import socket
+import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -28,7 +29,7 @@ from streamgage.records import UserRecord
 from streamgage.shards import Shard
 from support.counting import HALVES, CountingStream
 
-THREADS, PUTS = 8, 500
+THREADS, PUTS = 8, 2_000
 
 
 def a_producer(port: "CountingStream | Piped", *, concurrency: int = 2) -> Producer:
@@ -46,6 +47,16 @@ def a_producer(port: "CountingStream | Piped", *, concurrency: int = 2) -> Produ
     )
 
 
+@pytest.fixture
+def restless() -> Iterator[None]:
+    """Threads take turns a thousand times as often as they do."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(5e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("restless")
 @pytest.mark.parametrize("concurrency", [1, 3])
 def test_eight_threads_put_flush_and_poll_and_each_event_is_stored_once(concurrency: int) -> None:
     stream = CountingStream()
@@ -163,9 +174,11 @@ def test_a_fork_while_another_thread_is_within_the_producer_leaves_the_child_a_p
         producer.flush()
         assert stream.counts == Counter([b"child"])
 
-    by_os_fork(child)
-    go_on.set()
-    thread.join()
+    try:
+        by_os_fork(child)
+    finally:
+        go_on.set()
+        thread.join()
     assert stream.counts == Counter([b"parent"])
 
 
