@@ -176,18 +176,18 @@ def run_undelivered(args: argparse.Namespace, world: World) -> int:
     """Run `streamgage send undelivered`; return the exit code. Raises: ConfigError."""
     with ExitStack() as stack:
         stream, name = _open(args.file, world, stack)
-        if args.file == "-":
-            stream, path, base = _spooled(world, stack), None, "stdin"
-        else:
-            path = world.folder / args.file
-            base = path.name
+        path: Path | None = None if args.file == "-" else world.folder / args.file
+        base = "stdin" if path is None else path.name
+        if path is not None and path.is_file():
             lock(stream, name)
+        else:  # it is read twice, and nothing can be left in it
+            stream, path = _copied(stream, stack), None
         open_sink = sink_opener(args, world)
         job = ResendJob(
             stream=stream,
             name=name,
             path=path,
-            rest=world.folder / "stdin.undelivered.ndjson"
+            rest=world.folder / f"{base}.undelivered.ndjson"
             if path is None
             else path.with_name(f"{base}.rest"),
             rejects=world.folder / (args.rejects or f"{base}.rejects.ndjson"),
@@ -225,7 +225,11 @@ def _open(file: str, world: World, stack: ExitStack) -> tuple[BinaryIO, str]:
 
 def _spooled(world: World, stack: ExitStack) -> BinaryIO:
     """Return standard input in a file, so that it can be read twice."""
+    return _copied(world.stdin, stack)
+
+
+def _copied(stream: BinaryIO, stack: ExitStack) -> BinaryIO:
     spool = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
-    shutil.copyfileobj(world.stdin, spool)
+    shutil.copyfileobj(stream, spool)
     spool.seek(0)
     return spool
