@@ -21,11 +21,12 @@ from infra.commands.send_files import (
 from infra.commands.sending import progress_of, sink_opener, source_of
 from infra.commands.world import World, real_world
 from processors.pipeline_files import load_pipeline
+from producers.client.undelivered import lock
 from producers.files.follow import Follow, PositionFile
 from producers.files.inputs import find_files
-from producers.files.lines import read_lines
-from producers.files.send import SendJob, send_tables, send_undelivered
+from producers.files.send import SendJob, send_tables
 from producers.files.tables import FileTables
+from producers.files.undelivered import ResendJob, send_undelivered
 from producers.files.verdict import ConsumerRules
 from streamgage.errors import ConfigError
 
@@ -73,6 +74,9 @@ def add_parser(verbs: Verbs, *, world: World | None = None) -> None:
     )
     parser.add_argument("file", metavar="FILE", help="the *.undelivered.ndjson file, or - for standard input")
     parser.add_argument("--rejects", metavar="PATH", help="where lines go that hold no user record")
+    parser.add_argument(
+        "--force", action="store_true", help="send records so old that some may count twice, too"
+    )
     add_target_options(parser)
     parser.set_defaults(run=lambda args: run_undelivered(args, world or real_world()))
 
@@ -172,16 +176,26 @@ def run_undelivered(args: argparse.Namespace, world: World) -> int:
     """Run `streamgage send undelivered`; return the exit code. Raises: ConfigError."""
     with ExitStack() as stack:
         stream, name = _open(args.file, world, stack)
-        sink = stack.enter_context(sink_opener(args, world)())
-        base = "stdin" if args.file == "-" else Path(args.file).name
-        return send_undelivered(
-            read_lines(stream, name),
+        path: Path | None = None if args.file == "-" else world.folder / args.file
+        base = "stdin" if path is None else path.name
+        if path is not None and path.is_file():
+            lock(stream, name)
+        else:  # it is read twice, and nothing can be left in it
+            stream, path = _copied(stream, stack), None
+        open_sink = sink_opener(args, world)
+        job = ResendJob(
+            stream=stream,
             name=name,
-            sink=sink,
+            path=path,
+            rest=world.folder / f"{base}.undelivered.ndjson"
+            if path is None
+            else path.with_name(f"{base}.rest"),
             rejects=world.folder / (args.rejects or f"{base}.rejects.ndjson"),
-            undelivered=world.folder / base,  # it is there, so a second failure makes …-2.ndjson
-            out=world.out,
+            force=args.force,
             warn=world.warn,
+        )
+        return send_undelivered(
+            job, lambda: stack.enter_context(open_sink()), clock=world.clock, out=world.out
         )
 
 
@@ -211,7 +225,11 @@ def _open(file: str, world: World, stack: ExitStack) -> tuple[BinaryIO, str]:
 
 def _spooled(world: World, stack: ExitStack) -> BinaryIO:
     """Return standard input in a file, so that it can be read twice."""
+    return _copied(world.stdin, stack)
+
+
+def _copied(stream: BinaryIO, stack: ExitStack) -> BinaryIO:
     spool = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
-    shutil.copyfileobj(world.stdin, spool)
+    shutil.copyfileobj(stream, spool)
     spool.seek(0)
     return spool

@@ -7,15 +7,14 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TextIO
 
-from producers.client.batcher import UnsendableRecord
 from producers.client.encoder import encoder_of
+from producers.client.undelivered import UndeliveredFile
 from producers.clock import Clock
 from producers.files.delivery import Delivery, NullSink, Sink
 from producers.files.follow import Follow, PositionFile
-from producers.files.lines import Line
 from producers.files.mapping import EventMapping, MissingValue
 from producers.files.progress import Progress
-from producers.files.rejects import NdjsonFile, encode_reject, read_undelivered
+from producers.files.rejects import NdjsonFile, encode_reject
 from producers.files.retime import Replay, Retimer, Shift
 from producers.files.rows import BadRow, BlankLine, Row
 from producers.files.summary import Summary
@@ -24,7 +23,6 @@ from producers.files.verdict import ConsumerRules
 from streamgage.definition.pipeline import Source
 from streamgage.errors import ConfigError
 from streamgage.formats.avro import Event
-from streamgage.records import UserRecord
 from streamgage.visible import sentence, visible
 
 EXIT_OK, EXIT_UNDELIVERED, EXIT_QUARANTINED, EXIT_INTERRUPTED = 0, 1, 3, 130
@@ -75,7 +73,7 @@ def send_tables(
             retimer = Shift.to_now(_last_event_ms(job, tables), clock)
         opened = iter(tables) if job.follow else _begun(iter(tables))
         sink = stack.enter_context(job.open_sink()) if job.open_sink else NullSink()
-        delivery = Delivery(sink, job.undelivered, warn=job.warn)
+        delivery = Delivery(sink, UndeliveredFile(job.undelivered, clock.now_ms), warn=job.warn)
         stack.callback(delivery.file.close)
         if job.speed is not None:
             retimer = Replay(job.speed, clock=clock, flush=delivery.flush)
@@ -211,35 +209,6 @@ class _Sending:
         )
 
 
-def send_undelivered(
-    lines: Iterable[Line],
-    *,
-    name: str,
-    sink: Sink,
-    rejects: Path,
-    undelivered: Path,
-    out: TextIO,
-    warn: Callable[[str], None],
-) -> int:
-    """Send the user records of an undelivered file; lines that hold none are set aside. Return the exit code."""
-    delivery, bad = Delivery(sink, undelivered, warn=warn), NdjsonFile(rejects)
-    with ExitStack() as stack:
-        stack.callback(bad.close)
-        stack.callback(delivery.file.close)
-        try:
-            for line, record in read_undelivered(lines):
-                reason = record if isinstance(record, str) else _put(delivery, record)
-                if reason is not None:
-                    bad.write(encode_reject(file=name, line=line.number, reason=reason, raw=line.raw))
-        finally:
-            delivery.flush()
-    if not delivery.taken and not bad.count:
-        raise ConfigError(f"{name} is empty")
-    where = f" (see {visible(str(bad.path))})" if bad.count else ""
-    print(f"sent {delivery.delivered:,}, quarantined {bad.count:,}{where}", file=out)
-    return finish(delivery, out) or (EXIT_QUARANTINED if bad.count else EXIT_OK)
-
-
 def finish(delivery: Delivery, out: TextIO) -> int:
     """Say what was not delivered, if anything, and return the exit code for that."""
     if delivery.failure is None:
@@ -251,14 +220,6 @@ def finish(delivery: Delivery, out: TextIO) -> int:
         file=out,
     )
     return EXIT_UNDELIVERED
-
-
-def _put(delivery: Delivery, record: UserRecord) -> str | None:
-    try:
-        delivery.put(record)
-    except UnsendableRecord as error:
-        return str(error)
-    return None
 
 
 def _event(row: Row, source: Source, mapping: EventMapping, retimer: Retimer) -> Event:

@@ -10,6 +10,7 @@ from typing import Protocol, TextIO
 
 from producers.client.batcher import UnsendableRecord
 from producers.client.many import RefusedEvents
+from producers.client.undelivered import UndeliveredFile
 from producers.clock import Clock
 from producers.files.delivery import Delivery, NullSink, Sink
 from producers.files.progress import Progress
@@ -58,7 +59,7 @@ def simulate(job: SimulateJob, *, clock: Clock, progress: Progress, out: TextIO)
     with ExitStack() as stack:
         stack.callback(progress.close)
         sink = stack.enter_context(job.open_sink()) if job.open_sink else NullSink()
-        delivery = Delivery(sink, job.undelivered, warn=job.warn)
+        delivery = Delivery(sink, UndeliveredFile(job.undelivered, clock.now_ms), warn=job.warn)
         stack.callback(delivery.file.close)
         outlet = _outlet(job, delivery, stack)
         pace = Pace(job.rate_per_s, clock=clock, flush=delivery.flush) if job.rate_per_s else None

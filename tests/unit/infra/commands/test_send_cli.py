@@ -23,12 +23,14 @@ from infra.local.http.secret import keep_credentials
 from processors.pipeline_files import load_pipeline
 from producers.client.batcher import UnsendableRecord
 from producers.client.encoder import encoder_of
+from producers.client.entry import user_records_of
 from producers.client.many import put_one_by_one
+from producers.client.undelivered import Kept, UndeliveredReader
 from producers.simulators.totals import read_totals
 from streamgage.definition.pipeline import Source
 from streamgage.errors import ConfigError, DeliveryError
 from streamgage.formats.avro import AvroReader, Event
-from streamgage.records import UserRecord
+from streamgage.records import SealedRecord, UserRecord
 from support.paths import ROOT
 
 DATA = Path(os.environ.get("STREAMGAGE_DATA", ROOT.parent / "shared" / "data"))
@@ -48,6 +50,7 @@ class RecordingSink:
     interrupt_at: int | None = None
     max_bytes: int = 1_000_000
     buffer: list[UserRecord] = field(default_factory=list)
+    keep: Callable[[Sequence[SealedRecord]], None] | None = None
 
     def send(self, source: Source, event: Event) -> None:
         self.put(encoder_of(source).user_record(event))
@@ -68,6 +71,9 @@ class RecordingSink:
     def put(self, record: UserRecord) -> None:
         if len(record.data) > self.max_bytes:
             raise UnsendableRecord(f"{len(record.data)} bytes are too many")
+        if self.keep is not None:
+            self.keep([SealedRecord(record.partition_key, record.data, record.explicit_hash_key)])
+            return
         self.buffer.append(record)
         seen = len(self.records) + len(self.buffer)
         if seen == self.interrupt_at:
@@ -76,6 +82,13 @@ class RecordingSink:
             self.fail_at = None
             given_up, self.buffer = self.buffer[:2], self.buffer[2:]
             raise DeliveryError("two were not delivered", given_up)
+
+    def put_sealed(self, record: SealedRecord) -> None:
+        for each in user_records_of(record):
+            self.put(each)
+
+    def divert(self, keep: Callable[[Sequence[SealedRecord]], None]) -> None:
+        self.keep = keep
 
     def flush(self) -> None:
         flushed, self.buffer = self.buffer, []
@@ -141,6 +154,10 @@ class Shell:
     def write(self, name: str, text: str) -> str:
         (self.folder / name).write_text(text, encoding="utf-8")
         return name
+
+    def kept(self, name: str) -> list[Kept]:
+        with (self.folder / name).open("rb") as file:
+            return list(UndeliveredReader(file, name))
 
     def rejects(self, name: str) -> list[dict[str, Any]]:
         lines = (self.folder / name).read_text(encoding="utf-8").splitlines()
@@ -315,7 +332,7 @@ def test_what_was_not_delivered_is_kept_with_all_that_follows_and_can_be_sent_ag
 def test_what_fails_only_at_the_end_is_kept_too(shell: Shell) -> None:
     shell.sink.flush_fails = True
     assert shell.send("csv", shell.write("a.csv", CSV), *CSV_ARGS) == 1
-    assert len(shell.rejects("a.csv.undelivered.ndjson")) == 3
+    assert len(shell.kept("a.csv.undelivered.ndjson")) == 3
 
 
 def test_undelivered_lines_that_hold_no_record_are_set_aside(shell: Shell) -> None:
@@ -334,13 +351,14 @@ def test_undelivered_lines_that_hold_no_record_are_set_aside(shell: Shell) -> No
     assert [each["line"] for each in shell.rejects("u.ndjson.rejects.ndjson")] == [2, 3, 4, 5, 6]
 
 
-def test_a_second_failure_never_overwrites_the_file_that_is_being_sent(shell: Shell) -> None:
+def test_a_second_failure_leaves_in_the_file_what_is_still_to_be_sent(shell: Shell) -> None:
     line = json.dumps({"partition_key": "k", "data": "AAE="})
     name = shell.write("u.undelivered.ndjson", f"{line}\n{line}\n")
     shell.sink.fail_at = 2
     assert shell.run("send", "undelivered", name, "--stream", "s") == 1
-    assert shell.files() == ["u.undelivered-2.ndjson", "u.undelivered.ndjson"]
-    assert len(shell.rejects("u.undelivered-2.ndjson")) == 2
+    assert shell.files() == ["u.undelivered.ndjson"]
+    assert len(shell.kept("u.undelivered.ndjson")) == 2
+    assert "counts twice" in shell.err.getvalue()
 
 
 def test_ctrl_c_delivers_what_was_read_and_says_where_it_stopped(shell: Shell) -> None:
