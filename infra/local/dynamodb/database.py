@@ -2,7 +2,7 @@
 
 ::
 
-    DATA/lock        held (flock) while a process serves this directory
+    DATA/lock        held (flock) while a process serves this directory; says who, and whether it was closed
     DATA/tables.db   everything, with its write-ahead log beside it while it is open
     DATA/identity    the identity that tables.db has: a file that was emptied or exchanged is found
 
@@ -15,11 +15,14 @@ import sqlite3
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
+from infra.local.dynamodb.wal import problem_of
 from streamgage.errors import ConfigError
 
 APPLICATION_ID = 0x53474442  # "SGDB"
 FORMAT = 1
+_CLOSED = "closed"
 _CHECKPOINT_PAGES = 4000
 _CACHE_KIB = 64 * 1024
 _STATEMENTS = 512  # prepared ones that are kept
@@ -51,9 +54,14 @@ class Database:
 
     def close(self) -> None:
         """Write everything into the one file and give the directory up."""
-        self.connection.close()
-        if self.lock is not None:
-            os.close(self.lock)
+        try:
+            if self.lock is not None:
+                self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                write_note(self.lock, _CLOSED)  # from here on the write-ahead log may go
+        finally:
+            self.connection.close()
+            if self.lock is not None:
+                os.close(self.lock)
 
 
 def open_database(directory: Path | None, *, now_ms: int, fsync: bool = False) -> Database:
@@ -78,6 +86,9 @@ def open_database(directory: Path | None, *, now_ms: int, fsync: bool = False) -
 
 def _open(directory: Path, lock: int, *, now_ms: int, fsync: bool) -> Database:
     path, note = directory / "tables.db", directory / "identity"
+    left = read_note(lock)
+    if problem := problem_of(path, same_boot=left.boot in ("", boot_id()), was_open=left.is_open):
+        raise damaged(path, problem)
     noted = note.read_text(encoding="ascii", errors="replace").strip() if note.exists() else None
     was = None if noted is None else noted.partition(" ")[0]
     try:
@@ -104,6 +115,7 @@ def _open(directory: Path, lock: int, *, now_ms: int, fsync: bool) -> Database:
     elif noted != text:
         connection.close()
         raise damaged(path, f"it says that it is {text}, and {note} that it is {noted}")
+    write_note(lock, f"open {os.getpid()} {boot_id()}")
     return Database(connection, identity, path, lock)
 
 
@@ -180,9 +192,37 @@ def _own(directory: Path) -> int:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        owner = os.pread(lock, 32, 0).decode("ascii", "replace").strip() or "unknown"
+        owner = read_note(lock).pid or "unknown"
         os.close(lock)
         raise ConfigError(f"data directory {directory} is in use by process {owner}") from error
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, str(os.getpid()).encode("ascii"), 0)
     return lock
+
+
+class Note(NamedTuple):
+    """What the last process wrote into the lock: whether it left the store open, and in which boot of the machine."""
+
+    is_open: bool
+    pid: str
+    boot: str
+
+
+def read_note(lock: int) -> Note:
+    """Return what stands in the file *lock*; a version before this one wrote its pid alone, and never that it closed."""
+    words = os.pread(lock, 100, 0).decode("ascii", "replace").split()
+    if len(words) == 3 and words[0] == "open":
+        return Note(is_open=True, pid=words[1], boot=words[2])
+    return Note(is_open=False, pid=words[0] if words and words[0].isdecimal() else "", boot="")
+
+
+def write_note(lock: int, text: str) -> None:
+    """Replace what stands in the file *lock*."""
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, text.encode("ascii"), 0)
+
+
+def boot_id() -> str:
+    """Return what tells this boot of the machine from every other, - where it has nothing of the kind."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return "-"
