@@ -27,7 +27,7 @@ def unseal(document: Any, *, required: bool = False) -> dict[str, Any]:
         ValueError: it is no JSON object, its checksum differs, or is *required* and not there.
     """
     if not isinstance(document, dict):
-        raise ValueError("it is no JSON object")
+        raise ValueError("it is no JSON object")  # noqa: TRY004 - of a file, not of an argument
     if KEY not in document:
         if required:
             raise ValueError("its checksum is missing")

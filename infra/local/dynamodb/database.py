@@ -22,7 +22,7 @@ from streamgage.errors import ConfigError
 
 APPLICATION_ID = 0x53474442  # "SGDB"
 FORMAT = 1
-_CLOSED = "closed"
+CLOSED = "closed"
 _CHECKPOINT_PAGES = 4000
 _CACHE_KIB = 64 * 1024
 _STATEMENTS = 512  # prepared ones that are kept
@@ -42,6 +42,10 @@ class Identity:
     identity: str
     created_ms: int
 
+    def __str__(self) -> str:
+        """Return it as it is noted beside the store."""
+        return f"{self.identity} {self.created_ms}"
+
 
 @dataclass(frozen=True, slots=True)
 class Database:
@@ -57,7 +61,7 @@ class Database:
         try:
             if self.lock is not None:
                 self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-                write_note(self.lock, _CLOSED)  # from here on the write-ahead log may go
+                write_note(self.lock, CLOSED)  # from here on the write-ahead log may go
         finally:
             self.connection.close()
             if self.lock is not None:
@@ -89,7 +93,7 @@ def _open(directory: Path, lock: int, *, now_ms: int, fsync: bool) -> Database:
     left = read_note(lock)
     if problem := problem_of(path, same_boot=left.boot in ("", boot_id()), was_open=left.is_open):
         raise damaged(path, problem)
-    noted = note.read_text(encoding="ascii", errors="replace").strip() if note.exists() else None
+    noted = noted_identity(directory)
     was = None if noted is None else noted.partition(" ")[0]
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
@@ -102,14 +106,14 @@ def _open(directory: Path, lock: int, *, now_ms: int, fsync: bool) -> Database:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {'FULL' if fsync else 'NORMAL'}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
-        identity = _check(connection, path, was) or _create(connection, now_ms)
+        identity = check_database(connection, path, was) or _create(connection, now_ms)
     except sqlite3.Error as error:
         connection.close()
         raise damaged(path, str(error)) from error
     except BaseException:
         connection.close()
         raise
-    text = f"{identity.identity} {identity.created_ms}"
+    text = str(identity)
     if noted is None:
         _note(note, text)
     elif noted != text:
@@ -117,6 +121,14 @@ def _open(directory: Path, lock: int, *, now_ms: int, fsync: bool) -> Database:
         raise damaged(path, f"it says that it is {text}, and {note} that it is {noted}")
     write_note(lock, f"open {os.getpid()} {boot_id()}")
     return Database(connection, identity, path, lock)
+
+
+def noted_identity(directory: Path) -> str | None:
+    """Return what ``DATA/identity`` says, None where it is not there."""
+    try:
+        return (directory / "identity").read_text(encoding="ascii", errors="replace").strip()
+    except FileNotFoundError:
+        return None
 
 
 def _connect(name: str) -> sqlite3.Connection:
@@ -135,7 +147,7 @@ def _create(connection: sqlite3.Connection, now_ms: int) -> Identity:
     return identity
 
 
-def _check(connection: sqlite3.Connection, path: Path, noted: str | None) -> Identity | None:
+def check_database(connection: sqlite3.Connection, path: Path, noted: str | None) -> Identity | None:
     """Return the identity of the store at *path*, None where it is empty and was never another.
 
     Raises:

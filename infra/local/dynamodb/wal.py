@@ -60,7 +60,9 @@ def problem_of(database: Path, *, same_boot: bool, was_open: bool) -> str | None
     acknowledged = read_index(database.with_name(database.name + "-shm")) if same_boot else None
     log = read_log(wal)
     if log is None:
-        if (acknowledged and acknowledged.frames) or (was_open and database.exists() and database.stat().st_size):
+        if (acknowledged and acknowledged.frames) or (
+            was_open and database.exists() and database.stat().st_size
+        ):
             return f"{wal} is missing, and what was written last stood in it"
         return None
     if acknowledged is not None:

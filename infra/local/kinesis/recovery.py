@@ -14,7 +14,7 @@ from infra.local.kinesis.frames import is_unfinished, next_frame
 from infra.local.kinesis.mark import Mark, Sealed, read_mark
 from infra.local.kinesis.segment import Segment
 
-_YEAR_OF_COUNTERS = 366 * 86_400_000 << 20  # how far a segment of the old format may reach
+YEAR_OF_COUNTERS = 366 * 86_400_000 << 20  # how far a segment of the old format may reach
 
 
 def recover(directory: Path, mark_path: Path, *, required: bool) -> tuple[list[Segment], Mark | None]:
@@ -124,7 +124,7 @@ def _check_active(segment: Segment, mark: Mark) -> None:
             f"{segment.path} is damaged at byte {segment.size_bytes}: {mark.count} records in {mark.size_bytes} bytes "
             "were acknowledged"
         )
-    _cut(segment, rest, highest=segment.last_counter + _YEAR_OF_COUNTERS)
+    _cut(segment, rest, highest=segment.last_counter + YEAR_OF_COUNTERS)
 
 
 def _settle_unknown(segments: Sequence[Segment]) -> None:
@@ -133,7 +133,7 @@ def _settle_unknown(segments: Sequence[Segment]) -> None:
         rest = segment.recover()
         if rest and segment is not segments[-1]:
             raise DamageError(f"{segment.path} is damaged at byte {segment.size_bytes}")
-        _cut(segment, rest, highest=segment.last_counter + _YEAR_OF_COUNTERS)
+        _cut(segment, rest, highest=segment.last_counter + YEAR_OF_COUNTERS)
 
 
 def _adopt(segments: list[Segment]) -> list[Segment]:
@@ -145,7 +145,7 @@ def _adopt(segments: list[Segment]) -> list[Segment]:
             )
         if rest and not is_unfinished(segment.path.read_bytes(), segment.size_bytes):
             raise DamageError(f"{segment.path} is damaged at byte {segment.size_bytes}")
-        _cut(segment, rest, highest=segment.last_counter + _YEAR_OF_COUNTERS)
+        _cut(segment, rest, highest=segment.last_counter + YEAR_OF_COUNTERS)
     kept = [segment for segment in segments if segment.counters]
     for segment in kept[:-1]:
         if not segment.sealed:
