@@ -24,7 +24,8 @@ from streamgage.errors import ConfigError
 from streamgage.limits import KINESIS_HASH_KEYS
 from support.local_tables import TABLE, Refused, Tables, key
 
-STREAM, SHARDS, KEYS, RECORDS = "events", 2, 7, 240
+STREAM, SHARDS, KEYS, RECORDS = "events", 2, 31, 240
+_FILLER = {"S": "f" * 400}  # so that most bytes of the tables are of items
 _SEGMENT_BYTES = 4_000
 _START_MS = 1_700_000_000_000
 Records = dict[int, list[tuple[int, bytes, bytes]]]
@@ -70,6 +71,9 @@ def make(folder: Path, *, killed: bool) -> Kept:
             model, tables, index, 0, stop=55
         )  # a checkpoint that is behind: what follows comes again
         assert consumed > saved
+        tables.store._connection.execute(
+            "PRAGMA wal_checkpoint"
+        )  # of what a kill leaves, some is in the database
         shard = stream.map.by_index[index]
         checkpoints[shard.shard_id] = ShardCheckpoint(
             shard.space.number(saved), finished=False, since_ms=None
@@ -207,4 +211,6 @@ def _apply(tables: Tables, index: int, counter: int, name: str, value: int) -> N
     item = tables("GetItem", TableName=TABLE, Key=key(name, str(index)), ConsistentRead=True).get("Item")
     total, fence = (int(item["total"]["N"]), int(item["fence"]["N"])) if item else (0, 0)
     if counter > fence:
-        tables.put(name, str(index), total={"N": str(total + value)}, fence={"N": str(counter)})
+        tables.put(
+            name, str(index), total={"N": str(total + value)}, fence={"N": str(counter)}, filler=_FILLER
+        )

@@ -92,7 +92,9 @@ def _open(directory: Path, lock: int, *, now_ms: int, fsync: bool) -> Database:
     path, note = directory / "tables.db", directory / "identity"
     left = read_note(lock)
     if problem := problem_of(path, same_boot=left.boot in ("", boot_id()), was_open=left.is_open):
-        raise damaged(path, problem)
+        raise ConfigError(
+            f"{problem}: acknowledged writes are lost. Nothing was changed; `streamgage doctor` says how to go on"
+        )
     noted = noted_identity(directory)
     was = None if noted is None else noted.partition(" ")[0]
     try:
@@ -126,9 +128,10 @@ def _open(directory: Path, lock: int, *, now_ms: int, fsync: bool) -> Database:
 def noted_identity(directory: Path) -> str | None:
     """Return what ``DATA/identity`` says, None where it is not there."""
     try:
-        return (directory / "identity").read_text(encoding="ascii", errors="replace").strip()
+        text = (directory / "identity").read_text(encoding="ascii", errors="replace").strip()
     except FileNotFoundError:
         return None
+    return "".join(each if each.isprintable() else "?" for each in text)  # it is shown where it is damaged
 
 
 def _connect(name: str) -> sqlite3.Connection:

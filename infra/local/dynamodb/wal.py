@@ -71,7 +71,7 @@ def problem_of(database: Path, *, same_boot: bool, was_open: bool) -> str | None
         return f"{wal} is damaged: it is no write-ahead log"
     tolerated = 0 if same_boot else 1  # commits: one transaction may have been under way
     if log.commits_behind > tolerated or (same_boot and log.begun_behind):
-        return f"{wal} is damaged behind its frame {log.whole}: transactions behind it are lost"
+        return f"{wal} is damaged behind its frame {log.whole}: what was written behind it cannot be read"
     return None
 
 

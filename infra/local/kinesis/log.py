@@ -96,10 +96,10 @@ class DiskLog:
             page = segment.read(first, max_records=max_records - len(found), max_bytes=max_bytes - size_bytes)
             if found and page and size_bytes + page[0].size_bytes > max_bytes:
                 break  # a segment gives its first record whatever its size
-            found += page
-            size_bytes += sum(len(key) + len(data) for _, key, data in page)
+            found = found + page if found else page
             if len(found) >= max_records or not _exhausted(segment, page):
                 break
+            size_bytes += sum(len(key) + len(data) for _, key, data in page)
         return found
 
     def trim(self, before: int) -> None:
@@ -168,7 +168,7 @@ class DiskLog:
 def damaged(error: DamageError) -> ConfigError:
     """Return the error of a log that is not as it was acknowledged."""
     return ConfigError(
-        f"{error}: acknowledged records are lost. Nothing was changed; `streamgage doctor` says which, and how to go on"
+        f"{error}. Nothing was changed; `streamgage doctor` says what is lost, and how to go on"
     )
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from infra.local.kinesis.errors import DamageError
 
 _HEAD = struct.Struct("<4sI6Q")
+_TAIL = struct.Struct("<6Q")  # of the head, behind its checksum
 _ENTRY = struct.Struct("<4QII")
 _MAGIC = b"SGM1"
 _CRC_FROM = 8
@@ -148,8 +149,8 @@ class MarkFile:
         return self._fd
 
     def _head(self, active: int, size_bytes: int, count: int, last: int) -> bytes:
-        tail = struct.pack("<6Q", self._floor, self._sealed, active, size_bytes, count, last)
-        return struct.pack("<4sI", _MAGIC, zlib.crc32(tail)) + tail
+        tail = _TAIL.pack(self._floor, self._sealed, active, size_bytes, count, last)
+        return _MAGIC + zlib.crc32(tail).to_bytes(4, "little") + tail
 
 
 def _entry(entry: Sealed) -> bytes:

@@ -27,7 +27,7 @@ def recover(directory: Path, mark_path: Path, *, required: bool) -> tuple[list[S
     """
     mark = read_mark(mark_path)
     if mark is None and required:
-        raise DamageError(f"{mark_path} is missing, and nothing else says how far its log was acknowledged")
+        raise DamageError(f"{mark_path} is missing; nothing else says how far its log was acknowledged")
     if mark is None:
         return _adopt(segments_in(directory)), None
     return _by_mark(directory, mark), mark
@@ -78,7 +78,9 @@ def _by_mark(directory: Path, mark: Mark) -> list[Segment]:
         _check_sealed(directory, found.get(entry.first), entry)
     active = found.get(mark.active) if mark.active else None
     if mark.active and active is None:
-        raise DamageError(f"{segment_path(directory, mark.active)} is missing, with {mark.count} records")
+        raise DamageError(
+            f"{segment_path(directory, mark.active)} is missing, with {mark.count} acknowledged records"
+        )
     if active is not None:
         _check_active(active, mark)
     known = {entry.first for entry in mark.kept} | {mark.active}
@@ -102,7 +104,9 @@ def segment_path(directory: Path, first: int) -> Path:
 
 def _check_sealed(directory: Path, segment: Segment | None, entry: Sealed) -> None:
     if segment is None:
-        raise DamageError(f"{segment_path(directory, entry.first)} is missing, with {entry.count} records")
+        raise DamageError(
+            f"{segment_path(directory, entry.first)} is missing, with {entry.count} acknowledged records"
+        )
     rest = segment.recover()
     if segment.sealed and segment.index_crc != entry.index_crc:
         segment.path.with_suffix(".idx").unlink()  # whole, and another segment's
@@ -110,8 +114,8 @@ def _check_sealed(directory: Path, segment: Segment | None, entry: Sealed) -> No
         rest = segment.recover()
     if rest or (segment.size_bytes, len(segment.counters)) != (entry.size_bytes, entry.count):
         raise DamageError(
-            f"{segment.path} is damaged at byte {segment.size_bytes}: it held {entry.count} records in "
-            f"{entry.size_bytes} bytes"
+            f"{segment.path} is damaged at byte {segment.size_bytes}: {entry.count} records in "
+            f"{entry.size_bytes} bytes were acknowledged"
         )
     if not segment.sealed:
         segment.seal()  # its index was missing or damaged, and is made anew
