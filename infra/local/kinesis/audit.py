@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from infra.local.kinesis.errors import DamageError
-from infra.local.kinesis.frames import Gap, Scan, gaps, is_unfinished
+from infra.local.kinesis.frames import Gap, Scan, gaps, is_unfinished, mended
 from infra.local.kinesis.mark import Mark, read_mark
 from infra.local.kinesis.recovery import YEAR_OF_COUNTERS, segment_path, segments_in
 from infra.local.kinesis.segment import Segment
@@ -29,7 +29,7 @@ class Lost:
 
 @dataclass(slots=True)
 class Audit:
-    """What was read of a log, and what was found. ``damaged`` holds the whole runs of each file that has gaps."""
+    """What was read of a log, and what was found. ``damaged`` holds what is whole of each file that has gaps."""
 
     mark: Mark | None = None
     files: int = 0
@@ -38,7 +38,7 @@ class Audit:
     last: int = 0
     lost: list[Lost] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    damaged: dict[Path, list[Scan]] = field(default_factory=dict)
+    damaged: dict[Path, list[bytes]] = field(default_factory=dict)
 
 
 def audit(
@@ -132,34 +132,59 @@ def _read(segment: Segment, expected: _Expected, found: Audit, on_bytes: Callabl
     on_bytes(len(content))
     found.files += 1
     found.size_bytes += len(content)
+    body = _take_apart(content, expected)
+    found.records += body.records
+    found.last = max(found.last, body.last)
+    if body.unfinished:
+        found.notes.append(
+            f"{path}: {body.unfinished} bytes of a write that was never acknowledged, at its end"
+        )
+    missing = None if expected.records is None else expected.records - body.records
+    for hole in body.holes:
+        before = hole.before if hole.before is not None else _end(expected)
+        records = missing if len(body.holes) == 1 and missing and missing > 0 else None
+        found.lost.append(Lost(path, "", hole.start, hole.stop, hole.after, before, records))
+    for mend in body.mends:
+        what = f"the length at byte {mend.start} of {path} is damaged; no record is lost, and it is mended with the rest"
+        found.lost.append(Lost(path, what, records=0))
+    if body.holes or body.mends:
+        found.damaged[path] = body.parts
+    _look_at_index(segment, len(content), expected, found)
+
+
+@dataclass(slots=True)
+class _Body:
+    """What stands in a segment: its whole ``parts``, the holes between, frames whose length alone is wrong."""
+
+    last: int
+    records: int = 0
+    unfinished: int = 0
+    parts: list[bytes] = field(default_factory=list)
+    holes: list[Gap] = field(default_factory=list)
+    mends: list[Gap] = field(default_factory=list)
+
+
+def _take_apart(content: bytes, expected: _Expected) -> _Body:
     acknowledged = expected.size_bytes or 0
-    runs, holes = [], []
+    body = _Body(expected.first - 1)
     for part in gaps(content, first=expected.first, highest=expected.highest):
         if isinstance(part, Scan):
-            runs.append(part)
+            body.parts.append(content[part.offsets[0] : part.end])
+            body.records, body.last = body.records + len(part.counters), part.counters[-1]
+        elif (part.before is not None or part.stop == acknowledged) and (frame := mended(content, part)):
+            body.parts.append(frame)
+            body.mends.append(part)
+            body.records += 1
         elif part.before is None and part.start >= acknowledged and _is_unfinished(content, part, expected):
-            found.notes.append(
-                f"{path}: {part.stop - part.start} bytes of a write that was never acknowledged, at its end"
-            )
+            body.unfinished = part.stop - part.start
         else:
-            holes.append(part)
-    whole = sum(len(run.counters) for run in runs)
-    last = runs[-1].counters[-1] if runs else expected.first - 1
+            body.holes.append(part)
     if len(content) < acknowledged:
-        if holes and holes[-1].before is None:
-            holes[-1] = holes[-1]._replace(stop=acknowledged)
+        if body.holes and body.holes[-1].before is None:
+            body.holes[-1] = body.holes[-1]._replace(stop=acknowledged)
         else:
-            holes.append(Gap(len(content), acknowledged, last, None))
-    found.records += whole
-    found.last = max(found.last, last)
-    missing = None if expected.records is None else expected.records - whole
-    for hole in holes:
-        before = hole.before if hole.before is not None else _end(expected)
-        records = missing if len(holes) == 1 and missing and missing > 0 else None
-        found.lost.append(Lost(path, "", hole.start, hole.stop, hole.after, before, records))
-    if holes:
-        found.damaged[path] = runs
-    _look_at_index(segment, len(content), expected, found)
+            body.holes.append(Gap(len(content), acknowledged, body.last, None))
+    return body
 
 
 def _end(expected: _Expected) -> int | None:

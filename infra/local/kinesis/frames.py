@@ -114,7 +114,12 @@ def scan(content: bytes | memoryview, *, start: int = 0, last: int = -1) -> Scan
     while offset <= whole:
         length, crc, counter, key_length = unpack(view, offset)
         end = offset + HEAD_BYTES + length
-        if counter <= last or key_length > length or end > len(view) or crc32(view[offset + _CRC_FROM : end]) != crc:
+        if (
+            counter <= last
+            or key_length > length
+            or end > len(view)
+            or crc32(view[offset + _CRC_FROM : end]) != crc
+        ):
             break
         counters.append(counter)
         offsets.append(offset)
@@ -154,6 +159,18 @@ def gaps(content: bytes | memoryview, *, first: int, highest: int) -> Iterator[G
         (before,) = struct.unpack_from("<Q", view, resumed + _COUNTER_AT)
         yield Gap(at, resumed, last, before)
         at = resumed
+
+
+def mended(content: bytes, gap: Gap) -> bytes | None:
+    """Return the one frame that stands in *gap* and is whole but for its length; None where there is none."""
+    if gap.stop - gap.start < HEAD_BYTES:
+        return None
+    _, crc, counter, key_length = _HEAD.unpack_from(content, gap.start)
+    covered = content[gap.start + _CRC_FROM : gap.stop]
+    length = gap.stop - gap.start - HEAD_BYTES
+    if zlib.crc32(covered) != crc or counter <= gap.after or key_length > length:
+        return None
+    return _LENGTH_AND_CRC.pack(length, crc) + covered
 
 
 def is_unfinished(content: bytes | memoryview, start: int) -> bool:

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 
 from infra.local.kinesis.audit import Audit
-from infra.local.kinesis.frames import Scan
 from infra.local.kinesis.mark import Mark, MarkFile
 from infra.local.kinesis.recovery import mark_of, segments_in
 from infra.local.kinesis.segment import Segment
@@ -18,9 +17,9 @@ def salvage(directory: Path, mark_path: Path, found: Audit, *, given_up: Path) -
 
     A crash on the way leaves a log that is damaged still, and is mended by the next call.
     """
-    for path, runs in found.damaged.items():
+    for path, parts in found.damaged.items():
         _keep_aside(path, given_up)
-        _rewrite(path, runs)
+        _rewrite(path, parts)
     if mark_path.exists():
         _keep_aside(mark_path, given_up)
     segments = [segment for segment in segments_in(directory) if _settle(segment)]
@@ -51,13 +50,11 @@ def _keep_aside(path: Path, given_up: Path) -> None:
         os.link(path, aside)
 
 
-def _rewrite(path: Path, runs: list[Scan]) -> None:
-    content = path.read_bytes()
+def _rewrite(path: Path, parts: list[bytes]) -> None:
     path.with_suffix(".idx").unlink(missing_ok=True)
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
-        for run in runs:
-            file.write(content[run.offsets[0] : run.end])
+        file.writelines(parts)
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
