@@ -100,11 +100,7 @@ def give_up_log(directory: Path, *, given_up: Path) -> None:
         _keep_aside(wal, given_up)
         os.truncate(wal, log.committed_bytes)
     (directory / "tables.db-shm").unlink(missing_ok=True)
-    lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        write_note(lock, CLOSED)
-    finally:
-        os.close(lock)
+    _note_closed(directory)
 
 
 def give_up_rows(directory: Path, rows: list[tuple[str, int, str]], *, given_up: Path) -> None:
@@ -117,6 +113,15 @@ def give_up_rows(directory: Path, rows: list[tuple[str, int, str]], *, given_up:
             connection.execute(f"DELETE FROM {items} WHERE id = ?", (number,))  # noqa: S608 - a name of ours
     finally:
         connection.close()
+    _note_closed(directory)  # SQLite wrote its log into the database, and deleted it
+
+
+def _note_closed(directory: Path) -> None:
+    lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        write_note(lock, CLOSED)
+    finally:
+        os.close(lock)
 
 
 def _keep_aside(path: Path, given_up: Path) -> None:

@@ -87,6 +87,7 @@ def test_an_item_that_is_damaged_is_named_and_can_be_given_up(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with sqlite3.connect(home / "data" / "tables" / "tables.db") as opened:
+        opened.execute("PRAGMA wal_checkpoint")
         opened.execute("UPDATE items_1 SET body = body || ' ' WHERE pk = ? AND sk = ?", (b"key 7", b"0"))
     opened.close()
     assert doctor(home) == 1
