@@ -184,6 +184,16 @@ def test_a_mark_that_is_gone_or_damaged_is_named(tmp_path: Path, damage: Callabl
         DiskLog(tmp_path, marked=True)
 
 
+def test_no_byte_of_a_mark_flips_unseen(tmp_path: Path) -> None:
+    mark = filled(tmp_path) / "mark"
+    for at in range(mark.stat().st_size):
+        flip(mark, at)
+        with pytest.raises(ConfigError, match="mark is damaged"):
+            DiskLog(tmp_path, marked=True)
+        flip(mark, at)
+    assert DiskLog(tmp_path, marked=True).read(0, **ALL) == records(1, 30)
+
+
 def test_trimming_is_not_taken_for_damage(tmp_path: Path) -> None:
     log = DiskLog(filled(tmp_path), segment_bytes=200)
     log.trim(16)
@@ -271,6 +281,21 @@ class TestOfAStream:
         storage.close()
         model, storage = self.model(tmp_path)
         assert model.find("s").read(0, 0, **ALL).next_counter is None
+        storage.close()
+
+    def test_a_shard_whose_last_record_is_given_up_ends_all_the_same(self, tmp_path: Path) -> None:
+        counters = self.written(tmp_path)
+        directory, mark = tmp_path / "logs" / str(NOW_MS + 5) / "0", tmp_path / "marks" / f"{NOW_MS + 5}-0"
+        flip(segments(directory)[-1], segments(directory)[-1].stat().st_size - 1)
+        salvage(directory, mark, audit(directory, mark, marked=True), given_up=tmp_path / "aside")
+        model, storage = self.model(tmp_path)
+        stream = model.find("s")
+        model.reshard(stream, stream.map.split(0, at=2**127, now_ms=NOW_MS + 9))
+        page = stream.read(0, 0, **ALL)
+        assert [record.counter for record in page.records] == counters[:-1]
+        if page.next_counter is not None:
+            page = stream.read(0, page.next_counter, **ALL)
+        assert (page.records, page.next_counter, page.behind_ms) == ([], None, 0)
         storage.close()
 
     def test_streams_that_are_gone_take_no_records_with_them(self, tmp_path: Path) -> None:
