@@ -73,8 +73,9 @@ def _sentence(lost: Lost, stream: str, shard: Shard) -> str:
     behind = f"before {number(lost.before)}" if lost.before is not None else "to the end of the log"
     since = f"behind {number(lost.after)}" if lost.after > 0 else "from its first record"
     many = "records, how many is not known," if lost.records is None else f"{lost.records:,} records"
+    many = "1 record" if lost.records == 1 else many
     what = f" ({lost.what})" if lost.what else ""
     return (
-        f"{where}: {many} {since} {behind} are lost: bytes {lost.start} to {lost.stop} of {lost.path}{what}; the rest of it "
+        f"{where}: {many} {since} {behind} lost: bytes {lost.start} to {lost.stop} of {lost.path}{what}; the rest of it "
         "is whole"
     )

@@ -59,7 +59,7 @@ def test_damage_is_named_with_its_extent_and_nothing_is_changed(
     assert contents(home) == before
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("damaged:")]
     assert f"of {path}; the rest of it is whole. Put a copy back, or go on without it" in line
-    assert "stream events, shardId-000000000000: 1 records behind 49" in line
+    assert "stream events, shardId-000000000000: 1 record behind 49" in line
     outcome = go_on(home, kept)
     assert outcome.named is not None
     assert "damaged: stream events, shardId-000000000000, records 49" in outcome.named
@@ -75,7 +75,7 @@ def test_a_loss_that_is_accepted_is_written_down_and_the_rest_goes_on(
     assert doctor(home) == 0
     told = capsys.readouterr().out
     assert "given up 20" in told
-    assert "1 records behind" in told
+    assert "1 record behind" in told
     assert damaged in [each.read_bytes() for each in (home / "data" / "given-up").rglob("*.log")]
     totals = salvaged_totals(home)
     # The record had been applied before it was damaged.
