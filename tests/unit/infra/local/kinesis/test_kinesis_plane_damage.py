@@ -1,11 +1,13 @@
 """Damage of a log: what is acknowledged and not there any more is named, and never taken for an unfinished write."""
 
 import json
+import os
 import random
 import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -383,3 +385,64 @@ def test_a_length_that_flipped_costs_no_record(tmp_path: Path, number: int, fram
     salvage(directory, directory / "mark", found, given_up=tmp_path / "aside")
     assert audit(directory, directory / "mark", marked=True).lost == []
     assert DiskLog(directory, marked=True).read(0, **ALL) == records(1, 30)
+
+
+class Steps:
+    """Copies a log's folder before each system call that changes it, and half of each write: a kill right there."""
+
+    def __init__(self, directory: Path, copies: Path, patched: pytest.MonkeyPatch) -> None:
+        self.acknowledged, self.put, self.floor = 0, 0, 0
+        self.kept: list[tuple[Path, int, int, int]] = []  # the copy, and these three as they were then
+        self._directory, self._copies = directory, copies
+        patched.setattr(os, "write", self._halved(os.write))
+        for name in ("pwrite", "ftruncate", "open"):
+            patched.setattr(os, name, self._before(getattr(os, name)))
+        for name in ("replace", "unlink", "write_bytes"):
+            patched.setattr(Path, name, self._before(getattr(Path, name)))
+
+    def _copy(self) -> Path:
+        target = self._copies / str(len(self.kept))
+        if self._directory.exists():
+            shutil.copytree(self._directory, target)
+        self.kept.append((target, self.acknowledged, self.put, self.floor))
+        return target
+
+    def _before(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def spied(*arguments: Any, **options: Any) -> Any:
+            self._copy()
+            return call(*arguments, **options)
+
+        return spied
+
+    def _halved(self, write: Callable[..., int]) -> Callable[..., int]:
+        def spied(fd: int, content: memoryview) -> int:
+            self._copy()
+            with max(self._copy().glob("*.log")).open("ab") as file:
+                file.write(content[: len(content) // 2])
+            return write(fd, content)
+
+        return spied
+
+
+def test_a_kill_before_any_step_of_any_write_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        steps = Steps(tmp_path / "log", tmp_path / "copies", patched)
+        log = DiskLog(tmp_path / "log", segment_bytes=200)
+        for first in range(1, 31, 3):
+            steps.put = first + 2
+            log.append(records(first, 3))
+            steps.acknowledged = first + 2
+            if first == 19:
+                steps.floor = 12
+                log.trim(steps.floor)
+        log.close()
+    assert len(steps.kept) > 50
+    for target, acknowledged, put, floor in steps.kept:
+        found, damaged = readable(DiskLog(target))
+        assert damaged == []
+        assert acknowledged <= max(found, default=0) <= put
+        behind = [n for n in found if n > floor]
+        assert behind == list(range(floor + 1, floor + 1 + len(behind)))
+        assert audit(target, target / "mark", marked=False).lost == []
