@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra.local.http.secret import read_credentials
+from infra.local.sealed import unseal
 from streamgage.errors import ConfigError, RetryableError, without_password
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def _stack_file(environ: Mapping[str, str], folder: Path) -> Path | None:
 
 def _read_stack(path: Path) -> Target:
     try:
-        raw: Any = json.loads(path.read_text(encoding="utf-8"))
+        raw: Any = unseal(json.loads(path.read_text(encoding="utf-8")))
         values = (raw["stream"], raw["endpoints"]["kinesis"], raw.get("region"))
         credentials = Path(raw["credentials_file"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -41,6 +41,18 @@ class StorageError(Exception):
     """The disk refused; nothing of this write is stored, and nothing of it was acknowledged."""
 
 
+class DamageError(StorageError):
+    """What is read is not what was written: says where. It does not mend itself; see ``streamgage doctor``."""
+
+
+class FrameDamage(DamageError):
+    """Records of a segment are damaged, ``first`` to ``last`` by their counters; what follows them is whole."""
+
+    def __init__(self, message: str, *, first: int, last: int) -> None:
+        self.first, self.last = first, last
+        super().__init__(message)
+
+
 class ConnectionLost(Exception):
     """An injected fault: the work is done, and the answer must never arrive."""
 

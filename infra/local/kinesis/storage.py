@@ -58,7 +58,11 @@ class ShardLog(Protocol):
         """
 
     def read(self, first: int, *, max_records: int, max_bytes: int) -> list[StoredRecord]:
-        """Return records with counters from *first* on, within both limits, and at least one if there is one."""
+        """Return records with counters from *first* on, within both limits, and at least one if there is one.
+
+        Raises:
+            DamageError: the first of them is not what was written.
+        """
 
     def trim(self, before: int) -> None:
         """Allow records with counters below *before* to be dropped; some may stay readable."""

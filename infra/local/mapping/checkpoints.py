@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from infra.local.mapping.stream import ShardCheckpoint
+from infra.local.sealed import seal, unseal
 from streamgage.errors import ConfigError
 
-_VERSION = 1
+_VERSION = 2  # 1 had no checksum
 
 
 class CheckpointFile:
@@ -46,7 +47,7 @@ class CheckpointFile:
             for shard_id, kept in checkpoints.items()
         }
         write_atomically(
-            self._path, json.dumps({"version": _VERSION, "shards": shards}, indent=1), durable=True
+            self._path, json.dumps(seal({"version": _VERSION, "shards": shards}), indent=1), durable=True
         )
 
     def _corrupt(self, why: str) -> ConfigError:
@@ -74,9 +75,11 @@ def write_atomically(path: Path, text: str, *, durable: bool) -> None:
 
 
 def _shards_of(document: Any) -> dict[str, ShardCheckpoint]:
-    if document["version"] != _VERSION:
-        raise ValueError(f"its version is {document['version']!r}, not {_VERSION}")
-    return {shard_id: _checkpoint_of(entry) for shard_id, entry in document["shards"].items()}
+    version = document["version"]
+    if version not in (1, _VERSION):
+        raise ValueError(f"its version is {version!r}, not {_VERSION}")
+    shards = unseal(document, required=version == _VERSION)["shards"]
+    return {shard_id: _checkpoint_of(entry) for shard_id, entry in shards.items()}
 
 
 def _checkpoint_of(entry: Any) -> ShardCheckpoint:

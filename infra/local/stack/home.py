@@ -9,6 +9,7 @@ from typing import Any
 
 from infra.local.files import open_private
 from infra.local.http.secret import Credentials, read_credentials
+from infra.local.sealed import read_sealed, seal
 from streamgage.definition.pipeline import DEFAULT_CONSUMER
 from streamgage.errors import ConfigError
 
@@ -38,6 +39,19 @@ class StackInfo:
     def credentials(self) -> Credentials:
         """What clients of this stack sign with. Raises: ConfigError where their file is damaged."""
         return read_credentials(Path(self.credentials_file))
+
+
+# What to do about a damaged file, by its name.
+TODO = {
+    "stack.json": "It says which processes run. Look for them (ps -ef | grep infra.local), end them, and remove it",
+    "mapping.status.json": "Remove it: it is written anew",
+    "mapping.json": "Remove it: the next `streamgage up` writes it anew",
+    "dynamodb.json": "Remove it: the next `streamgage up` sees by the tables which engine holds them",
+    "definition.json": (
+        "It says what the tables were counted by. Remove it if pipeline.toml has not changed since the last "
+        "`streamgage up`, which writes it anew"
+    ),
+}
 
 
 class Home:
@@ -72,30 +86,33 @@ class Home:
     def info(self) -> StackInfo:
         """Return the running stack. Raises: ConfigError where none runs."""
         raw = read_json(self.info_file)
-        if raw is None or not is_alive(raw["pids"].get("supervisor", 0)):
+        try:
+            info = None if raw is None else StackInfo(**raw)
+        except TypeError as error:
+            raise ConfigError(
+                f"{self.info_file} is of another version. {TODO[self.info_file.name]}"
+            ) from error
+        if info is None or not is_alive(info.pids.get("supervisor", 0)):
             raise ConfigError(f"no stack is running in {self.root}. Start one: streamgage up")
-        return StackInfo(**raw)
+        return info
 
     def status(self) -> dict[str, Any]:
         """Return what the mapping last said of itself; {} before it said anything."""
         return read_json(self.status_file) or {}
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write *value*, whole or not at all."""
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write *value*, whole or not at all, with a checksum."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     partial = path.with_suffix(path.suffix + ".partial")
     with os.fdopen(open_private(partial), "w", encoding="utf-8") as file:
-        json.dump(value, file, indent=1)
+        json.dump(seal(value), file, indent=1)
     partial.replace(path)
 
 
 def read_json(path: Path) -> Any:
-    """Return what is in *path*, or None where there is no such file or it is not whole."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None
+    """Return what is in *path*, or None where there is no such file. Raises: ConfigError where it is damaged."""
+    return read_sealed(path, todo=TODO.get(path.name, "Remove it"))
 
 
 def is_alive(pid: int) -> bool:
