@@ -18,8 +18,8 @@ from botocore.config import Config
 
 from conftest import CREDENTIALS, create_table
 from infra.local.stack.children import wait_until
+from infra.local.stack.clients import local_client
 from infra.local.stack.home import is_alive, read_json
-from infra.local.stack.supervisor import local_client
 from processors.sink.lean_dynamodb import LeanDynamoItemStore
 from processors.sink.writes import WRITTEN, Moved, Unsure, Write
 from streamgage.fold.items import ItemKey, StoredItem

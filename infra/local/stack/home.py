@@ -9,13 +9,14 @@ from typing import Any
 
 from infra.local.files import open_private
 from infra.local.http.secret import Credentials, read_credentials
+from infra.local.stack.processes import Identity, runs
 from streamgage.definition.pipeline import DEFAULT_CONSUMER
 from streamgage.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
 class StackInfo:
-    """A running stack, as ``stack.json`` describes it to every command. ``pids`` are by role.
+    """A running stack, as ``stack.json`` describes it to every command. ``pids`` are by role, and when each ``started``.
 
     ``one_key_per_record``: Lambda keeps order per partition key only (ParallelizationFactor > 1), so producers give each
     Kinesis record one key. ``consumer`` is whose rollups the function counts.
@@ -33,6 +34,7 @@ class StackInfo:
     one_key_per_record: bool = False
     consumer: str = DEFAULT_CONSUMER
     pids: dict[str, int] = field(default_factory=dict)
+    started: dict[str, str] = field(default_factory=dict)
 
     @property
     def credentials(self) -> Credentials:
@@ -45,7 +47,10 @@ class Home:
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
+        self.lock_file = self.root / "lock"
+        self.update_lock_file = self.root / "update.lock"
         self.info_file = self.root / "stack.json"
+        self.processes_file = self.root / "processes.json"
         self.status_file = self.root / "mapping.status.json"
         self.checkpoint_file = self.root / "data" / "checkpoints.json"
         self.mapping_config_file = self.root / "mapping.json"
@@ -55,6 +60,8 @@ class Home:
         self.tables_data = self.root / "data" / "tables"
         self.dynamodb_file = self.root / "data" / "dynamodb.json"
         self.definition_file = self.root / "data" / "definition.json"
+        self.stream_file = self.root / "data" / "stream.json"
+        self.fixed_file = self.root / "data" / "fixed.json"
         self.credentials_file = self.root / "credentials.json"
         self.logs = self.root / "logs"
         self.task_dir = self.root / "bundle"
@@ -72,7 +79,7 @@ class Home:
     def info(self) -> StackInfo:
         """Return the running stack. Raises: ConfigError where none runs."""
         raw = read_json(self.info_file)
-        if raw is None or not is_alive(raw["pids"].get("supervisor", 0)):
+        if raw is None or not is_running(raw, "supervisor"):
             raise ConfigError(f"no stack is running in {self.root}. Start one: streamgage up")
         return StackInfo(**raw)
 
@@ -96,6 +103,12 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         return None
+
+
+def is_running(info: Mapping[str, Any], role: str) -> bool:
+    """Tell whether the process that ``stack.json`` names for *role* runs, and not a stranger that has its number now."""
+    pid, started = info["pids"].get(role, 0), info.get("started", {}).get(role)
+    return is_alive(pid) if started is None else runs(Identity(pid, started))
 
 
 def is_alive(pid: int) -> bool:
