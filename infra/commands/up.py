@@ -119,9 +119,11 @@ class _StopRequest:
 
 def _detach(home: Home) -> int:
     """Start ``streamgage up`` in the background, and wait until it is up or has failed."""
+    from infra.local.stack.prepare import make_home
+
     log = home.logs / "up.log"
+    make_home(home)
     try:
-        make_private(home.root)
         make_private(log.parent)
         descriptor = open_private(log)
     except OSError as error:

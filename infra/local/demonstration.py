@@ -14,13 +14,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from infra.local.comparison import Items, ReadItems, compare, question_of, read_all_items
-from infra.local.files import make_private
 from infra.local.stack.drain import wait_drained
 from infra.local.stack.home import Home, StackInfo
 from infra.local.stack.leftovers import end_leftovers
 from infra.local.stack.lock import Hold, hold
+from infra.local.stack.prepare import make_home
 from infra.local.stack.running import batch_lines, running
-from infra.local.stack.supervisor import Code, StackOptions, check_home
+from infra.local.stack.supervisor import Code, StackOptions
 from infra.local.stack.tables import Engine
 from processors.pipeline_files import load_pipeline
 from processors.query.question import ask
@@ -68,8 +68,7 @@ class Sent:
 def demonstrate(options: DemoOptions) -> int:
     """Run the demo; 0 only where every total is what was sent. It empties its home first, and leaves no process behind."""
     home = options.home
-    check_home(home)
-    make_private(home.root)
+    make_home(home)
     with hold(home.lock_file, "demo") as held:
         end_leftovers(home)
         _empty(home)

@@ -17,6 +17,7 @@ _CHILDREN_S = (
 )
 _SUPERVISOR_S = 60.0  # longer than it gives its own children, one wave after the other
 _KILLED_S = 5.0
+_GONE_S = 5.0
 _POLL_S = 0.02
 
 Say = Callable[[str], None]
@@ -56,7 +57,10 @@ def take_down(home: Home, *, say: Say, wait_s: float = _SUPERVISOR_S) -> bool:
     while True:
         try:
             with hold(home.lock_file, "down"):
-                return end_leftovers(home, say=say) or asked is not None
+                was_left = end_leftovers(home, say=say)
+                if asked is not None:
+                    _wait(asked)
+                return was_left or asked is not None
         except Held as held:
             holder = held.holder
             if holder is None or (killed and time.monotonic() > deadline_s):
@@ -68,6 +72,13 @@ def take_down(home: Home, *, say: Say, wait_s: float = _SUPERVISOR_S) -> bool:
                 say(f"pid {holder.process.pid} did not stop within {wait_s:.0f} s; killing it")
                 _signal(holder, signal.SIGKILL)
                 killed, deadline_s = True, time.monotonic() + _KILLED_S
+        time.sleep(_POLL_S)
+
+
+def _wait(holder: Holder) -> None:
+    """Wait for the end of one that has let go of the home; it may have other things to do."""
+    deadline_s = time.monotonic() + _GONE_S
+    while runs(holder.process) and holder.process.pid != os.getpid() and time.monotonic() < deadline_s:
         time.sleep(_POLL_S)
 
 

@@ -24,7 +24,6 @@ from typing import Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.local.files import make_private
 from infra.local.http.secret import Credentials, keep_credentials
 from infra.local.stack import dynamodb_local
 from infra.local.stack.books import Books
@@ -37,6 +36,7 @@ from infra.local.stack.leftovers import end_leftovers
 from infra.local.stack.lock import Hold, hold
 from infra.local.stack.mapped import check_lanes, keep_fixed, mapping_config, numbers
 from infra.local.stack.ports import free_ports
+from infra.local.stack.prepare import make_home
 from infra.local.stack.roles import STOP_WAVES, Roles
 from infra.local.stack.stream import keep_stream
 from infra.local.stack.tables import Engine, create_table, keep_engine
@@ -115,8 +115,7 @@ class Stack:
         """
         home = self._home
         with _in_a_sentence(home):
-            check_home(home)
-            make_private(home.root)
+            make_home(home)
             self._held = self._held or hold(home.lock_file, "up")
             try:
                 with hold(home.update_lock_file, "up"):  # an update is of the stack that was
@@ -268,15 +267,6 @@ class Stack:
     def _client(self, service: str) -> Any:
         role = service if service in ("kinesis", "dynamodb") else "aws"
         return local_client(service, self._roles.url(role), self._roles.credentials)
-
-
-def check_home(home: Home) -> None:
-    """Refuse a home that Python could not import from. Raises: ConfigError."""
-    if ":" in str(home.root):
-        raise ConfigError(
-            f"{home.root}: a home has no ':' in its path, for it parts folders in PYTHONPATH. Choose another one: "
-            "STREAMGAGE_HOME=/path"
-        )
 
 
 @contextmanager
