@@ -135,7 +135,7 @@ def _detach(home: Home) -> int:
         "-P",
         "-m",
         "infra.commands.main",
-        *(each for each in sys.argv[1:] if each != "--detach"),
+        *(each for each in sys.argv[1:] if not _is_detach(each)),
     ]
     with os.fdopen(descriptor, "wb") as output:
         process = subprocess.Popen(
@@ -158,3 +158,8 @@ def _detach(home: Home) -> int:
         time.sleep(0.05)
     process.terminate()
     raise ConfigError(f"not up within {_WAIT_S} s; see {log}")
+
+
+def _is_detach(argument: str) -> bool:
+    """Tell whether it is the option, also when it was cut short: the stack in the background must not detach again."""
+    return len(argument) > len("--d") and "--detach".startswith(argument)

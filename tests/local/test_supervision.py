@@ -253,7 +253,9 @@ def test_a_home_that_no_stack_can_use_is_refused_in_a_sentence(
     for path, words in homes.items():
         monkeypatch.setenv("STREAMGAGE_HOME", str(path))
         for verb in (["up"], ["up", "--detach"], ["demo"]):
-            code = main([*verb, "--pipeline", str(ROOT / "pipeline.toml")])
+            command = [*verb, "--pipeline", str(ROOT / "pipeline.toml")]
+            monkeypatch.setattr(sys, "argv", ["streamgage", *command])
+            code = main(command)
             said = capsys.readouterr().err
             assert code == 2, (path, verb, said)
             assert words in said, (path, verb, said)
