@@ -26,6 +26,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.local.http.secret import Credentials, keep_credentials
 from infra.local.stack import dynamodb_local
+from infra.local.stack.aws_only import check_parameters
 from infra.local.stack.books import Books
 from infra.local.stack.clients import local_client
 from infra.local.stack.cloudformation import create_resources
@@ -155,6 +156,7 @@ class Stack:
         home, options = self._home, self._options
         pipeline = load_pipeline(options.pipeline)
         parameters = {**pipeline.deploy, **(options.parameters or {})}
+        check_parameters(parameters)
         consumer = pipeline.consumer_for(parameters.get("Consumer"))
         keep_engine(home, options.dynamodb)
         keep_definition(home, pipeline, consumer)
