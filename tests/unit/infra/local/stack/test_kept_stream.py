@@ -15,7 +15,7 @@ from streamgage.errors import ConfigError
 ALL = {"StreamMode", "ShardCount", "RetentionHours"}
 
 
-class InUse(ClientError):
+class InUse(ClientError):  # type: ignore[misc]  # botocore is untyped
     """CreateStream of a stream that is there."""
 
     def __init__(self) -> None:
@@ -30,12 +30,10 @@ class FakeKinesis:
     def __init__(self) -> None:
         self.shards, self.hours, self.mode = 0, 24, ""
 
-    def create_stream(
-        self, *, StreamName: str, StreamModeDetails: dict[str, str], ShardCount: int = 4
-    ) -> None:  # noqa: N803
+    def create_stream(self, **asked: Any) -> None:
         if self.shards:
             raise InUse
-        self.shards, self.mode = ShardCount, StreamModeDetails["StreamMode"]
+        self.shards, self.mode = asked.get("ShardCount", 4), asked["StreamModeDetails"]["StreamMode"]
 
     def describe_stream_summary(self, **_: str) -> dict[str, Any]:
         return {
@@ -45,19 +43,19 @@ class FakeKinesis:
             }
         }  # fmt: skip
 
-    def update_shard_count(self, *, TargetShardCount: int, **_: str) -> None:  # noqa: N803
-        if TargetShardCount > 2 * self.shards:
+    def update_shard_count(self, **asked: Any) -> None:
+        if asked["TargetShardCount"] > 2 * self.shards:
             message = {"Error": {"Code": "LimitExceededException", "Message": "up over double"}}
             raise ClientError(message, "UpdateShardCount")
-        self.shards = TargetShardCount
+        self.shards = asked["TargetShardCount"]
 
-    def increase_stream_retention_period(self, *, RetentionPeriodHours: int, **_: str) -> None:  # noqa: N803
-        assert RetentionPeriodHours > self.hours
-        self.hours = RetentionPeriodHours
+    def increase_stream_retention_period(self, **asked: Any) -> None:
+        assert asked["RetentionPeriodHours"] > self.hours
+        self.hours = asked["RetentionPeriodHours"]
 
-    def decrease_stream_retention_period(self, *, RetentionPeriodHours: int, **_: str) -> None:  # noqa: N803
-        assert RetentionPeriodHours < self.hours
-        self.hours = RetentionPeriodHours
+    def decrease_stream_retention_period(self, **asked: Any) -> None:
+        assert asked["RetentionPeriodHours"] < self.hours
+        self.hours = asked["RetentionPeriodHours"]
 
 
 @pytest.fixture
