@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -263,7 +264,7 @@ def test_a_home_that_no_stack_can_use_is_refused_in_a_sentence(
             assert len(said.splitlines()) == 1, (path, verb, said)
 
 
-def test_a_process_is_another_when_its_number_comes_again(tmp_path: Path) -> None:
+def test_a_process_is_another_when_its_number_comes_again() -> None:
     own = identify(os.getpid())
     assert own is not None
     assert runs(own)
@@ -275,6 +276,17 @@ def test_a_process_is_another_when_its_number_comes_again(tmp_path: Path) -> Non
     assert identify(-1) is None
 
 
-def test_what_hangs_in_a_file_that_cannot_be_locked_is_said(tmp_path: Path) -> None:
+@pytest.mark.skipif(not Path("/bin/ps").exists(), reason="there is no /bin/ps")
+def test_where_there_is_no_proc_ps_tells_when_a_process_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    own = identify(os.getpid())
+    assert own is not None
+    assert str(time.gmtime().tm_year) in own.started
+    assert runs(own)
+    with subprocess.Popen([sys.executable, "-c", ""]) as child:
+        wait_until(lambda: identify(child.pid) is None, seconds=PATIENCE_S, what="a zombie")
+
+
+def test_a_folder_where_nothing_can_be_locked_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be locked"):
         hold(tmp_path / "absent" / "lock", "up")
