@@ -174,9 +174,12 @@ def test_down_kills_one_that_does_not_stop_after_the_time_that_it_states(home: H
     with subprocess.Popen(
         [sys.executable, "-c", program, str(home.lock_file)], stdout=subprocess.PIPE, text=True
     ) as process:
-        hears(process, "held")
-        assert take_down(home, say=said.append, wait_s=SHORT_S)
-        assert process.wait(PATIENCE_S) == -signal.SIGKILL
+        try:
+            hears(process, "held")
+            assert take_down(home, say=said.append, wait_s=SHORT_S)
+            assert process.wait(PATIENCE_S) == -signal.SIGKILL
+        finally:
+            process.kill()
     assert said == [f"pid {process.pid} did not stop within 0 s; killing it"]
 
 

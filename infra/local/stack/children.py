@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from infra.local.files import UMASK, open_private
@@ -90,9 +89,14 @@ class Child:
         return self.process.pid
 
     def has_ended(self) -> bool:
-        """Tell whether it ended. What is left of its group is ended before its number is given back."""
-        if self.process.returncode is None and _is_zombie(self.pid):
-            kill_group(self.pid)
+        """Tell whether it ended. What is left of its group is ended, before its number is given back where that can be."""
+        if self.process.returncode is not None:
+            return True
+        if _can_peek() and not _is_zombie(self.pid):
+            return False
+        if not _can_peek() and self.process.poll() is None:
+            return False
+        kill_group(self.pid)
         return self.process.poll() is not None
 
     @property
@@ -120,13 +124,17 @@ class Child:
             self.process.wait()
 
 
+def _can_peek() -> bool:
+    """Tell whether this system says that a child ended without giving its number back (macOS: from Python 3.13)."""
+    return hasattr(os, "waitid")
+
+
 def _is_zombie(pid: int) -> bool:
-    """Tell whether our child *pid* ended, without giving its number back; False where the system cannot tell."""
-    if not hasattr(os, "waitid"):
-        return False
-    with suppress(ChildProcessError):
+    """Tell whether our child *pid* ended."""
+    try:
         return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-    return False
+    except ChildProcessError:
+        return True  # somebody else has waited for it
 
 
 def python() -> list[str]:
