@@ -121,7 +121,7 @@ def find_place(arguments: argparse.Namespace) -> Place:
 
 
 def _open_local(home: Home, info: StackInfo) -> "tuple[PartialStore, Freshness, str]":
-    from infra.local.stack.supervisor import local_client
+    from infra.local.stack.clients import local_client
     from processors.query.cells import DynamoPartialStore
     from processors.query.freshness import freshness
     from processors.query.progress import read_progress

@@ -67,7 +67,7 @@ def _run_local(arguments: argparse.Namespace) -> int:
 
 
 def _progress(info: StackInfo) -> list[Any]:
-    from infra.local.stack.supervisor import local_client
+    from infra.local.stack.clients import local_client
     from processors.query.cells import DynamoPartialStore
     from processors.query.progress import read_progress
 

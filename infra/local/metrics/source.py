@@ -9,8 +9,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from infra.local.http.secret import Credentials
 from infra.local.metrics.emf import EmfLog
 from infra.local.metrics.families import Reading
-from infra.local.stack.home import Home, StackInfo, is_alive, read_json
-from infra.local.stack.supervisor import local_client
+from infra.local.stack.clients import local_client
+from infra.local.stack.home import Home, StackInfo, is_running, read_json
 from processors.query.cells import DynamoPartialStore
 from processors.query.freshness import freshness
 from processors.query.progress import read_progress
@@ -41,7 +41,7 @@ class StackReader:
         status = self._home.status() if info is not None else {}
         depth = self._ask(info, "sqs", "aws", _quarantine_depth)
         return Reading(
-            alive={name: is_alive(pid) for name, pid in info.pids.items()} if info else {},
+            alive={name: is_running(raw, name) for name in info.pids} if info else {},
             emf=self.emf.totals,
             batches=self.emf.batches,
             status=status,

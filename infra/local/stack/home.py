@@ -10,13 +10,14 @@ from typing import Any
 from infra.local.files import open_private
 from infra.local.http.secret import Credentials, read_credentials
 from infra.local.sealed import read_sealed, seal
+from infra.local.stack.processes import Identity, runs
 from streamgage.definition.pipeline import DEFAULT_CONSUMER
 from streamgage.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
 class StackInfo:
-    """A running stack, as ``stack.json`` describes it to every command. ``pids`` are by role.
+    """A running stack, as ``stack.json`` describes it to every command. ``pids`` are by role, and when each ``started``.
 
     ``one_key_per_record``: Lambda keeps order per partition key only (ParallelizationFactor > 1), so producers give each
     Kinesis record one key. ``consumer`` is whose rollups the function counts.
@@ -34,6 +35,7 @@ class StackInfo:
     one_key_per_record: bool = False
     consumer: str = DEFAULT_CONSUMER
     pids: dict[str, int] = field(default_factory=dict)
+    started: dict[str, str] = field(default_factory=dict)
 
     @property
     def credentials(self) -> Credentials:
@@ -59,7 +61,10 @@ class Home:
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
+        self.lock_file = self.root / "lock"
+        self.update_lock_file = self.root / "update.lock"
         self.info_file = self.root / "stack.json"
+        self.processes_file = self.root / "processes.json"
         self.status_file = self.root / "mapping.status.json"
         self.checkpoint_file = self.root / "data" / "checkpoints.json"
         self.mapping_config_file = self.root / "mapping.json"
@@ -69,6 +74,8 @@ class Home:
         self.tables_data = self.root / "data" / "tables"
         self.dynamodb_file = self.root / "data" / "dynamodb.json"
         self.definition_file = self.root / "data" / "definition.json"
+        self.stream_file = self.root / "data" / "stream.json"
+        self.fixed_file = self.root / "data" / "fixed.json"
         self.credentials_file = self.root / "credentials.json"
         self.logs = self.root / "logs"
         self.task_dir = self.root / "bundle"
@@ -92,7 +99,7 @@ class Home:
             raise ConfigError(
                 f"{self.info_file} is of another version. {TODO[self.info_file.name]}"
             ) from error
-        if info is None or not is_alive(info.pids.get("supervisor", 0)):
+        if info is None or not is_running(raw, "supervisor"):
             raise ConfigError(f"no stack is running in {self.root}. Start one: streamgage up")
         return info
 
@@ -113,6 +120,12 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 def read_json(path: Path) -> Any:
     """Return what is in *path*, or None where there is no such file. Raises: ConfigError where it is damaged."""
     return read_sealed(path, todo=TODO.get(path.name, "Remove it"))
+
+
+def is_running(info: Mapping[str, Any], role: str) -> bool:
+    """Tell whether the process that ``stack.json`` names for *role* runs, and not a stranger that has its number now."""
+    pid, started = info["pids"].get(role, 0), info.get("started", {}).get(role)
+    return is_alive(pid) if started is None else runs(Identity(pid, started))
 
 
 def is_alive(pid: int) -> bool:
