@@ -89,7 +89,10 @@ class Books:
 
 def noted_children(home: Home) -> list[Identity]:
     """Return the children that a supervisor has noted in *home*, whether they run or not."""
-    raw: Any = read_json(home.processes_file)
+    try:
+        raw: Any = read_json(home.processes_file)
+    except ConfigError:
+        return []
     if not isinstance(raw, dict):
         return []
     return [

@@ -1,7 +1,6 @@
 """What a stack writes down of itself: a full disk is told once, survived, and made up for."""
 
 import errno
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import pytest
 
 from infra.local.stack import books
 from infra.local.stack.books import Books, noted_children
-from infra.local.stack.home import Home, StackInfo
+from infra.local.stack.home import Home, StackInfo, write_json
 from infra.local.stack.processes import identify
 from streamgage.errors import ConfigError
 
@@ -68,9 +67,9 @@ def test_a_damaged_note_names_nobody(home: Home, text: str) -> None:
 
 def test_a_stack_whose_number_a_stranger_has_now_does_not_run(home: Home) -> None:
     Books(home, say=print).publish(INFO)
-    raw = json.loads(home.info_file.read_text())
+    raw = read_json(home.info_file)
     raw["started"]["supervisor"] = "another boot/1"
-    home.info_file.write_text(json.dumps(raw))
+    write_json(home.info_file, raw)
     with pytest.raises(ConfigError, match="no stack is running"):
         home.info()
 
