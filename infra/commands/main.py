@@ -29,6 +29,8 @@ from infra.commands import (
     up,
     update,
 )
+from infra.commands.signals import Ended, ending_by_signals
+from infra.commands.streams import complain, flush_stdout, leave, mend_streams
 from streamgage.errors import ConfigError, StreamgageError
 
 _USAGE_ERROR = 2
@@ -84,22 +86,46 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; what a person can mend is told without a traceback."""
+    mend_streams()
+    code = _USAGE_ERROR
+    try:
+        with ending_by_signals():
+            code = _run(arguments)
+    except Ended as ended:
+        complain("streamgage: interrupted")
+        code = 128 + ended.number
+    except KeyboardInterrupt:
+        complain("streamgage: interrupted")
+        code = _INTERRUPTED
+    except SystemExit as leaving:  # argparse, which has said why
+        code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+        if not flush_stdout() and not code:
+            raise SystemExit(1) from leaving
+        raise
+    if not flush_stdout() and not code:
+        code = 1
+    if arguments is None:
+        leave(code)
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     parsed = build_parser().parse_args(arguments)
     try:
         code: int = parsed.run(parsed)
     except ConfigError as error:
         for problem in error.problems:
-            print(f"streamgage: {problem}", file=sys.stderr)
+            complain(f"streamgage: {problem}")
         return _USAGE_ERROR
     except StreamgageError as error:
-        print(f"streamgage: {error}", file=sys.stderr)
+        complain(f"streamgage: {error}")
         return 1
-    except KeyboardInterrupt:
-        print("streamgage: interrupted", file=sys.stderr)
-        return _INTERRUPTED
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
-        sys.stderr.close()
         return 0
+    except OSError as error:  # a disk that is full, a folder that may not be written
+        where = f"{error.filename!s}: " if error.filename is not None else ""
+        complain(f"streamgage: {where}{error.strerror or error}")
+        return 1
     return code
 
 

@@ -109,6 +109,18 @@ class Outbox:
             self._queues.setdefault(entry.shard_id, _ShardQueue()).pending.append(_Pending(entry))
             self.buffered_bytes += entry.size_bytes
 
+    @property
+    def has_failures(self) -> bool:
+        """Whether the last request of a shard stored nothing there."""
+        return any(queue.failures for queue in self._queues.values())
+
+    def clear(self) -> list[PutEntry]:
+        """Forget everything, and return what was queued, in order a shard; not what is in flight."""
+        entries = [pending.entry for queue in self._queues.values() for pending in queue.pending]
+        self._queues.clear()
+        self.buffered_bytes = 0
+        return entries
+
     def next_due_ms(self) -> int | None:
         """Return when ``next_request`` will have one, unless an answer comes earlier; None when only answers can."""
         idle = [queue.not_before_ms for queue in self._queues.values() if not queue.in_flight]

@@ -26,6 +26,7 @@ _THROTTLED_CODES = {"ProvisionedThroughputExceededException", "KMSThrottlingExce
 _REFRESH_EVERY_MS = (
     1_000  # ListShards at most so often: every entry of a request may be the one that shows a reshard
 )
+_GIVE_UP_S = 2.0  # for the answers to what is on its way
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ class Producer:
         self._pool = ThreadPoolExecutor(self._config.concurrency) if self._config.concurrency > 1 else None
         self._in_flight: dict[Future[Sequence[PutResult]], PutRequest] = {}
         self._undelivered: list[PutEntry] = []
-        self._last_failure = ""
+        self._last_failure = self._last_code = ""
         self._reshard_seen = False
         self._closed = False
 
@@ -231,6 +232,33 @@ class Producer:
             self._send_or_wait()
         self._raise_undelivered()
 
+    @property
+    def waiting_for(self) -> str | None:
+        """Why a shard gets nothing just now: "throttled", or the code of its last failure; None where none pauses."""
+        if not self._last_code or not self._outbox.has_failures:
+            return None
+        return "throttled" if self._last_code in _THROTTLED_CODES else self._last_code
+
+    def give_up(self) -> None:
+        """Hand back, as given up, all that is not known to be stored. What is on its way is waited for, not for long.
+
+        Raises:
+            DeliveryError: if there is anything. What was still on its way may be stored all the same.
+        """
+        self._outbox.extend(self._batcher.take_all())
+        wait(self._in_flight, timeout=_GIVE_UP_S)
+        self._collect()
+        on_their_way = [entry for request in self._in_flight.values() for entry in request.entries]
+        for entry in (*on_their_way, *self._outbox.clear()):
+            self._undelivered.append(entry)
+            self.stats.events_undelivered += entry.events
+            self._last_failure = self._last_failure or "given up before there was an answer"
+        if self._in_flight and self._pool:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = ThreadPoolExecutor(self._config.concurrency)
+        self._in_flight.clear()
+        self._raise_undelivered()
+
     def close(self) -> None:
         """Flush and take no more. Raises DeliveryError as ``flush`` does; closing again does nothing."""
         if self._closed:
@@ -300,7 +328,10 @@ class Producer:
         for entry, failure in self._outbox.settle(request, results, now_ms=self._clock.now_ms()):
             self._undelivered.append(entry)
             self.stats.events_undelivered += entry.events
-            self._last_failure = f"{failure.code}: {failure.message} (shard {entry.shard_id})"
+            tried_s = (self._clock.now_ms() - entry.opened_ms) / 1000
+            self._last_failure = (
+                f"{failure.code}: {failure.message} (shard {entry.shard_id}), tried for {tried_s:,.1f} s"
+            )
 
     def _count(self, entries: Iterable[PutEntry], results: Iterable[PutResult]) -> None:
         stats = self.stats
@@ -308,6 +339,7 @@ class Producer:
             if isinstance(result, PutFailed):
                 stats.entries_failed += 1
                 stats.entries_throttled += result.code in _THROTTLED_CODES
+                self._last_code = result.code
                 continue
             stats.entries_stored += 1
             stats.events_stored += entry.events

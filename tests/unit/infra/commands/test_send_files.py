@@ -4,9 +4,11 @@ import gzip
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from signal import SIGINT
 
 import pytest
 
+from producers.files.stop import Stop
 from streamgage.errors import ConfigError
 from unit.infra.commands.test_send_cli import NOW_MS, Shell
 
@@ -183,11 +185,13 @@ class TestFollow:
 
     def go(self, shell: Shell, *steps: object) -> int:
         pending = list(steps)
+        shell.sink.stop = Stop()
 
         def sleep_ms(duration_ms: int) -> None:
             assert shell.sink.buffer == []  # what was read is sent before anyone waits
             if not pending:
-                raise KeyboardInterrupt
+                shell.sink.stop.ask(SIGINT)
+                return
             step = pending.pop(0)
             if callable(step):
                 step()

@@ -1,0 +1,68 @@
+"""What Ctrl-C, SIGTERM and SIGHUP do to a command: they end it in order, or are noted by one that holds something."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from producers.files.stop import Stop
+
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Ended(KeyboardInterrupt):
+    """A signal came while a command held nothing; what is open is closed on the way out."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        super().__init__()
+
+
+class _Signals:
+    """Who is told of a signal just now: the Stop that notes it, or nobody."""
+
+    noting: Stop | None = None
+
+    @classmethod
+    def receive(cls, number: int, _frame: FrameType | None) -> None:
+        if cls.noting is None:
+            raise Ended(number)
+        cls.noting.ask(number)
+
+
+@contextmanager
+def ending_by_signals() -> Iterator[None]:
+    """Within it the signals that end a process raise Ended. One that is ignored (nohup) stays so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in _ENDING}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, _Signals.receive)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def noting_signals(stop: Stop) -> Iterator[None]:
+    """Within it signals are noted in *stop*, and wake whoever waits for its ``wake_fd``."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    stop.wake_fd, wake_by = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    former = signal.set_wakeup_fd(wake_by, warn_on_full_buffer=False)
+    _Signals.noting = stop
+    try:
+        yield
+    finally:
+        _Signals.noting = None
+        signal.set_wakeup_fd(former)
+        os.close(wake_by)
+        os.close(stop.wake_fd)
+        stop.wake_fd = None
