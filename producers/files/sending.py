@@ -90,6 +90,7 @@ class Sending:
                 now_ms = self._patience.now_ms()
                 if self._is_full(now_ms):
                     self._put()
+                    self._opened_ms = now_ms
                 if row.line >= first and not isinstance(row, BlankLine):
                     if limit is not None and self._seen >= limit:
                         return False
@@ -122,7 +123,7 @@ class Sending:
             self._job.position.save(generation.position(done_bytes))
 
     def _is_full(self, now_ms: int) -> bool:
-        if not self._rows:
+        if not self._rows:  # the next row opens a chunk
             self._opened_ms = now_ms
             return False
         return (
