@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     mend_streams()
     code = _USAGE_ERROR
     try:
-        with ending_by_signals():
+        with ending_by_signals(is_last=arguments is None):
             code = _run(arguments)
     except Ended as ended:
         complain("streamgage: interrupted")

@@ -33,8 +33,11 @@ class _Signals:
 
 
 @contextmanager
-def ending_by_signals() -> Iterator[None]:
-    """Within it the signals that end a process raise Ended. One that is ignored (nohup) stays so."""
+def ending_by_signals(*, is_last: bool) -> Iterator[None]:
+    """Within it the signals that end a process raise Ended. One that is ignored (nohup) stays so.
+
+    Behind it, where it is the last thing that a process does, they end it without a word.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -46,7 +49,8 @@ def ending_by_signals() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            is_ignored = handler is signal.SIG_IGN
+            signal.signal(number, signal.SIG_DFL if is_last and not is_ignored else handler)
 
 
 @contextmanager

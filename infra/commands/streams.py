@@ -2,7 +2,6 @@
 
 import io
 import os
-import signal
 import sys
 import threading
 
@@ -46,10 +45,7 @@ def flush_stdout() -> bool:
 
 
 def leave(code: int) -> None:
-    """Leave signals to the system, for nothing is left to be done; after one, wait for no thread that is still sending."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)
+    """Leave the process for good after a signal, where threads are still sending: nobody waits for them."""
     others = [
         each for each in threading.enumerate() if not each.daemon and each is not threading.main_thread()
     ]

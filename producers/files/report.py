@@ -36,7 +36,8 @@ def report(
     if problem is not None:
         told += [f"stopped: {each}" for each in problem.problems]
     if sending.interrupted or problem is not None:
-        told.append(interrupted(sending.done.line, "rows", sending.file if sending.summary.files > 1 else ""))
+        file = sending.file if sending.summary.files > 1 else ""
+        told.append(interrupted(sending.done.line, "rows", file, is_kept=sending.keeps_place))
     elif exit_code:
         told.append("interrupted, when every row was read already")
     told += undelivered_lines(delivery)
@@ -46,14 +47,15 @@ def report(
     return exit_code or (EXIT_QUARANTINED if rejects.count else EXIT_OK)
 
 
-def interrupted(line: int, what: str, file: str = "") -> str:
+def interrupted(line: int, what: str, file: str = "", *, is_kept: bool = False) -> str:
     """Return where a run ended before its time, and how to go on from there."""
     if not line:
         return f"interrupted before the first of the {what}{file and f' of {file}'}: none of them was sent"
     others = f", {file} and the files behind it," if file else ""
+    more = "" if is_kept else f"{others} with --from-line {line + 1}"
     return (
         f"interrupted after line {line:,}{file and f' of {file}'}: the {what} below it were not sent; to go on: the same "
-        f"command{others} with --from-line {line + 1}"
+        f"command{more}"
     )
 
 

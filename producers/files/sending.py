@@ -69,6 +69,11 @@ class Sending:
         """The name of the file that is read."""
         return self._table.name if self._table else ""
 
+    @property
+    def keeps_place(self) -> bool:
+        """Whether the next run goes on by itself where this one ends."""
+        return self._job.position is not None
+
     def run(self, tables: Iterable[Table]) -> None:
         """Send each row or set it aside, until the end or until someone wants one."""
         try:
@@ -92,7 +97,7 @@ class Sending:
                     self._put()
                     self._opened_ms = now_ms
                 if row.line >= first and not isinstance(row, BlankLine):
-                    if limit is not None and self._seen >= limit:
+                    if self._seen == limit:
                         return False
                     self._seen += 1
             if row.line < first:
@@ -103,6 +108,8 @@ class Sending:
             else:
                 self._gather(row, table)
             self._read = Place(row.line, row.end_bytes)
+            if self._seen == limit and not getattr(row, "about", ""):  # what is of one row only may go on
+                return False  # at once: the next row may be long in coming
         return True
 
     def idle(self) -> bool:
