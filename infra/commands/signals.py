@@ -1,14 +1,18 @@
 """What Ctrl-C, SIGTERM and SIGHUP do to a command: they end it in order, or are noted by one that holds something."""
 
+import _thread
 import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from producers.files.stop import Stop
 
+_AGAIN_S = 0.01
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -20,10 +24,24 @@ class Ended(KeyboardInterrupt):
         super().__init__()
 
 
+def _again(number: int) -> None:
+    time.sleep(_AGAIN_S)
+    os.kill(os.getpid(), number)
+
+
+def _unraisable(what: "sys.UnraisableHookArgs") -> None:
+    """Where Ended met a destructor, or the callback of a weak reference, nobody got it: let the signal come again."""
+    if isinstance(what.exc_value, Ended):
+        _thread.start_new_thread(_again, (what.exc_value.number,))
+    else:
+        _Signals.hook(what)
+
+
 class _Signals:
     """Who is told of a signal just now: the Stop that notes it, or nobody."""
 
     noting: Stop | None = None
+    hook: Callable[["sys.UnraisableHookArgs"], object] = staticmethod(sys.__unraisablehook__)
 
     @classmethod
     def receive(cls, number: int, _frame: FrameType | None) -> None:
@@ -41,6 +59,7 @@ def ending_by_signals(*, is_last: bool) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    _Signals.hook, sys.unraisablehook = sys.unraisablehook, _unraisable
     before = {number: signal.getsignal(number) for number in _ENDING}
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
@@ -48,6 +67,7 @@ def ending_by_signals(*, is_last: bool) -> Iterator[None]:
     try:
         yield
     finally:
+        sys.unraisablehook = _Signals.hook
         for number, handler in before.items():
             is_ignored = handler is signal.SIG_IGN
             signal.signal(number, signal.SIG_DFL if is_last and not is_ignored else handler)
