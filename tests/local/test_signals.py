@@ -13,7 +13,6 @@ import json
 import os
 import random
 import re
-import select
 import signal
 import subprocess
 import sys
@@ -31,6 +30,7 @@ from botocore.exceptions import ClientError
 from processors.pipeline_files import load_pipeline
 from streamgage.formats.blocks.reader import BlockReader
 from streamgage.formats.kpl import decode_aggregate, is_aggregated
+from support.commands import Commands
 from support.paths import ROOT
 
 pytestmark = pytest.mark.local
@@ -40,39 +40,15 @@ FAULTS = "7:throttle=0.2,delay=0.5@40"
 BLOCKS = BlockReader(load_pipeline(ROOT / "pipeline.toml").sources["reading"].schema)
 ENDING = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 PASSING = ("ProvisionedThroughputExceededException", "LimitExceededException", "ThrottlingException")
-PATIENCE_S = 60  # for what must end: a run that does not is stuck
 
 
 @dataclass
 class Plane:
-    """The Kinesis plane and the runner of commands, each a process."""
+    """The Kinesis plane and who runs commands, each a process."""
 
     url: str
     client: Any
-    runner: subprocess.Popen[str]
-
-    def start(self, argv: list[str], folder: Path, *, feed: Path | None = None) -> int:
-        assert self.runner.stdin is not None
-        request = {"argv": argv, "folder": str(folder), "feed": str(feed) if feed else None}
-        self.runner.stdin.write(json.dumps(request) + "\n")
-        self.runner.stdin.flush()
-        return self._told("pid")
-
-    def finish(self) -> int:
-        """Return the exit code, negative where a signal killed it."""
-        assert self.runner.stdin is not None
-        self.runner.stdin.write("\n")
-        self.runner.stdin.flush()
-        return os.waitstatus_to_exitcode(self._told("status"))
-
-    def _told(self, what: str) -> int:
-        """Return the next number of that name; one that a run before it left unread is passed over."""
-        assert self.runner.stdout is not None
-        while True:
-            assert select.select([self.runner.stdout], [], [], PATIENCE_S)[0], "the command hangs"
-            name, number = self.runner.stdout.readline().split()
-            if name == what:
-                return int(number)
+    commands: Commands
 
     def call(self, operation: str, **arguments: Any) -> Any:
         """Ask the plane until it answers without a fault."""
@@ -111,7 +87,6 @@ def plane() -> Iterator[Plane]:
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": "eu-west-1",
-        "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}",
     }
     kinesis = subprocess.Popen(
         [
@@ -122,13 +97,7 @@ def plane() -> Iterator[Plane]:
         stdout=subprocess.PIPE,
         text=True,
     )
-    runner = subprocess.Popen(
-        [sys.executable, "-P", str(ROOT / "tests/support/forked_commands.py")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environ,
-    )
+    commands = Commands(environ)
     try:
         assert kinesis.stdout is not None
         url = next(word for word in kinesis.stdout.readline().split() if word.startswith("http"))
@@ -140,11 +109,11 @@ def plane() -> Iterator[Plane]:
             aws_secret_access_key="test",  # noqa: S106 - no one checks it
             config=Config(retries={"total_max_attempts": 1}),
         )
-        yield Plane(url, client, runner)
+        yield Plane(url, client, commands)
     finally:
-        for process in (runner, kinesis):
-            process.terminate()
-            process.communicate()
+        commands.close()
+        kinesis.terminate()
+        kinesis.communicate()
 
 
 @dataclass
@@ -163,9 +132,9 @@ class Run:
 
     def go(self) -> None:
         argv, expected, feed = self._input()
-        pid = self.plane.start([*argv, *self._to()], self.folder, feed=feed)
+        pid = self.plane.commands.start([*argv, *self._to()], self.folder, feed=str(feed) if feed else None)
         numbers = self._disturb(pid)
-        code = self.plane.finish()
+        code = self.plane.commands.finish()
         said, errors = (self.folder / "out").read_text(), (self.folder / "err").read_text()
         story = f"{self!r} {self.kind} {numbers} -> {code}\n{said}\n{errors}"
         assert "Traceback" not in said + errors, story
@@ -250,18 +219,18 @@ class Run:
         """Do what the command said: send what is kept, and go on from the place."""
         if kept:
             (path,) = self.folder.glob("*.undelivered*.ndjson")
-            self.plane.start(["send", "undelivered", path.name, *self._to()[:-2]], self.folder)
-            assert self.plane.finish() == 0, story + (self.folder / "out").read_text()
+            self.plane.commands.start(["send", "undelivered", path.name, *self._to()[:-2]], self.folder)
+            assert self.plane.commands.finish() == 0, story + (self.folder / "out").read_text()
         above = max(line - 1, 0)
         if self.kind == "follow" and above == ROWS:
             return
         more = ["--limit", str(ROWS - above)] if self.kind == "follow" else ["--from-line", str(line + 1)]
         again = [*argv, *self._to(), *more]
         again = [each for each in again if each not in ("--speed", "3")]
-        self.plane.start(
+        self.plane.commands.start(
             ["send", "ndjson", "in.ndjson", *again[3:]] if self.kind == "pipe" else again, self.folder
         )
-        assert self.plane.finish() == 0, (
+        assert self.plane.commands.finish() == 0, (
             story + (self.folder / "out").read_text() + (self.folder / "err").read_text()
         )
 

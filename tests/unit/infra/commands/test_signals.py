@@ -44,10 +44,14 @@ def test_a_signal_that_meets_a_destructor_comes_again() -> None:
         def __del__(self) -> None:
             signal.raise_signal(signal.SIGTERM)
 
-    with pytest.raises(Ended), ending_by_signals(is_last=False):
-        unlucky = Unlucky()
-        del unlucky
-        signal.sigtimedwait([], 5)
+    def run() -> None:
+        with ending_by_signals(is_last=False):
+            unlucky = Unlucky()
+            del unlucky
+            signal.sigtimedwait([], 5)
+
+    with pytest.raises(Ended):
+        run()
 
 
 def test_a_signal_is_noted_by_who_holds_something_and_wakes_whoever_waits() -> None:
