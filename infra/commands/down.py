@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 
 from infra.commands.arguments import Verbs, add_verb
-from infra.local.stack.home import Home, is_alive, read_json
+from infra.local.stack.home import Home, is_alive
 from streamgage.errors import ConfigError
 
 EXAMPLES = """examples:
@@ -25,7 +25,7 @@ def add_parser(verbs: Verbs) -> None:
 def run(_: argparse.Namespace) -> int:
     """Stop the stack, and wait until none of its processes is left."""
     home = Home.of(os.environ)
-    raw = read_json(home.info_file)
+    raw = home.raw_info()
     if raw is None:
         print(f"no stack is running in {home.root}", file=sys.stderr)
         return 0

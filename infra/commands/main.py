@@ -110,6 +110,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
+    for each in sys.argv[1:] if arguments is None else arguments:
+        if each.startswith("--") and each.endswith("=--"):  # argparse would make an empty list of it
+            complain(f"streamgage: {each}: -- is no value")
+            return _USAGE_ERROR
     parsed = build_parser().parse_args(arguments)
     try:
         code: int = parsed.run(parsed)

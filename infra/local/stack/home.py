@@ -71,14 +71,25 @@ class Home:
 
     def info(self) -> StackInfo:
         """Return the running stack. Raises: ConfigError where none runs."""
-        raw = read_json(self.info_file)
+        raw = self.raw_info()
         if raw is None or not is_alive(raw["pids"].get("supervisor", 0)):
             raise ConfigError(f"no stack is running in {self.root}. Start one: streamgage up")
-        return StackInfo(**raw)
+        try:
+            return StackInfo(**raw)
+        except TypeError as error:
+            raise ConfigError(f"{self.info_file}: of another streamgage, or damaged ({error})") from error
+
+    def raw_info(self) -> dict[str, Any] | None:
+        """Return what was written of a stack that may run; None where nothing was, or not the whole of it."""
+        raw = read_json(self.info_file)
+        pids = raw.get("pids") if isinstance(raw, dict) else None
+        is_whole = isinstance(pids, dict) and all(isinstance(each, int) for each in pids.values())
+        return raw if is_whole else None
 
     def status(self) -> dict[str, Any]:
         """Return what the mapping last said of itself; {} before it said anything."""
-        return read_json(self.status_file) or {}
+        status = read_json(self.status_file)
+        return status if isinstance(status, dict) else {}
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -94,7 +105,7 @@ def read_json(path: Path) -> Any:
     """Return what is in *path*, or None where there is no such file or it is not whole."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, ValueError, RecursionError):  # ValueError: no JSON, or no text
         return None
 
 
@@ -104,7 +115,7 @@ def is_alive(pid: int) -> bool:
         return False
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True

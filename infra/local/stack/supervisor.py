@@ -31,7 +31,7 @@ from infra.local.stack import dynamodb_local, emulator
 from infra.local.stack.children import Child, kill_group, wait_until
 from infra.local.stack.cloudformation import create_resources
 from infra.local.stack.definition import keep_definition
-from infra.local.stack.home import Home, StackInfo, is_alive, read_json, write_json
+from infra.local.stack.home import Home, StackInfo, is_alive, write_json
 from infra.local.stack.tables import Engine, create_table, keep_engine
 from infra.local.stack.template import (
     LocalTemplate,
@@ -407,7 +407,7 @@ def local_client(service: str, endpoint: str, credentials: Credentials) -> Any:
 
 def end_leftovers(home: Home) -> None:
     """End what a killed supervisor left running. Raises: ConfigError where the stack is alive."""
-    raw = read_json(home.info_file)
+    raw = home.raw_info()
     if raw is None:
         return
     if is_alive(raw["pids"].get("supervisor", 0)):
