@@ -132,6 +132,8 @@ class Run:
 
     def go(self) -> None:
         argv, expected, feed = self._input()
+        for name in ("out", "err"):
+            (self.folder / name).touch()  # a child that is killed before it begins makes none
         pid = self.plane.commands.start([*argv, *self._to()], self.folder, feed=str(feed) if feed else None)
         numbers = self._disturb(pid)
         code = self.plane.commands.finish()
@@ -205,15 +207,16 @@ class Run:
         )
 
     def _check_code(self, code: int, numbers: list[signal.Signals], said: str, story: str) -> None:
-        ended, killed = ENDING[numbers[0]], {-each for each in numbers}
+        # Two that come within a moment are seen in the order of their numbers.
+        ended, killed = {ENDING[each] for each in numbers}, {-each for each in numbers}
         if "not delivered" in said:
             assert code == 1, story
         elif not said:  # before anything was begun, or before there was a handler
-            assert code in {*(ENDING[each] for each in numbers), *killed}, story
+            assert code in ended | killed, story
         elif "interrupted" in said:
-            assert code == ended, story
+            assert code in ended, story
         else:  # all was done when the signal came, or just before it
-            assert code in {0, ended, *killed}, story
+            assert code in {0} | ended | killed, story
 
     def _complete(self, argv: list[str], line: int, kept: int, story: str) -> None:
         """Do what the command said: send what is kept, and go on from the place."""

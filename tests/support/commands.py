@@ -12,13 +12,14 @@ from typing import Any
 
 from support.paths import ROOT
 
-PATIENCE_S = 60  # for what must end: a command that does not is stuck
+PATIENCE_S = 30  # for what must end: a command that does not is stuck
 
 
 class Commands:
     """Starts one command after the other."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
+        self._pid = 0
         self._process = subprocess.Popen(
             [sys.executable, "-P", str(ROOT / "tests/support/forked_commands.py")],
             stdin=subprocess.PIPE,
@@ -35,7 +36,8 @@ class Commands:
     def start(self, argv: list[str], folder: Path, **more: Any) -> int:
         """Start a command in *folder*, and return its pid; *more* is said in forked_commands.py."""
         self._say(json.dumps({"argv": argv, "folder": str(folder), **more}))
-        return self._told("pid")
+        self._pid = self._told("pid")
+        return self._pid
 
     def finish(self) -> int:
         """Return the exit code, negative where a signal killed it. Its pid is its own until now."""
@@ -62,7 +64,10 @@ class Commands:
         """Return the next number of that name; one that a run before it left unread is passed over."""
         assert self._process.stdout is not None
         while True:
-            assert select.select([self._process.stdout], [], [], PATIENCE_S)[0], "the command hangs"
+            if not select.select([self._process.stdout], [], [], PATIENCE_S)[0]:
+                if self._pid:
+                    os.kill(self._pid, signal.SIGKILL)
+                raise AssertionError("the command hangs")
             name, number = self._process.stdout.readline().split()
             if name == what:
                 return int(number)
