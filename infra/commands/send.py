@@ -21,15 +21,16 @@ from infra.commands.send_files import (
 from infra.commands.sending import progress_of, sink_opener, source_of
 from infra.commands.world import World, real_world
 from processors.pipeline_files import load_pipeline
+from producers.client.undelivered import lock
 from producers.files.follow import Follow, PositionFile
 from producers.files.inputs import find_files
 from producers.files.job import SendJob
-from producers.files.lines import read_lines
-from producers.files.send import send_tables, send_undelivered
+from producers.files.send import send_tables
 from producers.files.stop import Patience
 from producers.files.tables import FileTables
+from producers.files.undelivered import ResendJob, send_undelivered
 from producers.files.verdict import ConsumerRules
-from producers.files.watched import open_input, watched
+from producers.files.watched import open_input
 from streamgage.errors import ConfigError
 
 _SEND_EPILOG = """\
@@ -77,7 +78,9 @@ def add_parser(verbs: Verbs, *, world: World | None = None) -> None:
     )
     parser.add_argument("file", metavar="FILE", help="the *.undelivered.ndjson file, or - for standard input")
     parser.add_argument("--rejects", metavar="PATH", help="where lines go that hold no user record")
-    _add_from_line(parser)
+    parser.add_argument(
+        "--force", action="store_true", help="send records so old that some may count twice, too"
+    )
     add_target_options(parser)
     parser.set_defaults(run=lambda args: run_undelivered(args, world or real_world()))
 
@@ -199,20 +202,32 @@ def run_undelivered(args: argparse.Namespace, world: World) -> int:
     patience = Patience(world.clock, world.stop)
     with ExitStack() as stack:
         stream, name = _open(args.file, world, stack)
-        stream = watched(stream, patience)
-        sink = stack.enter_context(sink_opener(args, world)())
-        base = "stdin" if args.file == "-" else Path(args.file).name
-        return send_undelivered(
-            read_lines(stream, name),
+        if args.file == "-":
+            stream, path, base = _spooled(world, stack), None, "stdin"
+        else:
+            path = world.folder / args.file
+            base = path.name
+            if not path.is_file():
+                raise ConfigError(f"{name}: not a file; of what comes through a pipe: -")
+            lock(stream, name)
+        open_sink = sink_opener(args, world)
+        job = ResendJob(
+            stream=stream,
             name=name,
-            sink=sink,
+            path=path,
+            rest=world.folder / "stdin.undelivered.ndjson"
+            if path is None
+            else path.with_name(f"{base}.rest"),
             rejects=world.folder / (args.rejects or f"{base}.rejects.ndjson"),
-            undelivered=world.folder / base,  # it is there, so a second failure makes …-2.ndjson
-            out=world.out,
+            force=args.force,
             warn=world.warn,
+        )
+        return send_undelivered(
+            job,
+            lambda: stack.enter_context(open_sink()),
             patience=patience,
             noting=lambda: world.noting(world.stop),
-            from_line=args.from_line,
+            out=world.out,
         )
 
 

@@ -63,7 +63,7 @@ def undelivered_lines(delivery: Delivery) -> list[str]:
     """Return what is to be said of what was not delivered, if anything."""
     if delivery.failure is None:
         return []
-    kept = delivery.undelivered - delivery.lost
+    kept = delivery.file.events
     told = []
     if delivery.lost:
         told.append(f"LOST, neither delivered nor kept: {delivery.lost:,} ({delivery.broken})")

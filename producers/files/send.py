@@ -3,32 +3,23 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from itertools import chain
-from pathlib import Path
 from typing import TextIO
 
-from producers.client.batcher import UnsendableRecord
 from producers.client.encoder import encoder_of
-from producers.files.delivery import Delivery, NullSink, Sink
+from producers.client.undelivered import UndeliveredFile
+from producers.files.delivery import Delivery, NullSink
 from producers.files.job import SendJob
-from producers.files.lines import Line
 from producers.files.progress import Progress
-from producers.files.rejects import NdjsonFile, encode_reject, read_undelivered
+from producers.files.rejects import NdjsonFile
 from producers.files.report import (
-    EXIT_OK,
-    EXIT_QUARANTINED,
-    EXIT_UNDELIVERED,
-    interrupted,
     report,
-    tell,
-    undelivered_lines,
 )
 from producers.files.retime import Replay, Retimer, Shift
 from producers.files.rows import BadRow, BlankLine
 from producers.files.sending import Sending
-from producers.files.stop import Patience, Stopped
+from producers.files.stop import Patience
 from producers.files.tables import Table
 from streamgage.errors import ConfigError
-from streamgage.records import UserRecord
 
 Noting = Callable[[], AbstractContextManager[None]]
 """Within it a signal is noted in the run's Stop; outside of it, it ends the process: nothing is held then."""
@@ -61,7 +52,8 @@ def send_tables(
             retimer = Shift.to_now(_last_event_ms(job, tables), patience)
         opened = iter(tables) if job.follow else _begun(iter(tables))
         sink = stack.enter_context(job.open_sink()) if job.open_sink else NullSink()
-        delivery = Delivery(sink, job.undelivered, warn=job.warn, patience=patience)
+        kept = UndeliveredFile(job.undelivered, patience.now_ms)
+        delivery = Delivery(sink, kept, warn=job.warn, patience=patience)
         stack.callback(delivery.file.close)
         sending = Sending(job, patience=patience, delivery=delivery, rejects=rejects, progress=progress)
         if job.speed is not None:
@@ -111,63 +103,6 @@ def _begun(tables: Iterator[Table]) -> Iterator[Table]:
     if row is not None:
         first.rows = chain((row,), first.rows)
     return chain((first,), tables)
-
-
-def send_undelivered(
-    lines: Iterable[Line],
-    *,
-    name: str,
-    sink: Sink,
-    rejects: Path,
-    undelivered: Path,
-    out: TextIO,
-    warn: Callable[[str], None],
-    patience: Patience,
-    noting: Noting,
-    from_line: int = 0,
-) -> int:
-    """Send the user records of an undelivered file; lines that hold none are set aside. Return the exit code."""
-    delivery, bad = Delivery(sink, undelivered, warn=warn, patience=patience), NdjsonFile(rejects)
-    patience.idle = delivery.idle
-    done = 0
-    with ExitStack() as stack:
-        stack.callback(bad.close)
-        stack.callback(delivery.file.close)
-        stack.enter_context(noting())
-        is_stopped = False
-        try:
-            for line, record in read_undelivered(lines):
-                patience.stop.check()
-                if line.number >= from_line:
-                    reason = record if isinstance(record, str) else _put(delivery, record)
-                    if reason is not None:
-                        bad.write(encode_reject(file=name, line=line.number, reason=reason, raw=line.raw))
-                    if delivery.broken is not None:
-                        break
-                done = line.number
-        except Stopped:
-            is_stopped = True
-        finally:
-            delivery.flush()
-        if not done and not is_stopped and delivery.broken is None:
-            raise ConfigError(f"{name} is empty")
-        where = f" (see {bad.path})" if bad.count else ""
-        told = [f"sent {delivery.delivered:,}, quarantined {bad.count:,}{where}"]
-        if is_stopped:
-            told.append(interrupted(done, "lines"))
-        told += undelivered_lines(delivery)
-        tell(out, told)
-    if delivery.failure is not None:
-        return EXIT_UNDELIVERED
-    return patience.stop.exit_code or (EXIT_QUARANTINED if bad.count else EXIT_OK)
-
-
-def _put(delivery: Delivery, record: UserRecord) -> str | None:
-    try:
-        delivery.put(record)
-    except UnsendableRecord as error:
-        return str(error)
-    return None
 
 
 def _last_event_ms(job: SendJob, tables: Iterable[Table]) -> int:

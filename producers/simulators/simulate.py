@@ -10,6 +10,7 @@ from typing import Protocol, Self, TextIO
 
 from producers.client.batcher import UnsendableRecord
 from producers.client.many import RefusedEvents
+from producers.client.undelivered import UndeliveredFile
 from producers.files.delivery import Delivery, NullSink, Sink
 from producers.files.progress import Progress
 from producers.files.report import EXIT_UNDELIVERED, tell, undelivered_lines
@@ -59,7 +60,8 @@ def simulate(job: SimulateJob, *, patience: Patience, noting: Noting, progress: 
     with ExitStack() as stack:
         stack.callback(progress.close)
         sink = stack.enter_context(job.open_sink()) if job.open_sink else NullSink()
-        delivery = Delivery(sink, job.undelivered, warn=job.warn, patience=patience)
+        kept = UndeliveredFile(job.undelivered, patience.now_ms)
+        delivery = Delivery(sink, kept, warn=job.warn, patience=patience)
         stack.callback(delivery.file.close)
         stack.enter_context(noting())
         patience.idle = delivery.idle

@@ -16,6 +16,7 @@ from producers.client.batcher import PutEntry
 from producers.client.outbox import RetryConfig
 from producers.client.ports import PutFailed, PutResult, PutStored
 from producers.client.producer import Producer, ProducerConfig
+from producers.client.undelivered import Damaged
 from producers.files import sending
 from producers.files.verdict import ConsumerRules
 from streamgage.formats.blocks.reader import BlockReader
@@ -113,7 +114,9 @@ def imported(
         if (shell.folder / "stdin.rejects.ndjson").exists():
             found.rejects = [*shell.rejects("stdin.rejects.ndjson")]
         if kept.exists():
-            found.undelivered = sum(each.get("events", 1) for each in shell.rejects(kept.name))
+            found.undelivered = sum(
+                each.events for each in shell.kept(kept.name) if not isinstance(each, Damaged)
+            )
     for entry in port.entries:
         parts = decode_aggregate(entry.data).user_records() if is_aggregated(entry.data) else entry.records
         for part in parts:

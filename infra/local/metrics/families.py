@@ -29,7 +29,7 @@ _HELP = {
     "UserRecords": "Events read, quarantined ones too; what was dealt with before is not read again.",
     "RedeliveredRecords": "Kinesis records that were delivered again though they were dealt with.",
     "RepeatedRecords": "Kinesis records that a producer stored a second time; they count once.",
-    "Poison": "Events quarantined.",
+    "Poison": "Events quarantined for good: each once, when its batch is done.",
     "Writes": "Writes to the table, of items and of progress.",
     "WriteConflicts": "Writes made again because another writer had moved the fence.",
     "PartialFailures": "Batches of which a part is to be redelivered.",

@@ -24,13 +24,15 @@ from infra.local.http.secret import keep_credentials
 from processors.pipeline_files import load_pipeline
 from producers.client.batcher import UnsendableRecord
 from producers.client.encoder import encoder_of
+from producers.client.entry import user_records_of
 from producers.client.many import put_one_by_one
+from producers.client.undelivered import Kept, UndeliveredReader
 from producers.files.stop import Stop
 from producers.simulators.totals import read_totals
 from streamgage.definition.pipeline import Source
 from streamgage.errors import ConfigError, DeliveryError
 from streamgage.formats.avro import AvroReader, Event
-from streamgage.records import UserRecord
+from streamgage.records import SealedRecord, UserRecord
 from support.paths import ROOT
 
 DATA = Path(os.environ.get("STREAMGAGE_DATA", ROOT.parent / "shared" / "data"))
@@ -53,6 +55,7 @@ class RecordingSink:
     stop: Stop = field(default_factory=Stop)
     waiting_for: str | None = None
     stuck: bool = False  # nothing is ever stored
+    keep: Callable[[Sequence[SealedRecord]], None] | None = None
 
     @property
     def buffered_bytes(self) -> int:
@@ -62,10 +65,13 @@ class RecordingSink:
         if not self.stuck:
             self.flush()
 
-    def give_up(self) -> None:
-        given_up, self.buffer = self.buffer, []
-        if given_up:
-            raise DeliveryError(f"{len(given_up)} were given up", given_up)
+    def put_sealed(self, record: SealedRecord) -> None:
+        for each in user_records_of(record):
+            self.put(each)
+
+    def divert(self, keep: Callable[[Sequence[SealedRecord]], None]) -> None:
+        self.keep, held, self.buffer = keep, self.buffer, []
+        keep([SealedRecord(each.partition_key, each.data, each.explicit_hash_key) for each in held])
 
     def send(self, source: Source, event: Event) -> None:
         self.put(encoder_of(source).user_record(event))
@@ -86,6 +92,9 @@ class RecordingSink:
     def put(self, record: UserRecord) -> None:
         if len(record.data) > self.max_bytes:
             raise UnsendableRecord(f"{len(record.data)} bytes are too many")
+        if self.keep is not None:
+            self.keep([SealedRecord(record.partition_key, record.data, record.explicit_hash_key)])
+            return
         self.buffer.append(record)
         seen = len(self.records) + len(self.buffer)
         if seen == self.interrupt_at:
@@ -160,6 +169,10 @@ class Shell:
     def write(self, name: str, text: str) -> str:
         (self.folder / name).write_text(text, encoding="utf-8")
         return name
+
+    def kept(self, name: str) -> list[Kept]:
+        with (self.folder / name).open("rb") as file:
+            return list(UndeliveredReader(file, name))
 
     def rejects(self, name: str) -> list[dict[str, Any]]:
         lines = (self.folder / name).read_text(encoding="utf-8").splitlines()
@@ -334,7 +347,7 @@ def test_what_was_not_delivered_is_kept_with_all_that_follows_and_can_be_sent_ag
 def test_what_fails_only_at_the_end_is_kept_too(shell: Shell) -> None:
     shell.sink.flush_fails = True
     assert shell.send("csv", shell.write("a.csv", CSV), *CSV_ARGS) == 1
-    assert len(shell.rejects("a.csv.undelivered.ndjson")) == 3
+    assert len(shell.kept("a.csv.undelivered.ndjson")) == 3
 
 
 def test_undelivered_lines_that_hold_no_record_are_set_aside(shell: Shell) -> None:
@@ -353,13 +366,14 @@ def test_undelivered_lines_that_hold_no_record_are_set_aside(shell: Shell) -> No
     assert [each["line"] for each in shell.rejects("u.ndjson.rejects.ndjson")] == [2, 3, 4, 5, 6]
 
 
-def test_a_second_failure_never_overwrites_the_file_that_is_being_sent(shell: Shell) -> None:
+def test_a_second_failure_leaves_in_the_file_what_is_still_to_be_sent(shell: Shell) -> None:
     line = json.dumps({"partition_key": "k", "data": "AAE="})
     name = shell.write("u.undelivered.ndjson", f"{line}\n{line}\n")
     shell.sink.fail_at = 2
     assert shell.run("send", "undelivered", name, "--stream", "s") == 1
-    assert shell.files() == ["u.undelivered-2.ndjson", "u.undelivered.ndjson"]
-    assert len(shell.rejects("u.undelivered-2.ndjson")) == 2
+    assert shell.files() == ["u.undelivered.ndjson"]
+    assert len(shell.kept("u.undelivered.ndjson")) == 2
+    assert "counts twice" in shell.err.getvalue()
 
 
 def test_ctrl_c_delivers_what_was_read_and_says_where_it_stopped(shell: Shell) -> None:

@@ -85,3 +85,15 @@ def test_a_redelivery_of_a_batch_that_failed_afterwards_writes_over_its_object()
         )  # all of it was dealt with: nothing is sent again
     assert (cloud.puts, events_of(world)) == (2, 1)
     assert len({each.id for each in cloud.kept()}) == 1_000
+
+
+def test_what_was_held_back_is_not_reported_as_quarantined_and_what_came_again_is_reported_once() -> None:
+    world, cloud = World(pipeline()), FakeCloud()
+    with lean_quarantine(cloud) as (quarantine, _):
+        cloud.s3_answers.extend([s3_error("SlowDown", 503)] * 6)
+        assert deliver(world, quarantine, flood(1_000)) == 10**55  # not in the quarantine
+        world.store.writes.arm({0: "lost before"})
+        assert deliver(world, quarantine, flood(1_000)) == 10**55  # in it, and to come again
+        assert deliver(world, quarantine, flood(1_000)) is None
+    assert [each.poison.total() for each in world.reports] == [0, 0, 1_000]
+    assert len({each.id for each in cloud.kept()}) == 1_000
