@@ -47,7 +47,7 @@ class Sending:
         rejects: NdjsonFile,
         progress: Progress,
     ) -> None:
-        self.summary = Summary(job.source)
+        self.summary = Summary(job.source, job.rules.keys if job.rules else ())
         self.reasons: list[str] = []
         self.done = Place()
         self.interrupted = False

@@ -22,8 +22,8 @@ class ConsumerRules:
         self._encoder = encoder_of(source)
         self._checks = checks_of(source, rollups)
         measured = (each.field for rollup in rollups for each in rollup.layout.fields)
-        keys = (name for rollup in rollups for name in rollup.key)
-        self._fields = tuple(dict.fromkeys((source.event_time, *keys, *measured)))
+        self.keys = tuple(dict.fromkeys(name for rollup in rollups for name in rollup.key))
+        self._fields = tuple(dict.fromkeys((source.event_time, *self.keys, *measured)))
         self._defaults: dict[str, Any] = {
             each["name"]: each["default"] for each in source.schema.parsed["fields"] if "default" in each
         }

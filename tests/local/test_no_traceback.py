@@ -267,11 +267,13 @@ def attempt(
     """Run one command; return what is wrong with how it ended."""
     dice = random.Random(seed)
     argv, more = arguments(dice, path, chosen), surroundings(dice, folder)
-    for name in ("out", "err"):
+    for name in ("out", "err", "trace"):
         (folder / name).unlink(missing_ok=True)
     code = commands.run(argv, folder, patience_s=PATIENCE_S, **more)
     said = "".join(
-        (folder / name).read_text(errors="replace") for name in ("out", "err") if (folder / name).exists()
+        (folder / name).read_text(errors="replace")
+        for name in ("out", "err", "trace")
+        if (folder / name).exists()
     )
     if code in CODES and "Traceback" not in said and "Exception ignored" not in said:
         return None

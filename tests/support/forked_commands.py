@@ -3,7 +3,7 @@
 It reads a request a line from its standard input, ``{"argv": […], "folder": …}``, prints ``pid``
 with the child's, and after another line ``status`` with what it ended with. What the child prints goes to ``out`` and ``err`` in its folder. A request
 may say more: ``feed``, a file that is written in bursts into the pipe that is the standard input; ``environ``; ``closed``,
-the descriptors that are; ``out``, another file for the output; ``unreadable``, true where nobody reads the output.
+the descriptors that are; ``out`` or ``err``, another file for what it prints; ``unreadable``, true where nobody reads the output.
 """
 
 import json
@@ -72,7 +72,9 @@ def _run(request: dict[str, Any], stdin: int | None) -> None:
     except SystemExit as leaving:
         code = int(leaving.code or 0)
     except BaseException:  # noqa: BLE001 - what Python does of one that nobody caught
-        traceback.print_exc()
+        (folder / "trace").write_text(
+            traceback.format_exc()
+        )  # where its standard error may be full, or closed
     finally:
         try:
             sys.stdout.flush()

@@ -145,6 +145,11 @@ class Shell:
             open_sink=self._open,
             stop=self.sink.stop,
         )
+        return self.run_in(world, *arguments)
+
+    def run_in(self, world: World, *arguments: str) -> int:
+        if "--stream" not in arguments and arguments[:2] == ("send", "ndjson"):
+            arguments = (*arguments, "--stream", "s", "--pipeline", str(ROOT / "pipeline.toml"))
         parser = argparse.ArgumentParser()
         verbs = parser.add_subparsers(required=True)
         send.add_parser(verbs, world=world)

@@ -145,6 +145,12 @@ def test_keys_that_look_alike_are_mentioned(shell: Shell) -> None:
     assert "and 'café' look alike" in said
 
 
+def test_so_are_keys_of_a_rollup_that_are_no_partition_key(shell: Shell) -> None:
+    name = shell.write("a.csv", "ts,value,metric\n2023-01-01,1,t\n2023-01-01,1,t \n")
+    assert shell.send("csv", name, "--source", "reading", "--set", "device_id=d") == 0
+    assert "metric: 't ' and 't' look alike and are two keys" in shell.out.getvalue()
+
+
 def test_several_files_are_one_import_with_one_progress(shell: Shell) -> None:
     (shell.folder / "a.csv.gz").write_bytes(gzip.compress(b"ts,value\n2023-01-01T00:00:00Z,1\n"))
     shell.write("b.csv", "value;ts\n2;2023-01-02T00:00:00Z\nx;2023-01-02T00:00:00Z\n")
