@@ -126,6 +126,9 @@ def _run(arguments: Sequence[str] | None) -> int:
         return 1
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
         return 0
+    except UnicodeEncodeError as error:  # an argument of bytes that are no text, where text is needed
+        complain(f"streamgage: {error.object!r:.80}: holds what UTF-8 cannot encode")
+        return _USAGE_ERROR
     except OSError as error:  # a disk that is full, a folder that may not be written
         where = f"{error.filename!s}: " if error.filename is not None else ""
         complain(f"streamgage: {where}{error.strerror or error}")
