@@ -110,29 +110,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    for each in sys.argv[1:] if arguments is None else arguments:
-        if each.startswith("--") and each.endswith("=--"):  # argparse would make an empty list of it
-            complain(f"streamgage: {each}: -- is no value")
-            return _USAGE_ERROR
-    parsed = build_parser().parse_args(arguments)
     try:
+        for each in sys.argv[1:] if arguments is None else arguments:
+            if each.startswith("--") and each.endswith("=--"):  # argparse would make an empty list of it
+                raise ConfigError(f"{each}: -- is no value")
+        parsed = build_parser().parse_args(arguments)
         code: int = parsed.run(parsed)
-    except ConfigError as error:
-        for problem in error.problems:
-            complain(f"streamgage: {problem}")
-        return _USAGE_ERROR
-    except StreamgageError as error:
-        complain(f"streamgage: {error}")
-        return 1
-    except BrokenPipeError:  # the reader of our output went away, as `| head` does
+    except (StreamgageError, OSError, UnicodeEncodeError) as error:
+        return _tell(error)
+    return code
+
+
+def _tell(error: StreamgageError | OSError | UnicodeEncodeError) -> int:
+    """Say what a person can mend, and return the exit code."""
+    if isinstance(error, BrokenPipeError):  # the reader of our output went away, as `| head` does
         return 0
-    except UnicodeEncodeError as error:  # an argument of bytes that are no text, where text is needed
-        complain(f"streamgage: {error.object!r:.80}: holds what UTF-8 cannot encode")
-        return _USAGE_ERROR
-    except OSError as error:  # a disk that is full, a folder that may not be written
+    code = 1
+    if isinstance(error, ConfigError):
+        problems, code = error.problems, _USAGE_ERROR
+    elif isinstance(error, UnicodeEncodeError):  # an argument of bytes that are no text, where text is needed
+        problems, code = (f"{error.object!r:.80}: holds what UTF-8 cannot encode",), _USAGE_ERROR
+    elif isinstance(error, OSError):  # a disk that is full, a folder that may not be written
         where = f"{error.filename!s}: " if error.filename is not None else ""
-        complain(f"streamgage: {where}{error.strerror or error}")
-        return 1
+        problems = (f"{where}{error.strerror or error}",)
+    else:
+        problems = (str(error),)
+    for problem in problems:
+        complain(f"streamgage: {problem}")
     return code
 
 
