@@ -14,10 +14,10 @@ from infra.commands.places import Target
 from infra.commands.world import World
 from producers.client.undelivered import Kept
 from producers.files.delivery import END_MS
-from producers.files.sending import CHUNK_ROWS
+from producers.files.sending import CHUNK_MS, CHUNK_ROWS
 from streamgage.errors import ConfigError
 from streamgage.records import SealedRecord
-from unit.infra.commands.test_send_cli import CSV_ARGS, NOW_MS, RecordingSink, Shell
+from unit.infra.commands.test_send_cli import CSV_ARGS, NOW_MS, RecordingSink, Shell, VirtualClock
 
 ROWS = 3 * CHUNK_ROWS
 
@@ -157,16 +157,19 @@ def test_a_quiet_pipe_is_sent_on_while_it_is_open(shell: Shell) -> None:
     reading, writing = os.pipe()
     event = {"device_id": "d", "metric": "m", "ts": 1_690_000_000_000, "value": 1}
     os.write(writing, json.dumps(event).encode() + b"\n" + b'{"half')
+    closed: list[str] = []
     ended = threading.Timer(
-        20, os.close, [writing]
+        5, os.close, [writing]
     )  # else a pipe that is not sent on would be waited for for ever
 
     class Closing(RecordingSink):
         def poll(self) -> None:
-            if self.buffer and ended.is_alive():
+            is_holding = self.buffered_bytes > 0
+            self.flush()
+            if is_holding and ended.is_alive():
                 ended.cancel()
-                self.flush()
                 os.close(writing)
+                closed.append("when the event was sent")
 
     shell.sink = Closing()
     ended.start()
@@ -182,7 +185,7 @@ def test_a_quiet_pipe_is_sent_on_while_it_is_open(shell: Shell) -> None:
             stop=shell.sink.stop,
         )
         assert shell.run_in(world, "send", "ndjson", "-", "--source", "reading") == 3
-    assert ended.finished.is_set()
+    assert closed
     assert len(shell.sink.records) == 1
     assert shell.rejects("stdin.rejects.ndjson")[0]["raw"] == '{"half'
 
@@ -241,7 +244,14 @@ def _threads_end() -> Iterator[None]:
             each.cancel()
 
 
-def test_rows_go_in_chunks(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("row_ms", "at_once"), [(0, CHUNK_ROWS), (1, CHUNK_MS)])
+def test_rows_go_in_chunks(shell: Shell, monkeypatch: pytest.MonkeyPatch, row_ms: int, at_once: int) -> None:
+    class Slow(VirtualClock):
+        def now_ms(self) -> int:
+            self.time_ms += row_ms
+            return self.time_ms
+
+    shell.clock = Slow()
     sizes: list[int] = []
     put_many = RecordingSink.put_many
 
@@ -251,5 +261,6 @@ def test_rows_go_in_chunks(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(RecordingSink, "put_many", counting)
     assert shell.send("csv", a_file(shell), *CSV_ARGS) == 0
-    assert max(sizes) == CHUNK_ROWS
+    assert max(sizes) == at_once
     assert sum(sizes) == ROWS
+    assert len(sizes) <= ROWS // at_once * 2
