@@ -30,7 +30,7 @@ from producers.files.stop import Patience
 from producers.files.tables import FileTables
 from producers.files.undelivered import ResendJob, send_undelivered
 from producers.files.verdict import ConsumerRules
-from producers.files.watched import open_input
+from producers.files.watched import open_input, watched
 from streamgage.errors import ConfigError
 
 _SEND_EPILOG = """\
@@ -173,6 +173,10 @@ def run(args: argparse.Namespace, kind: str, world: World) -> int:
             patience=patience,
             from_line=args.from_line,
         )
+        if args.shift_to_now and names != ["-"] and None in tables.sizes:
+            raise ConfigError(
+                "--shift-to-now reads files twice, and one of these is a pipe: send it as standard input (-)"
+            )
         tables.check()
         job = SendJob(
             source=source,
@@ -202,20 +206,20 @@ def run_undelivered(args: argparse.Namespace, world: World) -> int:
     patience = Patience(world.clock, world.stop)
     with ExitStack() as stack:
         stream, name = _open(args.file, world, stack)
-        if args.file == "-":
-            stream, path, base = _spooled(world, stack), None, "stdin"
-        else:
-            path = world.folder / args.file
-            base = path.name
-            if not path.is_file():
-                raise ConfigError(f"{name}: not a file; of what comes through a pipe: -")
+        path: Path | None = None if args.file == "-" else world.folder / args.file
+        base = "stdin" if path is None else path.name
+        if path is not None and path.is_file():
             lock(stream, name)
+        else:  # it is read twice, and nothing can be left in it
+            if path is not None and path.is_char_device():
+                raise ConfigError(f"{name}: a device, not a file or a pipe")
+            stream, path = _copied(watched(stream, patience), stack), None
         open_sink = sink_opener(args, world)
         job = ResendJob(
             stream=stream,
             name=name,
             path=path,
-            rest=world.folder / "stdin.undelivered.ndjson"
+            rest=world.folder / f"{base}.undelivered.ndjson"
             if path is None
             else path.with_name(f"{base}.rest"),
             rejects=world.folder / (args.rejects or f"{base}.rejects.ndjson"),
@@ -259,7 +263,11 @@ def _open(file: str, world: World, stack: ExitStack) -> tuple[BinaryIO, str]:
 
 def _spooled(world: World, stack: ExitStack) -> BinaryIO:
     """Return standard input in a file, so that it can be read twice."""
+    return _copied(world.stdin, stack)
+
+
+def _copied(stream: BinaryIO, stack: ExitStack) -> BinaryIO:
     spool = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
-    shutil.copyfileobj(world.stdin, spool)
+    shutil.copyfileobj(stream, spool)
     spool.seek(0)
     return spool

@@ -189,7 +189,7 @@ class Outbox:
             if pendings:
                 queue.not_before_ms = now_ms + self._config.pause_ms(max(queue.failures, 1), self._rng)
             self._put_back(shard_id, pendings)
-        self.failing = next((each.failure for each in self._queues.values() if each.failures), None)
+        self._note_failing()
 
     def drop(self, entry: PutEntry) -> None:
         """Hold *entry* no more: somebody else does."""
@@ -225,6 +225,10 @@ class Outbox:
                 was = before[shard_id]
                 queue.failures, queue.failure = was.failures, was.failure
                 queue.not_before_ms = was.not_before_ms
+        self._note_failing()
+
+    def _note_failing(self) -> None:
+        self.failing = next((each.failure for each in self._queues.values() if each.failures), None)
 
     def _is_hopeless(self, pending: _Pending, failure: PutFailed, now_ms: int) -> bool:
         return (

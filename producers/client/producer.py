@@ -154,14 +154,16 @@ class Producer:
             self._check_open()
             now_ms = self._clock.now_ms()
             try:
-                self._outbox.extend([self._batcher.sealed(record, now_ms)])
-                self.stats.events_put += record.events
+                entry = self._batcher.sealed(record, now_ms)
+                self._outbox.extend([entry])
+                self.stats.events_put += entry.events
             except ValueError:
                 raise
             except BaseException:
                 self._mend_taken()
                 raise
-            self._send_taken(now_ms)
+            if self._outbox.buffered_bytes >= self._config.batching.request_bytes:
+                self._send_taken(now_ms)
             if self._outbox.given_up:
                 raise self._hand_back()
 
@@ -225,29 +227,19 @@ class Producer:
             DeliveryError: what could not be delivered, after everything else was.
         """
         with self._lock:
-            try:
-                self._batcher.move(self._outbox.extend, None)
-                while self._outbox:
-                    self._sender.send_or_wait()
-            except BaseException:
-                self._mend_sent()
-                raise
+            self._send_all()
             if self._outbox.given_up:
                 raise self._hand_back()
 
     def close(self) -> None:
         """Flush and take no more. Raises DeliveryError as ``flush`` does; closing again does nothing."""
         with self._lock:
-            if self._closed:
-                return
-            try:
-                self.flush()
-            finally:
-                # Else something unforeseen was raised: close again.
-                held = self._batcher.buffered_bytes or self._outbox or self._outbox.given_up
-                self._closed = not held
-                if self._closed:
-                    self._sender.stop()
+            if not self._closed:
+                self._send_all()
+                self._sender.stop()
+                self._closed = True
+            if self._outbox.given_up:
+                raise self._hand_back()
 
     def give_up(self) -> None:
         """Hand back, as given up, all that is not known to be stored; wait for nothing.
@@ -278,6 +270,16 @@ class Producer:
             except BaseException:
                 self._mend_sent()
                 raise
+
+    def _send_all(self) -> None:
+        """Return when everything is stored or given up."""
+        try:
+            self._batcher.move(self._outbox.extend, None)
+            while self._outbox:
+                self._sender.send_or_wait()
+        except BaseException:
+            self._mend_sent()
+            raise
 
     def _check_open(self) -> None:
         if self._closed:

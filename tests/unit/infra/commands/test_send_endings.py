@@ -236,6 +236,12 @@ def test_a_named_pipe_is_read_once(shell: Shell) -> None:
     assert len(shell.sink.records) == 4
 
 
+def test_a_named_pipe_cannot_be_read_twice(shell: Shell) -> None:
+    os.mkfifo(shell.folder / "fifo")
+    with pytest.raises(ConfigError, match="reads files twice, and one of these is a pipe"):
+        shell.send("csv", "fifo", *CSV_ARGS, "--shift-to-now")
+
+
 @pytest.fixture(autouse=True)
 def _threads_end() -> Iterator[None]:
     yield

@@ -174,3 +174,14 @@ def test_credentials_that_never_worked_are_not_waited_for_long() -> None:
     with pytest.raises(RetryableError, match="ExpiredTokenException"):
         a_producer(a_port(Guard("another"), iter(["one"] * 1_000)), clock)
     assert 10_000 <= clock.time_ms <= 16_000
+
+
+def test_a_forked_child_makes_a_client_of_its_own_when_it_first_calls() -> None:
+    guard, keys = Guard("one"), iter(["one", "two"])
+    port = a_port(guard, keys)
+    port.list_shards()
+    port.renew_in_child()
+    guard.valid = "two"
+    port.list_shards()
+    assert guard.seen == ["one", "two"]
+    assert next(keys, None) is None
