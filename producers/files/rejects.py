@@ -2,6 +2,7 @@
 
 import base64
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -26,21 +27,25 @@ class NdjsonFile:
             if self._file is None:
                 self.path, self._file = _create(self._wanted)
             self._file.write(json.dumps(value) + "\n")
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: its name has a NUL
             raise ConfigError(
-                f"{self.path}: cannot be written ({error.strerror}); it is needed for what cannot be sent"
+                f"{self.path}: cannot be written ({getattr(error, 'strerror', error)}); it is needed for what cannot be "
+                "sent"
             ) from error
         self.count += 1
 
     def close(self) -> None:
         """Close the file, if there is one."""
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # of a line that could not be written, which was told when it was
+                self._file.close()
             self._file = None
 
 
 def _create(wanted: Path) -> tuple[Path, TextIO]:
     number = 1
+    if wanted.is_char_device():  # /dev/null, a terminal
+        return wanted, wanted.open("w", encoding="utf-8", buffering=1)
     while True:
         path = wanted if number == 1 else wanted.with_name(f"{wanted.stem}-{number}{wanted.suffix}")
         try:

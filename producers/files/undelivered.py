@@ -13,10 +13,11 @@ from typing import BinaryIO, TextIO
 
 from producers.client.entry import UnsendableRecord
 from producers.client.undelivered import Damaged, Kept, UndeliveredFile, UndeliveredReader, sync_folder
-from producers.clock import Clock
 from producers.files.delivery import Delivery, Sink
 from producers.files.rejects import NdjsonFile, encode_reject
-from producers.files.send import EXIT_OK, EXIT_QUARANTINED, finish
+from producers.files.report import EXIT_OK, EXIT_QUARANTINED, EXIT_UNDELIVERED, tell, undelivered_lines
+from producers.files.send import Noting
+from producers.files.stop import Patience
 from streamgage.errors import ConfigError
 from streamgage.formats.mark import KEPT_MS
 from streamgage.records import SealedRecord, UserRecord
@@ -41,22 +42,32 @@ class ResendJob:
     warn: Callable[[str], None]
 
 
-def send_undelivered(job: ResendJob, sink: Callable[[], Sink], *, clock: Clock, out: TextIO) -> int:
+def send_undelivered(
+    job: ResendJob, sink: Callable[[], Sink], *, patience: Patience, noting: Noting, out: TextIO
+) -> int:
     """Send what is in the file; return the exit code. Lines that hold no record are set aside, and named.
+
+    Where someone wants an end, what is not sent yet is left in the file.
 
     Raises:
         ConfigError: before *sink* was asked for and anything was sent, unless what is left cannot be written.
     """
-    _check(job, _survey(job), clock.now_ms())
+    _check(job, _survey(job), patience.now_ms())
     bad = NdjsonFile(job.rejects)
-    rest = UndeliveredFile(job.rest, clock.now_ms, replaces=job.path is not None)
-    delivery = Delivery(sink(), rest, warn=job.warn)
-    with ExitStack() as stack:
+    rest = UndeliveredFile(job.rest, patience.now_ms, replaces=job.path is not None)
+    delivery = Delivery(sink(), rest, warn=job.warn, patience=patience)
+    patience.idle = delivery.idle
+    with ExitStack() as stack, noting():
         stack.callback(bad.close)
         stack.callback(rest.close)
         try:
             reader = UndeliveredReader(job.stream, job.name)
             for kept in reader:
+                if patience.stop.asked and delivery.failure is None:
+                    delivery.flush()
+                    delivery.divert("interrupted")
+                if delivery.broken is not None:
+                    break
                 damaged = _put(delivery, kept, reader.line)
                 if damaged is not None:
                     line, reason = damaged.line, damaged.reason
@@ -64,10 +75,14 @@ def send_undelivered(job: ResendJob, sink: Callable[[], Sink], *, clock: Clock, 
                     job.warn(f"{job.name}, line {line}: {reason}")
         finally:
             delivery.flush()
-    told = _settle(job, rest, bad)
-    where = f" (see {bad.path})" if bad.count else ""
-    print(f"sent {delivery.delivered:,}, quarantined {bad.count:,}{where}{told}", file=out)
-    return finish(delivery, out) or (EXIT_QUARANTINED if bad.count else EXIT_OK)
+        rest.close()
+        told = f"; {job.name} is left as it was" if delivery.broken else _settle(job, rest, bad)
+        where = f" (see {bad.path})" if bad.count else ""
+        said = f"sent {delivery.delivered:,}, quarantined {bad.count:,}{where}{told}"
+        tell(out, [said, *undelivered_lines(delivery)])
+    if rest.records or delivery.broken:
+        return EXIT_UNDELIVERED
+    return patience.stop.exit_code or (EXIT_QUARANTINED if bad.count else EXIT_OK)
 
 
 @dataclass(slots=True)
@@ -119,10 +134,7 @@ def _put(delivery: Delivery, kept: Kept, line: int) -> Damaged | None:
     if isinstance(kept, Damaged):
         return kept
     try:
-        if isinstance(kept, SealedRecord):
-            delivery.put_sealed(kept)
-        else:
-            delivery.put(kept)
+        delivery.put(kept)
     except UnsendableRecord as error:
         return Damaged(line, str(error), kept.data)
     return None

@@ -4,6 +4,7 @@ import random
 import shutil
 import tempfile
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from producers.client.outbox import RetryConfig
 from producers.client.producer import Producer, ProducerConfig
 from producers.client.undelivered import UndeliveredFile, UndeliveredReader
 from producers.files.delivery import Delivery
+from producers.files.stop import Patience, Stop
 from producers.files.undelivered import ResendJob, send_undelivered
 from streamgage.errors import ConfigError
 from streamgage.formats.mark import KEPT_MS
@@ -40,12 +42,18 @@ class Ticking:
 
 
 def a_producer(
-    stream: CountingStream, seed: int, *, attempts: int = 2, concurrency: int = 1, aggregate_bytes: int = 200
+    stream: CountingStream,
+    seed: int,
+    *,
+    attempts: int = 2,
+    concurrency: int = 1,
+    aggregate_bytes: int = 200,
+    clock: Ticking | None = None,
 ) -> Producer:
     rng = random.Random(seed)
     return Producer(
         stream,
-        clock=Ticking(),
+        clock=clock or Ticking(),
         rng=rng,
         config=ProducerConfig(
             batching=BatcherConfig(aggregate_bytes=aggregate_bytes, request_bytes=2_000, linger_ms=0),
@@ -69,7 +77,13 @@ def resend(path: Path, stream: CountingStream, seed: int, *, now_ms: int = 5, fo
             force=force,
             warn=lambda _: None,
         )
-        return send_undelivered(job, lambda: a_producer(stream, seed), clock=clock, out=out)
+        return send_undelivered(
+            job,
+            lambda: a_producer(stream, seed, clock=clock),
+            patience=Patience(clock, Stop()),
+            noting=nullcontext,
+            out=out,
+        )
 
 
 @given(st.integers(0, 2**32), st.integers(1, 60), st.integers(1, 3))
@@ -81,7 +95,13 @@ def test_whatever_is_lost_and_however_often_it_is_sent_again_each_event_counts_o
     stream.fate = lambda _: rng.choice(FATES)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "u.ndjson"
-        delivery = Delivery(a_producer(stream, seed), UndeliveredFile(path, lambda: 1), warn=lambda _: None)
+        clock = Ticking()
+        delivery = Delivery(
+            a_producer(stream, seed, clock=clock),
+            UndeliveredFile(path, lambda: 1),
+            warn=lambda _: None,
+            patience=Patience(clock, Stop()),
+        )
         put = [UserRecord(f"k{n % 7}", b"%06d" % n) for n in range(events)]
         for record in put:
             delivery.put(record)

@@ -92,20 +92,27 @@ class Home:
 
     def info(self) -> StackInfo:
         """Return the running stack. Raises: ConfigError where none runs."""
-        raw = read_json(self.info_file)
+        raw = self.raw_info()
+        if raw is None or not is_running(raw, "supervisor"):
+            raise ConfigError(f"no stack is running in {self.root}. Start one: streamgage up")
         try:
-            info = None if raw is None else StackInfo(**raw)
+            return StackInfo(**raw)
         except TypeError as error:
             raise ConfigError(
                 f"{self.info_file} is of another version. {TODO[self.info_file.name]}"
             ) from error
-        if info is None or not is_running(raw, "supervisor"):
-            raise ConfigError(f"no stack is running in {self.root}. Start one: streamgage up")
-        return info
+
+    def raw_info(self) -> dict[str, Any] | None:
+        """Return what was written of a stack that may run; None where nothing was, or not the whole of it."""
+        raw = read_json(self.info_file)
+        pids = raw.get("pids") if isinstance(raw, dict) else None
+        is_whole = isinstance(pids, dict) and all(isinstance(each, int) for each in pids.values())
+        return raw if is_whole else None
 
     def status(self) -> dict[str, Any]:
         """Return what the mapping last said of itself; {} before it said anything."""
-        return read_json(self.status_file) or {}
+        status = read_json(self.status_file)
+        return status if isinstance(status, dict) else {}
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -134,7 +141,7 @@ def is_alive(pid: int) -> bool:
         return False
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True

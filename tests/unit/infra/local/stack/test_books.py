@@ -9,7 +9,7 @@ import pytest
 
 from infra.local.stack import books
 from infra.local.stack.books import Books, noted_children
-from infra.local.stack.home import Home, StackInfo, write_json
+from infra.local.stack.home import Home, StackInfo, read_json, write_json
 from infra.local.stack.processes import identify
 from streamgage.errors import ConfigError
 
