@@ -27,6 +27,7 @@ The stream, the tables and how far each shard was read are kept in .streamgage (
 on from there. `rm -r .streamgage` while it is down starts afresh. DynamoDB Local syncs every write to the disk; with a
 home in memory (STREAMGAGE_HOME=/dev/shm/streamgage) it is many times faster, and survives all but a restart."""
 _WAIT_S = 90
+_FOUND = "streamgage: stores: "  # what the check of the stores had to say
 
 
 def add_parser(verbs: Verbs) -> None:
@@ -49,6 +50,11 @@ def add_parser(verbs: Verbs) -> None:
         help="let Kinesis fail on purpose: throttle, internal, lost (stored, and no answer), error, delay=RATE@MS",
     )
     parser.add_argument("--fsync", action="store_true", help="survive power loss too, at the disk's pace")
+    parser.add_argument(
+        "--accept-loss",
+        action="store_true",
+        help="go on without what stream, tables or checkpoints have lost, where up says that it may",
+    )
     parser.add_argument("--detach", action="store_true", help="return when it is up, and let it run")
     parser.set_defaults(run=run)
 
@@ -80,6 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
             dynamodb=Engine(arguments.dynamodb),
             kinesis_faults=arguments.kinesis_faults,
             fsync=arguments.fsync,
+            accept_loss=arguments.accept_loss,
         ),
         say=say_on_stderr,
     )
@@ -136,7 +143,9 @@ def _detach(home: Home) -> int:
     while time.monotonic() < deadline:
         raw = read_json(home.info_file)
         if raw is not None and raw["pids"].get("supervisor") == process.pid:
-            print(log.read_text(encoding="utf-8").splitlines()[-1], file=sys.stderr)
+            *before, last = log.read_text(encoding="utf-8").splitlines()
+            for line in (*(each for each in before if each.startswith(_FOUND)), last):
+                print(line, file=sys.stderr)
             return 0
         if process.poll() is not None:
             print(log.read_text(encoding="utf-8").strip(), file=sys.stderr)

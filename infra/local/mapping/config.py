@@ -59,6 +59,16 @@ class MappingConfig:
         return min(self.retry_max_ms, self.retry_first_ms << doublings)
 
 
+def not_carried_out(properties: Mapping[str, object]) -> list[str]:
+    """Return a problem for each property that Lambda would carry out and we do not. Expressions are not judged."""
+    asked = (name for name in sorted(_UNSUPPORTED & properties.keys()) if properties[name])
+    return [
+        f"{name} is not carried out locally: the function would be given other batches than on AWS. Remove it"
+        for name in asked
+        if not isinstance(properties[name], dict) or "Fn::Output" not in properties[name]  # type: ignore[operator]
+    ]
+
+
 def from_properties(
     properties: Mapping[str, object], *, retry_first_ms: int = 200, retry_max_ms: int = 30_000
 ) -> MappingConfig:
@@ -95,11 +105,11 @@ def from_properties(
         "DestinationConfig",
     }
     known |= {"StartingPosition", "StartingPositionTimestamp"}
-    for name in sorted(set(properties) - known):
-        if name not in _UNSUPPORTED:
-            problems.append(f"{name} is not a property of a Kinesis event source mapping")
-        elif properties[name]:
-            problems.append(f"{name} is not carried out locally: remove it")
+    problems += [
+        f"{name} is not a property of a Kinesis event source mapping"
+        for name in sorted(set(properties) - known - _UNSUPPORTED)
+    ]
+    problems += not_carried_out(properties)
     if problems:
         raise ConfigError(*problems)
 

@@ -27,11 +27,14 @@ from botocore.config import Config
 
 from infra.local.files import make_private
 from infra.local.http.secret import Credentials, keep_credentials
+from infra.local.mapping.config import not_carried_out
+from infra.local.mapping.process_config import parse
 from infra.local.stack import dynamodb_local, emulator
 from infra.local.stack.children import Child, kill_group, wait_until
 from infra.local.stack.cloudformation import create_resources
 from infra.local.stack.definition import keep_definition
 from infra.local.stack.home import Home, StackInfo, is_alive, read_json, write_json
+from infra.local.stack.stores.check import OUR_HANDLER, Look, Stores, agree, look
 from infra.local.stack.tables import Engine, create_table, keep_engine
 from infra.local.stack.template import (
     LocalTemplate,
@@ -69,7 +72,8 @@ class Code(NamedTuple):
 class StackOptions:
     """What a person may choose of a local stack. Port 0 is any free one. ``parameters`` are the template's.
 
-    With ``fsync``, stream and tables survive power loss, at the disk's pace.
+    With ``fsync``, stream and tables survive power loss, at the disk's pace. ``accept_loss``: go on without what the check of
+    the stores found to be lost.
     """
 
     home: Home
@@ -83,6 +87,7 @@ class StackOptions:
     dynamodb: Engine = Engine.EMBEDDED
     kinesis_faults: str | None = None
     fsync: bool = False
+    accept_loss: bool = False
 
 
 class Stack:
@@ -128,9 +133,13 @@ class Stack:
         if options.dynamodb is Engine.LOCAL:
             dynamodb_local.install(say=self._say)
         self._say("building the bundle")
+        template = divide(options.template, keep_tables=own_dynamodb)
+        if problems := [problem for each in template.mappings.values() for problem in not_carried_out(each)]:
+            raise ConfigError(*problems)
         options.code.bundle(home.task_dir, options.pipeline)
         options.code.runtime(home.runtime_dir)
-        template = divide(options.template, keep_tables=own_dynamodb)
+        (stream_id,) = template.streams
+        seen = look(home, stream_name(stream_id), now_ms=time.time_ns() // 1_000_000)
         self._ports = {
             "aws": _port(options.aws_port, "--port"),
             "kinesis": _port(options.kinesis_port, "--kinesis-port"),
@@ -159,10 +168,10 @@ class Stack:
                 table_name(logical_id),
                 _numbers(resolve(properties, outputs)),
             )
+        self._agree(template, outputs, seen, consumer)
         self._write_mapping_config(template, outputs)
         self._start_mapping()
         self._start_metrics()
-        (stream_id,) = template.streams
         self._info = StackInfo(
             endpoints={role: self._endpoint(role) for role in ("aws", "kinesis", "dynamodb", "metrics")},
             region=REGION,
@@ -338,6 +347,20 @@ class Stack:
         if hours > 24:
             client.increase_stream_retention_period(StreamName=name, RetentionPeriodHours=hours)
 
+    def _agree(self, template: LocalTemplate, outputs: Mapping[str, str], seen: Look, consumer: str) -> None:
+        (stream_id,), (function,) = template.streams, template.functions.values()
+        stores = Stores(
+            home=self._home,
+            stream=stream_name(stream_id),
+            table=outputs["TableName"],
+            consumer=consumer,
+            by_key=self._check_lanes(template, outputs),
+            comparable=function["Handler"] == OUR_HANDLER,
+            kinesis=self._client("kinesis", "kinesis"),
+            dynamodb=self._client("dynamodb", "dynamodb"),
+        )
+        agree(stores, seen, accept_loss=self._options.accept_loss, say=self._say)
+
     def _check_lanes(self, template: LocalTemplate, outputs: Mapping[str, str]) -> bool:
         """Return whether lanes are partition keys. Raises: ConfigError where the mapping's factor would lose events."""
         (mapping,) = template.mappings.values()
@@ -356,34 +379,33 @@ class Stack:
         ((logical_id, function),) = template.functions.items()
         function = _numbers(resolve(function, outputs))
         home = self._home
-        write_json(
-            home.mapping_config_file,
-            {
-                "stream_arn": resolve(mapping["EventSourceArn"], outputs),
-                "kinesis_endpoint": self._endpoint("kinesis"),
-                "endpoint": self._endpoint("aws"),
-                **self._credentials._asdict(),
-                "mapping": _numbers(resolve(mapping, outputs)),
-                "function": {
-                    "name": function_name(logical_id),
-                    "handler": function["Handler"],
-                    "task_dir": str(home.task_dir),
-                    "runtime_dir": str(home.runtime_dir),
-                    "timeout_s": function["Timeout"],
-                    "memory_mb": function["MemorySize"],
-                    "log_file": str(home.logs / "function.log"),
-                    "env": {
-                        **self._credentials.variables(),
-                        "AWS_ENDPOINT_URL": self._endpoint("aws"),
-                        "AWS_ENDPOINT_URL_DYNAMODB": self._endpoint("dynamodb"),
-                        "AWS_ENDPOINT_URL_KINESIS": self._endpoint("kinesis"),
-                        **{key: str(value) for key, value in function["Environment"]["Variables"].items()},
-                    },
+        document = {
+            "stream_arn": resolve(mapping["EventSourceArn"], outputs),
+            "kinesis_endpoint": self._endpoint("kinesis"),
+            "endpoint": self._endpoint("aws"),
+            **self._credentials._asdict(),
+            "mapping": _numbers(resolve(mapping, outputs)),
+            "function": {
+                "name": function_name(logical_id),
+                "handler": function["Handler"],
+                "task_dir": str(home.task_dir),
+                "runtime_dir": str(home.runtime_dir),
+                "timeout_s": function["Timeout"],
+                "memory_mb": function["MemorySize"],
+                "log_file": str(home.logs / "function.log"),
+                "env": {
+                    **self._credentials.variables(),
+                    "AWS_ENDPOINT_URL": self._endpoint("aws"),
+                    "AWS_ENDPOINT_URL_DYNAMODB": self._endpoint("dynamodb"),
+                    "AWS_ENDPOINT_URL_KINESIS": self._endpoint("kinesis"),
+                    **{key: str(value) for key, value in function["Environment"]["Variables"].items()},
                 },
-                "checkpoint_file": str(home.checkpoint_file),
-                "status_file": str(home.status_file),
             },
-        )
+            "checkpoint_file": str(home.checkpoint_file),
+            "status_file": str(home.status_file),
+        }
+        parse(document)  # a mapping that would not start is refused here
+        write_json(home.mapping_config_file, document)
 
     def _write_info(self) -> None:
         pids = {"supervisor": os.getpid(), **{name: child.pid for name, child in self._children.items()}}

@@ -303,7 +303,7 @@ def test_a_child_waits_until_both_parents_of_a_merge_are_done_not_only_read() ->
     assert isinstance(work, Invocation)
     stream.settle(work.invocation_id, OK, 10**6)
     assert stream.readable() == ["c"]
-    assert stream.checkpoints()["a"] == ShardCheckpoint(sequence=BASE + 1, finished=True)
+    assert stream.checkpoints()["a"] == ShardCheckpoint(sequence=BASE + 1, finished=True, applied=BASE + 1)
 
 
 def test_a_restart_goes_on_from_the_checkpoint_and_does_not_reopen_what_is_finished() -> None:
