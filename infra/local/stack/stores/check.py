@@ -99,7 +99,8 @@ def gather(stores: Stores, seen: Look, note: marks.Note, checkpoints: Checkpoint
     )
     read = {shard_id: each.sequence for shard_id, each in checkpoints.shards.items()}
     stream = seen.stream.facts(progress=tables.progress, read=read) if seen.stream else None
-    return Facts(stream, tables, checkpoints, note.settled, new_stream_number(seen.now_ms), note.accepted)
+    number = new_stream_number(seen.now_ms)
+    return Facts(stream, tables, checkpoints, note.settled, number, note.accepted, note.mark)
 
 
 def progress_of(stores: Stores, shard_ids: list[str]) -> Mapping[str, int]:

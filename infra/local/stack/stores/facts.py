@@ -89,7 +89,7 @@ class CheckpointFacts:
 class Facts:
     """All three. ``stream`` is None where there is none; ``new_stream`` is the lowest number in one that is made now.
 
-    *settled*, the home's own note: all three carry marks; false while they are being marked. ``accepted`` is up to where
+    ``noted`` is the home's own note of its mark; *settled*: all three carry it, false while they are being marked. ``accepted`` is up to where
     a person has accepted, of a shard, that the log is shorter than what was counted of it.
     """
 
@@ -99,6 +99,7 @@ class Facts:
     settled: bool
     new_stream: int
     accepted: Mapping[str, int] = field(default_factory=dict)
+    noted: Mark | None = None
 
 
 class Verdict(Enum):

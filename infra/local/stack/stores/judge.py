@@ -100,8 +100,8 @@ def _whose(facts: Facts) -> Iterator[Finding]:
         each.sequence is not None for each in facts.checkpoints.shards.values()
     )
     if stream is None:
-        was_here = facts.stream is None or facts.settled  # a home of before there were marks has a stream
-        if tables is not None or marks["checkpoints"] is not None or (was_here and counted):
+        marked = facts.settled or tables is not None or marks["checkpoints"] is not None
+        if marked or (facts.stream is None and counted):  # a home of before there were marks has a stream
             yield _reset(facts)
     elif _is_foreign(tables, stream):
         yield Finding(
@@ -147,7 +147,8 @@ def _foreign_checkpoints(mark: Mark | None) -> Finding:
 def _epochs(facts: Facts) -> Iterator[Finding]:
     """Yield which of the stores are copies of an earlier day."""
     marks = _marks(facts)
-    newest = max((mark.epoch for mark in marks.values() if mark), default=0)
+    known = [*marks.values(), None if _is_foreign(facts.noted, marks["stream"]) else facts.noted]
+    newest = max((mark.epoch for mark in known if mark), default=0)
     for store, mark in marks.items():
         if mark is None or mark.epoch == newest or not facts.settled:
             continue

@@ -46,7 +46,7 @@ class ShardSurvey:
         """Return what has expired behind the record *after*; None: behind the beginning."""
         space = self.shard.space
         first = None if after is None or after < space.first else space.counter_from(after, after=True)
-        if (first or 0) > self.last or (first or counter_floor(self.shard.created_ms)) >= self.horizon:
+        if (first or 1) > self.last or (first or counter_floor(self.shard.created_ms)) >= self.horizon:
             return Gap()
         start = bisect_right(self.expired, (first or 0) - 1)
         found = self.expired[start:]
