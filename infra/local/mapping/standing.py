@@ -9,6 +9,9 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+SILENT_MS = 5_000
+"""The mapping writes its status once a second: after so long it is gone, or stopped."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
@@ -34,6 +37,21 @@ class Standing:
         """Return it for the status file: with why, and since when the shard stands."""
         known = {**asdict(self), "sequence_number": str(self.sequence_number)}
         return {**known, "since_ms": since_ms, "error": error}
+
+
+def lines(status: Mapping[str, Any], now_ms: int) -> Iterator[str]:
+    """Yield a line for all that stands still, by a mapping's *status*; none where everything goes on."""
+    silent_ms = now_ms - status["as_of_ms"] if status else 0
+    if silent_ms > SILENT_MS and status["state"] == "running":
+        yield f"the mapping has said nothing for {_span(silent_ms / 1000)}: nothing is applied while it is gone"
+    for shard_id, shard in sorted(status.get("shards", {}).items()):
+        if shard.get("standing"):
+            yield f"{shard_id} {told(shard['standing'], now_ms)}"
+        elif shard.get("waits_for"):
+            yield f"{shard_id} waits until {' and '.join(shard['waits_for'])} is done: parents come first"
+    for trouble in status.get("troubles", ()):
+        since_s = max(now_ms - trouble["since_ms"], 0) / 1000
+        yield f"since {_time(trouble['since_ms'])} ({_span(since_s)}), tried again: {trouble['message'].splitlines()[0][:300]}"
 
 
 def told(standing: Mapping[str, Any], now_ms: int) -> str:

@@ -97,4 +97,4 @@ def _open_shards(kinesis: Any, info: StackInfo) -> int:
 
 def _applied(dynamodb: Any, info: StackInfo, status: Mapping[str, Any]) -> Mapping[str, int]:
     progress = read_progress(DynamoPartialStore(dynamodb, info.table), info.consumer, info.stream)
-    return freshness(progress, status).shards
+    return freshness(progress, status, by_key=info.one_key_per_record).shards

@@ -71,6 +71,7 @@ def agree(stores: Stores, seen: Look, *, accept_loss: bool, say: Callable[[str],
     accepted = {
         each.shard_id: each.accepts for each in findings if each.shard_id and each.accepts is not None
     }
+    home.status_file.unlink(missing_ok=True)  # of before this check: nothing is called applied by it
     begun = marks.Note(mark, settled=False, accepted={**note.accepted, **accepted}, told=lines)
     marks.write_note(home, begun)
     settled = settle(checkpoints, findings)

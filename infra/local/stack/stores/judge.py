@@ -28,8 +28,6 @@ from infra.local.mapping.stream import ShardCheckpoint
 from infra.local.stack.stores import shards
 from infra.local.stack.stores.facts import CheckpointFacts, Facts, Finding, Mark, StoreName, Verdict
 
-__all__ = ["judge", "lacking", "refusals", "settle"]
-
 
 def judge(facts: Facts) -> list[Finding]:
     """Return all that is to be said of *facts*; [] where the three agree."""
@@ -67,17 +65,6 @@ def settle(
 def refusals(findings: Sequence[Finding], *, accept_loss: bool) -> list[Finding]:
     """Return the findings that forbid a start."""
     return [each for each in findings if each.verdict is Verdict.REFUSE and (each.final or not accept_loss)]
-
-
-def lacking(shards_status: Mapping[str, Mapping[str, object]], progress: Mapping[str, int]) -> Iterator[str]:
-    """Yield the shards of which the mapping's status says that more is applied than the tables have.
-
-    Where it yields anything, nothing may be called applied.
-    """
-    for shard_id, shard in shards_status.items():
-        applied = shard.get("applied")
-        if isinstance(applied, str) and progress.get(shard_id, -1) < int(applied):
-            yield shard_id
 
 
 def _marks(facts: Facts) -> dict[StoreName, Mark | None]:

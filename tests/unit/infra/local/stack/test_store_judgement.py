@@ -18,7 +18,7 @@ from infra.local.stack.stores.facts import (
     TableFacts,
     Verdict,
 )
-from infra.local.stack.stores.judge import judge, lacking, refusals, settle
+from infra.local.stack.stores.judge import judge, refusals, settle
 
 NOW_MS = 1_800_000_000_000
 SHARD = Shard(0, 0, 0, created_ms=NOW_MS, epoch_s=NOW_MS // 1000)
@@ -254,17 +254,6 @@ def test_an_accepted_shorter_log_is_refused_all_the_same_once_its_numbers_would_
 def test_what_a_person_accepts_is_noted_up_to_the_record_that_was_counted() -> None:
     [finding] = judge(replace(SOUND, stream=with_log(tip=number(8))))
     assert finding.accepts == number(10)
-
-
-def test_what_the_tables_lack_of_what_was_applied_is_told_and_nothing_else() -> None:
-    status: dict[str, dict[str, object]] = {
-        "a": {"applied": "9"},
-        "b": {"applied": None},
-        "c": {},
-        "d": {"applied": "10"},
-    }
-    assert list(lacking(status, {"a": 10, "d": 9})) == ["d"]
-    assert list(lacking(status, {})) == ["a", "d"]
 
 
 def test_settling_leaves_what_nothing_was_said_of() -> None:
