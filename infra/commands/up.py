@@ -24,7 +24,7 @@ EXAMPLES = """examples:
   streamgage up --dynamodb local                 tables in DynamoDB Local, AWS's own engine (needs Java 17 and Maven)
 
 The stream, the tables and how far each shard was read are kept in .streamgage (or $STREAMGAGE_HOME): the next `up` goes
-on from there. `rm -r .streamgage` while it is down starts afresh. DynamoDB Local syncs every write to the disk; with a
+on from there, once it has seen that the three belong together. `rm -r .streamgage` while it is down starts afresh. DynamoDB Local syncs every write to the disk; with a
 home in memory (STREAMGAGE_HOME=/dev/shm/streamgage) it is many times faster, and survives all but a restart."""
 _WAIT_S = 90
 _FOUND = "streamgage: stores: "  # what the check of the stores had to say
