@@ -60,7 +60,7 @@ class StatusBoard:
             ),
             0,
         )
-        self._stalls = Stalls()
+        self._stalls = Stalls(config.function.log_file)
         self._troubles: dict[str, dict[str, Any]] = {}
         self._whole: set[_BatchId] = set()  # failed as a whole, and will be handed over as they are
         self._refused: str | None = None

@@ -1,5 +1,6 @@
 """What a person is told of a shard that stands still: where, since when, why, what next, until when."""
 
+from pathlib import Path
 from typing import Any
 
 from infra.local.function.outcome import Answered, Failed
@@ -50,8 +51,20 @@ def test_a_status_tells_of_silence_of_shards_and_of_requests_that_fail() -> None
     assert list(lines({}, AT_MS)) == []
 
 
-def test_a_shard_stands_since_its_first_failure_with_its_last_error_until_it_goes_on() -> None:
-    stalls = Stalls()
+def test_what_the_function_reports_as_failed_is_told_in_its_own_words(tmp_path: Path) -> None:
+    log = tmp_path / "function.log"
+    log.write_text(
+        '{"failed_from": "49", "error": "before"}\n{"failed_from": "49", "error": "no table"}\n{"failed_from": "491", "error": "x"}\n{"49'
+    )
+    stalls = Stalls(log)
+    stalls.note("a", 49, Answered(b""), AT_MS)
+    known = stalls.of("a", STANDING)
+    assert known is not None
+    assert known["error"] == f"{REPORTED}: no table"
+
+
+def test_a_shard_stands_since_its_first_failure_with_its_last_error_until_it_goes_on(tmp_path: Path) -> None:
+    stalls = Stalls(tmp_path / "absent.log")
     stalls.note("a", 49, Failed("first"), AT_MS)
     stalls.note("a", 49, Answered(b""), AT_MS + 500)
     known = stalls.of("a", STANDING)
