@@ -75,15 +75,13 @@ def agree(stores: Stores, seen: Look, *, accept_loss: bool, say: Callable[[str],
     begun = marks.Note(mark, settled=False, accepted={**note.accepted, **accepted}, told=lines)
     marks.write_note(home, begun)
     settled = settle(checkpoints, findings)
-    if settled != checkpoints:
-        file.save(
-            settled
-        )  # before the marks: after a crash in between the same is found once more, or nothing
+    if (
+        settled != checkpoints
+    ):  # before the marks: after a crash in between the same is found again, or nothing
+        file.save(settled)
     marks.mark_stream(stores.kinesis, stores.stream, mark)
     marks.mark_table(stores.dynamodb, stores.table, mark)
-    if (
-        home.checkpoint_file.exists()
-    ):  # a new home's appears with the mapping's first word, and is marked by the next start
+    if home.checkpoint_file.exists():  # that of a new home is made by the mapping; the next start marks it
         file.mark = {"home": mark.home, "epoch": mark.epoch}
         file.save(settled)
     marks.write_note(home, marks.Note(mark, settled=True, accepted=begun.accepted, told=lines))
