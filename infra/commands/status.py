@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from infra.commands.arguments import Verbs, add_stack_options, add_verb, aws_stack
 from infra.local.stack.home import Home, read_json
-from streamgage.errors import ConfigError
+from streamgage.errors import ConfigError, RetryableError
 
 EXAMPLES = """examples:
   streamgage status
@@ -49,10 +49,15 @@ def _run_local(arguments: argparse.Namespace) -> int:
     from infra.commands.status_tables import console, print_mapping
     from infra.local.stack.drain import applied
     from infra.local.stack.stores.marks import read_note
+    from processors.query.freshness import Freshness
 
     home = Home.of(os.environ)
     info, mapping, found = home.info(), home.status(), read_note(home).told
-    fresh = applied(info, mapping)
+    unknown = None
+    try:
+        fresh = applied(info, mapping)
+    except RetryableError as error:
+        fresh, unknown = Freshness({}, 0, 0), error
     if arguments.format == "json":
         document = {
             "stack": read_json(home.info_file),
@@ -66,6 +71,8 @@ def _run_local(arguments: argparse.Namespace) -> int:
     screen.print(f"stream [bold]{info.stream}[/]  table [bold]{info.table}[/]")
     screen.print("endpoints: " + ", ".join(f"{name} {url}" for name, url in info.endpoints.items()))
     screen.print("processes: " + ", ".join(f"{name} {pid}" for name, pid in info.pids.items()))
+    if unknown is not None:
+        screen.print(str(unknown), markup=False)
     for line in found:
         screen.print(f"found at the start: {line}", markup=False)
     print_mapping(screen, mapping, fresh, since="since the mapping started")

@@ -10,7 +10,7 @@ from infra.local.http.secret import Credentials
 from infra.local.metrics.emf import EmfLog
 from infra.local.metrics.families import Reading
 from infra.local.stack.home import Home, StackInfo, is_alive, read_json
-from infra.local.stack.supervisor import local_client
+from infra.local.stack.supervisor import watching_client
 from processors.query.cells import DynamoPartialStore
 from processors.query.freshness import freshness
 from processors.query.progress import read_progress
@@ -27,7 +27,7 @@ class StackReader:
     *connect* makes a client of (service, endpoint, credentials). What does not answer is left out of the reading.
     """
 
-    def __init__(self, home: Home, *, connect: Connect = local_client) -> None:
+    def __init__(self, home: Home, *, connect: Connect = watching_client) -> None:
         self._home, self._connect = home, connect
         self.emf = EmfLog(home.logs / "function.log")
         self._clients: dict[tuple[str, str], Any] = {}

@@ -4,9 +4,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from infra.local.mapping.standing import lines
 from infra.local.stack.home import Home, StackInfo
-from infra.local.stack.supervisor import local_client
+from infra.local.stack.supervisor import watching_client
 from processors.query.cells import DynamoPartialStore
 from processors.query.freshness import Freshness, freshness
 from processors.query.progress import read_progress
@@ -47,11 +49,18 @@ def wait_drained(
 
 
 def applied(info: StackInfo, status: dict[str, Any]) -> Freshness:
-    """Return how fresh the tables of a running stack are, beside its mapping's *status*, which was read before."""
-    store = DynamoPartialStore(
-        local_client("dynamodb", info.endpoints["dynamodb"], info.credentials), info.table
-    )
-    progress = read_progress(store, info.consumer, info.stream)
+    """Return how fresh the tables of a running stack are, beside its mapping's *status*, which was read before.
+
+    Raises:
+        RetryableError: the tables do not answer, so nobody can say.
+    """
+    client = watching_client("dynamodb", info.endpoints["dynamodb"], info.credentials)
+    try:
+        progress = read_progress(DynamoPartialStore(client, info.table), info.consumer, info.stream)
+    except (BotoCoreError, ClientError) as error:
+        raise RetryableError(
+            f"what is applied is not known, for the tables do not answer: {error}"
+        ) from error
     return freshness(progress, status, by_key=info.one_key_per_record)
 
 
