@@ -129,8 +129,9 @@ def _open_local(home: Home, info: StackInfo) -> "tuple[PartialStore, Freshness, 
     store = DynamoPartialStore(
         local_client("dynamodb", info.endpoints["dynamodb"], info.credentials), info.table
     )
+    status = home.status()  # before the progress, which only grows
     progress = read_progress(store, info.consumer, info.stream)
-    return store, freshness(progress, home.status()), info.consumer
+    return store, freshness(progress, status, by_key=info.one_key_per_record), info.consumer
 
 
 def _open_aws(name: str, region: str | None) -> "tuple[PartialStore, Freshness, str]":

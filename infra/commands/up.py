@@ -24,7 +24,7 @@ EXAMPLES = """examples:
   streamgage up --dynamodb local                 tables in DynamoDB Local, AWS's own engine (needs Java 17 and Maven)
 
 The stream, the tables and how far each shard was read are kept in .streamgage (or $STREAMGAGE_HOME): the next `up` goes
-on from there. `rm -r .streamgage` while it is down starts afresh. A kept stream is resharded where --param ShardCount says
+on from there, once it has seen that the three belong together. `rm -r .streamgage` while it is down starts afresh. A kept stream is resharded where --param ShardCount says
 another number; what cannot be changed in a kept home (StreamMode, StartAt, ParallelizationFactor from or to 1) is refused.
 
 A process that ends is started again; one that ends by itself twice in a row ends `up`, with the end of its log.
@@ -32,6 +32,7 @@ A process that ends is started again; one that ends by itself twice in a row end
 --dynamodb local syncs every write to the disk: some 55 writes a second, so that a batch may take longer than its function has.
 With a home in memory (STREAMGAGE_HOME=/dev/shm/streamgage) it is many times faster, and survives all but a restart."""
 _WAIT_S = 900  # a start bounds itself, each step; this is for one that hangs
+_FOUND = "streamgage: stores: "  # what the check of the stores had to say
 
 
 def add_parser(verbs: Verbs) -> None:
@@ -54,6 +55,11 @@ def add_parser(verbs: Verbs) -> None:
         help="let Kinesis fail on purpose: throttle, internal, lost (stored, and no answer), error, delay=RATE@MS",
     )
     parser.add_argument("--fsync", action="store_true", help="survive power loss too, at the disk's pace")
+    parser.add_argument(
+        "--accept-loss",
+        action="store_true",
+        help="go on without what stream, tables or checkpoints have lost, where up says that it may",
+    )
     parser.add_argument("--detach", action="store_true", help="return when it is up, and let it run")
     parser.set_defaults(run=run)
 
@@ -85,6 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
             dynamodb=Engine(arguments.dynamodb),
             kinesis_faults=arguments.kinesis_faults,
             fsync=arguments.fsync,
+            accept_loss=arguments.accept_loss,
         ),
         say=say_on_stderr,
     )
@@ -150,7 +157,9 @@ def _detach(home: Home) -> int:
     while time.monotonic() < deadline_s:
         raw = read_json(home.info_file)
         if raw is not None and raw["pids"].get("supervisor") == process.pid:
-            print(log.read_text(encoding="utf-8", errors="replace").splitlines()[-1], file=sys.stderr)
+            *before, last = log.read_text(encoding="utf-8", errors="replace").splitlines()
+            for line in (*(each for each in before if each.startswith(_FOUND)), last):
+                print(line, file=sys.stderr)
             return 0
         if process.poll() is not None:
             print(log.read_text(encoding="utf-8", errors="replace").strip(), file=sys.stderr)

@@ -39,7 +39,7 @@ def home(tmp_path: Path) -> Iterator[Home]:
 @contextmanager
 def supervisor(home: Home, *children: str) -> Iterator["subprocess.Popen[str]"]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "support.small_stack", str(home.root), *children],
+        [sys.executable, "-P", "-m", "support.small_stack", str(home.root), *children],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
     )  # fmt: skip
@@ -172,7 +172,7 @@ def test_down_kills_one_that_does_not_stop_after_the_time_that_it_states(home: H
         "time.sleep(600)\n"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", program, str(home.lock_file)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-P", "-c", program, str(home.lock_file)], stdout=subprocess.PIPE, text=True
     ) as process:
         try:
             hears(process, "held")
@@ -186,7 +186,7 @@ def test_down_kills_one_that_does_not_stop_after_the_time_that_it_states(home: H
 def test_a_stranger_who_has_the_number_of_one_of_ours_is_left_alone(home: Home) -> None:
     """The number is its, the start is not: in the note of children, in the lock, and in both at once."""
     home.root.mkdir()
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as stranger:
+    with subprocess.Popen([sys.executable, "-P", "-c", "input()"], stdin=subprocess.PIPE) as stranger:
         now = identify(stranger.pid)
         assert now is not None
         ours = Identity(now.pid, now.started + "0")
@@ -272,7 +272,7 @@ def test_a_process_is_another_when_its_number_comes_again() -> None:
     assert own is not None
     assert runs(own)
     assert not runs(Identity(own.pid, "another boot/" + own.started.rpartition("/")[2]))
-    with subprocess.Popen([sys.executable, "-c", ""]) as child:
+    with subprocess.Popen([sys.executable, "-P", "-c", ""]) as child:
         wait_until(lambda: identify(child.pid) is None, seconds=PATIENCE_S, what="a zombie")  # not reaped yet
     assert identify(child.pid) is None
     assert identify(0) is None
@@ -286,7 +286,7 @@ def test_where_there_is_no_proc_ps_tells_when_a_process_started(monkeypatch: pyt
     assert own is not None
     assert str(time.gmtime().tm_year) in own.started
     assert runs(own)
-    with subprocess.Popen([sys.executable, "-c", ""]) as child:
+    with subprocess.Popen([sys.executable, "-P", "-c", ""]) as child:
         wait_until(lambda: identify(child.pid) is None, seconds=PATIENCE_S, what="a zombie")
 
 

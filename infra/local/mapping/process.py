@@ -164,7 +164,7 @@ class MappingProcess:
             case Listed(shards, started_ms, digits):
                 self._mapping.update(shards, _now_ms())
                 self._digits = digits
-                self._board.listed_ms = started_ms
+                self._board.note_listed(started_ms)
             case Read():
                 self._note_read(event)
             case _Settled(invocation, invoked):
@@ -176,8 +176,8 @@ class MappingProcess:
                 self._board.note_discard(discard)
             case _Updated(refused):
                 self._board.note_update(refused, _now_ms())
-            case KinesisTrouble(message):
-                self._board.note_error(message, _now_ms())
+            case KinesisTrouble(message, what):
+                self._board.note_trouble(what, message, _now_ms())
             case BaseException():
                 raise event  # a mistake in one of the threads: better no process than one that stands still
 

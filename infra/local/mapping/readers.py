@@ -49,9 +49,10 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class KinesisTrouble:
-    """A request failed and will be tried again."""
+    """A request failed and will be tried again. ``what`` names it, shard and all: it is one trouble until it succeeds."""
 
     message: str
+    what: str = ""
 
 
 @contextmanager
@@ -239,7 +240,7 @@ class Attempt:
             message = f"{self._what}: {error}"
             if self._failures == 1:
                 _LOG.warning("%s", message)
-            self._events.put(KinesisTrouble(message))
+            self._events.put(KinesisTrouble(message, self._what))
             self._stopped.wait(min(_BACKOFF_MAX_S, _BACKOFF_FIRST_S * 2 ** min(self._failures, 10)))
             return None
         self._failures = 0

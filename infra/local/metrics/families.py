@@ -151,6 +151,19 @@ def _of_shards(reading: Reading) -> Iterator[Family]:
         seconds("iterator_age_ms"),
     )
     yield family(
+        "lag_seconds",
+        "Age of the oldest record that is not done: it grows while the shard stands still.",
+        {key: each["lag_ms"] / 1000 if each.get("lag_ms") is not None else None for key, each in shards},
+    )
+    yield family(
+        "standing_seconds",
+        "How long the shard has been standing at one failing batch; 0 while it goes on.",
+        {
+            key: max(reading.now_ms - each["standing"]["since_ms"], 0) / 1000 if each.get("standing") else 0
+            for key, each in shards
+        },
+    )
+    yield family(
         "freshness_seconds", "How long ago arrived what is applied: all before it is, too.",
         {key: max(reading.now_ms - at_ms, 0) / 1000 for key, at_ms in sorted(reading.applied_ms.items()) if at_ms},
     )  # fmt: skip

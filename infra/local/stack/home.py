@@ -73,6 +73,7 @@ class Home:
         self.dynamodb_data = self.root / "data" / "dynamodb-local"
         self.tables_data = self.root / "data" / "tables"
         self.dynamodb_file = self.root / "data" / "dynamodb.json"
+        self.stores_file = self.root / "data" / "stores.json"
         self.definition_file = self.root / "data" / "definition.json"
         self.stream_file = self.root / "data" / "stream.json"
         self.fixed_file = self.root / "data" / "fixed.json"

@@ -25,6 +25,8 @@ from typing import Any, NamedTuple
 from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.local.http.secret import Credentials, keep_credentials
+from infra.local.mapping.config import not_carried_out
+from infra.local.mapping.process_config import parse
 from infra.local.stack import dynamodb_local
 from infra.local.stack.aws_only import check_parameters
 from infra.local.stack.books import Books
@@ -39,6 +41,7 @@ from infra.local.stack.mapped import check_lanes, keep_fixed, mapping_config, nu
 from infra.local.stack.ports import free_ports
 from infra.local.stack.prepare import make_home
 from infra.local.stack.roles import STOP_WAVES, Roles
+from infra.local.stack.stores.check import OUR_HANDLER, Look, Stores, agree, look
 from infra.local.stack.stream import keep_stream
 from infra.local.stack.tables import Engine, create_table, keep_engine
 from infra.local.stack.template import (
@@ -70,7 +73,8 @@ class StackOptions:
     """What a person may choose of a local stack. Port 0 is any free one. ``parameters`` are the template's.
 
     With ``fsync``, stream and tables survive power loss, at the disk's pace. Where ``keep_tables`` is not wanted, DynamoDB
-    Local has them in memory: on disk it waits for the disk at every write.
+    Local has them in memory: on disk it waits for the disk at every write. ``accept_loss``: go on without what the check of
+    the stores found to be lost.
     """
 
     home: Home
@@ -85,6 +89,7 @@ class StackOptions:
     kinesis_faults: str | None = None
     fsync: bool = False
     keep_tables: bool = True
+    accept_loss: bool = False
 
 
 class Stack:
@@ -161,6 +166,10 @@ class Stack:
         keep_engine(home, options.dynamodb)
         keep_definition(home, pipeline, consumer)
         template = divide(options.template, keep_tables=options.dynamodb.is_apart)
+        if problems := [problem for each in template.mappings.values() for problem in not_carried_out(each)]:
+            raise ConfigError(*problems)
+        (stream_id,) = template.streams
+        seen = look(home, stream_name(stream_id), now_ms=time.time_ns() // 1_000_000)
         self._start_servers()
         self._say("building the bundle")  # while they start
         options.code.bundle(home.task_dir, options.pipeline)
@@ -173,7 +182,7 @@ class Stack:
         outputs = create_resources(self._client("cloudformation"), template, parameters)
         self._say(f"exists only on AWS: {told(template.elsewhere)}")
         self._keep_stream_and_tables(template, outputs, given)
-        # Here stores are compared: the servers answer, stream and tables are there, and nothing reads or writes yet.
+        self._agree(template, outputs, seen, consumer)  # nothing reads or writes yet
         self._start_mapping(template, outputs, given)
         self._publish(template, outputs, consumer=consumer)
 
@@ -226,21 +235,30 @@ class Stack:
                 self._client("dynamodb"), table_name(logical_id), numbers(resolve(properties, outputs))
             )
 
+    def _agree(self, template: LocalTemplate, outputs: Mapping[str, str], seen: Look, consumer: str) -> None:
+        (stream_id,), (function,) = template.streams, template.functions.values()
+        stores = Stores(
+            home=self._home,
+            stream=stream_name(stream_id),
+            table=outputs["TableName"],
+            consumer=consumer,
+            by_key=check_lanes(template, outputs),
+            comparable=function["Handler"] == OUR_HANDLER,
+            kinesis=self._client("kinesis"),
+            dynamodb=self._client("dynamodb"),
+        )
+        agree(stores, seen, accept_loss=self._options.accept_loss, say=self._say)
+
     def _start_mapping(
         self, template: LocalTemplate, outputs: Mapping[str, str], given: Mapping[str, str]
     ) -> None:
         check_lanes(template, outputs)
         keep_fixed(self._home, template, outputs, given=given)
-        write_json(
-            self._home.mapping_config_file,
-            mapping_config(
-                self._home,
-                template,
-                outputs,
-                endpoints=self._endpoints(),
-                credentials=self._roles.credentials,
-            ),
+        document = mapping_config(
+            self._home, template, outputs, endpoints=self._endpoints(), credentials=self._roles.credentials
         )
+        parse(document)  # a mapping that would not start is refused here
+        write_json(self._home.mapping_config_file, document)
         self._keeper.start(self._roles.mapping())
         self._keeper.start(self._roles.metrics())
         self._keeper.await_ready("mapping")

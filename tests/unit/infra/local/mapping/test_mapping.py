@@ -357,7 +357,7 @@ def test_a_child_waits_until_both_parents_of_a_merge_are_done_not_only_read() ->
     assert isinstance(work, Invocation)
     stream.settle(work.invocation_id, OK, 10**6)
     assert stream.readable() == ["c"]
-    assert stream.checkpoints()["a"] == ShardCheckpoint(sequence=BASE + 1, finished=True)
+    assert stream.checkpoints()["a"] == ShardCheckpoint(sequence=BASE + 1, finished=True, applied=BASE + 1)
 
 
 def test_a_restart_goes_on_from_the_checkpoint_and_does_not_reopen_what_is_finished() -> None:
@@ -420,3 +420,54 @@ def test_settling_what_is_not_under_way_is_a_mistake() -> None:
     stream = mapping()
     with pytest.raises(KeyError):
         stream.settle(1, OK, 0)
+
+
+def test_what_was_discarded_is_done_and_not_applied() -> None:
+    shard = shard_of(MappingConfig(batch_size=1, max_retry_attempts=0))
+    shard.feed([record(1), record(2)], 0)
+    run(shard, raising({2}))
+    assert (shard.checkpoint, shard.applied) == (BASE + 2, BASE + 1)
+    shard.feed([record(3)], 0)
+    run(shard, raising(set()))
+    assert shard.applied == BASE + 3
+
+
+def test_a_shard_stands_at_the_record_that_fails_and_says_what_comes_next() -> None:
+    config = MappingConfig(batch_size=2, bisect=True, max_retry_attempts=3, max_record_age_ms=60_000)
+    shard = shard_of(config)
+    shard.feed([record(1, arrival_ms=500), record(2, arrival_ms=900)], 1_000)
+    assert shard.standing(1_000) is None
+    [first] = shard.due(1_000)
+    assert isinstance(first, Invocation)
+    assert shard.standing(1_000) is None  # it runs for the first time
+    shard.settle(first.invocation_id, ERROR, 1_000)
+    standing = shard.standing(1_000)
+    assert standing is not None
+    assert (standing.sequence_number, standing.records, standing.splits) == (BASE + 1, 1, False)
+    assert (standing.next_ms, standing.failures, standing.max_retries) == (1_200, 0, 3)
+    assert (standing.expires_ms, shard.oldest_arrival_ms()) == (60_500, 500)
+    [again] = shard.due(1_200)
+    assert isinstance(again, Invocation)
+    running = shard.standing(1_200)
+    assert running is not None
+    assert running.next_ms is None
+    shard.settle(again.invocation_id, OK, 1_300)
+    rest = shard.standing(1_300)  # the other half is yet to be seen alone
+    assert rest is not None
+    assert rest.sequence_number == BASE + 2
+    [last] = shard.due(10**5)
+    assert isinstance(last, Discard)  # it has grown too old meanwhile
+    given_up = shard.standing(10**5)
+    assert given_up is not None
+    assert given_up.given_up
+    shard.discarded(last.discard_id)
+    assert shard.standing(10**5) is None
+    assert shard.oldest_arrival_ms() is None
+
+
+def test_a_child_says_which_parents_it_waits_for() -> None:
+    stream = mapping()
+    stream.update([ShardInfo("a", closed=True), ShardInfo("c", ("a",))], 0)
+    stream.readable()
+    assert stream.waits_for("c") == ["a"]
+    assert stream.waits_for("a") == []
