@@ -30,6 +30,8 @@ of infra/aws/cost/prices.toml, without free tier; formulas and what they leave o
 _ITEM_KEEP = "90d"
 _BLOCK_SHRINKS = 10  # cautious: the readings of the reference load shrink to a fourteenth
 
+_MOST = 10**12  # of whatever is counted or measured: what is more is a slip, or no number
+
 
 def add_parser(verbs: Verbs) -> None:
     """Add ``plan``."""
@@ -115,6 +117,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def load_of(arguments: argparse.Namespace) -> Load:
     """Return the load that the command line describes. Raises: ConfigError, with every problem of it."""
+    problems = [
+        f"--{name.replace('_', '-')} {value}: a number from 0 to {_MOST:,}"
+        for name, value in vars(arguments).items()
+        if isinstance(value, int | float) and not 0 <= value <= _MOST
+    ]
+    if problems:
+        raise ConfigError(*problems)
     if arguments.devices < 1 or arguments.metrics < 1:
         raise ConfigError("--devices and --metrics are at least 1")
     event_bytes, rollups = _weighed(arguments) if arguments.pipeline else _reference(arguments)

@@ -164,7 +164,7 @@ def find_place(arguments: argparse.Namespace) -> Place:
 
 
 def _open_local(home: Home, info: StackInfo) -> "tuple[PartialStore, Freshness, str]":
-    from infra.local.stack.supervisor import local_client
+    from infra.local.stack.clients import local_client
     from processors.query.cells import DynamoPartialStore
     from processors.query.freshness import freshness
     from processors.query.progress import read_progress
@@ -172,8 +172,9 @@ def _open_local(home: Home, info: StackInfo) -> "tuple[PartialStore, Freshness, 
     store = DynamoPartialStore(
         local_client("dynamodb", info.endpoints["dynamodb"], info.credentials), info.table
     )
+    status = home.status()  # before the progress, which only grows
     progress = read_progress(store, info.consumer, info.stream)
-    return store, freshness(progress, home.status()), info.consumer
+    return store, freshness(progress, status, by_key=info.one_key_per_record), info.consumer
 
 
 def _open_aws(name: str, region: str | None) -> "tuple[PartialStore, Freshness, str]":

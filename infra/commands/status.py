@@ -4,12 +4,11 @@ import argparse
 import json
 import os
 from dataclasses import asdict
-from typing import Any
 
 from infra.commands.arguments import Verbs, add_stack_options, add_verb, aws_stack
-from infra.local.stack.home import Home, StackInfo, read_json
+from infra.local.stack.home import Home, read_json
 from producers.terminal import data_out
-from streamgage.errors import ConfigError
+from streamgage.errors import ConfigError, RetryableError
 
 EXAMPLES = """examples:
   streamgage status
@@ -49,32 +48,36 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _run_local(arguments: argparse.Namespace) -> int:
     from infra.commands.status_tables import console, named, print_mapping
-    from processors.query.freshness import freshness
+    from infra.local.stack.drain import applied
+    from infra.local.stack.stores.marks import read_note
+    from processors.query.freshness import Freshness
 
     home = Home.of(os.environ)
-    info, mapping = home.info(), home.status()
-    fresh = freshness(_progress(info), mapping)
+    info, mapping, found = home.info(), home.status(), read_note(home).told
+    unknown = None
+    try:
+        fresh = applied(info, mapping)
+    except RetryableError as error:
+        fresh, unknown = Freshness({}, 0, 0), error
     if arguments.format == "json":
-        document = {"stack": read_json(home.info_file), "mapping": mapping, "freshness": asdict(fresh)}
+        document = {
+            "stack": read_json(home.info_file),
+            "mapping": mapping,
+            "freshness": asdict(fresh),
+            "found_at_start": found,
+        }
         print(json.dumps(document, indent=1), file=data_out())
         return 0
     screen = console()
     screen.print(named({"stream": info.stream, "table": info.table}))
     screen.print("endpoints: " + ", ".join(f"{name} {url}" for name, url in info.endpoints.items()))
     screen.print("processes: " + ", ".join(f"{name} {pid}" for name, pid in info.pids.items()))
+    if unknown is not None:
+        screen.print(str(unknown), markup=False)
+    for line in found:
+        screen.print(f"found at the start: {line}", markup=False)
     print_mapping(screen, mapping, fresh, since="since the mapping started")
     return 0
-
-
-def _progress(info: StackInfo) -> list[Any]:
-    from infra.local.stack.supervisor import local_client
-    from processors.query.cells import DynamoPartialStore
-    from processors.query.progress import read_progress
-
-    store = DynamoPartialStore(
-        local_client("dynamodb", info.endpoints["dynamodb"], info.credentials), info.table
-    )
-    return list(read_progress(store, info.consumer, info.stream))
 
 
 def _run_aws(name: str, arguments: argparse.Namespace) -> int:

@@ -24,6 +24,8 @@ def print_mapping(console: Any, mapping: dict[str, Any], fresh: "Freshness", *, 
     """Print shards, counters (of *since*) and freshness of a mapping, local or on AWS."""
     from rich.table import Table
 
+    from infra.local.mapping.standing import lines
+
     table = Table()
     for name in ("shard", "checkpoint", "records read", "in work", "state"):
         table.add_column(name, justify="left" if name in ("shard", "checkpoint") else "right", no_wrap=True)
@@ -38,7 +40,10 @@ def print_mapping(console: Any, mapping: dict[str, Any], fresh: "Freshness", *, 
     console.print(table)
     counters = mapping.get("counters", {})
     console.print(f"{since}: " + ", ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in counters.items()))
-    console.print(fresh.describe(time.time_ns() // 1_000_000))
+    now_ms = time.time_ns() // 1_000_000
+    console.print(fresh.describe(now_ms), markup=False)
+    for line in lines(mapping, now_ms) if "as_of_ms" in mapping else ():
+        console.print(line, markup=False)
     if fresh.repeated or fresh.forgotten:
         console.print(
             f"repeats of producers dropped: {fresh.repeated:,}; marks forgotten beyond the bound: {fresh.forgotten:,}"
@@ -62,6 +67,12 @@ def _number(count: int | None) -> str:
 def _state(shard: dict[str, Any]) -> str:
     if shard["finished"]:
         return "finished"
+    if shard.get("standing"):
+        return "stands still"
+    if shard.get("waits_for"):
+        return "waits for its parents"
     if shard["caught_up"]:
         return "up to date"
+    if shard.get("lag_ms"):
+        return f"{shard['lag_ms']:,} ms behind"
     return "behind" if shard["behind_ms"] is None else f"{shard['behind_ms']} ms behind"

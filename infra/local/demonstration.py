@@ -16,6 +16,9 @@ from rich.text import Text
 from infra.local.comparison import Items, ReadItems, compare, question_of, read_all_items
 from infra.local.stack.drain import wait_drained
 from infra.local.stack.home import Home, StackInfo
+from infra.local.stack.leftovers import end_leftovers
+from infra.local.stack.lock import Hold, hold
+from infra.local.stack.prepare import make_home
 from infra.local.stack.running import batch_lines, running
 from infra.local.stack.supervisor import Code, StackOptions
 from infra.local.stack.tables import Engine
@@ -32,7 +35,7 @@ from streamgage.definition.pipeline import Pipeline
 from streamgage.formats.avro import Event
 from streamgage.visible import visible
 
-_DRAIN_S = 1_200  # DynamoDB Local syncs every write: 50 to 100 a second on a laptop
+_DRAIN_S = 1_200
 _HOUR_MS = 3_600_000
 
 
@@ -68,7 +71,24 @@ class Sent:
 def demonstrate(options: DemoOptions) -> int:
     """Run the demo; 0 only where every total is what was sent. It empties its home first, and leaves no process behind."""
     home = options.home
-    shutil.rmtree(home.root, ignore_errors=True)
+    make_home(home)
+    with hold(home.lock_file, "demo") as held:
+        end_leftovers(home)
+        _empty(home)
+        return _demonstrate(options, held)
+
+
+def _empty(home: Home) -> None:
+    """Remove what the last demo left; the locks stay, for they are held."""
+    for each in home.root.iterdir():
+        if each.is_dir() and not each.is_symlink():
+            shutil.rmtree(each, ignore_errors=True)
+        elif each not in (home.lock_file, home.update_lock_file):
+            each.unlink()
+
+
+def _demonstrate(options: DemoOptions, held: Hold) -> int:
+    home = options.home
     console = Screen(width=None if sys.stdout.isatty() else 180)
     pipeline = load_pipeline(options.pipeline)
     console.rule("streamgage demo")
@@ -82,7 +102,9 @@ def demonstrate(options: DemoOptions) -> int:
             kinesis_port=0,
             parameters={"BatchingWindow": "2"},
             dynamodb=options.dynamodb,
-        )
+            keep_tables=False,
+        ),
+        held=held,
     ) as info:
         console.print(
             f"up after {time.monotonic() - began_s:.1f} s: Kinesis on {info.endpoints['kinesis']}, Lambda sandboxes, "

@@ -1,6 +1,7 @@
 """Show how far a long job is: a bar on a terminal, a plain line every few seconds elsewhere."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol, TextIO
 
 _LINE_EVERY_MS = 5_000
@@ -9,8 +10,8 @@ _LINE_EVERY_MS = 5_000
 class Progress(Protocol):
     """Told now and then how far a job is."""
 
-    def update(self, *, done: int, events: int, quarantined: int) -> None:
-        """Show *done* of the total (bytes or events), and how many events were sent and quarantined so far."""
+    def update(self, *, done: int, events: int, quarantined: int, waiting_for: str | None = None) -> None:
+        """Show *done* of the total (bytes or events), how many events were sent and quarantined so far, and what holds it up."""
 
     def close(self) -> None:
         """Leave the screen tidy."""
@@ -26,7 +27,7 @@ class PlainLines:
         self._now_ms = now_ms
         self._began_ms = self._last_ms = now_ms()
 
-    def update(self, *, done: int, events: int, quarantined: int) -> None:
+    def update(self, *, done: int, events: int, quarantined: int, waiting_for: str | None = None) -> None:
         """Print a line if the last one is long ago."""
         now_ms = self._now_ms()
         if now_ms - self._last_ms < _LINE_EVERY_MS:
@@ -34,10 +35,12 @@ class PlainLines:
         self._last_ms = now_ms
         share = f"{done / self._total:4.0%}  " if self._total else ""
         rate = events * 1000 / (now_ms - self._began_ms)
-        self._out.write(
-            f"{self._label}: {share}{events:,} events, {rate:,.0f}/s, {quarantined:,} quarantined\n"
-        )
-        self._out.flush()
+        waiting = f", waiting: {waiting_for}" if waiting_for else ""
+        with suppress(OSError):  # nobody reads them any more
+            self._out.write(
+                f"{self._label}: {share}{events:,} events, {rate:,.0f}/s, {quarantined:,} quarantined{waiting}\n"
+            )
+            self._out.flush()
 
     def close(self) -> None:
         """Do nothing: lines are tidy."""
@@ -71,12 +74,14 @@ class Bar:
         self._task = self._bar.add_task(label, total=total, counts="")
         self._bar.start()
 
-    def update(self, *, done: int, events: int, quarantined: int) -> None:
+    def update(self, *, done: int, events: int, quarantined: int, waiting_for: str | None = None) -> None:
         """Move the bar; rich draws it ten times a second."""
         elapsed_ms = max(self._now_ms() - self._began_ms, 1)
         counts = f"{events:,} events {events * 1000 / elapsed_ms:,.0f}/s"
         if quarantined:
             counts += f" {quarantined:,} quarantined"
+        if waiting_for:
+            counts += f" waiting: {waiting_for}"
         self._bar.update(self._task, completed=done, counts=counts)
 
     def close(self) -> None:

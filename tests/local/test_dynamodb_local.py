@@ -23,8 +23,8 @@ from botocore.exceptions import ClientError, ConnectionError, HTTPClientError  #
 from conftest import CREDENTIALS, create_table
 from infra.local.http.secret import Credentials
 from infra.local.stack import dynamodb_local
+from infra.local.stack.clients import local_client
 from infra.local.stack.home import is_alive
-from infra.local.stack.supervisor import local_client
 from streamgage.errors import ConfigError
 from support.load import Load
 from support.machine import Machine, differences, running, victims

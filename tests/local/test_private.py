@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 
 from infra.local.http.secret import Credentials
 from infra.local.stack.children import wait_until
-from infra.local.stack.supervisor import local_client
+from infra.local.stack.clients import local_client
 from support.machine import Machine, running
 
 pytestmark = pytest.mark.local

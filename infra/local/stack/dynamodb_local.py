@@ -9,10 +9,13 @@ Source: its ``-help``, and https://docs.aws.amazon.com/amazondynamodb/latest/dev
 """
 
 import argparse
+import ctypes
 import os
 import re
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 import urllib.error
 import urllib.request
@@ -30,6 +33,7 @@ JAVA = 17
 MARK = "streamgage.dynamodb"
 """In the command line of every process started here: tells it from a stranger that got its process id."""
 
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 _JETTY = "12.0.14"  # what VERSION depends on
 _COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 _SHARED = "shared-local-instance.db"
@@ -240,6 +244,8 @@ def _main() -> None:
         adopt(arguments.data, read_credentials(arguments.credentials).access_key)
     shared = arguments.credentials is None
     wanted = command(install(), port=arguments.port, data=arguments.data, shared=shared)
+    if sys.platform == "linux":  # the JVM reads no pipe; elsewhere the next `up` or `down` ends it
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     os.execv(wanted[0], wanted)  # noqa: S606 - the Java that was found, with our own arguments
 
 
