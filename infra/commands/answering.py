@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,13 +144,13 @@ def tell(arguments: argparse.Namespace, asker: Asker, given: "Answer") -> None:
 def _write(arguments: argparse.Namespace, given: "Answer") -> None:
     from processors.query.render import to_csv, to_json, to_ndjson
 
-    kind = "csv" if arguments.format == "table" else arguments.format
-    lines = {
-        "csv": lambda: to_csv(given, raw=arguments.raw),
-        "json": lambda: [to_json(given)],
-        "ndjson": lambda: to_ndjson(given),
-    }
-    text = "".join(f"{line}\n" for line in lines[kind]())
+    if arguments.format == "json":
+        lines: Iterable[str] = [to_json(given)]
+    elif arguments.format == "ndjson":
+        lines = to_ndjson(given)
+    else:
+        lines = to_csv(given, raw=arguments.raw)
+    text = "".join(f"{line}\n" for line in lines)
     if arguments.output is None:
         data_out().write(text)
         return

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from processors.query.answer import Answer
 from streamgage.errors import ConfigError
@@ -105,12 +106,12 @@ def to_image(lines: Sequence[Line], path: Path, *, column: str, title: str) -> N
     (FigureCanvasSVG if path.suffix.lower() == ".svg" else FigureCanvasAgg)(figure)
     axes = figure.add_subplot()
     for line in lines:
-        instants = [datetime.fromisoformat(each) for each in line.times]
+        instants: Any = [datetime.fromisoformat(each) for each in line.times]
         values = [float("nan") if each is None else each for each in line.values]
         marker = "o" if len(values) < 60 else None
         axes.plot(
             instants, values, label=line.label.replace("$", r"\$"), marker=marker, markersize=3, linewidth=1.4
-        )  # type: ignore[arg-type]
+        )
     axes.set_ylabel(column)
     axes.set_title(title.replace("$", r"\$"), loc="left", fontsize=11)
     axes.grid(visible=True, alpha=0.3)
