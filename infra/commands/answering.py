@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from processors.query.question import Question
 
 _FOLLOW_S = 2.0
+_ANY_WIDTH = 2_000  # of what no terminal shows: a table takes what it needs
 _MOST_ROWS = 100_000  # of a table for people
 
 
@@ -77,10 +78,12 @@ class Asker:
         as_of_ms = parse_instant(arguments.to, now_ms=now_ms, default_ms=0) if arguments.to else None
         return cls(question, shape, place, silent_ms, as_of_ms)
 
-    def ask(self, now_ms: int) -> "tuple[Answer, Freshness]":
-        """Return the answer, and how fresh it is. Raises: ConfigError."""
+    def ask(self, now_ms: int) -> "tuple[Answer, str]":
+        """Return the answer, and what is to be said of it: how fresh it is, and what it cost. Raises: ConfigError."""
         store, fresh, consumer = self.place.open()
-        return self.ask_again(store, fresh, consumer, now_ms), fresh
+        before = _units(store)
+        given = self.ask_again(store, fresh, consumer, now_ms)
+        return given, f"{fresh.describe(now_ms)}; {_units(store) - before:,g} read units"
 
     def ask_again(self, store: "PartialStore", fresh: "Freshness", consumer: str, now_ms: int) -> "Answer":
         """Return the answer as *store* has it now."""
@@ -98,11 +101,16 @@ class Asker:
         return answer(store, self.question, self.shape, applied_ms=fresh.applied_ms, now_ms=now_ms)
 
 
+def _units(store: "PartialStore") -> float:
+    """Return what was read of *store* so far, where it counts."""
+    return float(getattr(store, "read_units", 0))
+
+
 def _check(arguments: argparse.Namespace) -> None:
     """Refuse what does not go together. Raises: ConfigError with every problem."""
     problems = []
-    if arguments.by is not None and arguments.top is None:
-        problems.append("--by says how --top ranks: add --top N")
+    if arguments.by is not None and arguments.top is None and arguments.compare is None:
+        problems.append("--by says how --top ranks, or what --compare compares: add one of them")
     if arguments.each_window and arguments.top is None:
         problems.append("--each-window says of what --top is: add --top N")
     if arguments.each_window and arguments.total:
@@ -208,7 +216,7 @@ def _table(question: "Question", given: "Answer") -> None:
     for row in given.rows[:_MOST_ROWS]:
         table.add_row(*(visible(number_text(each)) for each in row[first:]))
     console = Screen()
-    Screen(width=max(console.width, 200) if not console.is_terminal else None).print(table)
+    Screen(width=None if console.is_terminal else _ANY_WIDTH).print(table)
     if len(given.rows) > _MOST_ROWS:
         print(f"{len(given.rows) - _MOST_ROWS:,} more rows: --format csv has them all", file=sys.stderr)
 

@@ -92,7 +92,7 @@ def _add_shape(parser: argparse.ArgumentParser) -> None:
     asked.add_argument("--total", action="store_true", help="one row a key, over all windows of the range")
     asked.add_argument("--top", type=whole_number, metavar="N", help="the first N keys over the whole range")
     asked.add_argument(
-        "--by", metavar="COLUMN", help="by what they are ranked: events (default), bytes.sum, …"
+        "--by", metavar="COLUMN", help="by what they are ranked, or what is compared: events, bytes.sum, …"
     )
     asked.add_argument("--each-window", action="store_true", help="with --top: the first N of each window")
     asked.add_argument(
@@ -139,9 +139,9 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.follow:
             follow(arguments, asker)
             return 0
-        given, fresh = asker.ask(now_ms)
+        given, about = asker.ask(now_ms)
     tell(arguments, asker, given)
-    print(fresh.describe(now_ms), file=sys.stderr)
+    print(about, file=sys.stderr)
     return 0
 
 

@@ -36,7 +36,8 @@ _FLAGS = ("may_change", "partial")
 class Shape:
     """What is made of the rows: narrowed by *where*, extended by *select*, filled, compared, ranked, and cut.
 
-    *top* rows are the first by *by*: over all windows, or of *each_window*. *compare* gives the earlier window of one.
+    *top* rows are the first by *by*: over all windows, or of *each_window*. *compare* gives the earlier window of one; by *by*
+    alone, where it is given.
     """
 
     where: Expression | None = None
@@ -131,7 +132,8 @@ def answer_of(question: Question, rows: Iterable[Row]) -> Answer:
 def _written(question: Question, shape: Shape, pairs: Iterable[Compared]) -> Answer:
     columns = columns_of(question.rollup)
     select = shape.select or {}
-    extra = [f"{each.name}.{how}" for each in columns for how in COMPARED] if shape.compare else []
+    beside = ([shape.by] if shape.by else columns) if shape.compare else []
+    extra = [f"{each.name}.{how}" for each in beside for how in COMPARED]
     rows: list[tuple[Cell, ...]] = []
     left = 0
     for each in pairs:
@@ -147,7 +149,7 @@ def _written(question: Question, shape: Shape, pairs: Iterable[Compared]) -> Ans
                 time_text(row.window.end_ms),
                 *(column.of(row) for column in columns),
                 *(one.value(named) for one in select.values()),
-                *(each.cells(columns) if shape.compare else ()),
+                *each.cells(beside),
                 row.may_change,
                 row.partial,
             )

@@ -17,6 +17,7 @@ from streamgage.errors import ConfigError
 
 _DIGITS = 38
 _INT64 = 2**63
+_FLAGS = frozenset({"may_change", "partial", "is_exact"})
 _TIMES = frozenset({"window_start", "window_end", "last_seen"})
 
 
@@ -44,16 +45,16 @@ def _column(pa: Any, name: str, column: Sequence[Cell], *, is_key: bool) -> Any:
     if name in _TIMES:
         return pa.array([_instant(each) for each in column], pa.timestamp("ms", tz="UTC"))
     known = [each for each in column if each is not None]
-    if name in ("may_change", "partial", "is_exact") or (known and all(type(each) is bool for each in known)):
+    if name in _FLAGS:
         return pa.array(column, pa.bool_())
-    if any(isinstance(each, str) for each in known):
-        return pa.array([None if each is None else number_text(each) for each in column], pa.string())
     if all(isinstance(each, int) and -_INT64 <= each < _INT64 for each in known):
-        return pa.array(column, pa.int64())
-    numbers = [None if each is None else Decimal(each) for each in column]
+        return pa.array(
+            column, pa.bool_() if known and all(type(each) is bool for each in known) else pa.int64()
+        )
+    numbers = [None if each is None or isinstance(each, str) else Decimal(each) for each in column]
     places, whole = _room([each for each in numbers if each is not None])
-    if places + whole > _DIGITS:
-        return pa.array([None if each is None else number_text(each) for each in numbers], pa.string())
+    if places + whole > _DIGITS or any(isinstance(each, str) for each in known):
+        return pa.array([None if each is None else number_text(each) for each in column], pa.string())
     return pa.array(numbers, pa.decimal128(max(places + whole, 1), places))
 
 
