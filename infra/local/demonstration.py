@@ -23,8 +23,9 @@ from infra.local.stack.running import batch_lines, running
 from infra.local.stack.supervisor import Code, StackOptions
 from infra.local.stack.tables import Engine
 from processors.pipeline_files import load_pipeline
+from processors.query.answer import answer_of
 from processors.query.question import ask
-from processors.query.render import cells, columns, number_text
+from processors.query.render import number_text
 from producers.client.kinesis import connect
 from producers.screen import Screen
 from producers.simulators.fleet import FleetConfig, fleet_events
@@ -208,15 +209,15 @@ def _show(console: Screen, pipeline: Pipeline, items: Items, totals: Totals) -> 
     store, rollup = ReadItems(items), pipeline.rollups["device_metrics"]
     key = min(key for key, _, _ in totals[rollup.name])
     question = question_of(pipeline, rollup, key, rollup.windows[0].label)
-    names = columns(question)
+    given = answer_of(question, ask(store, question, applied_ms=0, now_ms=0))
+    names = given.names
     hidden = ("window_end", "may_change", "partial")
     shown = [n for n in range(len(rollup.key), len(names)) if names[n] not in hidden]
-    rows = ask(store, question, applied_ms=0, now_ms=0)
     _table(
         console,
         f"streamgage query device_metrics device_id={key[0]} metric={key[1]} --window {question.windows.label}",
         [names[n] for n in shown],
-        [[number_text(cells(question, row)[n]) for n in shown] for row in rows],
+        [[number_text(row[n]) for n in shown] for row in given.rows],
     )
     rollup = pipeline.rollups["page_views"]
     label = rollup.windows[-1].label
