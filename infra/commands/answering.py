@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra.commands.arguments import pairs
+from infra.commands.asked_at import Place, parse_instant
 from producers.terminal import data_out
 from streamgage.errors import ConfigError
 from streamgage.measures.windows import MAX_EVENT_TIME_MS
 from streamgage.visible import visible
 
 if TYPE_CHECKING:
-    from infra.commands.query import Place
     from processors.query.answer import Answer, Shape
     from processors.query.cells import PartialStore
     from processors.query.freshness import Freshness
@@ -39,7 +39,6 @@ class Asker:
     @classmethod
     def of(cls, arguments: argparse.Namespace, place: "Place", *, now_ms: int) -> "Asker":
         """Return what the command line asks. Raises: ConfigError, with every problem that is found together."""
-        from infra.commands.query import parse_instant
         from processors.pipeline_files import load_pipeline
         from processors.query.answer import Shape, filter_of, selected_of
         from processors.query.question import Question

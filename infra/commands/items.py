@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from infra.commands.arguments import Verbs, add_stack_options, add_verb, pairs
-from infra.commands.query import find_place, parse_instant
+from infra.commands.asked_at import find_place, parse_instant
 from producers.terminal import data_out
 from streamgage.measures.windows import MAX_EVENT_TIME_MS
 from streamgage.visible import visible
