@@ -43,9 +43,9 @@ FUZZ_S ?= 60
 FUZZ_VENV := .streamgage/fuzzvenv
 FUZZ_TARGETS := kpl avro rows blocks schema fold json toml import
 
-$(FUZZ_VENV)/.ready:
+$(FUZZ_VENV)/.ready: requirements/fuzz.lock
 	$(PYTHON) -m venv $(FUZZ_VENV)
-	$(FUZZ_VENV)/bin/python -m pip install --quiet --disable-pip-version-check fastavro==1.13.1 atheris==3.0.0
+	$(FUZZ_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/fuzz.lock
 	@touch $@
 
 fuzz: $(FUZZ_VENV)/.ready ## Fuzz every parser, FUZZ_S seconds each; findings stay in .streamgage/fuzz.
@@ -53,7 +53,9 @@ fuzz: $(FUZZ_VENV)/.ready ## Fuzz every parser, FUZZ_S seconds each; findings st
 
 EMULATORS := $(HOME)/.cache/streamgage/kinesis-emulators
 differential: $(READY) ## Ask kinesalite and kinesis-local the same as our Kinesis (needs npm).
-	npm install --prefix $(EMULATORS) --no-audit --no-fund --loglevel=error kinesalite@3.3.3 kinesis-local@0.6.2
+	mkdir -p $(EMULATORS)
+	cp requirements/emulators/package.json requirements/emulators/package-lock.json $(EMULATORS)
+	npm ci --prefix $(EMULATORS) --no-audit --no-fund --loglevel=error  # by the hashes of the lock
 	KINESIS_EMULATORS=$(EMULATORS) $(BIN)/python -m pytest tests/contract/test_kinesis_plane_differential.py
 
 interop: $(READY) ## Run AWS's own producer, SDK and deaggregator against our Kinesis (needs Java 17, Maven).
@@ -85,12 +87,15 @@ simulate: $(READY) ## Attack the pipeline in a deterministic simulation, SEEDS s
 planted: $(READY) ## Plant each known bug, and count the seeds until the simulation catches it.
 	PYTHONPATH=.:tests $(BIN)/python -m simulation.planted
 
-lock: $(READY) ## Resolve requirements/dev.lock again from pyproject.toml.
-	$(BIN)/python -m pip install --quiet uv
+lock: $(READY) ## Resolve requirements/*.lock again from pyproject.toml, and npm's.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.lock
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --all-extras --upgrade --quiet pyproject.toml -o requirements/dev.lock
 	$(BIN)/uv pip compile --python-version 3.13 --python-platform aarch64-unknown-linux-gnu --generate-hashes --no-header --no-annotate --quiet --constraints requirements/dev.lock pyproject.toml -o infra/aws/bundle/function.lock
 	printf 'checkov\n' | $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet - -o requirements/checkov.lock
 	printf 'bytewax\nquixstreams\nasync-kinesis\n' | $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet - -o requirements/peers.lock
+	printf 'fastavro\natheris==3.0.0\n' | $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --constraints requirements/dev.lock - -o requirements/fuzz.lock
+	printf 'uv\n' | $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet - -o requirements/uv.lock
+	for each in emulators javascript; do (cd requirements/$$each && npm install --package-lock-only --no-audit --no-fund --loglevel=error) || exit 1; done
 
 clean: ## Remove the virtual environment and local state.
 	rm -rf $(VENV) .streamgage build dist *.egg-info

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, cast
 
-from rich.console import Console
 from rich.table import Table as RichTable
 
 import benchmarks
 from benchmarks.harness import RESULTS, Progress, Result, Table, figure, write_result
 from infra.commands.arguments import add_stack_options, aws_stack
+from producers.screen import Screen
 from streamgage.errors import ConfigError
 
 EXAMPLES = """examples:
@@ -76,7 +76,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what was asked for; a quick run writes results only where ``--out`` says."""
-    console = Console()
+    console = Screen()
     if arguments.name == "report":
         from benchmarks.report import write_report  # noqa: PLC0415 - matplotlib takes a second to load
 
@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.list or arguments.name is None:
         for name, module in find_benchmarks().items():
-            console.print(f"{name:12} {module.QUESTION}", highlight=False)
+            console.print(f"{name:12} {module.QUESTION}")
         return 0
     stack = aws_stack(arguments)
     if stack is not None:
@@ -120,7 +120,7 @@ def run_one(
     benchmark: Benchmark,
     arguments: argparse.Namespace,
     *,
-    console: Console,
+    console: Screen,
     directory: Path | None,
 ) -> Result:
     """Run one benchmark, show what it found, and write it to *directory*."""
@@ -137,7 +137,7 @@ def run_one(
         if directory is None
         else write_result(result, directory, seed=arguments.seed, quick=arguments.quick)
     )
-    console.print(f"{took_s:.1f} s; result: {where}", highlight=False)
+    console.print(f"{took_s:.1f} s; result: {where}")
     return result
 
 
@@ -145,12 +145,12 @@ def _teller(update: Callable[[str], None], name: str) -> Progress:
     return lambda what: update(f"{name}: {what}")
 
 
-def show(result: Result, console: Console) -> None:
+def show(result: Result, console: Screen) -> None:
     """Print the tables of *result*, and what was not measured."""
     for table in result.tables:
         console.print(_rich_table(table))
     for label, reason in result.missing.items():
-        console.print(f"not measured: {label}: {reason}", style="yellow", highlight=False)
+        console.print(f"not measured: {label}: {reason}", style="yellow")
 
 
 def _rich_table(table: Table) -> RichTable:

@@ -14,7 +14,7 @@ Each class, and each ``PoisonRecord``, has a ``code`` from a bounded set: it is 
 from collections.abc import Sequence
 from typing import Literal, get_args
 
-from streamgage.records import UserRecord
+from streamgage.records import SealedRecord, UserRecord
 
 PoisonCode = Literal[
     "bad_kpl_framing",  # a Kinesis record: broken protobuf, bad MD5, a key index that points nowhere
@@ -64,12 +64,27 @@ class RetryableError(StreamgageError):
 
 
 class DeliveryError(StreamgageError):
-    """Some user records were not delivered; ``undelivered`` holds each of them, in the order they were put."""
+    """Some user records were not delivered; ``undelivered`` holds each of them, in the order they were put.
+
+    ``sealed`` holds the same as Kinesis records with their marks. Send these again, not the user records: what was stored
+    after all then counts once. Of who seals nothing, each is a user record as it is.
+    """
 
     code = "undelivered"
 
-    def __init__(self, message: str, undelivered: Sequence[UserRecord]) -> None:
+    def __init__(
+        self,
+        message: str,
+        undelivered: Sequence[UserRecord],
+        sealed: Sequence[SealedRecord] | None = None,
+    ) -> None:
         self.undelivered = tuple(undelivered)
+        if sealed is None:
+            sealed = [
+                SealedRecord(each.partition_key, each.data, each.explicit_hash_key, each.events)
+                for each in self.undelivered
+            ]
+        self.sealed = tuple(sealed)
         super().__init__(message)
 
 

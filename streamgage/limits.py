@@ -11,10 +11,12 @@ MIB = 1024 * 1024
 
 # Kinesis. A record's size is its data blob plus its partition key in UTF-8.
 KINESIS_RECORD_BYTES = MIB
+KINESIS_LARGE_RECORD_BYTES = 10 * MIB  # at most, where a stream opted into larger records
 KINESIS_PARTITION_KEY_CHARS = 256
 KINESIS_HASH_KEYS = 2**128
 PUT_RECORDS_ENTRIES = 500
 PUT_RECORDS_BYTES = 5 * MIB  # 10 MiB where the stream opted into larger records; 5 works everywhere
+PUT_RECORDS_LARGE_BYTES = 10 * MIB  # what AWS takes; checked 2026-11-29
 SHARD_IN_BYTES_PER_S = MIB
 SHARD_IN_RECORDS_PER_S = 1000
 SHARD_OUT_BYTES_PER_S = 2 * MIB

@@ -18,6 +18,20 @@ class UserRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class SealedRecord:
+    """A Kinesis record as a producer sealed it: sent again, its bytes and the mark in them are the same.
+
+    ``events`` is how many it holds. ``kept_ms`` says since when it lies in a file, in ms since the epoch; None elsewhere.
+    """
+
+    partition_key: str
+    data: bytes
+    explicit_hash_key: int | None = None
+    events: int = 1
+    kept_ms: int | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class StreamRecord:
     """One Kinesis record as a consumer reads it.
 

@@ -24,9 +24,10 @@ from benchmarks.load.schedule import divide
 from benchmarks.load.sent_log import SentEntry, read_log
 from infra.commands.code import CODE
 from infra.local.comparison import compare, read_all_items
+from infra.local.stack.clients import local_client
 from infra.local.stack.home import Home, StackInfo
 from infra.local.stack.running import batch_lines, running
-from infra.local.stack.supervisor import StackOptions, local_client
+from infra.local.stack.supervisor import StackOptions
 from processors.aggregate.progress import progress_pk
 from processors.pipeline_files import load_pipeline
 from producers.simulators.totals import Totals, read_totals

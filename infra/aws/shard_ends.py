@@ -5,7 +5,7 @@ from there finds nothing, everything that arrived before the read is.
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -36,12 +36,24 @@ def shard_ends(
     """
     fences = {each.shard_id: each.sequence_number for each in progress}
     with aws_errors(f"shards of stream {stream}"):
-        pages = kinesis.get_paginator("list_shards").paginate(StreamName=stream)
-        shards = [each for page in pages for each in page["Shards"]]
         return {
             each["ShardId"]: _end(kinesis, stream, each, fences.get(each["ShardId"]), now_ms)
-            for each in shards
+            for each in list(every_shard(kinesis, stream))
         }
+
+
+def every_shard(kinesis: Any, stream: str) -> Iterator[dict[str, Any]]:
+    """Yield what ListShards says of each shard, 1,000 a page.
+
+    botocore's paginator names the stream beside the NextToken, which Kinesis refuses: it never comes to a second page.
+    """
+    request = {"StreamName": stream}
+    while True:
+        answer = kinesis.list_shards(**request)
+        yield from answer["Shards"]
+        if not answer.get("NextToken"):
+            return
+        request = {"NextToken": answer["NextToken"]}
 
 
 def _end(

@@ -182,19 +182,19 @@ class RichTerminal:
     """The real terminal; colours where it is one."""
 
     def __init__(self) -> None:
-        from rich.console import Console
+        from producers.screen import Screen
 
-        self._console = Console(highlight=False, soft_wrap=True)
+        self._console = Screen(soft_wrap=True)
 
     def say(self, text: str, style: str = "") -> None:
         """Show a line."""
-        self._console.print(text, style=style or None, markup=False)
+        self._console.print(text, style=style or None)
 
     def confirms(self, question: str) -> bool:
         """Ask on the terminal."""
         if not sys.stdin.isatty():
             raise ConfigError(f"{question} Nobody is there to answer: say --yes")
-        return self._console.input(f"{question} [y/N] ", markup=False).strip().lower() in ("y", "yes")
+        return self._console.input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
 
 
 def _package(pipeline: Path, architecture: str, folder: Path) -> Path:

@@ -2,18 +2,16 @@
 
 import argparse
 import os
-import signal
 import sys
-import time
-from contextlib import suppress
 
 from infra.commands.arguments import Verbs, add_verb
-from infra.local.stack.home import Home, is_alive, read_json
-from streamgage.errors import ConfigError
+from infra.local.stack.home import Home
 
 EXAMPLES = """examples:
-  streamgage down"""
-_WAIT_S = 60
+  streamgage down
+
+Each process is asked to end, and killed when it does not: the mapping after 30 s, every other one after 10 s, and the one that
+watches them after 60 s. What was acknowledged is on the disk by then. Processes of others are never touched."""
 
 
 def add_parser(verbs: Verbs) -> None:
@@ -24,25 +22,11 @@ def add_parser(verbs: Verbs) -> None:
 
 def run(_: argparse.Namespace) -> int:
     """Stop the stack, and wait until none of its processes is left."""
-    home = Home.of(os.environ)
-    raw = read_json(home.info_file)
-    if raw is None:
-        print(f"no stack is running in {home.root}", file=sys.stderr)
-        return 0
-    supervisor = raw["pids"].get("supervisor", 0)
-    if is_alive(supervisor):
-        with suppress(ProcessLookupError):
-            os.kill(supervisor, signal.SIGTERM)
-        deadline = time.monotonic() + _WAIT_S
-        while is_alive(supervisor):
-            if time.monotonic() > deadline:
-                raise ConfigError(
-                    f"the supervisor (pid {supervisor}) does not stop; end it: kill -9 {supervisor}, "
-                    "then say again: streamgage down"
-                )
-            time.sleep(0.05)
-    from infra.local.stack.supervisor import end_leftovers
+    from infra.local.stack.leftovers import take_down
 
-    end_leftovers(home)
-    print("streamgage: down; stream, tables and checkpoints are kept", file=sys.stderr)
+    home = Home.of(os.environ)
+    if take_down(home, say=lambda text: print(f"streamgage: {text}", file=sys.stderr)):
+        print("streamgage: down; stream, tables and checkpoints are kept", file=sys.stderr)
+    else:
+        print(f"no stack is running in {home.root}", file=sys.stderr)
     return 0

@@ -7,6 +7,7 @@ import sys
 
 from infra.commands.arguments import Verbs, add_verb
 from infra.local.stack.home import Home, StackInfo
+from producers.terminal import data_out
 
 EXAMPLES = """examples:
   eval "$(streamgage env)"                       this shell speaks to the stack that runs here
@@ -26,7 +27,7 @@ def add_parser(verbs: Verbs) -> None:
 def run(_: argparse.Namespace) -> int:
     """Print the exports."""
     lines = exports(Home.of(os.environ).info())
-    print("\n".join(lines))
+    print("\n".join(lines), file=data_out())
     if sys.stdout.isatty():
         print('streamgage: for this shell: eval "$(streamgage env)"', file=sys.stderr)
     return 0

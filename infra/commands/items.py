@@ -9,8 +9,10 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from infra.commands.arguments import Verbs, add_stack_options, add_verb, pairs
-from infra.commands.query import find_place, parse_instant
+from infra.commands.asked_at import find_place, parse_instant
+from producers.terminal import data_out
 from streamgage.measures.windows import MAX_EVENT_TIME_MS
+from streamgage.visible import visible
 
 if TYPE_CHECKING:
     from processors.query.item_view import ItemView
@@ -78,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
         views = list(islice(view_items(store, question), arguments.limit + 1))
     more, views = len(views) > arguments.limit, views[: arguments.limit]
     if arguments.format == "json":
-        print(json.dumps([item_json(each, question) for each in views], indent=1))
+        print(json.dumps([item_json(each, question) for each in views], indent=1), file=data_out())
     else:
         print_items(views, question)
     if more:
@@ -136,14 +138,14 @@ def print_items(views: "list[ItemView]", question: "Question") -> None:
         keys = about.get("keys", [])
         held = 0 if view.chunk is None else len(view.chunk.keys)
         screen.print(
-            f"{about['pk']}  {about['sk']}: {held} keys, {about['bytes']:,} bytes, {about['write_units']} write units a write",
+            f"{visible(about['pk'])}  {visible(about['sk'])}: {held} keys, {about['bytes']:,} bytes, {about['write_units']} write units a write",
             markup=False,
         )
         screen.print(
-            f"  fence {about['fence']}  counts {about['counts']}  expires {about['expires_s']}", markup=False
+            f"  fence {about['fence']}  counts {visible(about['counts'])}  expires {about['expires_s']}"
         )
         if view.chunk is None:
-            screen.print(f"  {view.problem}", markup=False)
+            screen.print(f"  {visible(view.problem)}")
             continue
         onward = (
             f"no new keys any more; others among {view.chunk.onward} chunks"
@@ -153,7 +155,7 @@ def print_items(views: "list[ItemView]", question: "Question") -> None:
         begin = (
             f"arrival {view.chunk.begin_ms}" if view.chunk.begin_ms else "from the stream's first record on"
         )
-        screen.print(f"  counted {begin}; {onward}", markup=False)
+        screen.print(f"  counted {begin}; {onward}")
         if keys:
             table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
             for name in keys[0]:
@@ -169,4 +171,4 @@ def _text(value: Any) -> str:
     if isinstance(value, tuple):
         time_ms, number = value
         return f"{number} at {time_ms}"
-    return str(value)
+    return visible(str(value))

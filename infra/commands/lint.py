@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.commands.arguments import Verbs, add_parameter, add_pipeline, add_verb, pairs
+from producers.terminal import data_out
+from streamgage.visible import visible
 
 if TYPE_CHECKING:
     from infra.template.lint.rule import Finding
@@ -54,6 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print what was found; 1 where it must not be deployed so."""
     # Imported here: the translator takes half a second, and --help does without it.
     from infra.aws.bundle.vouched import vouched_pipeline
+    from infra.template.bounds import LINT_S, within
     from infra.template.lint import cloudformation, rules
     from infra.template.lint.run import findings
     from infra.template.read import TEMPLATE
@@ -62,15 +65,16 @@ def run(arguments: argparse.Namespace) -> int:
         print(rules.table())
         return _CLEAN
     template = _short(Path(arguments.template) if arguments.template else TEMPLATE)
-    found = findings(
-        template, vouched_pipeline(Path(arguments.pipeline)), pairs(arguments.parameter, option="--parameter")
-    )
-    if cloudformation.is_installed():
-        found += cloudformation.ask(template)
-    else:
-        print(cloudformation.HOW_TO_GET, file=sys.stderr)
+    pipeline = vouched_pipeline(Path(arguments.pipeline))
+    given = pairs(arguments.parameter, option="--parameter")
+    with within(LINT_S, f"{template}: looking at it"):
+        found = findings(template, pipeline, given)
+        if cloudformation.is_installed():
+            found += cloudformation.ask(template)
+        else:
+            print(cloudformation.HOW_TO_GET, file=sys.stderr)
     if arguments.format == "json":
-        print(json.dumps([asdict(each) for each in found], indent=2))
+        print(json.dumps([asdict(each) for each in found], indent=2), file=data_out())
     else:
         _tell(found, template)
     return _BROKEN if any(each.severity == "error" and not each.accepted for each in found) else _CLEAN
@@ -79,14 +83,16 @@ def run(arguments: argparse.Namespace) -> int:
 def _tell(found: "Sequence[Finding]", template: Path) -> None:
     for each in found:
         if each.accepted:
-            print(f"{each.file}:{each.line}: accepted {each.rule} {each.what}: {each.accepted}")
+            print(visible(f"{each.file}:{each.line}: accepted {each.rule} {each.what}: {each.accepted}"))
             continue
-        print(f"{each.file}:{each.line}: {each.severity} {each.rule} {each.what}")
-        print(f"    why:  {each.why}")
-        print(f"    mend: {each.mend}")
+        print(visible(f"{each.file}:{each.line}: {each.severity} {each.rule} {each.what}"))
+        print(visible(f"    why:  {each.why}"))
+        print(visible(f"    mend: {each.mend}"))
     left = [each for each in found if not each.accepted]
     errors = sum(each.severity == "error" for each in left)
-    print(f"{template}: {errors} errors, {len(left) - errors} warnings, {len(found) - len(left)} accepted")
+    print(
+        f"{visible(str(template))}: {errors} errors, {len(left) - errors} warnings, {len(found) - len(left)} accepted"
+    )
 
 
 def _short(path: Path) -> Path:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra.local.http.secret import read_credentials
+from infra.local.sealed import unseal
+from infra.local.stack.home import Home
 from streamgage.errors import ConfigError, RetryableError, without_password
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ _STACK = "stack.json"
 class Target:
     """One stream. ``endpoint_url`` and ``region`` are boto3's own where None.
 
-    ``local`` is a stack on this machine, and ``credentials`` are its own.
+    ``local`` is a stack on this machine, in the folder ``home``, and ``credentials`` are its own.
     ``one_key_per_record``: its mapping has a ParallelizationFactor > 1, so each Kinesis record carries one key.
     """
 
@@ -31,6 +33,7 @@ class Target:
     local: bool = False
     one_key_per_record: bool = False
     credentials: tuple[str, str] | None = field(default=None, repr=False)
+    home: Path | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
         return f"stream {self.stream} " + (
@@ -89,6 +92,10 @@ def open_producer(target: Target) -> "Producer":
     from producers.client.kinesis import connect
     from producers.client.producer import ProducerConfig
 
+    if target.home is not None:
+        from infra.local.stack.running import check_someone_is_there
+
+        check_someone_is_there(Home(target.home))
     try:
         return connect(
             target.stream,
@@ -116,7 +123,7 @@ def _stack_file(environ: Mapping[str, str], folder: Path) -> Path | None:
 
 def _read_stack(path: Path) -> Target:
     try:
-        raw: Any = json.loads(path.read_text(encoding="utf-8"))
+        raw: Any = unseal(json.loads(path.read_text(encoding="utf-8")))
         values = (raw["stream"], raw["endpoints"]["kinesis"], raw.get("region"))
         credentials = Path(raw["credentials_file"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -129,6 +136,7 @@ def _read_stack(path: Path) -> Target:
     return Target(
         *values,
         local=True,
+        home=path.parent,
         one_key_per_record=bool(raw.get("one_key_per_record")),
         credentials=read_credentials(credentials),
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from infra.aws.cost.chunks import REFERENCE_BYTES
 from infra.aws.cost.load import Load, RollupLoad, Speeds, Weights
 from infra.commands.arguments import Verbs, add_verb
+from producers.terminal import data_out
 from streamgage.durations import parse_duration
 from streamgage.errors import ConfigError
 from streamgage.limits import ESM_BATCH_RECORDS
@@ -28,6 +29,8 @@ Without --pipeline it plans for readings of devices x metrics with all eight mea
 of infra/aws/cost/prices.toml, without free tier; formulas and what they leave out: docs/cost.md."""
 _ITEM_KEEP = "90d"
 _BLOCK_SHRINKS = 10  # cautious: the readings of the reference load shrink to a fourteenth
+
+_MOST = 10**12  # of whatever is counted or measured: what is more is a slip, or no number
 
 
 def add_parser(verbs: Verbs) -> None:
@@ -99,7 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
     prices = load_prices()
     plan = make_plan(load_of(arguments), prices)
     if arguments.format == "json":
-        print(json.dumps({**plan.to_json(), "prices": _about(prices)}, indent=1))
+        print(json.dumps({**plan.to_json(), "prices": _about(prices)}, indent=1), file=data_out())
     else:
         from infra.aws.cost.render import render_plan
 
@@ -114,6 +117,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def load_of(arguments: argparse.Namespace) -> Load:
     """Return the load that the command line describes. Raises: ConfigError, with every problem of it."""
+    problems = [
+        f"--{name.replace('_', '-')} {value}: a number from 0 to {_MOST:,}"
+        for name, value in vars(arguments).items()
+        if isinstance(value, int | float) and not 0 <= value <= _MOST
+    ]
+    if problems:
+        raise ConfigError(*problems)
     if arguments.devices < 1 or arguments.metrics < 1:
         raise ConfigError("--devices and --metrics are at least 1")
     event_bytes, rollups = _weighed(arguments) if arguments.pipeline else _reference(arguments)

@@ -1,34 +1,32 @@
-"""``streamgage query``: ask for the aggregates of one key."""
+"""``streamgage query``: ask for aggregates."""
 
 import argparse
-import os
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infra.commands.arguments import Verbs, add_stack_options, add_verb, aws_stack, pairs, usual_pipeline
-from infra.local.stack.home import Home, StackInfo
-from streamgage.durations import parse_duration
-from streamgage.errors import ConfigError
-from streamgage.measures.windows import MAX_EVENT_TIME_MS
+from infra.commands.arguments import Verbs, add_stack_options, add_verb
+from infra.commands.asked_at import find_place
 
 if TYPE_CHECKING:
-    from processors.query.cells import PartialStore
-    from processors.query.freshness import Freshness
-    from processors.query.question import Question
-    from processors.query.render import Cell
+    pass
 
 EXAMPLES = """examples:
   streamgage query device_metrics device_id=machine-1 metric=temperature --window 1d
   streamgage query page_views page=/index.html --window 1h --from 2015-05-17 --to 2015-05-18 --format csv
-  streamgage query device_metrics device_id=d-7 metric=humidity --window 1m --from 30m --format json
+  streamgage query device_metrics device_id=machine-1 metric='*' --window 1d --format json
+  streamgage query page_views --window 1d --from 2015-05-17 --to 2015-05-21 --top 10 --by events
+  streamgage query page_views page='/blog/*' --group-by '' --window 1d@Europe/Berlin --plot events
+  streamgage query device_metrics --group-by metric --window 1w --compare previous --where "events > 100"
+  streamgage query device_metrics --silent 1h --format json
+  streamgage query device_metrics device_id=d-7 metric=humidity --window 1m --from 10m --follow
+  streamgage query page_views --window 1h --format parquet --output views.parquet
   streamgage query device_metrics device_id=d-7 metric=humidity --target aws --stack plant-7
 
-A window whose row says may_change was not over, or not wholly applied, when it was read."""
+A field of the key that is not given may be anything; * and ? in one stand for any characters and for one. A window that the
+rollup does not keep is merged from those that it does: what is merged are states, so a mean stays the mean of all events.
+A window whose row says may_change was not over, or not wholly applied, when it was read; partial: some of it is not counted
+here, or not kept any more. What expressions may say: docs/expressions.md."""
 
 
 def add_parser(verbs: Verbs) -> None:
@@ -36,20 +34,39 @@ def add_parser(verbs: Verbs) -> None:
     parser = add_verb(
         verbs,
         "query",
-        "ask for the aggregates of one key",
-        description="Ask for the aggregates of one key of a rollup, by window. Reads one key range, never the whole table.",
+        "ask for aggregates: of one key, of many, the first of all, the silent ones",
+        description="Ask for the aggregates of a rollup, by window. All keys of a window stand together: nothing is scanned.",
         epilog=EXAMPLES,
     )
     parser.add_argument("rollup", help="a rollup of pipeline.toml")
     parser.add_argument(
-        "key", nargs="*", metavar="key=value", help="a value for each field of the rollup's key"
+        "key", nargs="*", metavar="key=value", help="a value or pattern of a field of the rollup's key"
     )
-    parser.add_argument("--window", help="window size, such as 1h; default: the smallest of the rollup")
+    parser.add_argument(
+        "--window", help="such as 15m, 1h, 1d, 1w, 1mo, 1d@Europe/Berlin; default: the smallest of the rollup"
+    )
     parser.add_argument(
         "--from", dest="from_", metavar="TIME", help="ISO date or time (UTC), or an age: 30m, 2d"
     )
     parser.add_argument("--to", metavar="TIME", help="windows that begin before it; the same forms")
-    parser.add_argument("--format", choices=("table", "csv", "json"), default="table")
+    _add_shape(parser)
+    parser.add_argument("--format", choices=("table", "csv", "json", "ndjson", "parquet"), default="table")
+    parser.add_argument("--output", metavar="FILE", help="write there; a terminal gets no parquet")
+    parser.add_argument(
+        "--raw",
+        action="store_true",
+        help="with csv: leave texts that a spreadsheet would take for formulas (=, +, -, @ in front) as they are",
+    )
+    parser.add_argument(
+        "--plot",
+        metavar="COLUMN",
+        nargs="?",
+        const="events",
+        help="draw it over time; --output makes a .png or .svg",
+    )
+    parser.add_argument(
+        "--follow", action="store_true", help="go on, and tell rows as they change, until Ctrl-C"
+    )
     parser.add_argument(
         "--pipeline",
         metavar="PATH",
@@ -59,119 +76,62 @@ def add_parser(verbs: Verbs) -> None:
     parser.set_defaults(run=run)
 
 
+def _add_shape(parser: argparse.ArgumentParser) -> None:
+    asked = parser.add_argument_group("what is made of the rows")
+    asked.add_argument(
+        "--group-by", metavar="FIELDS", help="merge keys that share these, such as page,site; '': all of them"
+    )
+    asked.add_argument("--total", action="store_true", help="one row a key, over all windows of the range")
+    asked.add_argument("--top", type=whole_number, metavar="N", help="the first N keys over the whole range")
+    asked.add_argument(
+        "--by", metavar="COLUMN", help="by what they are ranked, or what is compared: events, bytes.sum, …"
+    )
+    asked.add_argument("--each-window", action="store_true", help="with --top: the first N of each window")
+    asked.add_argument(
+        "--where", metavar="EXPRESSION", help="which rows: \"events > 100 and page like '/a%%'\""
+    )
+    asked.add_argument(
+        "--select",
+        action="append",
+        default=[],
+        metavar="NAME=EXPRESSION",
+        help="one more column: each=bytes.sum/events",
+    )
+    asked.add_argument(
+        "--moving", type=whole_number, default=1, metavar="N", help="each row of N windows up to its own"
+    )
+    asked.add_argument(
+        "--compare", metavar="WHEN", help="beside each row an earlier one: previous, or 7d before"
+    )
+    asked.add_argument("--fill", choices=("null", "zero", "previous"), help="rows for windows without events")
+    asked.add_argument(
+        "--silent", metavar="AGE", help="keys that were not heard of for so long by now, or by --to"
+    )
+    asked.add_argument(
+        "--limit", type=whole_number, metavar="N", help="N rows at most; how many more there are is told"
+    )
+
+
+def whole_number(text: str) -> int:
+    """Return the whole number above 0 that *text* says, for argparse."""
+    if not text.isascii() or not text.isdecimal() or not int(text[:12]) > 0 or len(text) > 12:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Answer on standard output; 0 also where nothing was found."""
     from infra.aws.stacks import aws_errors
-    from processors.pipeline_files import load_pipeline
-    from processors.query.question import Question, ask
-    from processors.query.render import cells, to_csv, to_json
+    from infra.commands.answering import Asker, follow, tell
 
     place = find_place(arguments)
-    pipeline = load_pipeline(place.pipeline)
     now_ms = time.time_ns() // 1_000_000
-    question = Question.parse(
-        pipeline,
-        rollup=arguments.rollup,
-        key=pairs(arguments.key, "name=value"),
-        window=arguments.window,
-        from_ms=parse_instant(arguments.from_, now_ms=now_ms, default_ms=0),
-        to_ms=parse_instant(arguments.to, now_ms=now_ms, default_ms=MAX_EVENT_TIME_MS),
-    )
-    store, fresh, consumer = place.open()
-    if question.rollup.consumer != consumer:  # whose progress is another: it would say a wrong freshness
-        raise ConfigError(
-            f"rollup {question.rollup.name} is counted by consumer {question.rollup.consumer}, and this stack counts for "
-            f"{consumer}: ask the stack of that consumer (--target aws --stack NAME)"
-        )
-    with aws_errors(f"table of {question.rollup.name}"):
-        rows = list(ask(store, question, applied_ms=fresh.applied_ms, now_ms=now_ms))
-    if arguments.format == "csv":
-        print("\n".join(to_csv(question, rows)))
-    elif arguments.format == "json":
-        print(to_json(question, rows))
-    else:
-        print_table(question, [cells(question, row) for row in rows])
-    print(fresh.describe(now_ms), file=sys.stderr)
+    asker = Asker.of(arguments, place, now_ms=now_ms)
+    with aws_errors(f"table of {arguments.rollup}"):
+        if arguments.follow:
+            follow(arguments, asker)
+            return 0
+        given, about = asker.ask(now_ms)
+    tell(arguments, asker, given)
+    print(about, file=sys.stderr)
     return 0
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where to ask. ``open`` connects, and tells whose rollups are there: a mistyped question need not wait for it."""
-
-    pipeline: Path
-    open: "Callable[[], tuple[PartialStore, Freshness, str]]"
-
-
-def find_place(arguments: argparse.Namespace) -> Place:
-    """Return where to ask: the stack that runs here, or one on AWS. Raises: ConfigError."""
-    name = aws_stack(arguments)
-    if name is not None:
-        return Place(Path(arguments.pipeline or usual_pipeline()), lambda: _open_aws(name, arguments.region))
-    home = Home.of(os.environ)
-    info = home.info()
-    return Place(Path(arguments.pipeline or info.pipeline), lambda: _open_local(home, info))
-
-
-def _open_local(home: Home, info: StackInfo) -> "tuple[PartialStore, Freshness, str]":
-    from infra.local.stack.supervisor import local_client
-    from processors.query.cells import DynamoPartialStore
-    from processors.query.freshness import freshness
-    from processors.query.progress import read_progress
-
-    store = DynamoPartialStore(
-        local_client("dynamodb", info.endpoints["dynamodb"], info.credentials), info.table
-    )
-    progress = read_progress(store, info.consumer, info.stream)
-    return store, freshness(progress, home.status()), info.consumer
-
-
-def _open_aws(name: str, region: str | None) -> "tuple[PartialStore, Freshness, str]":
-    from infra.aws.stacks import aws_client, find_stack
-    from infra.aws.status import read_freshness
-    from processors.query.cells import DynamoPartialStore
-
-    stack = find_stack(name, region)
-    fresh, _ = read_freshness(stack)
-    store = DynamoPartialStore(aws_client("dynamodb", stack.region), stack.output("TableName"))
-    return store, fresh, stack.consumer
-
-
-def print_table(question: "Question", rows: "list[list[Cell]]") -> None:
-    """Print *rows* for people."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from processors.query.render import columns, number_text
-
-    if not rows:
-        print("no events in this range", file=sys.stderr)
-        return
-    keys = len(question.rollup.key)
-    table = Table(
-        title=f"{question.rollup.name}  "
-        + "  ".join(map("=".join, zip(question.rollup.key, question.key or (), strict=False)))
-    )
-    for number, name in enumerate(columns(question)[keys:]):
-        table.add_column(name, justify="left" if number < 2 else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*(number_text(each) for each in row[keys:]))
-    console = Console()
-    Console(width=max(console.width, 200) if not console.is_terminal else None).print(table)
-
-
-def parse_instant(text: str | None, *, now_ms: int, default_ms: int) -> int:
-    """Return the instant, in ms: an ISO date or time (UTC unless it says otherwise), or an age such as ``2h``."""
-    if text is None:
-        return default_ms
-    try:
-        return now_ms - parse_duration(text)
-    except ValueError:
-        pass
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ConfigError(
-            f"{text!r} is neither a time (2015-05-17, 2015-05-17T10:00:00Z) nor an age (30m, 2d)"
-        ) from error
-    return round((instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp() * 1000)

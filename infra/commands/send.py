@@ -21,19 +21,24 @@ from infra.commands.send_files import (
 from infra.commands.sending import progress_of, sink_opener, source_of
 from infra.commands.world import World, real_world
 from processors.pipeline_files import load_pipeline
+from producers.client.undelivered import lock
 from producers.files.follow import Follow, PositionFile
 from producers.files.inputs import find_files
-from producers.files.lines import read_lines
-from producers.files.send import SendJob, send_tables, send_undelivered
+from producers.files.job import SendJob
+from producers.files.send import send_tables
+from producers.files.stop import Patience
 from producers.files.tables import FileTables
+from producers.files.undelivered import ResendJob, send_undelivered
 from producers.files.verdict import ConsumerRules
+from producers.files.watched import open_input, watched
 from streamgage.errors import ConfigError
 
 _SEND_EPILOG = """\
 exit code:
   0  every row was imported            1  some could not be delivered: kept in a file, with how to send it
   3  some rows were quarantined        2  nothing was sent: an argument, the file or the pipeline is wrong
-  130  interrupted by Ctrl-C; what was read until then is delivered
+  130  interrupted by Ctrl-C (143 by SIGTERM, 129 by SIGHUP): what was read until then is delivered, and it is said
+       how to go on (--from-line). A second Ctrl-C does not wait: what is not delivered goes to a file, as with 1
 """
 _ROWS_EPILOG = """
 Rows that cannot be used are quarantined in a rejects file (NDJSON: file, line, reason, raw), made only when needed
@@ -73,6 +78,9 @@ def add_parser(verbs: Verbs, *, world: World | None = None) -> None:
     )
     parser.add_argument("file", metavar="FILE", help="the *.undelivered.ndjson file, or - for standard input")
     parser.add_argument("--rejects", metavar="PATH", help="where lines go that hold no user record")
+    parser.add_argument(
+        "--force", action="store_true", help="send records so old that some may count twice, too"
+    )
     add_target_options(parser)
     parser.set_defaults(run=lambda args: run_undelivered(args, world or real_world()))
 
@@ -118,11 +126,22 @@ def _add_row_options(parser: argparse.ArgumentParser, kind: str) -> None:
         help="replay: N s of recorded time a second, events happen when sent",
     )
     parser.add_argument("--limit", metavar="N", type=int, help="stop after N rows")
+    _add_from_line(parser)
     parser.add_argument("--dry-run", action="store_true", help="read, check and report; send nothing")
     parser.add_argument(
         "--rejects", metavar="PATH", help="where quarantined rows go (FILE.rejects.ndjson here)"
     )
     add_stream_options(parser)
+
+
+def _add_from_line(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--from-line",
+        metavar="N",
+        type=int,
+        default=0,
+        help="go on from line N of the first file, after an interruption: what stands above it was sent",
+    )
 
 
 def run(args: argparse.Namespace, kind: str, world: World) -> int:
@@ -132,19 +151,32 @@ def run(args: argparse.Namespace, kind: str, world: World) -> int:
     maps, constants = _check_send(args)
     options = read_options(args, kind, maps, constants)
     names = find_files(args.file, world.folder)
+    patience = Patience(world.clock, world.stop)
     base = "stdin" if names == ["-"] else Path(names[0]).name if len(names) == 1 else kind
     follow = position = None
     if args.follow:
         position = PositionFile(world.folder / f"{base}.position.json")
-        follow = Follow(world.folder / names[0], position.load(), clock=world.clock)
+        follow = Follow(world.folder / names[0], position.load(), clock=patience)
         position = None if args.dry_run else position
     with ExitStack() as stack:
         stdin = world.stdin
         if args.shift_to_now and names == ["-"]:
             stdin = _spooled(world, stack)
         tables = FileTables(
-            names, options, source, folder=world.folder, stdin=stdin, warn=world.warn, follow=follow
+            names,
+            options,
+            source,
+            folder=world.folder,
+            stdin=stdin,
+            warn=world.warn,
+            follow=follow,
+            patience=patience,
+            from_line=args.from_line,
         )
+        if args.shift_to_now and names != ["-"] and None in tables.sizes:
+            raise ConfigError(
+                "--shift-to-now reads files twice, and one of these is a pipe: send it as standard input (-)"
+            )
         tables.check()
         job = SendJob(
             source=source,
@@ -162,7 +194,8 @@ def run(args: argparse.Namespace, kind: str, world: World) -> int:
         return send_tables(
             job,
             tables,
-            clock=world.clock,
+            patience=patience,
+            noting=lambda: world.noting(world.stop),
             progress=progress_of(world, base, tables.total_bytes),
             out=world.out,
         )
@@ -170,18 +203,35 @@ def run(args: argparse.Namespace, kind: str, world: World) -> int:
 
 def run_undelivered(args: argparse.Namespace, world: World) -> int:
     """Run `streamgage send undelivered`; return the exit code. Raises: ConfigError."""
+    patience = Patience(world.clock, world.stop)
     with ExitStack() as stack:
         stream, name = _open(args.file, world, stack)
-        sink = stack.enter_context(sink_opener(args, world)())
-        base = "stdin" if args.file == "-" else Path(args.file).name
-        return send_undelivered(
-            read_lines(stream, name),
+        path: Path | None = None if args.file == "-" else world.folder / args.file
+        base = "stdin" if path is None else path.name
+        if path is not None and path.is_file():
+            lock(stream, name)
+        else:  # it is read twice, and nothing can be left in it
+            if path is not None and path.is_char_device():
+                raise ConfigError(f"{name}: a device, not a file or a pipe")
+            stream, path = _copied(watched(stream, patience), stack), None
+        open_sink = sink_opener(args, world)
+        job = ResendJob(
+            stream=stream,
             name=name,
-            sink=sink,
+            path=path,
+            rest=world.folder / f"{base}.undelivered.ndjson"
+            if path is None
+            else path.with_name(f"{base}.rest"),
             rejects=world.folder / (args.rejects or f"{base}.rejects.ndjson"),
-            undelivered=world.folder / base,  # it is there, so a second failure makes …-2.ndjson
-            out=world.out,
+            force=args.force,
             warn=world.warn,
+        )
+        return send_undelivered(
+            job,
+            lambda: stack.enter_context(open_sink()),
+            patience=patience,
+            noting=lambda: world.noting(world.stop),
+            out=world.out,
         )
 
 
@@ -191,6 +241,8 @@ def _check_send(args: argparse.Namespace) -> tuple[dict[str, str], dict[str, str
     constants = collect_pairs(args.set, "FIELD=VALUE", option="--set", problems=problems)
     if args.limit is not None and args.limit < 1:
         problems.append(f"--limit {args.limit}: at least 1")
+    if args.from_line < 0 or (args.from_line and args.follow):
+        problems.append(f"--from-line {args.from_line}: a line's number; --follow keeps the place by itself")
     if args.speed is not None and not (0 < args.speed < math.inf):
         problems.append(f"--speed {args.speed}: a number above 0; 1 is as fast as it was recorded")
     if problems:
@@ -204,14 +256,18 @@ def _open(file: str, world: World, stack: ExitStack) -> tuple[BinaryIO, str]:
         return world.stdin, "standard input"
     path = world.folder / file
     try:
-        return stack.enter_context(path.open("rb")), file
-    except OSError as error:
-        raise ConfigError(f"{file}: cannot be read ({error.strerror})") from error
+        return stack.enter_context(open_input(path)), file
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{file}: cannot be read ({getattr(error, 'strerror', error)})") from error
 
 
 def _spooled(world: World, stack: ExitStack) -> BinaryIO:
     """Return standard input in a file, so that it can be read twice."""
+    return _copied(world.stdin, stack)
+
+
+def _copied(stream: BinaryIO, stack: ExitStack) -> BinaryIO:
     spool = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
-    shutil.copyfileobj(world.stdin, spool)
+    shutil.copyfileobj(stream, spool)
     spool.seek(0)
     return spool

@@ -12,6 +12,7 @@ from producers.files.delivery import Sink
 from producers.files.progress import Progress, show_progress
 from streamgage.definition.pipeline import Pipeline, Source
 from streamgage.errors import ConfigError
+from streamgage.visible import visible
 
 
 def sink_opener(args: argparse.Namespace, world: World) -> Callable[[], AbstractContextManager[Sink]]:
@@ -36,7 +37,7 @@ def sink_opener(args: argparse.Namespace, world: World) -> Callable[[], Abstract
         target = replace(target, one_key_per_record=True)
 
     def open_sink() -> AbstractContextManager[Sink]:
-        print(f"sending to {target}", file=world.err)
+        print(f"sending to {visible(str(target))}", file=world.err)
         return world.open_sink(target)
 
     return open_sink

@@ -8,6 +8,7 @@ from infra.commands.arguments import Verbs, add_stream_options, add_verb
 from infra.commands.sending import progress_of, sink_opener, source_of
 from infra.commands.world import World, real_world
 from processors.pipeline_files import load_pipeline
+from producers.files.stop import Patience
 from producers.files.times import time_parser
 from producers.simulators.fleet import SENSORS, FleetConfig, fleet_events
 from producers.simulators.simulate import SimulateJob, simulate
@@ -137,7 +138,11 @@ def _run(args: argparse.Namespace, source: str, events: Iterable[Event], world: 
         warn=world.warn,
     )
     return simulate(
-        job, clock=world.clock, progress=progress_of(world, f"simulate {source}", args.events), out=world.out
+        job,
+        patience=Patience(world.clock, world.stop),
+        noting=lambda: world.noting(world.stop),
+        progress=progress_of(world, f"simulate {source}", args.events),
+        out=world.out,
     )
 
 

@@ -4,11 +4,11 @@ import argparse
 import json
 import os
 from dataclasses import asdict
-from typing import Any
 
 from infra.commands.arguments import Verbs, add_stack_options, add_verb, aws_stack
-from infra.local.stack.home import Home, StackInfo, read_json
-from streamgage.errors import ConfigError
+from infra.local.stack.home import Home, read_json
+from producers.terminal import data_out
+from streamgage.errors import ConfigError, RetryableError
 
 EXAMPLES = """examples:
   streamgage status
@@ -47,39 +47,43 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run_local(arguments: argparse.Namespace) -> int:
-    from infra.commands.status_tables import console, print_mapping
-    from processors.query.freshness import freshness
+    from infra.commands.status_tables import console, named, print_mapping
+    from infra.local.stack.drain import applied
+    from infra.local.stack.stores.marks import read_note
+    from processors.query.freshness import Freshness
 
     home = Home.of(os.environ)
-    info, mapping = home.info(), home.status()
-    fresh = freshness(_progress(info), mapping)
+    info, mapping, found = home.info(), home.status(), read_note(home).told
+    unknown = None
+    try:
+        fresh = applied(info, mapping)
+    except RetryableError as error:
+        fresh, unknown = Freshness({}, 0, 0), error
     if arguments.format == "json":
-        document = {"stack": read_json(home.info_file), "mapping": mapping, "freshness": asdict(fresh)}
-        print(json.dumps(document, indent=1))
+        document = {
+            "stack": read_json(home.info_file),
+            "mapping": mapping,
+            "freshness": asdict(fresh),
+            "found_at_start": found,
+        }
+        print(json.dumps(document, indent=1), file=data_out())
         return 0
     screen = console()
-    screen.print(f"stream [bold]{info.stream}[/]  table [bold]{info.table}[/]")
+    screen.print(named({"stream": info.stream, "table": info.table}))
     screen.print("endpoints: " + ", ".join(f"{name} {url}" for name, url in info.endpoints.items()))
     screen.print("processes: " + ", ".join(f"{name} {pid}" for name, pid in info.pids.items()))
+    if unknown is not None:
+        screen.print(str(unknown), markup=False)
+    for line in found:
+        screen.print(f"found at the start: {line}", markup=False)
     print_mapping(screen, mapping, fresh, since="since the mapping started")
     return 0
-
-
-def _progress(info: StackInfo) -> list[Any]:
-    from infra.local.stack.supervisor import local_client
-    from processors.query.cells import DynamoPartialStore
-    from processors.query.progress import read_progress
-
-    store = DynamoPartialStore(
-        local_client("dynamodb", info.endpoints["dynamodb"], info.credentials), info.table
-    )
-    return list(read_progress(store, info.consumer, info.stream))
 
 
 def _run_aws(name: str, arguments: argparse.Namespace) -> int:
     from infra.aws.stacks import find_stack
     from infra.aws.status import METRICS_S, read_status
-    from infra.commands.status_tables import console, print_mapping
+    from infra.commands.status_tables import console, named, print_mapping
 
     stack = find_stack(name, arguments.region)
     status = read_status(stack)
@@ -92,12 +96,12 @@ def _run_aws(name: str, arguments: argparse.Namespace) -> int:
             "quarantined": status.quarantined,
             "failed_batches": status.failed_batches,
         }
-        print(json.dumps(document, indent=1))
+        print(json.dumps(document, indent=1), file=data_out())
         return 0
     screen = console()
-    screen.print(f"stack [bold]{stack.name}[/] in {stack.region}: {stack.status}")
-    screen.print(f"stream [bold]{stack.output('StreamName')}[/]  table [bold]{stack.output('TableName')}[/]")
-    screen.print(f"consumer [bold]{stack.consumer}[/]")
+    screen.print(named({"stack": stack.name}), f"in {stack.region}: {stack.status}")
+    screen.print(named({"stream": stack.output("StreamName"), "table": stack.output("TableName")}))
+    screen.print(named({"consumer": stack.consumer}))
     age = "no records lately" if status.iterator_age_ms is None else f"{status.iterator_age_ms:,} ms"
     screen.print(f"mapping: {status.mapping['state']}; iterator age: {age}")
     print_mapping(screen, status.mapping, status.freshness, since=f"last {METRICS_S // 60} minutes")

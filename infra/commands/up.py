@@ -24,9 +24,15 @@ EXAMPLES = """examples:
   streamgage up --dynamodb local                 tables in DynamoDB Local, AWS's own engine (needs Java 17 and Maven)
 
 The stream, the tables and how far each shard was read are kept in .streamgage (or $STREAMGAGE_HOME): the next `up` goes
-on from there. `rm -r .streamgage` while it is down starts afresh. DynamoDB Local syncs every write to the disk; with a
-home in memory (STREAMGAGE_HOME=/dev/shm/streamgage) it is many times faster, and survives all but a restart."""
-_WAIT_S = 90
+on from there, once it has seen that the three belong together. `rm -r .streamgage` while it is down starts afresh. A kept stream is resharded where --param ShardCount says
+another number; what cannot be changed in a kept home (StreamMode, StartAt, ParallelizationFactor from or to 1) is refused.
+
+A process that ends is started again; one that ends by itself twice in a row ends `up`, with the end of its log.
+
+--dynamodb local syncs every write to the disk: some 55 writes a second, so that a batch may take longer than its function has.
+With a home in memory (STREAMGAGE_HOME=/dev/shm/streamgage) it is many times faster, and survives all but a restart."""
+_WAIT_S = 900  # a start bounds itself, each step; this is for one that hangs
+_FOUND = "streamgage: stores: "  # what the check of the stores had to say
 
 
 def add_parser(verbs: Verbs) -> None:
@@ -49,6 +55,11 @@ def add_parser(verbs: Verbs) -> None:
         help="let Kinesis fail on purpose: throttle, internal, lost (stored, and no answer), error, delay=RATE@MS",
     )
     parser.add_argument("--fsync", action="store_true", help="survive power loss too, at the disk's pace")
+    parser.add_argument(
+        "--accept-loss",
+        action="store_true",
+        help="go on without what stream, tables or checkpoints have lost, where up says that it may",
+    )
     parser.add_argument("--detach", action="store_true", help="return when it is up, and let it run")
     parser.set_defaults(run=run)
 
@@ -80,11 +91,12 @@ def run(arguments: argparse.Namespace) -> int:
             dynamodb=Engine(arguments.dynamodb),
             kinesis_faults=arguments.kinesis_faults,
             fsync=arguments.fsync,
+            accept_loss=arguments.accept_loss,
         ),
         say=say_on_stderr,
     )
     stack.start()
-    stop.starting = False
+    stop.interrupts = False
     say_on_stderr(
         f"up: Kinesis {stack.info.endpoints['kinesis']} stream {stack.info.stream}, "
         f"AWS {stack.info.endpoints['aws']}, DynamoDB {stack.info.endpoints['dynamodb']} table {stack.info.table}. "
@@ -98,32 +110,41 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 class _StopRequest:
-    """SIGINT or SIGTERM: while the stack starts it interrupts; afterwards it is noted, and the stack stops in order."""
+    """SIGINT, SIGTERM or SIGHUP: while the stack starts the first one interrupts; any other is noted, and it stops in order."""
 
     def __init__(self) -> None:
-        self.received, self.starting = False, True
-        signal.signal(signal.SIGINT, self._receive)
-        signal.signal(signal.SIGTERM, self._receive)
+        self.received, self.interrupts = False, True
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._receive)
 
     def _receive(self, _number: int, _frame: object) -> None:
         self.received = True
-        if self.starting:
+        if self.interrupts:
+            self.interrupts = False  # a second one would break off what the first one has begun
             raise KeyboardInterrupt
 
 
 def _detach(home: Home) -> int:
     """Start ``streamgage up`` in the background, and wait until it is up or has failed."""
+    from infra.local.stack.prepare import make_home
+
     log = home.logs / "up.log"
-    make_private(home.root)
-    make_private(log.parent)
+    make_home(home)
+    try:
+        make_private(log.parent)
+        descriptor = open_private(log)
+    except OSError as error:
+        raise ConfigError(
+            f"{log}: {error.strerror or error}; choose another home: STREAMGAGE_HOME=/path"
+        ) from error
     command = [
         sys.executable,
         "-P",
         "-m",
         "infra.commands.main",
-        *(each for each in sys.argv[1:] if each != "--detach"),
+        *(each for each in sys.argv[1:] if not _is_detach(each)),
     ]
-    with os.fdopen(open_private(log), "wb") as output:
+    with os.fdopen(descriptor, "wb") as output:
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -132,15 +153,22 @@ def _detach(home: Home) -> int:
             start_new_session=True,
             umask=UMASK,
         )
-    deadline = time.monotonic() + _WAIT_S
-    while time.monotonic() < deadline:
+    deadline_s = time.monotonic() + _WAIT_S
+    while time.monotonic() < deadline_s:
         raw = read_json(home.info_file)
         if raw is not None and raw["pids"].get("supervisor") == process.pid:
-            print(log.read_text(encoding="utf-8").splitlines()[-1], file=sys.stderr)
+            *before, last = log.read_text(encoding="utf-8", errors="replace").splitlines()
+            for line in (*(each for each in before if each.startswith(_FOUND)), last):
+                print(line, file=sys.stderr)
             return 0
         if process.poll() is not None:
-            print(log.read_text(encoding="utf-8").strip(), file=sys.stderr)
+            print(log.read_text(encoding="utf-8", errors="replace").strip(), file=sys.stderr)
             return process.returncode or 1
         time.sleep(0.05)
     process.terminate()
     raise ConfigError(f"not up within {_WAIT_S} s; see {log}")
+
+
+def _is_detach(argument: str) -> bool:
+    """Tell whether it is the option, also when it was cut short: the stack in the background must not detach again."""
+    return len(argument) > len("--d") and "--detach".startswith(argument)

@@ -27,9 +27,17 @@ def add_parser(verbs: Verbs) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Publish a version and shift the function to it, or back to the one before."""
-    from infra.local.stack.versions import publish, shift, version_before
+    from infra.local.stack.lock import hold
 
     home = Home.of(os.environ)
+    home.info()
+    with hold(home.update_lock_file, "update"):  # one at a time, and of one stack: none starts meanwhile
+        return _update(home, arguments)
+
+
+def _update(home: Home, arguments: argparse.Namespace) -> int:
+    from infra.local.stack.versions import publish, shift, version_before
+
     info = home.info()
     if arguments.back:
         version = version_before(home)

@@ -26,14 +26,14 @@ def watch(home: Home, *, once: bool = False) -> int:
     Raises:
         ConfigError: no stack is running.
     """
-    from rich.console import Console
+    from producers.screen import Screen
 
     home.info()
     reader = StackReader(home)
     try:
         if once or not sys.stdout.isatty():
             width = None if sys.stdout.isatty() else int(os.environ.get("COLUMNS") or _WIDTH)
-            Console(width=width, highlight=False).print(screen(_frame(home, reader)))
+            Screen(width=width).print(screen(_frame(home, reader)))
         else:
             with _keys() as pressed, suppress(KeyboardInterrupt):
                 _draw(lambda: screen(_frame(home, reader)), pressed)
@@ -48,10 +48,11 @@ def _frame(home: Home, reader: StackReader) -> Frame:
 
 
 def _draw(draw: Callable[[], Any], pressed: Callable[[float], str]) -> None:
-    from rich.console import Console
     from rich.live import Live
 
-    with Live(draw(), console=Console(highlight=False), screen=True, auto_refresh=False) as live:
+    from producers.screen import Screen
+
+    with Live(draw(), console=Screen(), screen=True, auto_refresh=False) as live:
         next_s = time.monotonic() + _REFRESH_S
         while True:
             if pressed(max(next_s - time.monotonic(), 0)) in _END:

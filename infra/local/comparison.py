@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from infra.local.stack.clients import local_client
 from infra.local.stack.home import StackInfo
-from infra.local.stack.supervisor import local_client
 from processors.query.question import Question, Row, ask
 from processors.sink.attributes import stored_item
 from producers.simulators.totals import FieldTotals, Totals

@@ -9,27 +9,33 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from infra.local.comparison import Items, ReadItems, compare, question_of, read_all_items
 from infra.local.stack.drain import wait_drained
 from infra.local.stack.home import Home, StackInfo
+from infra.local.stack.leftovers import end_leftovers
+from infra.local.stack.lock import Hold, hold
+from infra.local.stack.prepare import make_home
 from infra.local.stack.running import batch_lines, running
 from infra.local.stack.supervisor import Code, StackOptions
 from infra.local.stack.tables import Engine
 from processors.pipeline_files import load_pipeline
+from processors.query.answer import answer_of
 from processors.query.question import ask
-from processors.query.render import cells, columns, number_text
+from processors.query.render import number_text
 from producers.client.kinesis import connect
+from producers.screen import Screen
 from producers.simulators.fleet import FleetConfig, fleet_events
 from producers.simulators.totals import Tally, Totals
 from producers.simulators.visitors import VisitorsConfig, visitor_events
 from streamgage.definition.pipeline import Pipeline
 from streamgage.formats.avro import Event
+from streamgage.visible import visible
 
-_DRAIN_S = 1_200  # DynamoDB Local syncs every write: 50 to 100 a second on a laptop
+_DRAIN_S = 1_200
 _HOUR_MS = 3_600_000
 
 
@@ -65,8 +71,25 @@ class Sent:
 def demonstrate(options: DemoOptions) -> int:
     """Run the demo; 0 only where every total is what was sent. It empties its home first, and leaves no process behind."""
     home = options.home
-    shutil.rmtree(home.root, ignore_errors=True)
-    console = Console(width=None if sys.stdout.isatty() else 180)
+    make_home(home)
+    with hold(home.lock_file, "demo") as held:
+        end_leftovers(home)
+        _empty(home)
+        return _demonstrate(options, held)
+
+
+def _empty(home: Home) -> None:
+    """Remove what the last demo left; the locks stay, for they are held."""
+    for each in home.root.iterdir():
+        if each.is_dir() and not each.is_symlink():
+            shutil.rmtree(each, ignore_errors=True)
+        elif each not in (home.lock_file, home.update_lock_file):
+            each.unlink()
+
+
+def _demonstrate(options: DemoOptions, held: Hold) -> int:
+    home = options.home
+    console = Screen(width=None if sys.stdout.isatty() else 180)
     pipeline = load_pipeline(options.pipeline)
     console.rule("streamgage demo")
     began_s = time.monotonic()
@@ -79,7 +102,9 @@ def demonstrate(options: DemoOptions) -> int:
             kinesis_port=0,
             parameters={"BatchingWindow": "2"},
             dynamodb=options.dynamodb,
-        )
+            keep_tables=False,
+        ),
+        held=held,
     ) as info:
         console.print(
             f"up after {time.monotonic() - began_s:.1f} s: Kinesis on {info.endpoints['kinesis']}, Lambda sandboxes, "
@@ -94,17 +119,20 @@ def demonstrate(options: DemoOptions) -> int:
     rows = sum(len(each) for each in sent.totals.values())
     if differences:
         for line in differences[:20]:
-            console.print(f"[red]different[/] {line}")
-        console.print(f"[bold red]{len(differences):,} differences[/] in {rows:,} rows")
+            console.print(Text.assemble(("different", "red"), f" {visible(line)}"))
+        console.print(Text.assemble((f"{len(differences):,} differences", "bold red"), f" in {rows:,} rows"))
         return 1
     console.print(
-        f"[bold green]exact[/]: all {rows:,} rows (key and window), each with every measure, equal the simulators' own totals "
-        f"of {sent.events:,} events"
+        Text.assemble(
+            ("exact", "bold green"),
+            f": all {rows:,} rows (key and window), each with every measure, equal the simulators' own totals of "
+            f"{sent.events:,} events",
+        )
     )
     return 0
 
 
-def _send(console: Console, info: StackInfo, pipeline: Pipeline, options: DemoOptions) -> Sent:
+def _send(console: Screen, info: StackInfo, pipeline: Pipeline, options: DemoOptions) -> Sent:
     fleet = FleetConfig(
         devices=options.devices,
         events=options.readings,
@@ -153,7 +181,7 @@ def _send(console: Console, info: StackInfo, pipeline: Pipeline, options: DemoOp
     return Sent(tally.totals, total, producer.stats.entries_stored, began_s, time.monotonic())
 
 
-def _drain(console: Console, home: Home, sent: Sent) -> float:
+def _drain(console: Screen, home: Home, sent: Sent) -> float:
     with _progress(console) as progress:
         task = progress.add_task("applying", total=sent.kinesis_records)
 
@@ -166,7 +194,7 @@ def _drain(console: Console, home: Home, sent: Sent) -> float:
     return time.monotonic()
 
 
-def _progress(console: Console) -> Progress:
+def _progress(console: Screen) -> Progress:
     return Progress(
         TextColumn("{task.description:>9}"),
         BarColumn(40),
@@ -176,20 +204,20 @@ def _progress(console: Console) -> Progress:
     )
 
 
-def _show(console: Console, pipeline: Pipeline, items: Items, totals: Totals) -> None:
+def _show(console: Screen, pipeline: Pipeline, items: Items, totals: Totals) -> None:
     """Show what an analyst would ask: one device by the minute, the pages that are looked at most."""
     store, rollup = ReadItems(items), pipeline.rollups["device_metrics"]
     key = min(key for key, _, _ in totals[rollup.name])
     question = question_of(pipeline, rollup, key, rollup.windows[0].label)
-    names = columns(question)
+    given = answer_of(question, ask(store, question, applied_ms=0, now_ms=0))
+    names = given.names
     hidden = ("window_end", "may_change", "partial")
     shown = [n for n in range(len(rollup.key), len(names)) if names[n] not in hidden]
-    rows = ask(store, question, applied_ms=0, now_ms=0)
     _table(
         console,
         f"streamgage query device_metrics device_id={key[0]} metric={key[1]} --window {question.windows.label}",
         [names[n] for n in shown],
-        [[number_text(cells(question, row)[n]) for n in shown] for row in rows],
+        [[number_text(row[n]) for n in shown] for row in given.rows],
     )
     rollup = pipeline.rollups["page_views"]
     label = rollup.windows[-1].label
@@ -208,7 +236,7 @@ def _show(console: Console, pipeline: Pipeline, items: Items, totals: Totals) ->
     )
 
 
-def _table(console: Console, title: str, names: list[str], rows: list[list[str]]) -> None:
+def _table(console: Screen, title: str, names: list[str], rows: list[list[str]]) -> None:
     table = Table(title=title, title_justify="left")
     for number, name in enumerate(names):
         table.add_column(name, justify="left" if number == 0 else "right", no_wrap=True)
@@ -217,7 +245,7 @@ def _table(console: Console, title: str, names: list[str], rows: list[list[str]]
     console.print(table)
 
 
-def _figures(console: Console, home: Home, sent: Sent, drained_s: float, *, items: int) -> None:
+def _figures(console: Screen, home: Home, sent: Sent, drained_s: float, *, items: int) -> None:
     batches = list(batch_lines(home))
     elapsed_s = drained_s - sent.began_s
     behind = [each["behind_ms"] / 1000 for each in batches]

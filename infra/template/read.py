@@ -5,10 +5,13 @@ CloudFormation runs the SAM transform itself; here nothing is translated.
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from infra.template.bounds import READ_S, check_size, within
+from processors.pipeline_files import read_text
 from streamgage.errors import ConfigError
 
 TEMPLATE = Path(__file__).parent / "template.yaml"
@@ -18,19 +21,43 @@ _FUNCTION = "AWS::Serverless::Function"
 def read_template(path: Path) -> dict[str, Any]:
     """Return the template in the file *path* (YAML or JSON), tags such as !Ref in their long form. Raises: ConfigError."""
     from samtranslator.yaml_helper import yaml_parse  # noqa: PLC0415 - of the extra `local`: --help has no use for it
-    from yaml import (  # noqa: PLC0415 - comes with it; PyYAML carries no types
-        YAMLError,
-    )
 
-    try:
-        template = yaml_parse(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-    except (YAMLError, ValueError) as error:
-        raise ConfigError(f"{path}: not YAML: {error}") from error
+    text, _ = read_yaml(path)
+    with _told_of(path):
+        template = yaml_parse(text)
     if not isinstance(template, dict) or not isinstance(template.get("Resources"), dict):
         raise ConfigError(f"{path}: not a template: it has no Resources")
     return template
+
+
+def read_yaml(path: Path) -> tuple[str, Any]:
+    """Return the YAML text in the file *path*, and its nodes; neither is too much for who walks them.
+
+    Raises:
+        ConfigError: it cannot be read, is no YAML, or unfolds to more than a template is.
+    """
+    import yaml  # noqa: PLC0415 - comes with the translator
+
+    with _told_of(path), within(READ_S, f"{path}: reading it"):
+        text = read_text(str(path))
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        check_size(root)
+    return text, root
+
+
+@contextmanager
+def _told_of(path: Path) -> Iterator[None]:
+    """Turn what is wrong with the file *path* into a ConfigError."""
+    from yaml import YAMLError  # noqa: PLC0415 - comes with the translator; PyYAML carries no types
+
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: not a template: it is nested too deep") from error
+    except (YAMLError, ValueError) as error:
+        raise ConfigError(f"{path}: not YAML: {error}") from error
 
 
 def with_code(template: Mapping[str, Any], code_uri: str) -> dict[str, Any]:

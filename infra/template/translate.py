@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from infra.template.read import read_yaml
 from streamgage.errors import ConfigError
 
 REGION = "us-east-1"  # of what runs on this machine; the translator wants one too
@@ -24,8 +25,9 @@ def translate(path: Path) -> dict[str, Any]:
 
     # It warns of feature toggles that only the service itself has.
     logging.getLogger("samtranslator").setLevel(logging.ERROR)
+    text, _ = read_yaml(path)
     try:
-        template = yaml_parse(path.read_text(encoding="utf-8"))
+        template = yaml_parse(text)
         for each in template["Resources"].values():
             if (
                 each["Type"] == "AWS::Serverless::Function"
@@ -33,8 +35,6 @@ def translate(path: Path) -> dict[str, Any]:
                 each["Properties"]["CodeUri"] = "s3://local/bundle"
         translator = Translator({}, Parser(), boto_session=boto3.Session(region_name=REGION))
         translated: dict[str, Any] = translator.translate(template, {})
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
     except Exception as error:  # the translator raises many kinds, each about the template
         raise ConfigError(f"{path}: not a SAM template that can be translated: {error}") from error
     return translated

@@ -105,6 +105,7 @@ class Aggregate:
         with _no_collection():
             outcome.folded = folded = self._fold.fold(fresh, progress.is_repeat, counting)
             self._quarantine.send(folded.poison, deadline=deadline)
+            outcome.quarantined = folded.poison
             outcome.applied = self._sink.apply(folded.items, deadline=deadline)
             entries = progress.entries(before=outcome.applied.failed_from)
             outcome.progress = self._sink.apply(entries, deadline=deadline)
@@ -119,7 +120,7 @@ class Aggregate:
             user_records=folded.user_records,
             redelivered_records=outcome.redelivered_records,
             repeated_records=folded.repeated_records,
-            poison=counted(folded.poison),
+            poison=outcome.poison,
             applied=outcome.applied,
             progress=outcome.progress,
             failed_from=outcome.failed_from,
@@ -135,7 +136,14 @@ class _Outcome:
     folded: Folded = field(default_factory=Folded)
     applied: Applied = field(default_factory=Applied)
     progress: Applied = field(default_factory=Applied)
+    quarantined: Sequence[Poison] = ()
     redelivered_records: int = 0
+
+    @property
+    def poison(self) -> Counter[str]:
+        """What this delivery quarantined for good, by code: what comes again is counted then, and so once."""
+        before = self.failed_from
+        return counted(each for each in self.quarantined if before is None or each.sequence_number < before)
 
     @property
     def failed_from(self) -> int | None:

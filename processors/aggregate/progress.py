@@ -14,11 +14,10 @@ from streamgage.errors import ConfigError
 from streamgage.fold.cells import Joined
 from streamgage.fold.items import ItemKey, Lanes, StoredItem
 from streamgage.fold.lane_log import Entry, LaneLog
-from streamgage.formats.mark import Mark
+from streamgage.formats.mark import KEPT_MS, Mark
 from streamgage.records import StreamRecord
 
 _PREFIX = "~progress"  # no rollup's name begins so
-_KEEP_MS = 400 * 86_400_000  # longer than any stream's retention (365 days)
 
 
 class ShardLineage(Protocol):
@@ -88,7 +87,7 @@ class LaneEntries:
         log = self.inherited.copy() if known is None else self.reader.log_of(known)
         for entry in fresh:
             log.append(entry)
-        expires_s = (log.applied_ms + _KEEP_MS) // 1000
+        expires_s = (log.applied_ms + KEPT_MS) // 1000
         item = StoredItem(fresh[-1].sequence_number, self.reader.counts, log.to_body(), expires_s)
         return Joined(item, {}, fresh[0].sequence_number)
 

@@ -25,7 +25,7 @@ Metric = Literal[
     "UserRecords",  # events read, of records that were not dealt with before
     "RedeliveredRecords",  # Kinesis records that Lambda delivered again though they were dealt with: its retries
     "RepeatedRecords",  # duplicates: Kinesis records that a producer stored a second time
-    "Poison",  # quarantined, of any code
+    "Poison",  # quarantined for good, of any code: what comes again is counted then
     "PoisonBadKplFraming",  # of one code; these are there only where they are not 0
     "PoisonUnknownFormat",
     "PoisonUnknownSchema",

@@ -19,6 +19,7 @@ from streamgage.errors import POISON_CODES, PoisonRecord
 from streamgage.formats.blocks.reader import BlockReader
 from streamgage.reading.poison import Poison
 from streamgage.records import UserRecord
+from streamgage.visible import visible
 
 
 def refused_records(
@@ -84,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sent += 1
     print(f"{sent} user records to send", file=sys.stderr)
     for reason, count in left.most_common():
-        print(f"left, {count}: {reason}", file=sys.stderr)
+        print(f"left, {count}: {visible(reason)}", file=sys.stderr)
     return 0
 
 

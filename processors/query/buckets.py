@@ -15,6 +15,7 @@ _PATTERN = re.compile(r"([0-9]{1,4})(d|w|mo|y)(?:@([A-Za-z0-9_+/-]{1,64}))?")
 _MONDAY_MS = 4 * 86_400_000  # 1970-01-05
 _WEEK_MS = 7 * 86_400_000
 _LAST_CHECKED_MS = 4_102_444_800_000  # 2100: rules of time zones are not known that far
+_NO_DATES_MS = MAX_EVENT_TIME_MS - 2 * 86_400_000
 HOW_TO_SAY = 'a size such as 15m, 6h, 1d, 1w, 1mo or 1y; of days and more with a place: "1d@Europe/Berlin"'
 
 
@@ -72,6 +73,8 @@ class CalendarBuckets:
 
     def window_of(self, instant_ms: int) -> Window:
         """Return the one that holds *instant_ms*."""
+        if instant_ms >= _NO_DATES_MS:  # a zone's clock may be in the year 10000 by then
+            return Window(_NO_DATES_MS, max(MAX_EVENT_TIME_MS, instant_ms + 1))
         if not self._last.start_ms <= instant_ms < self._last.end_ms:
             local = datetime.fromtimestamp(instant_ms / 1000, self.zone).date()
             first = self.begin(local)
@@ -81,8 +84,9 @@ class CalendarBuckets:
     def _midnight_ms(self, day: date) -> int:
         """Return when *day* begins; where its midnight is skipped, the instant of the jump; where it comes twice, the first."""
         if day == date.max:
-            return MAX_EVENT_TIME_MS
-        return round(datetime(day.year, day.month, day.day, tzinfo=self.zone).timestamp() * 1000)
+            return _NO_DATES_MS
+        begins_ms = round(datetime(day.year, day.month, day.day, tzinfo=self.zone).timestamp() * 1000)
+        return min(begins_ms, _NO_DATES_MS)
 
 
 def parse_buckets(text: str) -> Buckets:

@@ -1,7 +1,7 @@
 """Ask for aggregates: the windows of one key, or of many, in a range of time, merged as far as is asked. Never a scan."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from processors.query.buckets import Buckets, RangeBucket, parse_buckets, windows_for
@@ -10,6 +10,7 @@ from processors.query.regroup import Group, Regroup, before
 from processors.query.selection import Selection
 from streamgage.definition.fingerprint import counts_of
 from streamgage.definition.pipeline import Pipeline, Rollup
+from streamgage.durations import parse_duration
 from streamgage.errors import ConfigError
 from streamgage.fold.items import key_text
 from streamgage.measures.layout import plan_of
@@ -44,7 +45,8 @@ class Question:
 
     ``counts`` is the fingerprint of what the rollup counts; an event may be ``max_future_ms`` ahead of its arrival.
     ``selection`` narrows all keys. ``group_by`` are the fields of the key that are told apart, None: all of them.
-    ``buckets`` are coarser windows than those that are read, and ``moving`` how many of them a row is of.
+    ``buckets`` are coarser windows than those that are read, and ``moving`` how many of them a row is of. What lies before
+    ``asked_from_ms`` is read to be compared with.
     """
 
     rollup: Rollup
@@ -58,6 +60,7 @@ class Question:
     group_by: tuple[str, ...] | None = None
     buckets: Buckets | None = None
     moving: int = 1
+    asked_from_ms: int = 0
 
     @classmethod
     def parse(
@@ -112,8 +115,6 @@ class Question:
         elif buckets is not None:  # whole ones
             from_ms = max(buckets.window_of(max(from_ms, 0)).start_ms, 0)
             to_ms = buckets.window_of(to_ms - 1).end_ms
-        # Clocks that are unbounded are taken to be right.
-        future_ms = pipeline.sources[found.source].max_future_ms or 0
         return cls(
             found,
             counts_of(pipeline, found),
@@ -121,11 +122,38 @@ class Question:
             windows,
             from_ms,
             to_ms,
-            future_ms,
+            pipeline.sources[found.source].max_future_ms
+            or 0,  # clocks that are unbounded are taken to be right
             selection,
             names,
             buckets,
             moving,
+            from_ms,
+        )
+
+    def compared_with(self, earlier: str) -> "tuple[Question, Callable[[Window], Window]]":
+        """Return the question that reads the windows to compare with too, and what gives the one of each.
+
+        *earlier* is "previous", or how long before: "7d".
+
+        Raises:
+            ConfigError: it is neither, or there is one window only.
+        """
+        if isinstance(self.buckets, RangeBucket):
+            raise ConfigError(
+                "--compare is of windows, and the whole range is one: leave --total out, or say --each-window"
+            )
+        if earlier == "previous":
+            return replace(
+                self, from_ms=before(self.window_of, self.from_ms, 1)
+            ), lambda window: self.window_of(max(window.start_ms - 1, 0))
+        try:
+            back_ms = parse_duration(earlier)
+        except ValueError as error:
+            raise ConfigError(f"--compare {earlier!r}: previous, or {error}") from error
+        first_ms = self.window_of(max(self.from_ms - back_ms, 0)).start_ms
+        return replace(self, from_ms=first_ms), lambda window: self.window_of(
+            max(window.start_ms - back_ms, 0)
         )
 
     @property

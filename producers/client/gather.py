@@ -4,11 +4,11 @@ No I/O and no clock, as the batcher that it belongs to.
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from producers.client.encoder import SourceEncoder
+from producers.client.entry import PutEntry
 from streamgage.formats.avro import Event
 from streamgage.formats.blocks.builder import BlockBuilder
 from streamgage.limits import KINESIS_RECORD_BYTES
@@ -18,20 +18,13 @@ GroupKey = str | tuple[str, str]
 """What an open Kinesis record gathers: a shard's user records, or those of one partition key in a shard."""
 
 
-@dataclass(frozen=True, slots=True)
-class Gathered:
-    """A closed block as a user record. ``number`` and ``opened_ms`` are those of its first event."""
+class OpenBlock:
+    """The open block of one source and group. ``number`` and ``opened_ms`` are those of its first event.
 
-    group: GroupKey
-    record: UserRecord
-    number: int
-    opened_ms: int
+    ``tags`` are those of its Kinesis record, where they were drawn before its sealing. ``entry`` is what was made of it.
+    """
 
-
-class _Open:
-    """The open block of one source and group."""
-
-    __slots__ = ("builder", "bytes", "group", "number", "opened_ms", "partition_key")
+    __slots__ = ("builder", "bytes", "entry", "group", "number", "opened_ms", "partition_key", "tags")
 
     def __init__(
         self, group: GroupKey, builder: BlockBuilder, *, partition_key: str, number: int, opened_ms: int
@@ -42,14 +35,32 @@ class _Open:
         self.partition_key = partition_key
         self.number = number
         self.opened_ms = opened_ms
+        self.tags: Mapping[str, str] | None = None
+        self.entry: PutEntry | None = None
+
+    def record(self) -> UserRecord:
+        """Return it as a user record."""
+        return UserRecord(self.partition_key, self.builder.build(), events=self.builder.count)
 
 
 class BlockGatherer:
-    """The open blocks, in the order they were opened. A block has the partition key of its first event."""
+    """The open blocks, in the order they were opened. A block has the partition key of its first event.
 
-    def __init__(self, *, block_bytes: int, block_events: int) -> None:
+    *seal* is given each block that is full or due: it sets ``entry``, or raises and nothing has changed. *check* is given
+    a block of one event that is larger than *block_bytes* may grow, and raises UnsendableRecord where it can never be sent.
+    """
+
+    def __init__(
+        self,
+        *,
+        block_bytes: int,
+        block_events: int,
+        seal: Callable[[OpenBlock], None],
+        check: Callable[[OpenBlock], None],
+    ) -> None:
         self._block_bytes, self._block_events = block_bytes, block_events
-        self._open: dict[tuple[str, GroupKey], _Open] = {}
+        self._seal, self._check = seal, check
+        self._open: dict[tuple[str, GroupKey], OpenBlock] = {}
         self.buffered_bytes = 0
 
     @property
@@ -57,30 +68,36 @@ class BlockGatherer:
         """When the oldest open block was opened; None where none is open."""
         return next((each.opened_ms for each in self._open.values()), None)
 
-    def add(
-        self, source: SourceEncoder, event: Event, group: GroupKey, number: int, now_ms: int
-    ) -> list[Gathered]:
-        """Take *event*, the *number*-th put; return the blocks that are full now.
+    @property
+    def events(self) -> int:
+        """How many events are in open blocks."""
+        return sum(each.builder.count for each in self._open.values())
+
+    def add(self, source: SourceEncoder, event: Event, group: GroupKey, number: int, now_ms: int) -> None:
+        """Take *event*, the *number*-th put, and seal the blocks that are full now.
 
         Raises:
             ValueError: the event does not fit the schema. Nothing has changed.
+            UnsendableRecord: it is too large, alone and compressed. Nothing has changed.
         """
         key = (source.source.name, group)
-        full: list[Gathered] = []
         block = self._open.get(key)
         grown = block.builder.add_within(event, self._block_bytes) if block is not None else 0
         if block is None or not grown:  # the first event of a block is taken however large it is
             builder = BlockBuilder(source.blocks)
             grown = builder.add_within(event, KINESIS_RECORD_BYTES)
+            fresh = OpenBlock(
+                group, builder, partition_key=source.key_of(event), number=number, opened_ms=now_ms
+            )
+            if builder.estimated_bytes > self._block_bytes:
+                self._check(fresh)
             if block is not None:
-                full.append(self._close(key))
-            block = _Open(group, builder, partition_key=source.key_of(event), number=number, opened_ms=now_ms)
-            self._open[key] = block
+                self._close(key)
+            self._open[key] = block = fresh
         block.bytes += grown
         self.buffered_bytes += grown
         if block.builder.count >= self._block_events:
-            full.append(self._close(key))
-        return full
+            self._close(key)
 
     def add_run(
         self,
@@ -120,7 +137,7 @@ class BlockGatherer:
                 room = builder.room_for(part, self._block_bytes)  # noqa: PLW2901 - a run is taken a piece at a time
             if block is None:
                 first = at[0]
-                block = _Open(  # noqa: PLW2901 - a run is taken a piece at a time
+                block = OpenBlock(  # noqa: PLW2901 - a run is taken a piece at a time
                     group, builder, partition_key=keys[first], number=number + first, opened_ms=now_ms
                 )
                 self._open[source.source.name, group] = block
@@ -129,18 +146,29 @@ class BlockGatherer:
             self.buffered_bytes += room.grown_bytes
         return taken
 
-    def take(self, opened_until_ms: int) -> list[Gathered]:
-        """Close and return the blocks that were opened by then."""
-        return [
-            self._close(key) for key, each in list(self._open.items()) if each.opened_ms <= opened_until_ms
-        ]
+    def seal_due(self, opened_until_ms: int) -> None:
+        """Seal the blocks that were opened by then."""
+        for key, each in list(self._open.items()):
+            if each.opened_ms <= opened_until_ms:
+                self._close(key)
 
-    def take_all(self) -> list[Gathered]:
-        """Close and return every block."""
-        return [self._close(key) for key in list(self._open)]
+    def seal_all(self) -> None:
+        """Seal every block."""
+        for key in list(self._open):
+            self._close(key)
 
-    def _close(self, key: tuple[str, GroupKey]) -> Gathered:
-        block = self._open.pop(key)
+    def mend(self) -> list[PutEntry]:
+        """Take in what an interrupt left half done; return what was made of blocks that were still open."""
+        sealed = [each.entry for each in self._open.values() if each.entry is not None]
+        self._open = {key: each for key, each in self._open.items() if each.entry is None}
+        for each in self._open.values():
+            each.builder.mend()
+        self._open = {key: each for key, each in self._open.items() if each.builder.count}
+        self.buffered_bytes = sum(each.bytes for each in self._open.values())
+        return sealed
+
+    def _close(self, key: tuple[str, GroupKey]) -> None:
+        block = self._open[key]
+        self._seal(block)
+        del self._open[key]
         self.buffered_bytes -= block.bytes
-        record = UserRecord(block.partition_key, block.builder.build(), events=block.builder.count)
-        return Gathered(block.group, record, block.number, block.opened_ms)

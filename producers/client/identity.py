@@ -3,6 +3,7 @@
 import random
 from collections.abc import Mapping
 
+from producers.client.forks import renew_in_children
 from producers.client.gather import GroupKey
 from streamgage.formats.mark import Mark, encode_mark
 
@@ -13,13 +14,20 @@ class Identity:
     """Counts the aggregated records of one producer, group by group, without gaps. Its id is drawn once.
 
     A group is a shard, or with one key a Kinesis record a partition key: what comes to one lane in order. Beyond 100,000
-    groups it forgets and numbers them anew: no mark is ever used twice.
+    groups it forgets and numbers them anew: no mark is ever used twice. A forked child is another producer, with an id of
+    its own.
     """
 
     def __init__(self, rng: random.Random) -> None:
         self._id = f"{rng.getrandbits(64):016x}"
         self._groups: dict[GroupKey, list[int]] = {}
         self._numbered = 0
+        renew_in_children(self)
+
+    def renew_in_child(self) -> None:
+        """Draw another id, in a forked child: dice that came with it would give each child the same."""
+        self._id = f"{random.SystemRandom().getrandbits(64):016x}"
+        self._groups, self._numbered = {}, 0
 
     def tags_for(self, group: GroupKey) -> Mapping[str, str]:
         """Return the tags of the next aggregated record of *group*."""

@@ -1,62 +1,73 @@
 """Kinesis by boto3: the adapter of the producer's port, and the way to a producer."""
 
 import random
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    HTTPClientError,
-    IncompleteReadError,
-)
-from botocore.exceptions import ConnectionError as BotoConnectionError
-from botocore.parsers import ResponseParserError
+from botocore.exceptions import BotoCoreError
 
-from producers.client.batcher import PutEntry
+from producers.client.entry import PutEntry
+from producers.client.failures import CALL_ERRORS, THROTTLED_CODES, classify
+from producers.client.forks import renew_in_children
 from producers.client.identity import Identity
-from producers.client.ports import PutFailed, PutResult, PutStored, Throttled
-from producers.client.producer import Producer, ProducerConfig
+from producers.client.ports import CredentialsRefused, PutFailed, PutResult, PutStored
+from producers.client.producer import Producer
+from producers.client.settings import ProducerConfig
+from producers.client.sockets import OwnSockets
 from producers.clock import MonotonicClock
-from streamgage.errors import ConfigError, RetryableError, StreamgageError, without_password
+from streamgage.errors import ConfigError, RetryableError, without_password
 from streamgage.shards import Shard, decode_shard
 
-# Of a whole request. What else answers with a status below 500 is for a person to mend.
-THROTTLED_CODES = {
-    "KMSThrottlingException",
-    "LimitExceededException",
-    "ProvisionedThroughputExceededException",
-    "RequestLimitExceeded",
-    "Throttling",
-    "ThrottlingException",
-    "TooManyRequestsException",
-}
-_PASSING_CODES = {
-    "ExpiredNextTokenException",
-    "InternalFailureException",
-    "RequestTimeout",
-    "ResourceInUseException",
-}
+__all__ = ["THROTTLED_CODES", "BotoKinesis", "client_config", "connect"]
 
 
 class BotoKinesis:
     """One stream, through a boto3 client; safe for several threads.
 
     A request that timed out, or whose answer was lost, may have been stored: it raises RetryableError all the same.
+
+    *make_client* makes another, that looks for credentials anew: where they were refused, and in a forked child, which
+    must not share its parent's connections.
     """
 
-    def __init__(self, client: Any, stream_name: str) -> None:
+    def __init__(
+        self, client: Any, stream_name: str, *, make_client: Callable[[], Any] | None = None
+    ) -> None:
         self._client = client
         self._stream_name = stream_name
+        self._make_client = make_client
+        self._worked = False
+        self._stale = False  # whether another client is to be made
+        self._lock = threading.Lock()
+        self._sockets: OwnSockets | None = None
+        if make_client is not None:
+            self._sockets = OwnSockets(client)
+            renew_in_children(self)
+
+    def renew_in_child(self) -> None:
+        """Have connections of its own, in a forked child: the client is made when it is needed, if ever."""
+        self._lock, self._stale = threading.Lock(), True
+        if self._sockets is not None:
+            self._sockets.close_copies()
+
+    def _fresh_client(self) -> Any:
+        """Return the client, or a new one; calls that are under way end with the old one."""
+        with self._lock:
+            if self._stale and self._make_client is not None:
+                client = self._make_client()
+                self._sockets, self._client = OwnSockets(client), client
+            self._stale = False
+            return self._client
 
     def list_shards(self) -> Sequence[Shard]:
         """Return every shard that the stream still lists, closed ones too."""
         shards: list[Shard] = []
         request = {"StreamName": self._stream_name}
         while True:
-            answer = self._call(self._client.list_shards, **request)
+            answer = self._call("list_shards", **request)
             shards += map(decode_shard, answer.get("Shards", ()))
             if not answer.get("NextToken"):
                 return shards
@@ -65,7 +76,7 @@ class BotoKinesis:
     def put_records(self, entries: Sequence[PutEntry]) -> Sequence[PutResult]:
         """Put *entries* in one request; see KinesisPort."""
         records = [_encode_entry(entry) for entry in entries]
-        answer = self._call(self._client.put_records, StreamName=self._stream_name, Records=records)
+        answer = self._call("put_records", StreamName=self._stream_name, Records=records)
         items = answer.get("Records", ())  # botocore takes a proxy's page with status 200 for an empty answer
         if len(items) != len(entries):
             raise RetryableError(
@@ -73,16 +84,18 @@ class BotoKinesis:
             )
         return [_decode_result(item) for item in items]
 
-    def _call(self, operation: Callable[..., Any], **arguments: Any) -> Any:
-        what = f"{operation.__name__} on stream {self._stream_name}"
+    def _call(self, operation: str, **arguments: Any) -> Any:
+        what = f"{operation} on stream {self._stream_name}"
         try:
-            return operation(**arguments)
-        except ClientError as error:
-            raise _classify(error, what) from error
-        except (BotoConnectionError, HTTPClientError, IncompleteReadError, ResponseParserError) as error:
-            raise RetryableError(f"{what}: {without_password(str(error))}") from error
-        except BotoCoreError as error:  # no credentials, no region, a parameter that botocore refuses
-            raise ConfigError(f"{what}: {error}") from error
+            answer = getattr(self._fresh_client(), operation)(**arguments)
+        except CALL_ERRORS as error:
+            meaning = classify(error, what, worked=self._worked)
+            if meaning is None:
+                raise
+            self._stale |= isinstance(meaning, CredentialsRefused)
+            raise meaning from error
+        self._worked = True
+        return answer
 
 
 def connect(
@@ -101,8 +114,10 @@ def connect(
     """
     config, rng = config or ProducerConfig(), random.SystemRandom()
     access_key, secret_key = credentials or (None, None)
-    try:
-        client = boto3.client(
+
+    def make_client() -> Any:
+        # A session of its own: boto3's remembers the credentials that it found.
+        return boto3.Session().client(
             "kinesis",
             endpoint_url=endpoint_url,
             region_name=region,
@@ -110,12 +125,15 @@ def connect(
             aws_secret_access_key=secret_key,
             config=client_config(config.concurrency),
         )
+
+    try:
+        client = make_client()
     except (BotoCoreError, ValueError) as error:  # no region; an endpoint that is no URL
         raise ConfigError(
             f"no Kinesis client for stream {stream_name}: {without_password(str(error))}"
         ) from error
     return Producer(
-        BotoKinesis(client, stream_name),
+        BotoKinesis(client, stream_name, make_client=make_client),
         clock=MonotonicClock(),
         rng=rng,
         config=config,
@@ -150,14 +168,3 @@ def _decode_result(item: Mapping[str, Any]) -> PutResult:
     if item.get("ErrorCode") or not (item.get("ShardId") and item.get("SequenceNumber")):
         return PutFailed(item.get("ErrorCode", "NoSequenceNumber"), item.get("ErrorMessage", ""))
     return PutStored(item["ShardId"], int(item["SequenceNumber"]))
-
-
-def _classify(error: ClientError, what: str) -> StreamgageError:
-    code = error.response.get("Error", {}).get("Code", "")
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    message = f"{what}: {error}"
-    if code in THROTTLED_CODES or status == 429:
-        return Throttled(message)
-    if code in _PASSING_CODES or status >= 500:
-        return RetryableError(message)
-    return ConfigError(message)

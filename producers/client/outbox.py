@@ -7,8 +7,9 @@ import random
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
-from producers.client.batcher import PutEntry
+from producers.client.entry import PutEntry
 from producers.client.ports import PutFailed, PutResult
 from streamgage.errors import ConfigError
 from streamgage.limits import PUT_RECORDS_ENTRIES
@@ -64,6 +65,7 @@ class RetryConfig:
 class _Pending:
     entry: PutEntry
     attempts: int = 0
+    first_ms: int = 0  # when it was first sent
 
 
 @dataclass(slots=True, eq=False)
@@ -72,6 +74,17 @@ class _ShardQueue:
     in_flight: bool = False
     failures: int = 0  # requests in a row that stored nothing here
     not_before_ms: int = 0
+    failure: PutFailed | None = None  # why it pauses
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """An entry that is tried no more, and for how long it was."""
+
+    entry: PutEntry
+    failure: PutFailed
+    attempts: int
+    tried_ms: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,7 +102,8 @@ class Outbox:
     shard keep their order, except where PutRecords stores the later of two in one request only. A throttled
     shard waits without holding up the others.
 
-    Each request that ``next_request`` returns must come back by ``settle`` or ``restore``.
+    Each request that ``next_request`` returns must come back by ``settle``. ``held`` has what is queued or in flight;
+    ``given_up`` what is tried no more, until somebody takes it from there. Who was interrupted calls ``mend``.
     """
 
     def __init__(self, config: RetryConfig, *, request_bytes: int, rng: random.Random) -> None:
@@ -97,16 +111,27 @@ class Outbox:
         self._request_bytes = request_bytes
         self._rng = rng
         self._queues: dict[str, _ShardQueue] = {}
+        self.held: dict[PutEntry, _Pending] = {}  # in the order they came
+        self.given_up: dict[PutEntry, GivenUp] = {}
         self.buffered_bytes = 0
+        self.failing: PutFailed | None = (
+            None  # why a shard pauses whose last request stored nothing; for any thread
+        )
 
     def __bool__(self) -> bool:
         """Tell whether anything is queued or in flight."""
-        return bool(self._queues)
+        return bool(self.held)
+
+    @property
+    def events(self) -> int:
+        """How many events are held or given up. Counts them all: for who was interrupted."""
+        return sum(each.events for each in chain(self.held, self.given_up))
 
     def extend(self, entries: Iterable[PutEntry]) -> None:
         """Queue *entries* behind the others."""
         for entry in entries:
-            self._queues.setdefault(entry.shard_id, _ShardQueue()).pending.append(_Pending(entry))
+            self.held[entry] = pending = _Pending(entry)  # from here on it is not lost: see mend
+            self._queues.setdefault(entry.shard_id, _ShardQueue()).pending.append(pending)
             self.buffered_bytes += entry.size_bytes
 
     def next_due_ms(self) -> int | None:
@@ -132,44 +157,78 @@ class Outbox:
                     room_bytes -= size_bytes
                 if full or not queue.pending:
                     queues.remove(queue)
+        for pending in chosen:
+            if not pending.attempts:
+                pending.first_ms = now_ms
         return PutRequest(tuple(pending.entry for pending in chosen), tuple(chosen))
 
-    def settle(
-        self, request: PutRequest, results: Sequence[PutResult], *, now_ms: int
-    ) -> list[tuple[PutEntry, PutFailed]]:
-        """Take the answer to *request*, a result an entry, and return the entries that are given up.
+    def settle(self, request: PutRequest, results: Sequence[PutResult], *, now_ms: int) -> None:
+        """Take the answer to *request*, a result an entry.
 
-        The others that failed are queued again, before those behind them.
+        What failed is queued again, before what is behind it, or given up.
         """
         again: dict[str, list[_Pending]] = {pending.entry.shard_id: [] for pending in request.pending}
         stored: set[str] = set()
-        given_up: list[tuple[PutEntry, PutFailed]] = []
+        failures: dict[str, PutFailed] = {}
         for pending, result in zip(request.pending, results, strict=True):
             entry = pending.entry
             pending.attempts += 1
-            if isinstance(result, PutFailed) and not self._is_hopeless(pending, result, now_ms):
-                again[entry.shard_id].append(pending)
-                continue
-            self.buffered_bytes -= entry.size_bytes
             if isinstance(result, PutFailed):
-                given_up.append((entry, result))
+                failures[entry.shard_id] = result
+                if not self._is_hopeless(pending, result, now_ms):
+                    again[entry.shard_id].append(pending)
+                    continue
+                self.given_up[entry] = GivenUp(entry, result, pending.attempts, now_ms - pending.first_ms)
             else:
                 stored.add(entry.shard_id)
+            self.drop(entry)
         for shard_id, pendings in again.items():
             queue = self._queues[shard_id]
             queue.failures = queue.failures + 1 if pendings and shard_id not in stored else 0
+            queue.failure = failures.get(shard_id)
             if pendings:
                 queue.not_before_ms = now_ms + self._config.pause_ms(max(queue.failures, 1), self._rng)
             self._put_back(shard_id, pendings)
-        return given_up
+        self._note_failing()
 
-    def restore(self, request: PutRequest) -> None:
-        """Queue *request* again as if it had not been sent: nobody knows what came of it."""
-        again: dict[str, list[_Pending]] = {}
-        for pending in request.pending:
-            again.setdefault(pending.entry.shard_id, []).append(pending)
-        for shard_id, pendings in again.items():
-            self._put_back(shard_id, pendings)
+    def drop(self, entry: PutEntry) -> None:
+        """Hold *entry* no more: somebody else does."""
+        del self.held[entry]
+        self.buffered_bytes -= entry.size_bytes
+
+    def give_up(self, failure: PutFailed, now_ms: int) -> None:
+        """Give up everything; nothing is in flight any more."""
+        for entry, pending in list(self.held.items()):
+            tried_ms = now_ms - pending.first_ms if pending.attempts else 0
+            self.given_up[entry] = GivenUp(entry, failure, pending.attempts, tried_ms)
+            self.drop(entry)
+        self.mend(())
+
+    def mend(self, in_flight: Iterable[PutRequest]) -> None:
+        """Take in what an interrupt left half done. What is in none of the requests *in_flight* is queued again.
+
+        Nobody may know what came of it then: it is sent again, with the same bytes.
+        """
+        for entry in self.given_up:
+            self.held.pop(entry, None)
+        self.buffered_bytes = sum(entry.size_bytes for entry in self.held)
+        before, self._queues = self._queues, {}
+        flying = {pending.entry for request in in_flight for pending in request.pending}
+        for entry, pending in self.held.items():
+            queue = self._queues.setdefault(entry.shard_id, _ShardQueue())
+            if entry in flying:
+                queue.in_flight = True
+            else:
+                queue.pending.append(pending)
+        for shard_id, queue in self._queues.items():
+            if shard_id in before:
+                was = before[shard_id]
+                queue.failures, queue.failure = was.failures, was.failure
+                queue.not_before_ms = was.not_before_ms
+        self._note_failing()
+
+    def _note_failing(self) -> None:
+        self.failing = next((each.failure for each in self._queues.values() if each.failures), None)
 
     def _is_hopeless(self, pending: _Pending, failure: PutFailed, now_ms: int) -> bool:
         return (

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from producers.client.batcher import PutEntry
+from producers.client.entry import PutEntry
 from streamgage.errors import RetryableError
 from streamgage.shards import Shard
 
@@ -32,6 +32,12 @@ class Throttled(RetryableError):
     """Kinesis takes no more just now."""
 
     code = "throttled"
+
+
+class CredentialsRefused(RetryableError):
+    """The credentials were refused, or could not be had, that may be good again: expired, being renewed, a clock set back."""
+
+    code = "credentials"
 
 
 class KinesisPort(Protocol):

@@ -1,86 +1,47 @@
-"""Send user records to a stream: gathered, retried, accounted for."""
+"""The producer: user records and events into a stream, gathered, retried, accounted for; for threads, forks and Ctrl-C."""
 
 import random
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+import threading
+from collections.abc import Callable, Sequence
 from functools import partial
 from operator import itemgetter
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
-from producers.client.batcher import Batcher, BatcherConfig, PutEntry, TagsFor
+from producers.client.batcher import Batcher, TagsFor
 from producers.client.encoder import encoder_of
+from producers.client.forks import renew_in_children
 from producers.client.many import RefusedEvents, take_many, untold
-from producers.client.outbox import Outbox, PutRequest, RetryConfig
-from producers.client.ports import KinesisPort, PutFailed, PutResult
+from producers.client.outbox import GivenUp
+from producers.client.ports import KinesisPort
+from producers.client.sender import Keep, Sender, first_shards
+from producers.client.settings import ProducerConfig, ProducerStats
 from producers.clock import Clock
 from streamgage.definition.pipeline import Source
-from streamgage.errors import ConfigError, DeliveryError, RetryableError
+from streamgage.errors import DeliveryError
 from streamgage.formats.avro import Event
-from streamgage.limits import MIB
-from streamgage.records import UserRecord
-from streamgage.shards import ShardMap
+from streamgage.records import SealedRecord, UserRecord
 
-_THROTTLED_CODES = {"ProvisionedThroughputExceededException", "KMSThrottlingException", "throttled"}
-_REFRESH_EVERY_MS = (
-    1_000  # ListShards at most so often: every entry of a request may be the one that shows a reshard
-)
-
-
-@dataclass(frozen=True, slots=True)
-class ProducerConfig:
-    """How a producer sends.
-
-    Attributes:
-        batching: how user records are gathered.
-        retries: how long a Kinesis record is tried.
-        concurrency: requests in flight. With 1 everything happens in the caller's thread, in an order that the port,
-            the clock and the dice decide.
-        max_buffered_bytes: ``put`` waits while more than this is buffered, data and keys as Kinesis counts them; in
-            memory small user records take some four times as much.
-    """
-
-    batching: BatcherConfig = field(default_factory=BatcherConfig)
-    retries: RetryConfig = field(default_factory=RetryConfig)
-    concurrency: int = 2
-    max_buffered_bytes: int = 8 * MIB
-
-    def __post_init__(self) -> None:
-        """Refuse what would never send."""
-        if self.concurrency < 1 or self.max_buffered_bytes < 1:
-            raise ConfigError(
-                f"concurrency is {self.concurrency}, max_buffered_bytes is {self.max_buffered_bytes}; least is 1"
-            )
-
-
-@dataclass(slots=True)
-class ProducerStats:
-    """What a producer has done so far; for progress bars."""
-
-    events_put: int = 0
-    events_stored: int = 0
-    events_undelivered: int = 0
-    entries_stored: int = 0
-    bytes_stored: int = 0
-    requests: int = 0
-    entries_failed: int = 0  # one entry may fail several times; how many of these were throttled:
-    entries_throttled: int = 0
-    entries_misrouted: int = 0  # stored on a shard other than predicted
-    refreshes: int = 0
+__all__ = ["Producer", "ProducerConfig", "ProducerStats"]
 
 
 class Producer:
     """Puts user records into a stream, at least once each, or says which it could not.
 
-    For one thread at a time. Nothing happens between calls: a source that may fall silent calls ``poll`` now and
-    then, or what it put last waits until the next put, ``flush`` or ``close``.
+    Several threads may call it; one call at a time does its work, and the others wait, also while it waits for Kinesis.
+    Nothing happens between calls: a source that may fall silent calls ``poll`` now and then, or what it put last waits
+    until the next put, ``flush`` or ``close``. A forked child has a producer with nothing in it, and another identity where
+    *tags_for* is an Identity's; what the parent put, the parent sends. It cannot be pickled.
 
     Every user record is, at any moment, stored, or buffered here, or was handed back by a ``DeliveryError``. A
     producer that raised one goes on as before. A request that timed out may have been stored, and sending it again
     may store it twice: its bytes are the same both times, and *tags_for* can mark them so that a consumer knows. What
     was stored on another shard than predicted (the stream was resharded) is not sent again; streamgage counts it
     where it is, while the KCL drops user records that its shard's hash keys do not cover.
+
+    A call that is interrupted (KeyboardInterrupt, or whatever a signal handler raises) leaves it so too: each event was
+    taken whole or not at all, ``stats.events_put`` says how many were, and the next call goes on. Where the interrupt meets
+    a DeliveryError on its way to the caller, that is its ``__context__``.
     """
 
     def __init__(
@@ -99,21 +60,26 @@ class Producer:
             RetryableError: Kinesis did not answer for as long as the retries last.
         """
         self.stats = ProducerStats()
-        self._port = port
-        self._clock = clock
-        self._rng = rng
+        self._lock = threading.RLock()
+        self._port, self._clock, self._rng, self._tags_for = port, clock, rng, tags_for
         self._config = config or ProducerConfig()
-        self._refreshed_ms = clock.now_ms()
-        self._batcher = Batcher(self._first_shards(), self._config.batching, tags_for=tags_for)
-        self._outbox = Outbox(
-            self._config.retries, request_bytes=self._config.batching.request_bytes, rng=rng
-        )
-        self._pool = ThreadPoolExecutor(self._config.concurrency) if self._config.concurrency > 1 else None
-        self._in_flight: dict[Future[Sequence[PutResult]], PutRequest] = {}
-        self._undelivered: list[PutEntry] = []
-        self._last_failure = ""
-        self._reshard_seen = False
+        shards = first_shards(port, clock, rng, self._config)
+        self._batcher = Batcher(shards, self._config.batching, tags_for=tags_for)
+        self._sender = self._new_sender()
         self._closed = False
+        renew_in_children(self)
+
+    def _new_sender(self) -> Sender:
+        sender = Sender(
+            self._port,
+            self._batcher,
+            clock=self._clock,
+            rng=self._rng,
+            config=self._config,
+            stats=self.stats,
+        )
+        self._outbox = sender.outbox
+        return sender
 
     def __enter__(self) -> Self:
         return self
@@ -124,10 +90,36 @@ class Producer:
         """Close, after an exception too: what was put is to be sent."""
         self.close()
 
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied: two producers of one identity would have each other's events dropped."""
+        raise TypeError(
+            "a Producer cannot be pickled or copied: its identity and its connections are its own. "
+            "Make one in each process"
+        )
+
+    def renew_in_child(self) -> None:
+        """Begin anew, in a forked child: what is buffered is the parent's to send, and so is what it counted."""
+        self._lock = threading.RLock()
+        self.stats = ProducerStats()
+        self._batcher = Batcher(self._batcher.shards, self._config.batching, tags_for=self._tags_for)
+        self._sender = self._new_sender()
+
     @property
     def buffered_bytes(self) -> int:
         """The bytes of all that was put and is not known to be stored."""
         return self._batcher.buffered_bytes + self._outbox.buffered_bytes
+
+    @property
+    def waiting_for(self) -> str | None:
+        """Why a shard gets nothing just now: "throttled", "credentials", "no answer", or a code of Kinesis; else None.
+
+        Any thread may ask, also while another waits in a call.
+        """
+        return self._sender.waiting_for
+
+    def tell_waiting(self, tell: Callable[[str], None]) -> None:
+        """Have *tell* called with ``waiting_for`` whenever a call begins to wait, from within it: it must not call back."""
+        self._sender.on_waiting = tell
 
     def put(self, record: UserRecord) -> None:
         """Take *record*, send what is due, and wait while too much is buffered.
@@ -137,25 +129,43 @@ class Producer:
             DeliveryError: user records, perhaps this one, were given up. Those not named are stored or still here:
                 do not put them again.
         """
-        self._check_open()
-        now_ms = self._clock.now_ms()
-        self._batcher.put(record, now_ms)
-        self._taken(now_ms, record.events)
-        if self._undelivered:
-            self._raise_undelivered()
+        with self._lock:
+            self._check_open()
+            now_ms = self._clock.now_ms()
+            try:
+                self._batcher.put(record, now_ms)
+                self.stats.events_put += record.events
+            except ValueError:
+                raise
+            except BaseException:
+                self._mend_taken()
+                raise
+            if self._batcher.due(now_ms) or self.buffered_bytes > self._config.max_buffered_bytes:
+                self._send_taken(now_ms)
+            if self._outbox.given_up:
+                raise self._hand_back()
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise ValueError("put() on a closed producer")
+    def put_sealed(self, record: SealedRecord) -> None:
+        """Take what a producer sealed before, this one or another, to be sent with the same bytes, mark and all.
 
-    def _taken(self, now_ms: int, events: int = 1) -> None:
-        self.stats.events_put += events
-        if self._batcher.due(now_ms):
-            self._send_due(now_ms)
-        while self.buffered_bytes > self._config.max_buffered_bytes:
-            if not self._outbox:
-                self._outbox.extend(self._batcher.take_all())
-            self._send_or_wait()
+        Raises: as ``put`` does.
+        """
+        with self._lock:
+            self._check_open()
+            now_ms = self._clock.now_ms()
+            try:
+                entry = self._batcher.sealed(record, now_ms)
+                self._outbox.extend([entry])
+                self.stats.events_put += entry.events
+            except ValueError:
+                raise
+            except BaseException:
+                self._mend_taken()
+                raise
+            if self._outbox.buffered_bytes >= self._config.batching.request_bytes:
+                self._send_taken(now_ms)
+            if self._outbox.given_up:
+                raise self._hand_back()
 
     def send(self, source: Source, event: Event) -> None:
         """Take *event* of *source*: into a block where the pipeline says so, else as a user record of its own.
@@ -164,10 +174,11 @@ class Producer:
             ValueError: it would be quarantined on arrival; it was not taken.
             UnsendableRecord, DeliveryError: as ``put`` does.
         """
-        self._check_open()
-        self._take_event(source, event)
-        if self._undelivered:
-            self._raise_undelivered()
+        with self._lock:
+            self._check_open()
+            self._take_event(source, event)
+            if self._outbox.given_up:
+                raise self._hand_back()
 
     def put_many(
         self, source: Source, events: Sequence[Event], taken_so_far: Callable[[int], None] = untold
@@ -182,43 +193,32 @@ class Producer:
                 call raises the DeliveryError.
             DeliveryError: as ``put`` does, once all were taken.
         """
-        self._check_open()
-        refused = take_many(
-            events, partial(self._take_run, source), partial(self._take_event, source), taken_so_far
-        )
-        if refused:
-            raise RefusedEvents(refused, len(events))
-        self._raise_undelivered()
-
-    def _take_run(self, source: Source, events: Sequence[Event]) -> int:
-        """Take the first of *events* by which nothing becomes due and nothing waits, and return how many."""
-        if not source.blocks:
-            return 0
-        now_ms = self._clock.now_ms()
-        room_bytes = self._config.max_buffered_bytes - self.buffered_bytes
-        taken = self._batcher.put_run(source, events, now_ms, room_bytes=room_bytes)
-        self.stats.events_put += taken
-        return taken
-
-    def _take_event(self, source: Source, event: Event) -> None:
-        now_ms = self._clock.now_ms()
-        if source.blocks:
-            self._batcher.put_event(source, event, now_ms)
-        else:
-            self._batcher.put(encoder_of(source).user_record(event), now_ms)
-        self._taken(now_ms)
+        with self._lock:
+            self._check_open()
+            refused = take_many(
+                events, partial(self._take_run, source), partial(self._take_event, source), taken_so_far
+            )
+            if refused:
+                raise RefusedEvents(refused, len(events))
+            if self._outbox.given_up:
+                raise self._hand_back()
 
     def poll(self) -> None:
         """Send what is due, without waiting for the rest. Raises DeliveryError as ``put`` does."""
-        self._send_due(self._clock.now_ms())
-        self._raise_undelivered()
+        with self._lock:
+            try:
+                self._sender.send_due(self._clock.now_ms())
+            except BaseException:
+                self._mend_sent()
+                raise
+            if self._outbox.given_up:
+                raise self._hand_back()
 
     def next_due_ms(self) -> int | None:
         """Return when ``poll`` will have something to do, on the producer's clock; None if that is up to others."""
-        due_ms = [
-            due for due in (self._batcher.next_deadline_ms(), self._outbox.next_due_ms()) if due is not None
-        ]
-        return min(due_ms, default=None)
+        with self._lock:
+            due_ms = (self._batcher.next_deadline_ms(), self._outbox.next_due_ms())
+            return min((due for due in due_ms if due is not None), default=None)
 
     def flush(self) -> None:
         """Send everything, and return when it is stored.
@@ -226,133 +226,151 @@ class Producer:
         Raises:
             DeliveryError: what could not be delivered, after everything else was.
         """
-        self._outbox.extend(self._batcher.take_all())
-        while self._outbox:
-            self._send_or_wait()
-        self._raise_undelivered()
+        with self._lock:
+            self._send_all()
+            if self._outbox.given_up:
+                raise self._hand_back()
 
     def close(self) -> None:
         """Flush and take no more. Raises DeliveryError as ``flush`` does; closing again does nothing."""
-        if self._closed:
-            return
-        try:
-            self.flush()
-        finally:
-            self._closed = not self._outbox  # else something unforeseen was raised: close again
-            if self._closed and self._pool:
-                self._pool.shutdown()
+        with self._lock:
+            if not self._closed:
+                self._send_all()
+                self._sender.stop()
+                self._closed = True
+            if self._outbox.given_up:
+                raise self._hand_back()
 
-    def _send_due(self, now_ms: int) -> None:
-        if self._batcher.due(now_ms):
-            self._outbox.extend(self._batcher.take(now_ms))
-        self._collect()
-        self._start_requests()
+    def give_up(self) -> None:
+        """Hand back, as given up, all that is not known to be stored; wait for nothing.
 
-    def _send_or_wait(self) -> None:
-        """Start what may start now; if there is nothing, wait for an answer or for the end of a pause."""
-        if self._start_requests():
-            return
-        due_ms = self._outbox.next_due_ms()
-        pause_ms = None if due_ms is None else max(due_ms - self._clock.now_ms(), 0)
-        if self._in_flight:
-            may_start = pause_ms is not None and len(self._in_flight) < self._config.concurrency
-            timeout_s = pause_ms / 1000 if may_start and pause_ms is not None else None
-            wait(self._in_flight, timeout=timeout_s, return_when=FIRST_COMPLETED)
-            self._collect()
-        elif pause_ms:
-            self._clock.sleep_ms(pause_ms)
-
-    def _start_requests(self) -> int:
-        """Start each request that may go now, and return how many; without a pool, answers come in here."""
-        started = 0
-        while len(self._in_flight) < self._config.concurrency:
-            self._refresh_shards()
-            request = self._outbox.next_request(self._clock.now_ms())
-            if request is None:
-                break
-            started += 1
-            self.stats.requests += 1
-            if self._pool:
-                self._in_flight[self._pool.submit(self._put_records, request)] = request
-            else:
-                self._settle(request, partial(self._put_records, request))
-        return started
-
-    def _collect(self) -> None:
-        """Take the answers that are there."""
-        for future in [future for future in self._in_flight if future.done()]:
-            self._settle(self._in_flight.pop(future), future.result)
-
-    def _put_records(self, request: PutRequest) -> Sequence[PutResult]:
-        """Put *request* and return a result an entry, in whichever thread; touches nothing here."""
-        try:
-            return self._port.put_records(request.entries)
-        except (RetryableError, ConfigError) as error:
-            return [PutFailed(error.code, str(error))] * len(request.entries)
-
-    def _settle(self, request: PutRequest, answer: Callable[[], Sequence[PutResult]]) -> None:
-        try:
-            results = answer()
-        except BaseException:  # a bug, or Ctrl-C: it goes on its way, and the request is not lost
-            self._outbox.restore(request)
-            raise
-        self._count(request.entries, results)
-        for entry, failure in self._outbox.settle(request, results, now_ms=self._clock.now_ms()):
-            self._undelivered.append(entry)
-            self.stats.events_undelivered += entry.events
-            self._last_failure = f"{failure.code}: {failure.message} (shard {entry.shard_id})"
-
-    def _count(self, entries: Iterable[PutEntry], results: Iterable[PutResult]) -> None:
-        stats = self.stats
-        for entry, result in zip(entries, results, strict=True):
-            if isinstance(result, PutFailed):
-                stats.entries_failed += 1
-                stats.entries_throttled += result.code in _THROTTLED_CODES
-                continue
-            stats.entries_stored += 1
-            stats.events_stored += entry.events
-            stats.bytes_stored += entry.size_bytes
-            if result.shard_id != entry.shard_id:
-                stats.entries_misrouted += 1
-                # What was predicted with shards that are known to be gone tells nothing new.
-                self._reshard_seen |= entry.shard_id in self._batcher.shards.shard_ids
-
-    def _refresh_shards(self) -> None:
-        """List the shards again after a reshard. None goes unseen: a split or merge makes shards of other ids."""
-        now_ms = self._clock.now_ms()
-        if not self._reshard_seen or now_ms - self._refreshed_ms < _REFRESH_EVERY_MS:
-            return
-        self._refreshed_ms = now_ms
-        try:
-            shards = ShardMap(self._port.list_shards())
-        except (RetryableError, ConfigError):
-            return  # the old map still sends every record; only the prediction is worse
-        self._reshard_seen = False
-        self.stats.refreshes += 1
-        if shards.shard_ids != self._batcher.shards.shard_ids:
-            self._batcher.set_shards(shards)
-
-    def _first_shards(self) -> ShardMap:
-        retries = self._config.retries
-        give_up_ms = self._clock.now_ms() + retries.timeout_ms
-        failures = 0
-        while True:
+        Raises:
+            DeliveryError: if there is anything. What was under way may be stored all the same: its marks say so.
+        """
+        with self._lock:
             try:
-                return ShardMap(self._port.list_shards())
-            except RetryableError:
-                failures += 1
-                if failures >= retries.max_attempts or self._clock.now_ms() >= give_up_ms:
-                    raise
-            self._clock.sleep_ms(retries.pause_ms(failures, self._rng))
+                self._batcher.move(self._outbox.extend, None)
+                self._sender.give_up()
+            except BaseException:
+                self._mend_sent()
+                raise
+            if self._outbox.given_up:
+                raise self._hand_back()
 
-    def _raise_undelivered(self) -> None:
-        if not self._undelivered:
-            return
-        entries, self._undelivered = self._undelivered, []
-        numbered = [pair for entry in entries for pair in zip(entry.numbers, entry.records, strict=True)]
-        numbered.sort(key=itemgetter(0))
-        raise DeliveryError(
-            f"{sum(record.events for _, record in numbered)} events in {len(entries)} Kinesis records were not delivered; the last failed with "
-            f"{self._last_failure}",
-            [record for _, record in numbered],
-        )
+    def divert(self, keep: Keep) -> None:
+        """Send nothing more: *keep* is given what is buffered or under way, at once, and all that is put from now on, sealed.
+
+        By their marks a consumer knows what of it was stored after all. *keep* must have it safe when it returns.
+        """
+        with self._lock:
+            try:
+                self._sender.divert(keep)
+                self._batcher.move(self._outbox.extend, None)
+                self._sender.send_due(self._clock.now_ms())
+            except BaseException:
+                self._mend_sent()
+                raise
+
+    def _send_all(self) -> None:
+        """Return when everything is stored or given up."""
+        try:
+            self._batcher.move(self._outbox.extend, None)
+            while self._outbox:
+                self._sender.send_or_wait()
+        except BaseException:
+            self._mend_sent()
+            raise
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ValueError("put() on a closed producer")
+
+    def _take_run(self, source: Source, events: Sequence[Event]) -> int:
+        """Take the first of *events* by which nothing becomes due and nothing waits, and return how many."""
+        if not source.blocks:
+            return 0
+        now_ms = self._clock.now_ms()
+        room_bytes = self._config.max_buffered_bytes - self.buffered_bytes
+        try:
+            taken = self._batcher.put_run(source, events, now_ms, room_bytes=room_bytes)
+            self.stats.events_put += taken
+        except BaseException:
+            self._mend_taken()
+            raise
+        return taken
+
+    def _take_event(self, source: Source, event: Event) -> None:
+        now_ms = self._clock.now_ms()
+        try:
+            if source.blocks:
+                self._batcher.put_event(source, event, now_ms)
+            else:
+                self._batcher.put(encoder_of(source).user_record(event), now_ms)
+            self.stats.events_put += 1
+        except ValueError:
+            raise
+        except BaseException:
+            self._mend_taken()
+            raise
+        if self._batcher.due(now_ms) or self.buffered_bytes > self._config.max_buffered_bytes:
+            self._send_taken(now_ms)
+
+    def _send_taken(self, now_ms: int) -> None:
+        """Send what is due, and wait while too much is buffered."""
+        try:
+            self._sender.send_due(now_ms)
+            while self.buffered_bytes > self._config.max_buffered_bytes:
+                if not self._outbox:
+                    self._batcher.move(self._outbox.extend, None)
+                self._sender.send_or_wait()
+        except BaseException:
+            self._mend_sent()
+            raise
+
+    def _mend_taken(self) -> None:
+        """After an interrupt in taking: what is here was put, and nothing else."""
+        self._sender.mend()
+        stats = self.stats
+        stats.events_put = stats.events_stored + stats.events_undelivered + self._events_here()
+
+    def _mend_sent(self) -> None:
+        """After an interrupt in sending: what was put and is not here was stored, or kept."""
+        self._sender.mend()
+        stats = self.stats
+        gone = stats.events_put - self._events_here()
+        if self._sender.diverted:
+            stats.events_undelivered = gone - stats.events_stored
+        else:
+            stats.events_stored = gone - stats.events_undelivered
+
+    def _events_here(self) -> int:
+        return self._batcher.events + self._outbox.events
+
+    def _hand_back(self) -> DeliveryError:
+        """Return the error to raise, with all that was given up: it is the caller's from then on."""
+        outbox, stats = self._outbox, self.stats
+        given_up, undelivered = outbox.given_up, stats.events_undelivered
+        error = _delivery_error(list(given_up.values()))
+        try:
+            outbox.given_up, stats.events_undelivered = (
+                {},
+                undelivered + sum(each.events for each in given_up),
+            )
+            return error  # noqa: TRY300 - an interrupt on this line too finds it here
+        except BaseException:
+            outbox.given_up, stats.events_undelivered = given_up, undelivered
+            raise
+
+
+def _delivery_error(given_up: Sequence[GivenUp]) -> DeliveryError:
+    entries = [each.entry for each in given_up]
+    numbered = [pair for entry in entries for pair in zip(entry.numbers, entry.records, strict=True)]
+    numbered.sort(key=itemgetter(0))
+    last = given_up[-1]
+    times = "once" if last.attempts == 1 else f"{last.attempts} times in {last.tried_ms / 1000:.1f} s"
+    return DeliveryError(
+        f"{sum(record.events for _, record in numbered)} events in {len(entries)} Kinesis records were not delivered; "
+        f"the last failed with {last.failure.code}: {last.failure.message} (shard {last.entry.shard_id}; tried {times})",
+        [record for _, record in numbered],
+        [entry.sealed for entry in entries],
+    )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from producers.files.stop import Stopped
 from streamgage.errors import ConfigError
 
 _POLL_MS = 250
@@ -98,7 +99,7 @@ class Generation:
         if self._follow.stopped():
             # A line without its end may still be written: it is left for the next time.
             self._partial = b""
-            raise KeyboardInterrupt
+            raise Stopped
         if self._is_past:
             return True
         try:
@@ -134,6 +135,8 @@ class Follow:
         yield from self._left_behind()
         position = self._position
         while True:
+            if self._path.exists() and not self._path.is_file():
+                raise ConfigError(f"{self._path}: not a file that grows; a pipe needs no --follow")
             try:
                 raw = self._path.open("rb")
             except FileNotFoundError:

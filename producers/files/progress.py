@@ -1,6 +1,7 @@
 """Show how far a long job is: a bar on a terminal, a plain line every few seconds elsewhere."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol, TextIO
 
 _LINE_EVERY_MS = 5_000
@@ -9,8 +10,8 @@ _LINE_EVERY_MS = 5_000
 class Progress(Protocol):
     """Told now and then how far a job is."""
 
-    def update(self, *, done: int, events: int, quarantined: int) -> None:
-        """Show *done* of the total (bytes or events), and how many events were sent and quarantined so far."""
+    def update(self, *, done: int, events: int, quarantined: int, waiting_for: str | None = None) -> None:
+        """Show *done* of the total (bytes or events), how many events were sent and quarantined so far, and what holds it up."""
 
     def close(self) -> None:
         """Leave the screen tidy."""
@@ -26,7 +27,7 @@ class PlainLines:
         self._now_ms = now_ms
         self._began_ms = self._last_ms = now_ms()
 
-    def update(self, *, done: int, events: int, quarantined: int) -> None:
+    def update(self, *, done: int, events: int, quarantined: int, waiting_for: str | None = None) -> None:
         """Print a line if the last one is long ago."""
         now_ms = self._now_ms()
         if now_ms - self._last_ms < _LINE_EVERY_MS:
@@ -34,10 +35,12 @@ class PlainLines:
         self._last_ms = now_ms
         share = f"{done / self._total:4.0%}  " if self._total else ""
         rate = events * 1000 / (now_ms - self._began_ms)
-        self._out.write(
-            f"{self._label}: {share}{events:,} events, {rate:,.0f}/s, {quarantined:,} quarantined\n"
-        )
-        self._out.flush()
+        waiting = f", waiting: {waiting_for}" if waiting_for else ""
+        with suppress(OSError):  # nobody reads them any more
+            self._out.write(
+                f"{self._label}: {share}{events:,} events, {rate:,.0f}/s, {quarantined:,} quarantined{waiting}\n"
+            )
+            self._out.flush()
 
     def close(self) -> None:
         """Do nothing: lines are tidy."""
@@ -47,14 +50,15 @@ class Bar:
     """A bar with events, events/s and time left, drawn by rich."""
 
     def __init__(self, label: str, total: int | None, *, out: TextIO, now_ms: Callable[[], int]) -> None:
-        from rich.console import Console  # noqa: PLC0415 - only where a bar is drawn
-        from rich.progress import (  # noqa: PLC0415 - the same
+        from rich.progress import (  # noqa: PLC0415 - only where a bar is drawn
             BarColumn,
             Progress,
             TaskProgressColumn,
             TextColumn,
             TimeRemainingColumn,
         )
+
+        from producers.screen import Screen  # noqa: PLC0415 - the same
 
         self._now_ms = now_ms
         self._began_ms = now_ms()
@@ -64,18 +68,20 @@ class Bar:
             TaskProgressColumn(),
             TextColumn("{task.fields[counts]}", markup=False),
             TimeRemainingColumn(),
-            console=Console(file=out),
+            console=Screen(file=out),
             transient=True,
         )
         self._task = self._bar.add_task(label, total=total, counts="")
         self._bar.start()
 
-    def update(self, *, done: int, events: int, quarantined: int) -> None:
+    def update(self, *, done: int, events: int, quarantined: int, waiting_for: str | None = None) -> None:
         """Move the bar; rich draws it ten times a second."""
         elapsed_ms = max(self._now_ms() - self._began_ms, 1)
         counts = f"{events:,} events {events * 1000 / elapsed_ms:,.0f}/s"
         if quarantined:
             counts += f" {quarantined:,} quarantined"
+        if waiting_for:
+            counts += f" waiting: {waiting_for}"
         self._bar.update(self._task, completed=done, counts=counts)
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """What an import says at its end, besides the numbers: how files were understood, and what was overlooked in them."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
 
 from producers.files.lookalikes import Lookalikes
@@ -15,9 +15,12 @@ _SHOWN_CHARS = 60
 
 
 class Summary:
-    """Gathers over all files what a person should see. ``skipped`` counts lines that hold no row, by what they are."""
+    """Gathers over all files what a person should see. ``skipped`` counts lines that hold no row, by what they are.
 
-    def __init__(self, source: Source) -> None:
+    *keys* are the fields whose values are keys of rollups: two that look alike are to be told.
+    """
+
+    def __init__(self, source: Source, keys: Collection[str] = ()) -> None:
         self.skipped: Counter[str] = Counter()
         self.files = 0
         self._source = source
@@ -31,7 +34,7 @@ class Summary:
         self._local: Counter[str] = Counter()
         types = source.schema.fields
         self._keys = Lookalikes(
-            [name for name in types if types[name] == "string" and name == source.partition_key]
+            [name for name in types if types[name] == "string" and name in {source.partition_key, *keys}]
         )
 
     def begin(self, table: Table) -> None:

@@ -1,6 +1,7 @@
 """From files to tables: each file opened, understood and planned, one after the other, whatever its kind."""
 
 import os
+import stat
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -17,7 +18,9 @@ from producers.files.mapping import Cells, EventMapping, plan_mapping
 from producers.files.melt import Melt, melt_rows
 from producers.files.ndjson import read_ndjson
 from producers.files.rows import AnyRow, EmptyFile
+from producers.files.stop import Patience
 from producers.files.times import TimeReader
+from producers.files.watched import open_input, watched
 from producers.files.zones import find_zone
 from streamgage.definition.pipeline import Source
 from streamgage.errors import ConfigError
@@ -68,7 +71,7 @@ class Table:
     """A file, opened and understood: its rows, which can be read once, and how they become events.
 
     ``done_bytes`` says how far all files are read. ``notes`` counts what a person should know of, ``layouts`` counts what its
-    lines turned out to be. ``generation`` is set where a file is followed.
+    lines turned out to be. ``generation`` is set where a file is followed. Rows above ``first_line`` were sent before.
     """
 
     name: str
@@ -79,6 +82,7 @@ class Table:
     layouts: Counter[str] = field(default_factory=Counter)
     done_bytes: Callable[[], int] = lambda: 0
     generation: Generation | None = None
+    first_line: int = 0
 
 
 class FileTables:
@@ -94,6 +98,8 @@ class FileTables:
         stdin: BinaryIO,
         warn: Callable[[str], None],
         follow: Follow | None = None,
+        patience: Patience | None = None,
+        from_line: int = 0,
     ) -> None:
         self._names = names
         self._options = options
@@ -102,6 +108,8 @@ class FileTables:
         self._stdin = stdin
         self._warn = warn
         self._follow = follow
+        self._patience = patience
+        self._from_line = from_line
         self._passed = False
         options.time_reader(source)  # what cannot be meant is told before a file is opened
         self.sizes = [None if name == STDIN else self._size(name) for name in names]
@@ -115,7 +123,9 @@ class FileTables:
     def check(self) -> None:
         """Look whether each of several files can be understood. Raises: ConfigError with what is wrong in all of them."""
         problems: list[str] = []
-        for name in self._names if len(self._names) > 1 else ():
+        for name, size_bytes in zip(self._names, self.sizes, strict=True) if len(self._names) > 1 else ():
+            if size_bytes is None:  # a pipe: what is read of it now would be gone
+                continue
             with self._open(name) as raw:
                 try:
                     self._table(name, raw, lambda: 0)
@@ -135,13 +145,16 @@ class FileTables:
             self._stdin.seek(0)
         self._passed = True
         before_bytes = 0
-        for name, size_bytes in zip(self._names, self.sizes, strict=True):
+        for number, (name, size_bytes) in enumerate(zip(self._names, self.sizes, strict=True)):
             with ExitStack() as stack:
                 raw = self._stdin if name == STDIN else stack.enter_context(self._open(name))
                 try:
                     table = self._table(
-                        "standard input" if name == STDIN else name, raw, _place(raw, before_bytes)
+                        "standard input" if name == STDIN else name,
+                        raw if self._patience is None else watched(raw, self._patience),
+                        _place(raw, before_bytes),
                     )
+                    table.first_line = self._from_line if number == 0 else 0
                 except EmptyFile as error:
                     self._skip(error)
                 else:
@@ -226,11 +239,18 @@ class FileTables:
 
     def _open(self, name: str) -> BinaryIO:
         try:
-            return (self._folder / name).open("rb")
-        except OSError as error:
-            raise ConfigError(f"{name}: cannot be read ({error.strerror})") from error
+            return open_input(self._folder / name)
+        except (OSError, ValueError) as error:  # a name with a NUL in it
+            raise ConfigError(f"{name}: cannot be read ({getattr(error, 'strerror', error)})") from error
 
-    def _size(self, name: str) -> int:
+    def _size(self, name: str) -> int | None:
+        """Return how large a file is, None where it is a pipe or a device."""
+        try:
+            mode = (self._folder / name).stat().st_mode
+        except (OSError, ValueError):
+            mode = stat.S_IFREG  # to be opened is what says why not
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            return None  # not opened in vain: who writes to a pipe would find its reader gone
         with self._open(name) as raw:
             return os.fstat(raw.fileno()).st_size
 

@@ -22,9 +22,9 @@ class ConsumerRules:
         self._encoder = encoder_of(source)
         self._checks = checks_of(source, rollups)
         measured = (each.field for rollup in rollups for each in rollup.layout.fields)
-        keys = (name for rollup in rollups for name in rollup.key)
+        self.keys = tuple(dict.fromkeys(name for rollup in rollups for name in rollup.key))
         filters = (name for rollup in rollups if rollup.where for name in rollup.where.names)
-        used = tuple(dict.fromkeys((*keys, *measured)))
+        used = tuple(dict.fromkeys((*self.keys, *measured)))
         read = used if source.derived is None else source.derived.needs(used)
         self._fields = tuple(dict.fromkeys((source.event_time, *read, *filters)))
         self._defaults: dict[str, Any] = {

@@ -81,8 +81,10 @@ class AggregateBuilder:
         self._partition_keys.setdefault(record.partition_key, len(self._partition_keys))
         if record.explicit_hash_key is not None:
             self._hash_keys.setdefault(record.explicit_hash_key, len(self._hash_keys))
-        self.records.append(record)
         self.size_bytes = size_bytes
+        self.records.append(
+            record
+        )  # last: an interrupt before it leaves a size that is too large, and no more
 
     def build(self) -> bytes:
         """Return the data of the Kinesis record, ``size_bytes`` long."""

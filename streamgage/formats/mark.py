@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 TAG = "sg"
+# So long after a lane's last record its marks are forgotten: longer than any stream's retention (365 days).
+KEPT_MS = 400 * 86_400_000
 _ID_CHARS = 64
 _COUNTER_DIGITS = 15
 

@@ -10,6 +10,7 @@ from streamgage.errors import PoisonRecord
 from streamgage.formats.avro import HEADER_BYTES, MARKER, AvroReader, Event
 from streamgage.formats.blocks.decimal_column import Columns
 from streamgage.formats.blocks.layout import MARKER as BLOCK_MARKER
+from streamgage.formats.blocks.layout import MAX_RECORD_EVENTS
 from streamgage.formats.blocks.reader import Block, BlockReader, events_in
 from streamgage.formats.kpl import decode_aggregate, is_aggregated, walk_aggregate
 from streamgage.formats.mark import Mark, decode_mark
@@ -98,6 +99,10 @@ class LargeRecord(Exception):
     """A Kinesis record says that it holds more events than may be unpacked at once. Nothing of it was kept."""
 
 
+class _TooManyEvents(Exception):
+    """The blocks of a Kinesis record say that they hold more events than those of any may."""
+
+
 class _Bad(NamedTuple):
     """A user record of which something is poison, before its partition key is known."""
 
@@ -124,6 +129,7 @@ class RecordReader:
         self._record: StreamRecord
         self._lane = 0
         self._events = 0
+        self._claimed = 0
         self._bad: list[_Bad] = []
         self._most_events: int | None = None
         self._after_block: Callable[[], None] | None = None
@@ -140,10 +146,10 @@ class RecordReader:
         """Read *record*, of lane number *lane*. *after_block* may take out what was read, behind each of its blocks.
 
         Raises:
-            PoisonRecord: its framing is broken; nothing of it was kept.
+            PoisonRecord: its framing is broken, or it says that it holds more than any may; nothing of it was kept.
             LargeRecord: it may hold more than *most_events*; nothing of it was kept.
         """
-        self._record, self._lane, self._events, self._bad = record, lane, 0, []
+        self._record, self._lane, self._events, self._claimed, self._bad = record, lane, 0, 0, []
         self._most_events, self._after_block = most_events, after_block
         mark, partition_keys = None, None
         if is_aggregated(record.data):
@@ -153,6 +159,10 @@ class RecordReader:
                 partition_keys, tags = walk_aggregate(record.data, self)
             except (PoisonRecord, LargeRecord):
                 self.forget(record)
+                raise
+            except _TooManyEvents:
+                self.forget(record)
+                self.survey(record)  # tells how many
                 raise
             mark = decode_mark(tags)
         else:
@@ -178,13 +188,18 @@ class RecordReader:
         """Return the mark of *record*, and how many events it says it holds; nothing is unpacked.
 
         Raises:
-            PoisonRecord: its framing is broken.
+            PoisonRecord: its framing is broken, or they are more than any may hold.
         """
         survey = _Survey(self._by_block.keys() | self._passed_blocks)
         if not is_aggregated(record.data):
             survey.visit(record.data, 0)
             return None, survey.events
         _, tags = walk_aggregate(record.data, survey)
+        if survey.claimed > MAX_RECORD_EVENTS:
+            raise PoisonRecord(
+                "undecodable",
+                f"its blocks say that they hold {survey.claimed:,} events; those of a Kinesis record hold {MAX_RECORD_EVENTS:,} at most",
+            )
         return decode_mark(tags), survey.events
 
     def forget(self, record: StreamRecord) -> None:
@@ -228,7 +243,7 @@ class RecordReader:
             if not rows.take_one(data):
                 rows.add(source.events.decode(data))
         elif passed := self._passed_events(data):
-            self._events += passed
+            self._events += self._claim(passed) if data[:HEADER_BYTES] in self._passed_blocks else passed
             return
         else:
             decoded = self._decode_json(data)
@@ -240,8 +255,16 @@ class RecordReader:
         source.stand(self._record, self._lane, self._events, source.rows.count - 1)
         self._events += 1
 
+    def _claim(self, events: int) -> int:
+        """Count what a block says it holds, before it is unpacked."""
+        self._claimed += events
+        if self._claimed > MAX_RECORD_EVENTS:
+            raise _TooManyEvents
+        return events
+
     def _add_block(self, source: SourceReader, data: bytes, partition_key_index: int) -> None:
-        if self._most_events is not None and self._events + events_in(data) > self._most_events:
+        claimed = self._claim(events_in(data))
+        if self._most_events is not None and self._events + claimed > self._most_events:
             raise LargeRecord
         self._unpack(source, data, partition_key_index)
         if self._after_block is not None:
@@ -328,10 +351,14 @@ class _Survey:
 
     def __init__(self, block_prefixes: Collection[bytes]) -> None:
         self._block_prefixes = block_prefixes
-        self.events = 0
+        self.events = self.claimed = 0  # claimed: by blocks
 
     def take(self, _data: bytes, position: int, _stop: int) -> int:
         return position
 
     def visit(self, data: bytes, _partition_key_index: int) -> None:
-        self.events += events_in(data) if data[:HEADER_BYTES] in self._block_prefixes else 1
+        if data[:HEADER_BYTES] in self._block_prefixes:
+            self.claimed += events_in(data)
+            self.events += events_in(data)
+        else:
+            self.events += 1

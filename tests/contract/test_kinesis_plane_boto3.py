@@ -1,5 +1,6 @@
 """boto3 and our Kinesis data plane: exceptions, paginators, waiters, retries, TLS."""
 
+import queue
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
@@ -11,6 +12,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ConnectionClosedError
 
+from infra.aws.shard_ends import every_shard
 from infra.local.kinesis.__main__ import wall_clock_ms
 from infra.local.kinesis.api import KinesisApi
 from infra.local.kinesis.disk import DiskStorage
@@ -20,6 +22,8 @@ from infra.local.kinesis.model import KinesisModel
 from infra.local.kinesis.server import KinesisServer
 from infra.local.kinesis.storage import MemoryStorage
 from infra.local.kinesis.tls import server_context
+from infra.local.mapping.readers import Listed, ShardLister
+from producers.client.kinesis import BotoKinesis
 
 
 def client_of(url: str, *, verify: str | None = None) -> Any:
@@ -213,3 +217,32 @@ def test_a_stream_on_demand_says_that_keys_place_its_records_and_none_takes_auto
             StreamName="auto", StreamModeDetails=on_demand, RecordDistributionStrategy="AUTO"
         )
     assert client.list_streams()["StreamNames"] == ["provisioned", "s"]
+
+
+def test_every_reader_of_a_stream_sees_more_shards_than_a_page_has() -> None:
+    """The paginator of botocore does not: it names the stream beside the NextToken, and Kinesis refuses that."""
+    server = serve()
+    client = client_of(server.url)
+    client.create_stream(StreamName="s", ShardCount=1001)
+    events: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    lister = ShardLister(client, stream_name="s", every_ms=60_000, events=events)
+    lister.start()
+    listed = events.get(timeout=30)
+    lister.stop()
+    lister.join()
+    assert isinstance(listed, Listed)
+    assert len(listed.shards) == 1001
+    assert len({each["ShardId"] for each in every_shard(client, "s")}) == 1001
+    assert len(BotoKinesis(client, "s").list_shards()) == 1001
+    client.close()
+    server.stop()
+
+
+def test_a_record_of_ten_mebibytes_goes_and_comes_back(client: Any) -> None:
+    client.create_stream(StreamName="s", ShardCount=1, MaxRecordSizeInKiB=10_240)
+    data = bytes(10 * 2**20 - 1)
+    client.put_records(StreamName="s", Records=[{"Data": data, "PartitionKey": "p"}])
+    shard = client.list_shards(StreamName="s")["Shards"][0]["ShardId"]
+    iterator = client.get_shard_iterator(StreamName="s", ShardId=shard, ShardIteratorType="TRIM_HORIZON")
+    [record] = client.get_records(ShardIterator=iterator["ShardIterator"])["Records"]
+    assert record["Data"] == data

@@ -21,6 +21,7 @@ import pytest
 from streamgage.records import UserRecord
 
 HERE = Path(__file__).parent
+KCL = "3.5.1"
 KPL, KPL_BEFORE_STREAM_STRATEGIES = "1.1.1", "1.0.4"
 BARRIER = None
 """In what is sent: wait until all before it is stored."""
@@ -86,8 +87,28 @@ class JavaClients:
         """
         return [_read(json.loads(line)) for line in self._run("KclRead", [url, stream]).splitlines()]
 
-    def _run(self, program: str, arguments: Sequence[str], records: Iterable[UserRecord | None] = ()) -> str:
-        command = [_tool("java"), "-Xmx512m", "-cp", self.class_path, f"streamgage.interop.{program}"]
+    def kcl_run(self, stream: str, *, kinesis: str, aws: str, records: int, ended: int) -> list[str]:
+        """Run the KCL until it gave as many user records and ended as many shards; return its lines.
+
+        *aws* is where DynamoDB is, for its leases. A line is ``record SHARD DATA`` or ``ended SHARD``.
+
+        Raises:
+            ClientFailed: it gave fewer in its time.
+        """
+        return self._run(
+            "KclRun", [kinesis, aws, stream, str(records), str(ended)], within_s=200
+        ).splitlines()
+
+    def _run(
+        self,
+        program: str,
+        arguments: Sequence[str],
+        records: Iterable[UserRecord | None] = (),
+        *,
+        within_s: int = _RUN_S,
+    ) -> str:
+        quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
+        command = [_tool("java"), "-Xmx512m", quiet, "-cp", self.class_path, f"streamgage.interop.{program}"]
         child = subprocess.Popen(
             [*command, *arguments],
             stdin=subprocess.PIPE,
@@ -97,13 +118,13 @@ class JavaClients:
             env={**os.environ, "AWS_EC2_METADATA_DISABLED": "true"},  # loopback only
         )
         try:
-            output, complaints = child.communicate("".join(map(_line, records)), timeout=_RUN_S)
+            output, complaints = child.communicate("".join(map(_line, records)), timeout=within_s)
         except subprocess.TimeoutExpired:
             child.send_signal(signal.SIGQUIT)  # a JVM answers with the stack of each thread
             with suppress(subprocess.TimeoutExpired):
                 child.communicate(timeout=_DUMP_S)
             child.kill()
-            raise ClientFailed(f"not done after {_RUN_S} s:\n{''.join(child.communicate())}") from None
+            raise ClientFailed(f"not done after {within_s} s:\n{''.join(child.communicate())}") from None
         if child.returncode:
             raise ClientFailed(complaints)
         return output
@@ -115,11 +136,21 @@ def build(*, kpl: str = KPL) -> JavaClients:
     Skips the test where Java or Maven is missing, or Maven cannot reach its registry; fails it where the sources do not
     compile.
     """
+    return JavaClients(*_compiled(HERE, kpl, f"-Dkpl.version={kpl}"))
+
+
+def build_kcl() -> JavaClients:
+    """Return the program that runs the whole Kinesis Client Library; skips and fails as ``build`` does."""
+    return JavaClients(*_compiled(HERE / "kcl", KCL, f"-Dkcl.version={KCL}"))
+
+
+def _compiled(folder: Path, version: str, option: str) -> tuple[str, Path]:
+    """Return the class path of the project in *folder*, and where it is kept."""
     java, maven = _tool("java"), _tool("mvn")
-    home = _home(kpl)
+    home = _home(folder, version)
     class_path_file = home / "classpath.txt"
     if not _is_whole(class_path_file):
-        arguments = ["-q", "-B", "-f", str(HERE / "pom.xml"), f"-Dkpl.version={kpl}", f"-Dbuild.home={home}"]
+        arguments = ["-q", "-B", "-f", str(folder / "pom.xml"), option, f"-Dbuild.home={home}"]
         arguments += ["compile", "dependency:build-classpath", f"-Dmdep.outputFile={class_path_file}"]
         done = subprocess.run(
             [maven, *arguments], capture_output=True, text=True, timeout=_BUILD_S, check=False
@@ -129,7 +160,7 @@ def build(*, kpl: str = KPL) -> JavaClients:
                 if any(sign in line for sign in _UNRESOLVED):
                     pytest.skip(f"Maven cannot fetch the clients: {line}")
             pytest.fail(f"{maven} with {java}:\n{done.stdout}{done.stderr}")
-    return JavaClients(f"{home / 'classes'}{os.pathsep}{class_path_file.read_text().strip()}", home)
+    return f"{home / 'classes'}{os.pathsep}{class_path_file.read_text().strip()}", home
 
 
 def _tool(name: str) -> str:
@@ -139,9 +170,9 @@ def _tool(name: str) -> str:
     return path
 
 
-def _home(kpl: str) -> Path:
-    digest = hashlib.sha256(kpl.encode())
-    for source in (HERE / "pom.xml", *sorted((HERE / "src").rglob("*.java"))):
+def _home(folder: Path, version: str) -> Path:
+    digest = hashlib.sha256(version.encode())
+    for source in (folder / "pom.xml", *sorted((folder / "src").rglob("*.java"))):
         digest.update(source.read_bytes())
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "streamgage" / "interop" / digest.hexdigest()[:16]

@@ -1,5 +1,6 @@
 """The AWS SDK for JavaScript v3 as it comes: HTTP/2 with prior knowledge, to the plain port."""
 
+import json
 import os
 import re
 import shutil
@@ -9,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from interop.served import served
+from support.paths import ROOT
 
-VERSION = "3.1143.0"
+LOCKED = ROOT / "requirements" / "javascript"
+VERSION: str = json.loads((LOCKED / "package.json").read_text())["dependencies"]["@aws-sdk/client-kinesis"]
 _FETCH_S = 120
 PROGRAM = """
 import { KinesisClient, PutRecordsCommand, ListShardsCommand, GetShardIteratorCommand, GetRecordsCommand }
@@ -45,9 +48,10 @@ def sdk() -> Path:
     folder = cache / "streamgage" / "javascript-sdk" / VERSION
     if not (folder / "node_modules" / "@aws-sdk" / "client-kinesis").is_dir():
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "package.json").write_text('{"private": true, "type": "module"}')
+        for name in ("package.json", "package-lock.json"):  # the lock holds the hash of all that is fetched
+            shutil.copy(LOCKED / name, folder)
         fetched = subprocess.run(
-            [npm, "install", "--no-audit", "--no-fund", f"@aws-sdk/client-kinesis@{VERSION}"],
+            [npm, "ci", "--no-audit", "--no-fund"],
             cwd=folder,
             capture_output=True,
             text=True,

@@ -16,6 +16,7 @@ import pytest
 from infra.local.kinesis.__main__ import wall_clock_ms
 from interop.java_clients import (
     BARRIER,
+    KCL,
     KPL,
     KPL_BEFORE_STREAM_STRATEGIES,
     ClientFailed,
@@ -24,6 +25,7 @@ from interop.java_clients import (
     build,
 )
 from interop.served import Served, served
+from interop.test_javascript_sdk import VERSION as JAVASCRIPT_SDK
 from processors.pipeline_files import FilesIn
 from producers.client.batcher import BatcherConfig
 from producers.client.encoder import encoder_of
@@ -297,5 +299,20 @@ def test_the_java_sdk_knows_our_errors_by_their_class(java: JavaClients, plane: 
         java.kcl_read("none", url=plane.plain.url)
 
 
-def test_the_version_that_is_tested_is_the_one_that_the_build_names() -> None:
-    assert f"<kpl.version>{KPL}</kpl.version>" in (Path(__file__).parent / "pom.xml").read_text()
+def test_the_versions_that_are_tested_are_those_that_the_builds_and_the_page_name() -> None:
+    here = Path(__file__).parent
+    pom, whole = (here / "pom.xml").read_text(), (here / "kcl" / "pom.xml").read_text()
+    assert f"<kpl.version>{KPL}</kpl.version>" in pom
+    assert f"<kcl.version>{KCL}</kcl.version>" in pom
+    assert f"<kcl.version>{KCL}</kcl.version>" in whole
+    sdk = pom.partition("<sdk.version>")[2].partition("<")[0]
+    page = (here.parents[1] / "docs" / "interop.md").read_text()
+    rows = [line.split(" | ") for line in page.splitlines() if line.endswith(".py |")]
+    assert [row[1] for row in rows] == [
+        f"{KPL}, {KPL_BEFORE_STREAM_STRATEGIES}",
+        sdk,
+        KCL,
+        KCL,
+        JAVASCRIPT_SDK,
+    ]
+    assert all((here / row[3].removesuffix(" |")).exists() for row in rows)

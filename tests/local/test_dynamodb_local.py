@@ -7,6 +7,8 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,9 +21,10 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError  # noqa: A004 - botocore's name
 
 from conftest import CREDENTIALS, create_table
+from infra.local.http.secret import Credentials
 from infra.local.stack import dynamodb_local
+from infra.local.stack.clients import local_client
 from infra.local.stack.home import is_alive
-from infra.local.stack.supervisor import local_client
 from streamgage.errors import ConfigError
 from support.load import Load
 from support.machine import Machine, differences, running, victims
@@ -263,3 +266,41 @@ class TestFetching:
         installed = dynamodb_local.install()
         assert sorted(each.name for each in installed.iterdir()) == ["lib", "server.xml"]
         assert dynamodb_local.install() == installed
+
+
+def test_nobody_without_the_homes_key_sees_its_tables_and_no_foreign_name_is_answered(
+    engine: None, tmp_path: Path
+) -> None:
+    with running(tmp_path, "--dynamodb", "local") as machine:
+        info = machine.home.info()
+        url = info.endpoints["dynamodb"]
+        own = local_client("dynamodb", url, info.credentials)
+        assert own.list_tables()["TableNames"] == [info.table]
+        stranger = local_client("dynamodb", url, Credentials("LOCALSTRANGER", "x"))
+        assert stranger.list_tables()["TableNames"] == []
+        with pytest.raises(ClientError, match="ResourceNotFoundException"):
+            stranger.describe_table(TableName=info.table)
+        for host, status in (("localhost", 400), ("evil.example", 404)):
+            asked = urllib.request.Request(url, headers={"Host": host}, data=b"{}")  # noqa: S310 - our own address
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(asked, timeout=10)  # noqa: S310 - the same
+            with refused.value as answer:
+                assert answer.code == status
+                assert not [each for each in answer.headers if each.lower().startswith("access-control")]
+
+
+def test_a_shared_database_becomes_the_homes_and_so_does_one_of_a_key_that_was_lost(tmp_path: Path) -> None:
+    for name in ("shared-local-instance.db", "LOCALOLD_us-east-1.db"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / name).write_text("tables")
+        (folder / f"{name}-journal").write_text("journal")
+        for _ in range(2):
+            dynamodb_local.adopt(folder, "LOCALNEW")
+        assert {each.name: each.read_text() for each in folder.iterdir()} == {
+            "LOCALNEW_us-east-1.db": "tables", "LOCALNEW_us-east-1.db-journal": "journal",
+        }  # fmt: skip
+    (folder / "LOCALEVIL_us-east-1.db").touch()
+    dynamodb_local.adopt(folder, "LOCALNEW")
+    with pytest.raises(ConfigError, match="several databases"):
+        dynamodb_local.adopt(folder, "LOCALTHIRD")

@@ -240,6 +240,32 @@ def test_everything_is_delivered_once_and_in_order_and_a_restart_goes_on_from_th
     assert sorted(bench.numbers()) == list(range(1600))
 
 
+def test_what_filters_hold_back_is_read_counted_and_passed_by(bench: Bench) -> None:
+    pattern = json.dumps({"partitionKey": [{"anything-but": ["device-3"]}]})
+    bench.document["mapping"]["FilterCriteria"] = {"Filters": [{"Pattern": pattern}]}
+    bench.create(1)
+    bench.put(range(340))  # of device-3 the last one too: no invocation ends the shard's progress
+    bench.put(range(3, 4))
+    bench.start()
+    bench.drain()
+    assert sorted(bench.numbers()) == [n for n in range(340) if n % 17 != 3]
+    status = bench.status()
+    assert (status["counters"]["records_read"], status["counters"]["records_filtered"]) == (341, 21)
+    assert status["counters"]["records_invoked"] == 320
+    [shard] = status["shards"].values()
+    assert shard["undone"] == 0
+    last = max(int(number) for _, number, _, _ in bench.delivered())
+    assert int(shard["checkpoint"]) > last
+
+
+def test_a_mapping_on_a_stream_that_does_not_exist_is_refused_before_anything_runs(bench: Bench) -> None:
+    process = bench.start()
+    assert process.wait(20) == 2
+    log = (bench.base / "mapping.log").read_text()
+    assert log.splitlines()[-1] == f"Stream not found: {bench.document['stream_arn']}"
+    assert bench.status() == {}
+
+
 def test_sigterm_lets_the_invocation_under_way_end_and_keeps_its_checkpoint(bench: Bench) -> None:
     bench.document["function"]["env"] = {**bench.env, "NAP_S": "1"}
     bench.create(1)
@@ -376,6 +402,9 @@ class FakeKinesis:
         for code, nth in every.items():
             if self.calls[operation] % nth == 0:
                 raise ClientError({"Error": {"Code": code, "Message": "as arranged"}}, operation)
+
+    def describe_stream_summary(self, **_: Any) -> dict[str, Any]:
+        raise ClientError({"Error": {"Code": "InternalFailure", "Message": "as arranged"}}, "Describe")
 
     def list_shards(self, **_: Any) -> dict[str, Any]:
         open_range, closed = (

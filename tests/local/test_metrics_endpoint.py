@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from infra.commands.watch import watch
-from infra.local.stack.supervisor import local_client
+from infra.local.stack.clients import local_client
 from support.machine import Machine, finish, running, simulate
 
 pytestmark = pytest.mark.local

@@ -2,13 +2,15 @@
 
 import http.server
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,15 @@ import pytest
 from botocore.exceptions import ClientError
 
 from infra.local.http.secret import Credentials
-from infra.local.stack.supervisor import local_client
+from infra.local.stack.children import wait_until
+from infra.local.stack.clients import local_client
 from support.machine import Machine, running
 
 pytestmark = pytest.mark.local
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 EVIL = "evil.example"
+HEALTH = {"aws": "/_ministack/health", "kinesis": "/health", "dynamodb": "/health", "metrics": "/metrics"}
 FORMS = ("Action=CreateTopic&Name=evil&Version=2010-03-31", "Action=CreateQueue&QueueName=evil")
 PAGE = """<!doctype html><script>
 const ports = %(ports)s, forms = %(forms)s, types = ["application/x-www-form-urlencoded", "text/plain"];
@@ -57,7 +61,19 @@ Promise.allSettled(sent).then(all => fetch("/done?" + all.length));
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     with running(tmp_path_factory.mktemp("private")) as machine:
+        wait_until(
+            lambda: listens(machine), seconds=60, what="metrics"
+        )  # they come last; `up` does not wait for them
         yield machine
+
+
+def listens(machine: Machine) -> bool:
+    with (
+        suppress(ConnectionRefusedError),
+        socket.create_connection(("127.0.0.1", port_of(machine, "metrics"))),
+    ):
+        return True
+    return False
 
 
 def client(machine: Machine, service: str, role: str = "aws") -> Any:
@@ -77,6 +93,22 @@ def holdings(machine: Machine) -> dict[str, Any]:
         "tables": client(machine, "dynamodb", "dynamodb").list_tables()["TableNames"],
         "streams": client(machine, "kinesis", "kinesis").list_streams()["StreamNames"],
     }
+
+
+def runtime_ports(machine: Machine) -> list[int]:
+    """The ports of the Runtime API, one a sandbox, as each was told its own."""
+    said = [Path(f"/proc/{pid}/environ").read_bytes() for pid in machine.home.status().get("sandboxes", [])]
+    return [int(port) for each in said for port in re.findall(rb"AWS_LAMBDA_RUNTIME_API=[^:\0]+:(\d+)", each)]
+
+
+def listening(pid: int) -> set[int]:
+    """The TCP ports that process *pid* listens on."""
+    inodes = set()
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            inodes.update(re.findall(r"socket:\[(\d+)\]", str(each.readlink())))
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return {int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == "0A" and row[9] in inodes}
 
 
 def raw(machine: Machine, role: str, data: bytes) -> bytes:
@@ -131,7 +163,8 @@ def test_a_page_in_a_browser_posts_to_every_port_and_nothing_happens(
     machine: Machine, tmp_path: Path
 ) -> None:
     before = holdings(machine)
-    ports = [port_of(machine, role) for role in ("aws", "kinesis", "metrics")]
+    ports = [port_of(machine, role) for role in HEALTH]
+    ports += runtime_ports(machine)
     page = PAGE % {"ports": ports, "forms": list(FORMS)}
     with page_server(page.encode()) as (port, done):
         command = browser(tmp_path, "--remote-debugging-port=0", f"http://{EVIL}:{port}/")
@@ -150,18 +183,17 @@ def test_a_page_in_a_browser_posts_to_every_port_and_nothing_happens(
 def test_a_page_whose_name_was_rebound_to_this_machine_reads_nothing(
     machine: Machine, tmp_path: Path
 ) -> None:
-    for role, path in (("aws", "_ministack/health"), ("kinesis", "health"), ("metrics", "metrics")):
-        url = f"http://{EVIL}:{port_of(machine, role)}/{path}"
+    for role, path in HEALTH.items():
+        url = f"http://{EVIL}:{port_of(machine, role)}{path}"
         shown = subprocess.run(
             browser(tmp_path, "--dump-dom", url), capture_output=True, text=True, timeout=60, check=False
         ).stdout
         assert "loopback name" in shown, role
 
 
-@pytest.mark.parametrize("role", ["aws", "kinesis", "metrics"])
+@pytest.mark.parametrize("role", HEALTH)
 def test_a_foreign_host_and_any_origin_are_refused_at_every_port(machine: Machine, role: str) -> None:
-    path = {"aws": b"/_ministack/health", "kinesis": b"/health", "metrics": b"/metrics"}[role]
-    own = b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    own = b"GET " + HEALTH[role].encode() + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"
     assert raw(machine, role, own).split(b" ")[1] == b"200"
     foreign = raw(machine, role, own.replace(b"localhost", b"evil.example"))
     of_page = raw(machine, role, own.replace(b"\r\n\r\n", b"\r\nOrigin: http://evil.example\r\n\r\n"))
@@ -200,6 +232,48 @@ def test_a_client_with_another_key_is_told_where_the_right_one_is(
     stranger = local_client(service, machine.home.info().endpoints[role], Credentials("LOCALOTHER", "x"))
     with pytest.raises(ClientError, match="streamgage env"):
         getattr(stranger, action)()
+
+
+def test_nothing_listens_but_what_these_tests_ask(machine: Machine) -> None:
+    """A face that comes later has to come here too."""
+    known = {port_of(machine, role) for role in HEALTH} | set(runtime_ports(machine))
+    assert set(machine.home.info().endpoints) == set(HEALTH)
+    assert {port for pid in machine.pids() for port in listening(pid)} - known == set()
+
+
+def test_the_runtime_api_gives_a_stranger_no_payload(machine: Machine) -> None:
+    sent = machine.folder / "one.ndjson"
+    sent.write_text('{"device_id": "d", "metric": "m", "ts": 1700000000000, "value": 1}\n')
+    machine.send("ndjson", str(sent), "--source", "reading")
+    machine.run("drain")
+    ports = runtime_ports(machine)
+    assert ports
+    ask = b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    for port in ports:
+        with (
+            suppress(ConnectionError),
+            socket.create_connection(("127.0.0.1", port), timeout=10) as connection,
+        ):
+            connection.sendall(ask)
+            connection.settimeout(2)
+            with suppress(TimeoutError):
+                assert b"200" not in connection.recv(65_536)[:20]
+
+
+def test_metrics_tell_no_key_and_nothing_of_strangers(machine: Machine) -> None:
+    """They ask for no key, so that Prometheus needs none: so they hold numbers and our own names."""
+    sent = machine.folder / "hostile.ndjson"
+    sent.write_text('{"device_id": "zz-device", "metric": "zz-metric", "ts": 1700000000000, "value": 1}\n')
+    machine.send("ndjson", str(sent), "--source", "reading")
+    machine.run("drain")
+    url = f"{machine.home.info().endpoints['metrics']}/metrics"
+    with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - a loopback address of our own
+        told = answer.read()
+    assert b"streamgage_" in told
+    for secret in ("zz-device", "zz-metric", *machine.home.info().credentials):
+        assert secret.encode() not in told
+    names = set(re.findall(rb'(\w+)="', told))
+    assert names <= {b"process", b"code", b"shard", b"version", b"service"}, names
 
 
 def test_env_makes_a_shell_the_owners(machine: Machine) -> None:

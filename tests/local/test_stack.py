@@ -12,12 +12,16 @@ from pathlib import Path
 
 import pytest
 
+from infra.local.stack.children import wait_until
+from infra.local.stack.clients import local_client
 from infra.local.stack.home import is_alive
 from support.load import Load
 from support.machine import DECOYS, Machine, running, victims
 from support.paths import ROOT
 
 pytestmark = pytest.mark.local
+
+ANY_PORT = ("--port", "0", "--kinesis-port", "0", "--pipeline", str(ROOT / "pipeline.toml"))
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +86,85 @@ def test_down_keeps_stream_and_tables_and_leaves_no_process(tmp_path: Path) -> N
     finally:
         machine.stop()
     assert not [pid for pid in second if is_alive(pid)]
+
+
+def test_a_parameter_on_a_kept_home_is_carried_out_or_refused_and_never_passed_over(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    try:
+        machine.up()
+        assert stream_of(machine) == (2, 24)
+        machine.run("down")
+        refused = machine.run(
+            "up",
+            *ANY_PORT,
+            "--param",
+            "ParallelizationFactor=2",
+            "--param",
+            "StartAt=1700000000",
+            check=False,
+        )
+        assert refused.returncode == 2
+        assert "counts twice" in refused.stderr
+        assert "the one in" in refused.stderr
+        machine.up("--param", "ShardCount=4", "--param", "RetentionHours=48")
+        assert stream_of(machine) == (4, 48)
+    finally:
+        machine.stop()
+
+
+def test_a_child_that_cannot_live_ends_the_stack_with_its_last_words(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.up()
+    pids = machine.pids()
+    machine.home.mapping_config_file.write_text("{")
+    os.kill(machine.home.info().pids["mapping"], signal.SIGKILL)
+    wait_until(lambda: not any(map(is_alive, pids)), seconds=60, what="the end of every process")
+    said = (machine.home.logs / "up.log").read_text()
+    assert (
+        "mapping ended by itself 2 times in a row (status 2), so the stack ends; the end of its log" in said
+    )
+    assert "mapping.json is not JSON" in said.partition("so the stack ends")[2]
+    assert "Traceback" not in said
+    assert not machine.home.info_file.exists()
+
+
+def test_two_ups_at_one_moment_leave_one_stack_and_the_other_says_so(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    command = [sys.executable, "-P", "-m", "infra.commands.main", "up", *ANY_PORT]
+    both = [
+        subprocess.Popen(command, cwd=tmp_path, env=machine.environment, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    try:
+        wait_until(
+            lambda: machine.home.info_file.exists() and any(each.poll() is not None for each in both),
+            seconds=60,
+            what="a winner and a loser",
+        )
+        (loser,) = [each for each in both if each.poll() is not None]
+        (winner,) = [each for each in both if each is not loser]
+        assert loser.stderr is not None
+        said = loser.stderr.read()
+        assert (
+            loser.returncode,
+            f"is running in {machine.home.root} already (pid {winner.pid})" in said,
+        ) == (2, True)
+        pids = machine.pids()
+        assert all(map(is_alive, pids))
+    finally:
+        machine.stop()
+        for each in both:
+            each.wait(60)
+            assert each.stderr is not None
+            each.stderr.close()
+    assert not [pid for pid in pids if is_alive(pid)]
+
+
+def stream_of(machine: Machine) -> tuple[int, int]:
+    info = machine.home.info()
+    kinesis = local_client("kinesis", info.endpoints["kinesis"], info.credentials)
+    summary = kinesis.describe_stream_summary(StreamName=info.stream)["StreamDescriptionSummary"]
+    return summary["OpenShardCount"], summary["RetentionPeriodHours"]
 
 
 def test_ctrl_c_leaves_no_process(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from infra.local.stack.aws_only import METRIC_MATH, OURS_TYPES, REFUSED_TYPES
 from infra.local.stack.children import wait_until
-from infra.local.stack.supervisor import local_client
+from infra.local.stack.clients import local_client
 from infra.local.stack.template import STACK_NAME, divide
 from infra.template.read import TEMPLATE
 from support.machine import Machine, running

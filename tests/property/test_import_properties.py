@@ -17,14 +17,13 @@ from producers.files.convert import converter
 from producers.files.csv import read_csv
 from producers.files.lines import read_lines
 from producers.files.ndjson import read_ndjson
-from producers.files.rejects import decode_undelivered, encode_reject, encode_undelivered
+from producers.files.rejects import encode_reject
 from producers.files.retime import Replay
 from producers.files.rows import Row
 from producers.files.times import time_parser
 from producers.simulators.fleet import FleetConfig, fleet_events
 from producers.simulators.totals import Tally
 from streamgage.errors import ConfigError
-from streamgage.records import UserRecord
 from support.paths import ROOT
 
 PIPELINE = load_pipeline(ROOT / "pipeline.toml")
@@ -119,13 +118,6 @@ def test_a_reject_keeps_the_bytes_of_its_row(raw: bytes) -> None:
     entry = json.loads(json.dumps(encode_reject(file="f", line=1, reason="r", raw=raw)))
     kept = entry["raw"].encode() if "raw" in entry else base64.b64decode(entry["raw_base64"])
     assert kept == raw
-
-
-@given(st.text(min_size=1), st.binary(max_size=50), st.none() | st.integers(0, 2**128 - 1))
-@settings(deadline=None)
-def test_an_undelivered_record_comes_back_as_it_was(key: str, data: bytes, hash_key: int | None) -> None:
-    record = UserRecord(key, data, hash_key)
-    assert decode_undelivered(json.dumps(encode_undelivered(record))) == record
 
 
 class Ticking:

@@ -7,6 +7,7 @@ from infra.local.function.outcome import Answered, Failed, NotInvoked, Outcome
 from infra.local.mapping.config import MappingConfig
 from infra.local.mapping.payload import encode_payload
 from infra.local.mapping.stream import Discard, Invocation, ShardCheckpoint, ShardInfo, StreamMapping
+from infra.template.filtering.criteria import parse_criteria
 from streamgage import limits
 from streamgage.records import StreamRecord
 
@@ -19,6 +20,8 @@ SHARDS = [
     ShardInfo("merged", ("left", "right"), closed=True),
 ]
 
+FILTERS, _ = parse_criteria({"Filters": [{"Pattern": '{"partitionKey": [{"anything-but": ["c", "d"]}]}'}]})
+PASSING = {"a", "b"}
 CONFIGS = st.builds(
     MappingConfig,
     batch_size=st.integers(1, 6),
@@ -28,6 +31,7 @@ CONFIGS = st.builds(
     report_item_failures=st.booleans(),
     max_retry_attempts=st.integers(0, 3),
     max_record_age_ms=st.sampled_from([-1, 60_000]),
+    filters=st.sampled_from([None, FILTERS]),
     retry_first_ms=st.just(10),
     buffer_records=st.integers(1, 12),
 )
@@ -48,6 +52,12 @@ class World:
             for key in keys:
                 number += 3
                 self.log[shard_id].append(StreamRecord(shard_id, number, key, b"x" * 9, 1000))
+        self.filtered = {
+            r.sequence_number
+            for records in self.log.values()
+            for r in records
+            if config.filters is not None and r.partition_key not in PASSING
+        }
         self.now_ms = 1000
         self.succeeded: set[int] = set()
         self.discarded: set[int] = set()
@@ -62,7 +72,7 @@ class World:
         self.undelivered: dict[int, Discard] = {}
 
     def done(self) -> set[int]:
-        return self.succeeded | self.discarded
+        return self.succeeded | self.discarded | self.filtered
 
     def step(self) -> None:
         """Let one thing happen, and check every law."""
@@ -104,6 +114,7 @@ class World:
     def accept(self, work: Invocation) -> None:
         numbers = [r.sequence_number for r in work.records]
         assert numbers == sorted(numbers)
+        assert not self.filtered & set(numbers), "delivered although a filter holds it back"
         assert {r.shard_id for r in work.records} == {work.shard_id}
         assert 1 <= len(numbers) <= self.config.batch_size
         assert len(encode_payload(work.records, stream_arn=ARN)) <= limits.ESM_PAYLOAD_BYTES
@@ -186,6 +197,9 @@ def test_every_record_is_succeeded_or_discarded_in_the_order_of_its_key(
     run(world, restarts=0)
     assert world.done() == world.everything()
     assert not world.succeeded & world.discarded
+    assert {kept.sequence for kept in world.stream.checkpoints().values()} == {
+        records[-1].sequence_number if records else None for records in world.log.values()
+    }
 
 
 @settings(deadline=None, max_examples=100)

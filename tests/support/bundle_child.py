@@ -38,7 +38,10 @@ quarantine = processors.aggregate.function._aggregate._quarantine
 quarantine._client.call = lambda *_: b"{}"
 
 said = []
-for batch in batches:
+for number, batch in enumerate(batches):
+    if number:  # what a definition with filters or derived fields loads
+        from streamgage.definition.derived import filter_of
+        assert filter_of("status >= 500", {"status": "int"}).value({"status": 503}) is True
     aggregate = processors.aggregate.function._aggregate
     counting = replace(aggregate._counting, begin_ms=lambda _: 0)
     folded = aggregate._fold.fold(decode_event(batch), lambda *_: False, counting)

@@ -18,8 +18,8 @@ import pytest
 
 from infra.commands.main import build_parser
 from infra.local.comparison import compare, read_all_items
+from infra.local.stack.clients import local_client
 from infra.local.stack.home import Home, is_alive
-from infra.local.stack.supervisor import local_client
 from processors.pipeline_files import load_pipeline
 from producers.simulators.totals import Totals, read_totals
 from support.paths import ROOT

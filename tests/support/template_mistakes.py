@@ -122,6 +122,27 @@ MISTAKES = (
     ),
     Mistake("SG019", "StartingPosition: TRIM_HORIZON", "StartingPosition: LATEST"),
     Mistake(
+        "SG017",
+        "BatchSize: 10000",
+        """BatchSize: 10000
+            FilterCriteria: {Filters: [{Pattern: '{"data": {"celsius": [{"numeric": [">", 90]}]}}'}]}""",
+        "FilterCriteria",
+    ),
+    *(
+        Mistake(
+            "SG018",
+            "BatchSize: 10000",
+            f"BatchSize: 10000\n            FilterCriteria: {{Filters: [{filters}]}}",
+            "FilterCriteria",
+        )
+        for filters in (
+            """{Pattern: '{"partitionKey": ["k"]}'}""",
+            """{Pattern: '{"kinesis": {"partitionKey": ["k"]}}'}""",
+            """{Pattern: '{"partitionKey": []}'}""",
+            """{Pattern: 'error'}""",
+        )
+    ),
+    Mistake(
         "SG020",
         "      TimeToLiveSpecification: {AttributeName: expires, Enabled: true}\n",
         "",

@@ -62,7 +62,7 @@ def _last_words(task: Path, settings: Mapping[str, str]) -> str:
     }
     try:
         ended = subprocess.run(
-            [sys.executable, "-S", "-P", "-c", _CODE, *modules],
+            [sys.executable, "-P", "-S", "-c", _CODE, *modules],
             cwd=task,
             env=environment,
             capture_output=True,

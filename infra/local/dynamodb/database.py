@@ -2,7 +2,7 @@
 
 ::
 
-    DATA/lock        held (flock) while a process serves this directory
+    DATA/lock        held (flock) while a process serves this directory; says who, and whether it was closed
     DATA/tables.db   everything, with its write-ahead log beside it while it is open
     DATA/identity    the identity that tables.db has: a file that was emptied or exchanged is found
 
@@ -15,11 +15,14 @@ import sqlite3
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
+from infra.local.dynamodb.wal import problem_of
 from streamgage.errors import ConfigError
 
 APPLICATION_ID = 0x53474442  # "SGDB"
 FORMAT = 1
+CLOSED = "closed"
 _CHECKPOINT_PAGES = 4000
 _CACHE_KIB = 64 * 1024
 _STATEMENTS = 512  # prepared ones that are kept
@@ -39,6 +42,10 @@ class Identity:
     identity: str
     created_ms: int
 
+    def __str__(self) -> str:
+        """Return it as it is noted beside the store."""
+        return f"{self.identity} {self.created_ms}"
+
 
 @dataclass(frozen=True, slots=True)
 class Database:
@@ -51,9 +58,14 @@ class Database:
 
     def close(self) -> None:
         """Write everything into the one file and give the directory up."""
-        self.connection.close()
-        if self.lock is not None:
-            os.close(self.lock)
+        try:
+            if self.lock is not None:
+                self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                write_note(self.lock, CLOSED)  # from here on the write-ahead log may go
+        finally:
+            self.connection.close()
+            if self.lock is not None:
+                os.close(self.lock)
 
 
 def open_database(directory: Path | None, *, now_ms: int, fsync: bool = False) -> Database:
@@ -78,7 +90,12 @@ def open_database(directory: Path | None, *, now_ms: int, fsync: bool = False) -
 
 def _open(directory: Path, lock: int, *, now_ms: int, fsync: bool) -> Database:
     path, note = directory / "tables.db", directory / "identity"
-    noted = note.read_text(encoding="ascii", errors="replace").strip() if note.exists() else None
+    left = read_note(lock)
+    if problem := problem_of(path, same_boot=left.boot in ("", boot_id()), was_open=left.is_open):
+        raise ConfigError(
+            f"{problem}: acknowledged writes are lost. Nothing was changed; `streamgage doctor` says how to go on"
+        )
+    noted = noted_identity(directory)
     was = None if noted is None else noted.partition(" ")[0]
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
@@ -91,20 +108,30 @@ def _open(directory: Path, lock: int, *, now_ms: int, fsync: bool) -> Database:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {'FULL' if fsync else 'NORMAL'}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
-        identity = _check(connection, path, was) or _create(connection, now_ms)
+        identity = check_database(connection, path, was) or _create(connection, now_ms)
     except sqlite3.Error as error:
         connection.close()
         raise damaged(path, str(error)) from error
     except BaseException:
         connection.close()
         raise
-    text = f"{identity.identity} {identity.created_ms}"
+    text = str(identity)
     if noted is None:
         _note(note, text)
     elif noted != text:
         connection.close()
         raise damaged(path, f"it says that it is {text}, and {note} that it is {noted}")
+    write_note(lock, f"open {os.getpid()} {boot_id()}")
     return Database(connection, identity, path, lock)
+
+
+def noted_identity(directory: Path) -> str | None:
+    """Return what ``DATA/identity`` says, None where it is not there."""
+    try:
+        text = (directory / "identity").read_text(encoding="ascii", errors="replace").strip()
+    except FileNotFoundError:
+        return None
+    return "".join(each if each.isprintable() else "?" for each in text)  # it is shown where it is damaged
 
 
 def _connect(name: str) -> sqlite3.Connection:
@@ -123,7 +150,7 @@ def _create(connection: sqlite3.Connection, now_ms: int) -> Identity:
     return identity
 
 
-def _check(connection: sqlite3.Connection, path: Path, noted: str | None) -> Identity | None:
+def check_database(connection: sqlite3.Connection, path: Path, noted: str | None) -> Identity | None:
     """Return the identity of the store at *path*, None where it is empty and was never another.
 
     Raises:
@@ -180,9 +207,37 @@ def _own(directory: Path) -> int:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        owner = os.pread(lock, 32, 0).decode("ascii", "replace").strip() or "unknown"
+        owner = read_note(lock).pid or "unknown"
         os.close(lock)
         raise ConfigError(f"data directory {directory} is in use by process {owner}") from error
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, str(os.getpid()).encode("ascii"), 0)
     return lock
+
+
+class Note(NamedTuple):
+    """What the last process wrote into the lock: whether it left the store open, and in which boot of the machine."""
+
+    is_open: bool
+    pid: str
+    boot: str
+
+
+def read_note(lock: int) -> Note:
+    """Return what stands in the file *lock*; a version before this one wrote its pid alone, and never that it closed."""
+    words = os.pread(lock, 100, 0).decode("ascii", "replace").split()
+    if len(words) == 3 and words[0] == "open":
+        return Note(is_open=True, pid=words[1], boot=words[2])
+    return Note(is_open=False, pid=words[0] if words and words[0].isdecimal() else "", boot="")
+
+
+def write_note(lock: int, text: str) -> None:
+    """Replace what stands in the file *lock*."""
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, text.encode("ascii"), 0)
+
+
+def boot_id() -> str:
+    """Return what tells this boot of the machine from every other, - where it has nothing of the kind."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return "-"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from infra.local.files import make_private, open_private
+from infra.local.sealed import seal, unseal
 from streamgage.errors import ConfigError
 
 _KEY_BYTES = 20  # 160 bits: 32 letters
@@ -32,7 +33,7 @@ def keep_credentials(path: Path) -> Credentials:
     made = Credentials(_random("LOCAL"), _random(""))
     partial = path.with_suffix(f".{os.getpid()}.partial")
     with os.fdopen(open_private(partial), "w", encoding="ascii") as file:
-        json.dump(made._asdict(), file)
+        json.dump(seal(made._asdict()), file)
     partial.replace(path)
     return made
 
@@ -40,9 +41,9 @@ def keep_credentials(path: Path) -> Credentials:
 def read_credentials(path: Path) -> Credentials:
     """Return the credentials in *path*. Raises: ConfigError, with what to do."""
     try:
-        raw = json.loads(path.read_text(encoding="ascii"))
+        raw = unseal(json.loads(path.read_text(encoding="ascii")))
         found = Credentials(raw["access_key"], raw["secret_key"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ConfigError(
             f"{path} does not hold the credentials of the home ({type(error).__name__}). Remove it: the next "
             "`streamgage up` makes new ones"

@@ -16,6 +16,7 @@ from pathlib import Path
 from infra.local.http.guard import owner_guard
 from infra.local.kinesis.api import KinesisApi
 from infra.local.kinesis.disk import DiskStorage
+from infra.local.kinesis.errors import StorageError
 from infra.local.kinesis.faults import parse_faults
 from infra.local.kinesis.limits import Throttle
 from infra.local.kinesis.model import KinesisModel, Settings
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with ExitStack() as stack:
             _serve(options, stop, stack)
-    except ConfigError as error:
+    except (ConfigError, StorageError) as error:
         print(f"kinesis: {error}", file=sys.stderr)
         return 2
     return 0
@@ -69,7 +70,10 @@ def _serve(options: argparse.Namespace, stop: threading.Event, stack: ExitStack)
         stack.callback(server.stop)
     print("kinesis: ready on", " and ".join(server.url for server in servers), flush=True)
     while not stop.wait(_SWEEP_S):
-        model.sweep()
+        try:
+            model.sweep()
+        except StorageError as error:  # a full disk: the next sweep finds what is left
+            print(f"kinesis: {error}", file=sys.stderr, flush=True)
 
 
 def wall_clock_ms() -> int:

@@ -15,9 +15,16 @@ from infra.local.kinesis.fields import Fields
 from infra.local.kinesis.limits import Throttle
 from infra.local.kinesis.listing import list_shards
 from infra.local.kinesis.model import KinesisModel
+from infra.local.kinesis.requests import check
 from infra.local.kinesis.tags import TagActions
 
 Answer = dict[str, Any] | None
+_OF_THE_REQUEST = {
+    "InvalidArgumentException",
+    "ResourceNotFoundException",
+    "SerializationException",
+    "ValidationException",
+}
 
 
 class KinesisApi:
@@ -43,6 +50,7 @@ class KinesisApi:
             "SplitShard": control.split_shard,
             "MergeShards": control.merge_shards,
             "UpdateShardCount": control.update_shard_count,
+            "UpdateMaxRecordSize": control.update_max_record_size,
             "IncreaseStreamRetentionPeriod": control.increase_retention,
             "DecreaseStreamRetentionPeriod": control.decrease_retention,
             "AddTagsToStream": tags.add,
@@ -65,7 +73,16 @@ class KinesisApi:
         """
         if plan.error:
             raise KinesisError("InternalFailure", "Injected before the request was looked at.")
-        answer = self._run(action, Fields(request), plan)
+        fields = Fields(request)
+        if action not in self._data:
+            check(action, fields.all)
+        try:
+            answer = self._run(action, fields, plan)
+        except KinesisError as error:
+            # The data plane checks fields as it reads them, to save its time: here it is decided which error is told.
+            if action in self._data and error.code in _OF_THE_REQUEST:
+                check(action, fields.all)
+            raise
         if plan.lost:
             raise ConnectionLost
         return answer

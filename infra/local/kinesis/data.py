@@ -4,9 +4,10 @@ Sources: API_PutRecords, API_GetRecords and API_GetShardIterator of
 https://docs.aws.amazon.com/kinesis/latest/APIReference/ (checked 2026-11-21).
 """
 
+from itertools import count
 from typing import Any
 
-from infra.local.kinesis.entries import parse_entry
+from infra.local.kinesis.entries import check_size, check_sizes, parse_entry
 from infra.local.kinesis.errors import Code, KinesisError, constraint, invalid, not_found
 from infra.local.kinesis.faults import FaultPlan
 from infra.local.kinesis.fields import SEQUENCE_NUMBER, Fields, Instant, shard_index
@@ -20,7 +21,6 @@ from infra.local.kinesis.tokens import Position, decode_position, encode
 from streamgage.limits import (
     GET_RECORDS_BYTES,
     GET_RECORDS_ENTRIES,
-    PUT_RECORDS_BYTES,
     PUT_RECORDS_ENTRIES,
 )
 
@@ -34,6 +34,7 @@ class DataPlane:
         self._model = model
         self._throttle = throttle
         self._account = model.settings.account
+        self._serials = count(1)
 
     def put_record(self, fields: Fields, plan: FaultPlan) -> dict[str, Any]:
         """Store one record; unlike PutRecords it fails as a whole."""
@@ -47,6 +48,7 @@ class DataPlane:
         entry = parse_entry(
             {name: fields.get(name) for name in ("Data", "PartitionKey", "ExplicitHashKey")}, prefix=""
         )
+        check_size(entry, max_bytes=stream.state.max_record_bytes, name=stream.state.name)
         (answer,) = self._put(stream, [entry], plan)
         if isinstance(answer, KinesisError):
             raise answer
@@ -66,9 +68,9 @@ class DataPlane:
                 f"have length less than or equal to {PUT_RECORDS_ENTRIES}",
             )
         entries = [parse_entry(record, prefix=f"records.{n}.member.") for n, record in enumerate(records, 1)]
-        if sum(len(entry.key) + len(entry.data) for entry in entries) > PUT_RECORDS_BYTES:
-            raise invalid(f"Records size exceeds {PUT_RECORDS_BYTES // 2**20} MB limit")
-        answers = self._put(fields.stream(self._model), entries, plan)
+        stream = fields.stream(self._model)
+        check_sizes(entries, max_bytes=stream.state.max_record_bytes, name=stream.state.name)
+        answers = self._put(stream, entries, plan)
         return {
             "FailedRecordCount": sum(isinstance(answer, KinesisError) for answer in answers),
             "Records": [
@@ -99,7 +101,9 @@ class DataPlane:
         limit = fields.optional_integer("Limit", most=GET_RECORDS_ENTRIES) or GET_RECORDS_ENTRIES
         now_ms = self._model.clock_ms()
         position = decode_position(
-            fields.text("ShardIterator"), now_ms=now_ms, life_ms=self._model.settings.iterator_life_ms
+            _unquoted(fields.text("ShardIterator")),
+            now_ms=now_ms,
+            life_ms=self._model.settings.iterator_life_ms,
         )
         stream = self._model.find(position.stream)
         if stream.state.number != position.number:
@@ -198,7 +202,8 @@ class DataPlane:
 
     def _token(self, stream: Stream, index: int, counter: int) -> str:
         state = stream.state
-        return encode(Position(state.name, state.number, index, counter, self._model.clock_ms()))
+        serial = next(self._serials)
+        return encode(Position(state.name, state.number, index, counter, self._model.clock_ms(), serial))
 
     def _throttled(self, stream: Stream, index: int) -> KinesisError:
         return KinesisError(
@@ -214,6 +219,12 @@ class DataPlane:
     def _strike(self, plan: FaultPlan, action: str) -> None:
         for code in plan.entries.values():
             raise KinesisError(code, f"Injected into {action}.")
+
+
+def _unquoted(iterator: str) -> str:
+    """Return an iterator without the quotes that a shell left around it: AWS was recorded to take it so."""
+    quoted = len(iterator) > 1 and iterator[0] == iterator[-1] == '"'
+    return iterator[1:-1] if quoted else iterator
 
 
 def _record(shard: Shard, record: StoredRecord) -> dict[str, Any]:

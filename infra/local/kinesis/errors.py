@@ -3,7 +3,10 @@
 Source: https://docs.aws.amazon.com/kinesis/latest/APIReference/CommonErrors.html and each action's page.
 """
 
+from collections.abc import Sequence
 from typing import Literal
+
+_SHOWN_CHARS = 1000
 
 Code = Literal[
     "ExpiredIteratorException",
@@ -38,6 +41,18 @@ class StorageError(Exception):
     """The disk refused; nothing of this write is stored, and nothing of it was acknowledged."""
 
 
+class DamageError(StorageError):
+    """What is read is not what was written: says where. It does not mend itself; see ``streamgage doctor``."""
+
+
+class FrameDamage(DamageError):
+    """Records of a segment are damaged, ``first`` to ``last`` by their counters; what follows them is whole."""
+
+    def __init__(self, message: str, *, first: int, last: int) -> None:
+        self.first, self.last = first, last
+        super().__init__(message)
+
+
 class ConnectionLost(Exception):
     """An injected fault: the work is done, and the answer must never arrive."""
 
@@ -54,9 +69,20 @@ def not_found(message: str) -> KinesisError:
 
 def constraint(field: str, value: object, rule: str) -> KinesisError:
     """Return the error of a field that breaks its shape's constraint, worded as AWS words it."""
-    shown = "null" if value is None else f"'{value}'"
+    return broken([problem(field, value, rule)])
+
+
+def problem(field: str, value: object, rule: str) -> str:
+    """Return what AWS says of one field that breaks a constraint; a long value is cut."""
+    shown = "null" if value is None else f"'{str(value)[:_SHOWN_CHARS]}'"
+    return (
+        f"Value {shown} at '{field[:1].lower()}{field[1:]}' failed to satisfy constraint: Member must {rule}"
+    )
+
+
+def broken(problems: Sequence[str]) -> KinesisError:
+    """Return the error of all fields that break constraints, worded as AWS words it."""
+    errors = "error" if len(problems) == 1 else "errors"
     return KinesisError(
-        "ValidationException",
-        f"1 validation error detected: Value {shown} at '{field[:1].lower()}{field[1:]}' failed to satisfy "
-        f"constraint: Member must {rule}",
+        "ValidationException", f"{len(problems)} validation {errors} detected: {'; '.join(problems)}"
     )

@@ -71,6 +71,11 @@ class Fields:
             raise KinesisError("SerializationException", "the request is not a structure")
         self._request: Mapping[str, Any] = request
 
+    @property
+    def all(self) -> Mapping[str, Any]:
+        """All fields as they came."""
+        return self._request
+
     def get(self, field: str) -> Any:
         """Return a field as it came, or None."""
         return self._request.get(field)

@@ -59,7 +59,9 @@ class Throttle:
         """Take one record's share, or return False and take nothing."""
         with self._lock:
             buckets = self._of(shard, now_ms)
-            if buckets.in_bytes.level(now_ms) < size_bytes or buckets.in_records.level(now_ms) < 1:
+            # A record larger than a second's worth goes when the bucket is full, and leaves a debt behind.
+            wanted_bytes = min(size_bytes, SHARD_IN_BYTES_PER_S)
+            if buckets.in_bytes.level(now_ms) < wanted_bytes or buckets.in_records.level(now_ms) < 1:
                 return False
             buckets.in_bytes.take(size_bytes)
             buckets.in_records.take(1)

@@ -14,6 +14,7 @@ from infra.local.kinesis.errors import KinesisError, StorageError, not_found
 from infra.local.kinesis.shards import ShardMap
 from infra.local.kinesis.storage import Storage, StreamState
 from infra.local.kinesis.stream import Stream
+from streamgage.limits import KINESIS_RECORD_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,15 @@ class KinesisModel:
                 if not s.state.on_demand and s.status != "GONE"
             )
 
-    def create(self, name: str, *, shard_count: int, on_demand: bool, tags: dict[str, str]) -> None:
+    def create(
+        self,
+        name: str,
+        *,
+        shard_count: int,
+        on_demand: bool,
+        tags: dict[str, str],
+        max_record_bytes: int = KINESIS_RECORD_BYTES,
+    ) -> None:
         """Create a stream.
 
         Raises:
@@ -109,6 +118,7 @@ class KinesisModel:
                 shards=tuple(shards.by_index.values()),
                 next_index=shards.next_index,
                 tags=tags,
+                max_record_bytes=max_record_bytes,
                 **self._busy("CREATING"),
             )
             self._save({**self._streams, name: self._stream(state)})

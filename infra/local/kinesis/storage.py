@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from infra.local.kinesis.shards import Shard
+from streamgage.limits import KINESIS_RECORD_BYTES
 
 
 class StoredRecord(NamedTuple):  # a tuple: a read makes 10,000 of them
@@ -25,7 +26,7 @@ class StoredRecord(NamedTuple):  # a tuple: a read makes 10,000 of them
 class StreamState:
     """All of a stream that is not its records. ``busy_until_ms`` ends a CREATING, UPDATING or DELETING.
 
-    What arrived before ``floor_ms`` had expired when the retention period was last changed.
+    ``max_record_bytes`` is what a record may have, data and partition key. What arrived before ``floor_ms`` had expired when the retention period was last changed.
     """
 
     number: int
@@ -39,6 +40,7 @@ class StreamState:
     busy: str | None = None
     busy_until_ms: int = 0
     floor_ms: int = 0
+    max_record_bytes: int = KINESIS_RECORD_BYTES
 
 
 class ShardLog(Protocol):
@@ -56,7 +58,11 @@ class ShardLog(Protocol):
         """
 
     def read(self, first: int, *, max_records: int, max_bytes: int) -> list[StoredRecord]:
-        """Return records with counters from *first* on, within both limits, and at least one if there is one."""
+        """Return records with counters from *first* on, within both limits, and at least one if there is one.
+
+        Raises:
+            DamageError: the first of them is not what was written.
+        """
 
     def trim(self, before: int) -> None:
         """Allow records with counters below *before* to be dropped; some may stay readable."""

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from infra.local.kinesis.errors import KinesisError, StorageError, not_found
+from infra.local.kinesis.errors import DamageError, FrameDamage, KinesisError, StorageError, not_found
 from infra.local.kinesis.sequence import arrival_ms, counter_floor
 from infra.local.kinesis.shards import Shard, ShardMap, shard_id
 from infra.local.kinesis.storage import ShardLog, Storage, StoredRecord, StreamState
@@ -116,7 +116,7 @@ class Stream:
         """Return records of a shard from a counter on, within both limits and the retention period.
 
         Raises:
-            StorageError: the log cannot be read.
+            StorageError: the log is damaged there: names shard and records. Those before are readable.
         """
         with self.lock:
             shard = self.map.by_index.get(shard_index)
@@ -124,12 +124,26 @@ class Stream:
                 raise not_found(f"Shard {shard_id(shard_index)} in stream {self.state.name} does not exist")
             log = self._log(shard_index)
             first = max(first, counter_floor(self.horizon_ms))
-            records = log.read(first, max_records=max_records, max_bytes=max_bytes)
+            try:
+                records = log.read(first, max_records=max_records, max_bytes=max_bytes)
+            except DamageError as error:
+                raise self._damaged(shard, error) from error
             last_counter = log.last_counter
         position = records[-1].counter + 1 if records else first
-        if position <= last_counter:  # more to come: at least 1, as 0 says "caught up"
+        # More to come: at least 1, as 0 says "caught up". The last counter may be of a record that is given up.
+        if records and position <= last_counter:
             return Page(shard, records, position, max(1, self._clock_ms() - arrival_ms(position - 1)))
         return Page(shard, records, position if shard.is_open else None, 0)
+
+    def _damaged(self, shard: Shard, error: DamageError) -> StorageError:
+        records = ""
+        if isinstance(error, FrameDamage):
+            number = shard.space.number
+            records = f", records {number(error.first)} to {number(error.last)}"
+        return DamageError(
+            f"damaged: stream {self.state.name}, {shard.shard_id}{records}: {error}. It does not mend itself: stop the "
+            "stack, and `streamgage doctor` says what is lost and how to go on"
+        )
 
     def tip(self, shard_index: int) -> int:
         """Return the counter just after a shard's newest record: LATEST."""

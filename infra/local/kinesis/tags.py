@@ -1,5 +1,6 @@
 """Tags of streams: AddTagsToStream, RemoveTagsFromStream, ListTagsForStream and the Resource forms."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,8 @@ from infra.local.kinesis.model import KinesisModel
 from infra.local.kinesis.stream import Stream
 
 _TAGS = 50
+_ALLOWED = re.compile(r"[\w\s.:/=+@-]*")
+"""Source: https://docs.aws.amazon.com/streams/latest/dev/tagging.html, "Tag restrictions" (checked 2026-11-29)."""
 _PAGE = 50
 
 
@@ -24,15 +27,10 @@ class TagActions:
         added = fields.mapping("Tags")
         if not added:
             raise constraint("Tags", None, "not be null")
-        for key, value in added.items():
-            if not 1 <= len(key) <= 128 or len(value) > 256:
-                raise constraint("Tags", key, "have keys of 1 to 128 and values of at most 256 characters")
         stream = self._stream(fields)
         with stream.lock:
-            tags = {**stream.state.tags, **added}
-            if len(tags) > _TAGS:
-                raise invalid(f"Failed to add tags to stream {stream.state.name}: more than {_TAGS} tags.")
-            self._replace(stream, tags)
+            account = self._model.settings.account
+            self._replace(stream, checked_tags(stream.state.name, stream.state.tags, added, account=account))
 
     def remove(self, fields: Fields) -> None:
         """Remove tags by key; keys that are not there are ignored."""
@@ -60,6 +58,27 @@ class TagActions:
         if stream.status == "GONE":
             raise KinesisError("ResourceNotFoundException", f"Stream {stream.state.name} not found.")
         self._model.change(stream, state=replace(stream.state, tags=tags))
+
+
+def checked_tags(
+    name: str, before: Mapping[str, str], added: Mapping[str, str], *, account: str
+) -> dict[str, str]:
+    """Return the tags of stream *name* with those that are *added*.
+
+    Raises:
+        KinesisError: InvalidArgumentException, for a character, a key of AWS's own, or too many.
+    """
+    if any(not _ALLOWED.fullmatch(text) for tag in added.items() for text in tag):
+        raise invalid(
+            "Some tags contain invalid characters. Valid characters: Unicode letters, digits, white space, _ . : / = + - @."
+        )
+    failed = f"Failed to add tags to stream {name} under account {account} because"
+    if any(key.lower().startswith("aws:") for key in added):
+        raise invalid(f"{failed} keys that begin with aws: are reserved.")
+    tags = {**before, **added}
+    if len(tags) > _TAGS:
+        raise invalid(f"{failed} a given stream cannot have more than {_TAGS} tags associated with it.")
+    return tags
 
 
 def _described(stream: Stream) -> list[dict[str, str]]:

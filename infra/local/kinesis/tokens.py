@@ -14,13 +14,17 @@ NEXT_TOKEN_LIFE_MS = 300_000
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A shard iterator: the next record is the first of the shard with at least this counter."""
+    """A shard iterator: the next record is the first of the shard with at least this counter.
+
+    ``serial`` makes no two alike, as recorded on AWS: also where nothing was read between them.
+    """
 
     stream: str
     number: int
     shard: int
     counter: int
     issued_ms: int
+    serial: int = 0
 
 
 @dataclass(frozen=True, slots=True)

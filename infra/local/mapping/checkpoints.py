@@ -7,16 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from infra.local.mapping.stream import ShardCheckpoint
+from infra.local.sealed import seal, unseal
 from streamgage.errors import ConfigError
 
-_VERSION = 1
+_VERSION = 2
+_READS = (1, _VERSION)  # 1 had no checksum, no "applied", and no mark
 
 
 class CheckpointFile:
-    """The checkpoint of one mapping. One process writes it; a kill -9 leaves the old file or the new one."""
+    """The checkpoint of one mapping. One process writes it; a kill -9 leaves the old file or the new one.
+
+    ``mark`` says whose it is (``infra.local.stack.stores``); ``load`` reads it, ``save`` keeps it.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.mark: dict[str, Any] | None = None
 
     def load(self) -> dict[str, ShardCheckpoint]:
         """Return what was saved last; nothing where there is no file yet.
@@ -31,9 +37,11 @@ class CheckpointFile:
         except UnicodeDecodeError as error:
             raise self._corrupt("it is not text") from error
         try:
-            return _shards_of(json.loads(text))
+            document = json.loads(text)
+            self.mark, shards = _mark_of(document.get("mark")), _shards_of(document)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise self._corrupt(f"{type(error).__name__}: {error}") from error
+        return shards
 
     def save(self, checkpoints: Mapping[str, ShardCheckpoint]) -> None:
         """Make *checkpoints* durable: when this returns it survives a crash of the machine."""
@@ -42,17 +50,17 @@ class CheckpointFile:
                 "sequence": None if kept.sequence is None else str(kept.sequence),
                 "finished": kept.finished,
                 "since_ms": kept.since_ms,
+                "applied": None if kept.applied is None else str(kept.applied),
             }
             for shard_id, kept in checkpoints.items()
         }
-        write_atomically(
-            self._path, json.dumps({"version": _VERSION, "shards": shards}, indent=1), durable=True
-        )
+        document = seal({"version": _VERSION, "mark": self.mark, "shards": shards})
+        write_atomically(self._path, json.dumps(document, indent=1), durable=True)
 
     def _corrupt(self, why: str) -> ConfigError:
         return ConfigError(
-            f"{self._path} is not a checkpoint that this version can read ({why}). Put back a copy of it; or delete "
-            "it to start again at the mapping's StartingPosition (what was applied already is then delivered again)"
+            f"{self._path} is not a checkpoint that this version can read ({why}). Put back a copy of it; or delete it to "
+            "start again after what the tables have (what is read once more is passed over)"
         )
 
 
@@ -74,13 +82,28 @@ def write_atomically(path: Path, text: str, *, durable: bool) -> None:
 
 
 def _shards_of(document: Any) -> dict[str, ShardCheckpoint]:
-    if document["version"] != _VERSION:
-        raise ValueError(f"its version is {document['version']!r}, not {_VERSION}")
-    return {shard_id: _checkpoint_of(entry) for shard_id, entry in document["shards"].items()}
+    version = document["version"]
+    if version not in _READS:
+        raise ValueError(f"its version is {version!r}, not {_VERSION}")
+    shards = unseal(document, required=version == _VERSION)["shards"]
+    return {shard_id: _checkpoint_of(entry) for shard_id, entry in shards.items()}
+
+
+def _mark_of(entry: Any) -> dict[str, Any] | None:
+    if entry is not None and not (isinstance(entry["home"], str) and isinstance(entry["epoch"], int)):
+        raise ValueError(f"not a home's mark: {entry!r}")
+    mark: dict[str, Any] | None = entry
+    return mark
 
 
 def _checkpoint_of(entry: Any) -> ShardCheckpoint:
     sequence, finished, since_ms = entry["sequence"], entry["finished"], entry["since_ms"]
     if not isinstance(finished, bool) or not (since_ms is None or isinstance(since_ms, int)):
         raise ValueError(f"not a shard's checkpoint: {entry!r}")
-    return ShardCheckpoint(None if sequence is None else int(sequence), finished, since_ms)
+    applied = entry.get("applied", sequence)  # version 1 did not tell the discarded from the applied
+    return ShardCheckpoint(
+        None if sequence is None else int(sequence),
+        finished,
+        since_ms,
+        None if applied is None else int(applied),
+    )

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from infra.template.filtering.criteria import Criteria, parse_criteria
 from streamgage import limits
 from streamgage.errors import ConfigError
 
@@ -24,8 +25,33 @@ _RANGES = {
     "MaximumRetryAttempts": (-1, limits.ESM_RETRY_ATTEMPTS),
     "MaximumRecordAgeInSeconds": (-1, limits.ESM_RECORD_AGE_S),
 }
-_ELSEWHERE = {"EventSourceArn", "FunctionName", "Enabled", "Tags", "MetricsConfig"}
-_UNSUPPORTED = {"TumblingWindowInSeconds", "FilterCriteria"}
+_ELSEWHERE = {"EventSourceArn", "FunctionName", "Enabled"}
+# What Lambda takes and no record feels: tags, metrics, and the key that its filters are encrypted with at rest.
+_IGNORED = {"Tags", "MetricsConfig", "KmsKeyArn"}
+_OTHER_SOURCES = {
+    "AmazonManagedKafkaEventSourceConfig": "Kafka",
+    "DocumentDBEventSourceConfig": "DocumentDB",
+    "LoggingConfig": "Kafka",
+    "ProvisionedPollerConfig": "Kafka and SQS",
+    "Queues": "Amazon MQ",
+    "ScalingConfig": "SQS",
+    "SelfManagedEventSource": "Kafka",
+    "SelfManagedKafkaEventSourceConfig": "Kafka",
+    "SourceAccessConfigurations": "Kafka and Amazon MQ",
+    "Topics": "Kafka",
+}
+_KNOWN = {
+    *_RANGES,
+    *_ELSEWHERE,
+    *_IGNORED,
+    "BisectBatchOnFunctionError",
+    "DestinationConfig",
+    "FilterCriteria",
+    "FunctionResponseTypes",
+    "StartingPosition",
+    "StartingPositionTimestamp",
+    "TumblingWindowInSeconds",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +74,7 @@ class MappingConfig:
     starting_position: StartingPosition = "TRIM_HORIZON"
     starting_timestamp_ms: int | None = None
     on_failure_arn: str | None = None
+    filters: Criteria | None = None
     retry_first_ms: int = 200
     retry_max_ms: int = 30_000
     buffer_records: int = 20_000
@@ -57,6 +84,26 @@ class MappingConfig:
         """Return how long a lane waits after a batch's *failures*-th failed invocation in a row."""
         doublings = min(max(0, failures - 1), 32)
         return min(self.retry_max_ms, self.retry_first_ms << doublings)
+
+
+def not_carried_out(properties: Mapping[str, object]) -> list[str]:
+    """Return a problem for each property that we do not carry out, or Lambda does not; before anything is started.
+
+    An empty one, zero and null ask for nothing. Marks of the divided template (``Fn::Output``) are not judged.
+    """
+    problems = [
+        f"{name} is for {sources}, not for a mapping of a Kinesis stream"
+        for name, sources in _OTHER_SOURCES.items()
+        if _asks(properties, name)
+    ]
+    if _asks(properties, "TumblingWindowInSeconds"):
+        problems.append(
+            "TumblingWindowInSeconds is not carried out locally: the function would be given other batches than on AWS. "
+            "Remove it"
+        )
+    if _asks(properties, "FilterCriteria"):
+        problems += parse_criteria(properties["FilterCriteria"])[1]
+    return problems
 
 
 def from_properties(
@@ -87,19 +134,12 @@ def from_properties(
         problems.append(
             f"FunctionResponseTypes is {response_types!r}: only ['ReportBatchItemFailures'] exists"
         )
-    known = {
-        *_RANGES,
-        *_ELSEWHERE,
-        "BisectBatchOnFunctionError",
-        "FunctionResponseTypes",
-        "DestinationConfig",
-    }
-    known |= {"StartingPosition", "StartingPositionTimestamp"}
-    for name in sorted(set(properties) - known):
-        if name not in _UNSUPPORTED:
-            problems.append(f"{name} is not a property of a Kinesis event source mapping")
-        elif properties[name]:
-            problems.append(f"{name} is not carried out locally: remove it")
+    filters, _ = parse_criteria(properties.get("FilterCriteria"))
+    problems += [
+        f"{name} is not a property of an event source mapping"
+        for name in sorted(set(properties) - _KNOWN - _OTHER_SOURCES.keys())
+    ]
+    problems += not_carried_out(properties)
     if problems:
         raise ConfigError(*problems)
 
@@ -119,10 +159,22 @@ def from_properties(
         starting_position=position,
         starting_timestamp_ms=timestamp_ms,
         on_failure_arn=on_failure,
+        filters=filters,
         retry_first_ms=retry_first_ms,
         retry_max_ms=retry_max_ms,
         buffer_records=max(2 * number("BatchSize", 100) * number("ParallelizationFactor", 1), 1000),
     )
+
+
+def _asks(properties: Mapping[str, object], name: str) -> bool:
+    """Whether a property asks for something that is known already: expressions are not judged."""
+    return bool(properties.get(name)) and _is_known(properties[name])
+
+
+def _is_known(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return "Fn::Output" not in value and all(map(_is_known, value.values()))
+    return not isinstance(value, list) or all(map(_is_known, value))
 
 
 def _number(properties: Mapping[str, object], name: str, problems: list[str]) -> int | None:

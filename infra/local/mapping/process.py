@@ -29,7 +29,15 @@ from infra.local.mapping.checkpoints import CheckpointFile
 from infra.local.mapping.destinations import OnFailure, failure_record
 from infra.local.mapping.payload import encode_payload
 from infra.local.mapping.process_config import ProcessConfig, load
-from infra.local.mapping.readers import Attempt, KinesisTrouble, Listed, Read, ShardLister, ShardReader
+from infra.local.mapping.readers import (
+    Attempt,
+    KinesisTrouble,
+    Listed,
+    Read,
+    ShardLister,
+    ShardReader,
+    refuse_missing_stream,
+)
 from infra.local.mapping.status import StatusBoard
 from infra.local.mapping.stream import Discard, Invocation, StreamMapping
 from infra.local.mapping.update import ConfigWatch
@@ -81,6 +89,8 @@ class MappingProcess:
         self._kinesis = kinesis or boto3.client(
             "kinesis", **_client_settings(config, config.kinesis_endpoint)
         )
+        if not self._saved:  # it is made now: later a stream that is gone for a while is waited for
+            refuse_missing_stream(self._kinesis, stream_name=config.stream_name, stream_arn=config.stream_arn)
         self._on_failure: OnFailure | None = None
         if config.mapping.on_failure_arn is not None:
             self._on_failure = OnFailure(
@@ -154,7 +164,7 @@ class MappingProcess:
             case Listed(shards, started_ms, digits):
                 self._mapping.update(shards, _now_ms())
                 self._digits = digits
-                self._board.listed_ms = started_ms
+                self._board.note_listed(started_ms)
             case Read():
                 self._note_read(event)
             case _Settled(invocation, invoked):
@@ -166,16 +176,16 @@ class MappingProcess:
                 self._board.note_discard(discard)
             case _Updated(refused):
                 self._board.note_update(refused, _now_ms())
-            case KinesisTrouble(message):
-                self._board.note_error(message, _now_ms())
+            case KinesisTrouble(message, what):
+                self._board.note_trouble(what, message, _now_ms())
             case BaseException():
                 raise event  # a mistake in one of the threads: better no process than one that stands still
 
     def _note_read(self, read: Read) -> None:
         if self._stopping.is_set():
             return
-        self._mapping.feed(read.shard_id, read.records, _now_ms())
-        self._board.note_read(read)
+        filtered = self._mapping.feed(read.shard_id, read.records, _now_ms())
+        self._board.note_read(read, filtered)
         if read.ended:
             self._mapping.end_of_shard(read.shard_id)
             del self._readers[read.shard_id]

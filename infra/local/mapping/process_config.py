@@ -8,6 +8,7 @@ from typing import Any
 
 from infra.local.function.sandbox import FunctionConfig
 from infra.local.mapping.config import MappingConfig, from_properties
+from infra.local.sealed import unseal
 from streamgage.errors import ConfigError
 
 _REQUIRED = ("stream_arn", "mapping", "function", "checkpoint_file", "status_file")
@@ -66,14 +67,17 @@ def load(path: Path) -> ProcessConfig:
         ConfigError: with every problem found.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_bytes())
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not JSON: {error}") from error
     if not isinstance(document, dict):
         raise ConfigError(f"{path} is not a JSON object")
-    return parse(document)
+    try:
+        return parse(unseal(document))
+    except ValueError as error:
+        raise ConfigError(f"{path} is damaged: {error}. The next `streamgage up` writes it anew") from error
 
 
 def parse(document: Mapping[str, Any]) -> ProcessConfig:

@@ -15,6 +15,7 @@ from botocore.parsers import ResponseParserError
 
 from infra.local.mapping.stream import ReadFrom, ShardInfo
 from streamgage import limits
+from streamgage.errors import ConfigError
 from streamgage.records import StreamRecord
 
 _LOG = logging.getLogger(__name__)
@@ -48,9 +49,10 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class KinesisTrouble:
-    """A request failed and will be tried again."""
+    """A request failed and will be tried again. ``what`` names it, shard and all: it is one trouble until it succeeds."""
 
     message: str
+    what: str = ""
 
 
 @contextmanager
@@ -107,6 +109,25 @@ class ShardLister(threading.Thread):
             if not answer.get("NextToken"):
                 return
             request = {"NextToken": answer["NextToken"]}
+
+
+def refuse_missing_stream(kinesis: Any, *, stream_name: str, stream_arn: str) -> None:
+    """Refuse to make a mapping of a stream that is not there. A Kinesis that does not answer is waited for later.
+
+    Recorded on AWS: "Stream not found: " and the ARN, when the mapping is made (LocalStack's
+    test_esm_with_not_existing_kinesis_stream).
+
+    Raises:
+        ConfigError: there is no such stream.
+    """
+    try:
+        kinesis.describe_stream_summary(StreamName=stream_name)
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ResourceNotFoundException":
+            raise ConfigError(f"Stream not found: {stream_arn}") from error
+        _LOG.warning("the stream could not be looked up: %s", error)
+    except (BotoCoreError, ResponseParserError) as error:
+        _LOG.warning("the stream could not be looked up: %s", error)
 
 
 class ShardReader(threading.Thread):
@@ -219,7 +240,7 @@ class Attempt:
             message = f"{self._what}: {error}"
             if self._failures == 1:
                 _LOG.warning("%s", message)
-            self._events.put(KinesisTrouble(message))
+            self._events.put(KinesisTrouble(message, self._what))
             self._stopped.wait(min(_BACKOFF_MAX_S, _BACKOFF_FIRST_S * 2 ** min(self._failures, 10)))
             return None
         self._failures = 0

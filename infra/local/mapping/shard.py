@@ -35,8 +35,10 @@ from typing import Literal
 
 from infra.local.function.outcome import Answered, Failed, NotInvoked, Outcome
 from infra.local.mapping.config import MappingConfig
+from infra.local.mapping.filters import passes
 from infra.local.mapping.payload import ENVELOPE_BYTES, record_bytes
 from infra.local.mapping.response import done_count
+from infra.local.mapping.standing import Standing
 from streamgage import limits
 from streamgage.records import StreamRecord
 
@@ -102,6 +104,7 @@ class _Lane:
     throttles: int = 0
     discarding: int = 0
     undone: int = 0
+    again: bool = False  # what is in flight was so before
 
     @property
     def waits(self) -> bool:
@@ -130,9 +133,11 @@ class ShardMapping:
         stream_arn: str,
         checkpoint: int | None,
         ids: Iterator[int],
+        applied: int | None = None,
     ) -> None:
         self.shard_id = shard_id
         self.checkpoint = checkpoint
+        self.applied = applied
         self.ended = False
         self._config = config
         self._stream_arn = stream_arn
@@ -142,6 +147,8 @@ class ShardMapping:
         self._last_fed = -1 if checkpoint is None else checkpoint
         self._order: deque[int] = deque()  # what was fed and is not below the checkpoint
         self._done: set[int] = set()
+        self._tail_is_filtered = False  # the last of the order is a record that a filter held back
+        self._given_up: set[int] = set()  # of those, what the destination has
         self._undone_bytes = 0
         self._invocations: dict[int, int] = {}  # invocation id: lane
         self._discards: dict[int, tuple[int, _Batch]] = {}
@@ -151,6 +158,11 @@ class ShardMapping:
     def undone(self) -> int:
         """How many records were fed and are neither succeeded nor discarded."""
         return sum(lane.undone for lane in self._lanes)
+
+    @property
+    def remembered(self) -> int:
+        """How many sequence numbers are kept above the checkpoint."""
+        return len(self._order)
 
     @property
     def last_fed(self) -> int | None:
@@ -171,19 +183,48 @@ class ShardMapping:
             and self._undone_bytes < self._config.buffer_bytes
         )
 
-    def feed(self, records: Sequence[StreamRecord], now_ms: int) -> None:
-        """Take *records*, in the shard's order. What was fed before is skipped: a reader may start over."""
+    def feed(self, records: Sequence[StreamRecord], now_ms: int) -> int:
+        """Take *records*, in the shard's order. What was fed before is skipped: a reader may start over.
+
+        Returns:
+            How many the mapping's filters held back. These are done: no lane sees them, and the checkpoint passes them.
+        """
+        filtered = 0
         for record in records:
             if record.sequence_number <= self._last_fed:
                 continue
             self._last_fed = record.sequence_number
+            if self._config.filters is not None and not passes(
+                self._config.filters, record, stream_arn=self._stream_arn
+            ):
+                self._pass_by(record.sequence_number)
+                filtered += 1
+                continue
             self._order.append(record.sequence_number)
+            self._tail_is_filtered = False
             item = _Item(record, record_bytes(record, stream_arn=self._stream_arn), now_ms)
             lane = self._lanes[self._deal(record.partition_key)]
             lane.queue.append(item)
             lane.queue_bytes += item.size_bytes + 1
             lane.undone += 1
             self._undone_bytes += item.size_bytes
+        return filtered
+
+    def _pass_by(self, sequence_number: int) -> None:
+        """Let the checkpoint pass a record that goes nowhere, once all before it is done.
+
+        It stands in for the filtered one directly before it, so that however many are filtered out behind a batch that
+        is retried, no more is kept than that batch's records twice.
+        """
+        if self._order and self._tail_is_filtered:
+            replaced = self._order.pop()
+            self._done.remove(replaced)
+            self._given_up.discard(replaced)
+        self._order.append(sequence_number)
+        self._done.add(sequence_number)
+        self._given_up.add(sequence_number)  # done, and not applied
+        self._tail_is_filtered = True
+        self._mark_done(0, ())  # nothing more is done; where nothing stands before it, the checkpoint moves
 
     def end_of_shard(self) -> None:
         """Say that the shard is closed and was read to its end."""
@@ -199,6 +240,7 @@ class ShardMapping:
             batch = None if lane.waits else self._next_batch(lane, now_ms)
             if batch is not None:
                 invocation_id = next(self._ids)
+                lane.again = batch.last_invocation_id is not None
                 lane.in_flight = replace(batch, last_invocation_id=invocation_id)
                 self._invocations[invocation_id] = number
                 work.append(Invocation(invocation_id, self.shard_id, batch.records()))
@@ -239,6 +281,7 @@ class ShardMapping:
         """Take note that a discard has reached its destination; only now its records count as done."""
         number, batch = self._discards.pop(discard_id)
         self._lanes[number].discarding -= 1
+        self._given_up.update(item.record.sequence_number for item in batch.items)
         self._mark_done(number, batch.items)
 
     def next_wake_ms(self) -> int | None:
@@ -254,6 +297,42 @@ class ShardMapping:
             elif lane.queue:
                 wakes.append(max(lane.not_before_ms, lane.queue[0].fed_ms + self._config.window_ms))
         return min(wakes, default=None)
+
+    def oldest_arrival_ms(self) -> int | None:
+        """Return when the oldest record arrived that is not done: how far the shard lags; None where all is."""
+        given_up = [batch.items[0] for _, batch in self._discards.values()]
+        batches = [
+            each for lane in self._lanes for each in (lane.in_flight, *lane.retries) if each is not None
+        ]
+        heads = [lane.queue[0] for lane in self._lanes if lane.queue]
+        items = [*given_up, *heads, *(batch.items[0] for batch in batches)]
+        return min((item.record.arrival_ms for item in items), default=None)
+
+    def standing(self, now_ms: int) -> Standing | None:
+        """Return where the shard stands: at the lowest record of a lane that failed; None where none has."""
+        found = [self._standing(number, lane, now_ms) for number, lane in enumerate(self._lanes)]
+        return min(
+            (each for each in found if each is not None), key=lambda each: each.sequence_number, default=None
+        )
+
+    def _standing(self, number: int, lane: _Lane, now_ms: int) -> Standing | None:
+        given_up = next((batch for of, batch in self._discards.values() if of == number), None)
+        batch = given_up or (lane.in_flight if lane.again else None) or next(iter(lane.retries), None)
+        if batch is None:
+            return None
+        first, age_ms = batch.items[0].record, self._config.max_record_age_ms
+        return Standing(
+            sequence_number=first.sequence_number,
+            records=len(batch.items),
+            arrival_ms=first.arrival_ms,
+            failures=batch.failures,
+            max_retries=self._config.max_retry_attempts,
+            next_ms=None if lane.waits else max(lane.not_before_ms, now_ms),
+            splits=self._config.bisect and len(batch.items) > 1,
+            given_up=given_up is not None,
+            expires_ms=None if age_ms < 0 else first.arrival_ms + age_ms,
+            destination=self._config.on_failure_arn,
+        )
 
     def _deal(self, key: str) -> int:
         if len(self._lanes) == 1:
@@ -358,6 +437,10 @@ class ShardMapping:
         while self._order and self._order[0] in self._done:
             self.checkpoint = self._order.popleft()
             self._done.remove(self.checkpoint)
+            if self.checkpoint in self._given_up:
+                self._given_up.remove(self.checkpoint)
+            else:
+                self.applied = self.checkpoint
 
 
 def _leading_before(items: Sequence[_Item] | deque[_Item], horizon_ms: int) -> int:

@@ -5,8 +5,11 @@ of: when the newest complete list of shards was asked for; and, for each shard t
 GetRecords was asked for that found nothing more (no records, MillisBehindLatest 0) with nothing left undone. It is
 null while any shard is not caught up.
 
-``iterator_age_ms`` of a shard is how old the last record of its last batch was when the batch was done. ``retries`` are
-batches that were handed over once more as they were, ``bisects`` those of which both halves were.
+``iterator_age_ms`` of a shard is how old the last record of its last batch was when the batch was done; ``lag_ms`` how old
+the oldest is that is not done, which grows while a shard stands. ``standing`` is where, why, since when, and what comes next
+(``infra.local.mapping.standing``); ``waits_for`` are the parents that come first; ``applied`` the last record that the
+function took. ``troubles`` are requests that fail, each since when. ``retries`` are batches that were handed over once more
+as they were, ``bisects`` those of which both halves were.
 """
 
 import json
@@ -21,6 +24,7 @@ from infra.local.mapping.checkpoints import write_atomically
 from infra.local.mapping.process_config import ProcessConfig
 from infra.local.mapping.readers import Read
 from infra.local.mapping.response import done_count
+from infra.local.mapping.stalls import Stalls
 from infra.local.mapping.stream import Discard, Invocation, ShardCheckpoint, StreamMapping
 
 _BatchId = tuple[str, int, int]
@@ -50,12 +54,15 @@ class StatusBoard:
                 "bisects",
                 "retries",
                 "records_read",
+                "records_filtered",
                 "records_invoked",
                 "records_discarded",
                 "cold_starts",
             ),
             0,
         )
+        self._stalls = Stalls(config.function.log_file)
+        self._troubles: dict[str, dict[str, Any]] = {}
         self._whole: set[_BatchId] = set()  # failed as a whole, and will be handed over as they are
         self._refused: str | None = None
         self._last_error: dict[str, Any] | None = None
@@ -64,8 +71,14 @@ class StatusBoard:
         self.listed_ms: int | None = None
         self.written_ms = 0
 
-    def note_read(self, read: Read) -> None:
-        """Take note of an answer of GetRecords."""
+    def note_listed(self, started_ms: int) -> None:
+        """Take note of a complete answer of ListShards, which was asked for at *started_ms*."""
+        self.listed_ms = started_ms
+        self._troubles.pop("ListShards", None)
+
+    def note_read(self, read: Read, filtered: int = 0) -> None:
+        """Take note of an answer of GetRecords, of which *filtered* records were held back by FilterCriteria."""
+        self._troubles.pop(f"GetRecords {read.shard_id}", None)
         reading = self._readings[read.shard_id]
         reading.behind_ms, reading.empty, reading.started_ms = (
             read.behind_ms,
@@ -74,12 +87,13 @@ class StatusBoard:
         )
         reading.records += len(read.records)
         self._counters["records_read"] += len(read.records)
+        self._counters["records_filtered"] += filtered
 
     def note_invocation(self, invocation: Invocation, invoked: Invoked, now_ms: int) -> None:
         """Take note of an invocation's end."""
         last = invocation.records[-1]
         self._readings[invocation.shard_id].iterator_age_ms = max(now_ms - last.arrival_ms, 0)
-        self._note_failure(invocation, invoked.outcome)
+        self._note_failure(invocation, invoked.outcome, now_ms)
         self._counters["invocations"] += 1
         self._counters["records_invoked"] += len(invocation.records)
         self._counters["cold_starts"] += invoked.init_ms is not None
@@ -87,7 +101,7 @@ class StatusBoard:
             self._counters["errors"] += 1
             self.note_error(invoked.outcome.message, now_ms)
 
-    def _note_failure(self, invocation: Invocation, outcome: Outcome) -> None:
+    def _note_failure(self, invocation: Invocation, outcome: Outcome, now_ms: int) -> None:
         batch, size = _id_of(invocation), len(invocation.records)
         if batch in self._whole:
             self._whole.remove(batch)
@@ -100,6 +114,7 @@ class StatusBoard:
             )
         if done == size:
             return
+        self._stalls.note(invocation.shard_id, invocation.records[done].sequence_number, outcome, now_ms)
         if done:
             self._counters["partial_failures"] += 1
         elif self._config.mapping.bisect and size > 1 and not isinstance(outcome, NotInvoked):
@@ -118,6 +133,14 @@ class StatusBoard:
         """Take note of a discard that was delivered."""
         self._whole.discard(_id_of(discard))
         self._counters["records_discarded"] += len(discard.records)
+        for what in [each for each in self._troubles if each.startswith("on-failure")]:
+            del self._troubles[what]
+
+    def note_trouble(self, what: str, message: str, now_ms: int) -> None:
+        """Take note that the request *what* failed, and is tried again."""
+        since_ms = self._troubles.get(what, {}).get("since_ms", now_ms)
+        self._troubles[what] = {"message": message[:2000], "since_ms": since_ms}
+        self.note_error(message, now_ms)
 
     def note_error(self, message: str, now_ms: int) -> None:
         """Keep *message* as the last error."""
@@ -148,25 +171,35 @@ class StatusBoard:
             "function": self._config.function.name,
             "counters": self._counters,
             "shards": {
-                shard_id: self._shard(mapping, shard_id, kept) for shard_id, kept in checkpoints.items()
+                shard_id: self._shard(mapping, shard_id, kept, now_ms)
+                for shard_id, kept in checkpoints.items()
             },
             "sandboxes": pool.pids(),
             "version": pool.version,
             "draining": pool.draining(),
             "update_refused": self._refused,
+            "troubles": list(self._troubles.values()),
             "last_error": self._last_error,
         }
         write_atomically(self._config.status_file, json.dumps(document, indent=1), durable=False)
         self.written_ms = now_ms
 
-    def _shard(self, mapping: StreamMapping, shard_id: str, kept: ShardCheckpoint) -> dict[str, Any]:
+    def _shard(
+        self, mapping: StreamMapping, shard_id: str, kept: ShardCheckpoint, now_ms: int
+    ) -> dict[str, Any]:
         reading = self._readings[shard_id]
+        oldest_ms = mapping.oldest_arrival_ms(shard_id)
+        behind_ms = 0 if kept.finished else reading.behind_ms
         return {
             "checkpoint": None if kept.sequence is None else str(kept.sequence),
+            "applied": None if kept.applied is None else str(kept.applied),
             "finished": kept.finished,
             "caught_up": kept.finished or self._caught_up(mapping, shard_id),
             "behind_ms": reading.behind_ms,
             "iterator_age_ms": reading.iterator_age_ms,
+            "lag_ms": behind_ms if oldest_ms is None else max(now_ms - oldest_ms, 0),
+            "standing": self._stalls.of(shard_id, mapping.standing(shard_id, now_ms)),
+            "waits_for": mapping.waits_for(shard_id),
             "undone": mapping.undone(shard_id),
             "read_started_ms": reading.started_ms,
             "records_read": reading.records,

@@ -11,6 +11,7 @@ from itertools import count
 from infra.local.function.outcome import Outcome
 from infra.local.mapping.config import MappingConfig
 from infra.local.mapping.shard import Discard, Invocation, ShardMapping, Work
+from infra.local.mapping.standing import Standing
 from streamgage.records import StreamRecord
 
 __all__ = ["Discard", "Invocation", "ReadFrom", "ShardCheckpoint", "ShardInfo", "StreamMapping", "Work"]
@@ -30,11 +31,14 @@ class ShardCheckpoint:
     """What must survive a restart. Everything up to ``sequence`` is done; ``finished`` shards have no more.
 
     Before the first sequence number, reading starts at ``since_ms``, or at the trim horizon where that is None.
+    ``applied`` is the last record up to ``sequence`` that the function took: those behind it were discarded. A later start
+    compares it with the tables.
     """
 
     sequence: int | None = None
     finished: bool = False
     since_ms: int | None = None
+    applied: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,7 @@ class StreamMapping:
                     config=self.config,
                     stream_arn=self._stream_arn,
                     checkpoint=kept.sequence,
+                    applied=kept.applied,
                     ids=self._ids,
                 )
         return [shard_id for shard_id, shard in self._shards.items() if not shard.ended]
@@ -118,9 +123,9 @@ class StreamMapping:
         """Return whether the shard's buffer has room."""
         return self._shards[shard_id].wants_records
 
-    def feed(self, shard_id: str, records: Sequence[StreamRecord], now_ms: int) -> None:
-        """Take records that were read, in the shard's order."""
-        self._shards[shard_id].feed(records, now_ms)
+    def feed(self, shard_id: str, records: Sequence[StreamRecord], now_ms: int) -> int:
+        """Take records that were read, in the shard's order; return how many the filters held back."""
+        return self._shards[shard_id].feed(records, now_ms)
 
     def end_of_shard(self, shard_id: str) -> None:
         """Say that a closed shard was read to its end (NextShardIterator is null), or is no more."""
@@ -151,11 +156,30 @@ class StreamMapping:
         shard = self._shards.get(shard_id)
         return 0 if shard is None else shard.undone
 
+    def standing(self, shard_id: str, now_ms: int) -> Standing | None:
+        """Return where the shard stands still, and what comes next; None where it goes on."""
+        shard = self._shards.get(shard_id)
+        return None if shard is None else shard.standing(now_ms)
+
+    def oldest_arrival_ms(self, shard_id: str) -> int | None:
+        """Return when the oldest record of the shard arrived that was fed and is not done; None where there is none."""
+        shard = self._shards.get(shard_id)
+        return None if shard is None else shard.oldest_arrival_ms()
+
+    def waits_for(self, shard_id: str) -> list[str]:
+        """Return the parents that have to be done before the shard is read."""
+        if shard_id in self._shards or self._is_finished(shard_id):
+            return []
+        return [parent for parent in self._parents.get(shard_id, ()) if not self._is_finished(parent)]
+
     def checkpoints(self) -> dict[str, ShardCheckpoint]:
         """Return what to keep on disk. It never claims more than is done."""
         for shard_id, shard in self._shards.items():
             self._checkpoints[shard_id] = replace(
-                self._checkpoints[shard_id], sequence=shard.checkpoint, finished=shard.finished
+                self._checkpoints[shard_id],
+                sequence=shard.checkpoint,
+                finished=shard.finished,
+                applied=shard.applied,
             )
         return dict(self._checkpoints)
 

@@ -19,6 +19,7 @@ _COUNTERS = {  # of the mapping's status file
     "bisects": "Batches that failed as a whole and were handed over in halves.",
     "retries": "Batches that were handed over once more as they were.",
     "records_read": "Kinesis records read from the stream.",
+    "records_filtered": "Kinesis records that FilterCriteria kept from the function.",
     "records_invoked": "Kinesis records handed to the function, redelivered ones again.",
     "records_discarded": "Kinesis records that went to the on-failure destination.",
     "cold_starts": "Invocations in a sandbox that was new.",
@@ -29,7 +30,7 @@ _HELP = {
     "UserRecords": "Events read, quarantined ones too; what was dealt with before is not read again.",
     "RedeliveredRecords": "Kinesis records that were delivered again though they were dealt with.",
     "RepeatedRecords": "Kinesis records that a producer stored a second time; they count once.",
-    "Poison": "Events quarantined.",
+    "Poison": "Events quarantined for good: each once, when its batch is done.",
     "Writes": "Writes to the table, of items and of progress.",
     "WriteConflicts": "Writes made again because another writer had moved the fence.",
     "PartialFailures": "Batches of which a part is to be redelivered.",
@@ -148,6 +149,19 @@ def _of_shards(reading: Reading) -> Iterator[Family]:
         "iterator_age_seconds",
         "Age of the last record of the last batch when it was done.",
         seconds("iterator_age_ms"),
+    )
+    yield family(
+        "lag_seconds",
+        "Age of the oldest record that is not done: it grows while the shard stands still.",
+        {key: each["lag_ms"] / 1000 if each.get("lag_ms") is not None else None for key, each in shards},
+    )
+    yield family(
+        "standing_seconds",
+        "How long the shard has been standing at one failing batch; 0 while it goes on.",
+        {
+            key: max(reading.now_ms - each["standing"]["since_ms"], 0) / 1000 if each.get("standing") else 0
+            for key, each in shards
+        },
     )
     yield family(
         "freshness_seconds", "How long ago arrived what is applied: all before it is, too.",

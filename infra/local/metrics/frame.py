@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from infra.local.mapping.standing import lines
 from infra.local.metrics.families import Reading, code_of
 from processors.aggregate.report import METRICS
 
@@ -26,6 +27,7 @@ class ShardLine:
     freshness_ms: int | None
     finished: bool
     caught_up: bool
+    stands: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class Frame:
     failed_batches: int | None
     last_error: str
     mapping_silent_ms: int | None
+    standing: tuple[str, ...] = ()
 
 
 def frame_of(
@@ -110,6 +113,7 @@ def frame_of(
         failed_batches=reading.failed_batches,
         last_error=(status.get("last_error") or {}).get("message", ""),
         mapping_silent_ms=max(now_ms - status["as_of_ms"], 0) if status else None,
+        standing=tuple(lines({**status, "as_of_ms": now_ms}, now_ms)) if status else (),
     )  # fmt: skip
 
 
@@ -119,10 +123,11 @@ def _shard(shard_id: str, shard: Mapping[str, Any], reading: Reading) -> ShardLi
         shard_id=shard_id,
         checkpoint=f"…{shard['checkpoint'][-_TAIL:]}" if shard["checkpoint"] else "-",
         undone=shard["undone"],
-        behind_ms=shard["behind_ms"],
+        behind_ms=shard.get("lag_ms", shard["behind_ms"]),
         freshness_ms=max(reading.now_ms - applied_ms, 0) if applied_ms else None,
         finished=shard["finished"],
         caught_up=shard["caught_up"],
+        stands=bool(shard.get("standing")),
     )
 
 

@@ -7,10 +7,11 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from infra.local.mapping.standing import SILENT_MS
 from infra.local.metrics.frame import Frame, Rate, ShardLine
+from streamgage.visible import visible
 
 _LATE_MS, _VERY_LATE_MS = 30_000, 300_000
-_SILENT_MS = 5_000  # the mapping writes its status once a second
 _TROUBLE = frozenset({"errors", "records discarded"})
 _SHARDS_SHOWN = 16
 _COUNTS_A_ROW = 3
@@ -52,8 +53,8 @@ def _drawn(rate: Rate) -> str:
 
 def _shards(frame: Frame) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), expand=False, header_style="dim")
-    for name in ("shard", "in work", "read behind", "fresh to", "checkpoint", "state"):
-        right = name in ("in work", "read behind", "fresh to")
+    for name in ("shard", "in work", "behind", "fresh to", "checkpoint", "state"):
+        right = name in ("in work", "behind", "fresh to")
         table.add_column(name, justify="right" if right else "left", no_wrap=True)
     for shard in sorted(frame.shards, key=_urgency)[:_SHARDS_SHOWN]:
         table.add_row(
@@ -68,6 +69,8 @@ def _urgency(shard: ShardLine) -> tuple[int, str]:
 
 
 def _state(shard: ShardLine) -> Text:
+    if shard.stands:
+        return Text("stands still", "bold red")
     return Text("up to date", "green") if shard.caught_up else Text("working", "yellow")
 
 
@@ -92,11 +95,16 @@ def _troubles(frame: Frame) -> Iterator[Text]:
         yield Text(f"failed batches in the bucket: {frame.failed_batches:,}", "bold red")
     if frame.mapping_silent_ms is None:
         yield Text("the mapping has not said anything yet", "yellow")
-    elif frame.mapping_silent_ms > _SILENT_MS:
+    elif frame.mapping_silent_ms > SILENT_MS:
         yield Text(f"the mapping has been silent for {frame.mapping_silent_ms / 1000:.0f} s", "bold red")
+    for line in frame.standing:
+        yield Text(line, "bold red")
     if frame.last_error:
         yield Text(
-            f"last error: {frame.last_error.splitlines()[0]}", "red", overflow="ellipsis", no_wrap=True
+            f"last error: {visible(frame.last_error.partition(chr(10))[0])}",
+            "red",
+            overflow="ellipsis",
+            no_wrap=True,
         )
 
 

@@ -9,8 +9,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from infra.local.http.secret import Credentials
 from infra.local.metrics.emf import EmfLog
 from infra.local.metrics.families import Reading
-from infra.local.stack.home import Home, StackInfo, is_alive, read_json
-from infra.local.stack.supervisor import local_client
+from infra.local.stack.clients import watching_client
+from infra.local.stack.home import Home, StackInfo, is_running, read_json
 from processors.query.cells import DynamoPartialStore
 from processors.query.freshness import freshness
 from processors.query.progress import read_progress
@@ -27,7 +27,7 @@ class StackReader:
     *connect* makes a client of (service, endpoint, credentials). What does not answer is left out of the reading.
     """
 
-    def __init__(self, home: Home, *, connect: Connect = local_client) -> None:
+    def __init__(self, home: Home, *, connect: Connect = watching_client) -> None:
         self._home, self._connect = home, connect
         self.emf = EmfLog(home.logs / "function.log")
         self._clients: dict[tuple[str, str], Any] = {}
@@ -41,7 +41,7 @@ class StackReader:
         status = self._home.status() if info is not None else {}
         depth = self._ask(info, "sqs", "aws", _quarantine_depth)
         return Reading(
-            alive={name: is_alive(pid) for name, pid in info.pids.items()} if info else {},
+            alive={name: is_running(raw, name) for name in info.pids} if info else {},
             emf=self.emf.totals,
             batches=self.emf.batches,
             status=status,
@@ -97,4 +97,4 @@ def _open_shards(kinesis: Any, info: StackInfo) -> int:
 
 def _applied(dynamodb: Any, info: StackInfo, status: Mapping[str, Any]) -> Mapping[str, int]:
     progress = read_progress(DynamoPartialStore(dynamodb, info.table), info.consumer, info.stream)
-    return freshness(progress, status).shards
+    return freshness(progress, status, by_key=info.one_key_per_record).shards

@@ -6,6 +6,8 @@ The one list of it. A test asks the emulator about each entry, and that it creat
 from collections.abc import Mapping
 from typing import Any
 
+from streamgage.errors import ConfigError
+
 # MiniStack 1.5.33 answers "Unrecognized resource types".
 REFUSED_TYPES = {
     "AWS::ApplicationAutoScaling::ScalableTarget": "a table here takes what comes: its capacity is neither kept nor scaled",
@@ -20,6 +22,18 @@ OURS_TYPES = {
 }
 # MiniStack 1.5.33: "Properties.Metrics (metric math) is not supported".
 METRIC_MATH = "the emulator has no alarms on metric math"
+# A consumer beside another one shares what the other one has; here each stack has a home, a stream and tables of its own.
+SHARED_PARAMETERS = ("SharedStreamArn", "SharedTable")
+
+
+def check_parameters(parameters: Mapping[str, str]) -> None:
+    """Refuse what would be passed over on this machine. Raises: ConfigError."""
+    shared = [name for name in SHARED_PARAMETERS if parameters.get(name)]
+    if shared:
+        raise ConfigError(
+            f"{' and '.join(shared)}: only on AWS, where a consumer may stand beside another. Here each has a home of its own: "
+            "STREAMGAGE_HOME=.streamgage-v2 streamgage up"
+        )
 
 
 def why_only_on_aws(resource: Mapping[str, Any]) -> str | None:

@@ -9,16 +9,21 @@ Source: its ``-help``, and https://docs.aws.amazon.com/amazondynamodb/latest/dev
 """
 
 import argparse
+import ctypes
 import os
 import re
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from infra.local.http.secret import read_credentials
+from infra.template.translate import REGION
 from streamgage.errors import ConfigError
 
 # The newest of the current line (3.x, Java 17) whose whole dependency tree Maven Central gave us on 2026-11-21: of
@@ -28,8 +33,10 @@ JAVA = 17
 MARK = "streamgage.dynamodb"
 """In the command line of every process started here: tells it from a stranger that got its process id."""
 
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 _JETTY = "12.0.14"  # what VERSION depends on
 _COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
+_SHARED = "shared-local-instance.db"
 _ATTEMPTS = 2
 _FETCH_S = 300
 _PACKAGE = "software.amazon.dynamodb.services.local.server"
@@ -53,6 +60,8 @@ _POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
   </dependencies>
 </project>
 """
+# A page whose name was rebound to this machine sends that name as Host: it finds nothing at all. A form of a page cannot sign,
+# and without CORS no script may. Another user of the machine signs with a key of his own, and finds a database of his own.
 # The document type is read from Jetty's own jar. The second argument of the server handler is CORS: none. Those of the
 # request handler are its port (unused here), in memory, folder, one database for all credentials, delays.
 _SERVER = f"""<!DOCTYPE Configure PUBLIC "-//Jetty//Configure//EN" "https://jetty.org/configure_10_0.dtd">
@@ -68,6 +77,9 @@ _SERVER = f"""<!DOCTYPE Configure PUBLIC "-//Jetty//Configure//EN" "https://jett
   </Call>
   <Set name="handler">
     <New class="org.eclipse.jetty.server.handler.ContextHandler">
+      <Set name="virtualHosts">
+        <Array type="java.lang.String"><Item>127.0.0.1</Item><Item>localhost</Item></Array>
+      </Set>
       <Set name="handler">
         <New class="{_PACKAGE}.LocalDynamoDBServerHandler">
           <Arg>
@@ -75,7 +87,7 @@ _SERVER = f"""<!DOCTYPE Configure PUBLIC "-//Jetty//Configure//EN" "https://jett
               <Arg type="int">0</Arg>
               <Arg type="boolean"><Property name="{MARK}.in_memory"/></Arg>
               <Arg><Property name="{MARK}.data"/></Arg>
-              <Arg type="boolean">true</Arg>
+              <Arg type="boolean"><Property name="{MARK}.shared"/></Arg>
               <Arg type="boolean">false</Arg>
             </New>
           </Arg>
@@ -134,8 +146,11 @@ def install(*, say: Callable[[str], None] = lambda _: None) -> Path:
     return target
 
 
-def command(installed: Path, *, port: int, data: Path | None) -> list[str]:
-    """Return the command that serves on loopback *port*, with its tables in folder *data*, or in memory."""
+def command(installed: Path, *, port: int, data: Path | None, shared: bool = True) -> list[str]:
+    """Return the command that serves on loopback *port*, with its tables in folder *data*, or in memory.
+
+    Not *shared*, each access key and region has a database of its own: who does not know the key of a home sees none of it.
+    """
     return [
         shutil.which("java") or "java",
         f"-Djava.library.path={installed / 'lib'}",  # SQLite is native
@@ -146,9 +161,31 @@ def command(installed: Path, *, port: int, data: Path | None) -> list[str]:
         "org.eclipse.jetty.xml.XmlConfiguration",
         f"{MARK}.port={port}",
         f"{MARK}.in_memory={str(data is None).lower()}",
+        f"{MARK}.shared={str(shared).lower()}",
         *([f"{MARK}.data={data}"] if data is not None else []),
         str(installed / "server.xml"),
     ]
+
+
+def adopt(data: Path, access_key: str) -> None:
+    """Give the one database in folder *data* the name of *access_key*: before, it was shared, or the home had another key.
+
+    Raises:
+        ConfigError: there are several, and which is the home's is not known.
+    """
+    wanted = data / f"{access_key}_{REGION}.db"
+    found = sorted(data.glob("*.db"))
+    if not found or wanted in found:
+        return
+    before = next((each for each in found if each.name == _SHARED), found[0])
+    if before.name != _SHARED and len(found) > 1:
+        raise ConfigError(
+            f"{data} holds several databases and none of this home's key: rename the one that is yours to {wanted.name}"
+        )
+    for each in sorted(
+        data.glob(f"{before.name}*"), reverse=True
+    ):  # SQLite's journal first: it is of the file so named
+        each.rename(data / f"{wanted.name}{each.name.removeprefix(before.name)}")
 
 
 def answers(url: str) -> bool:
@@ -197,10 +234,18 @@ def _main() -> None:
     parser = argparse.ArgumentParser(description="Become DynamoDB Local, on loopback.")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--data", type=Path, help="default: in memory")
+    parser.add_argument(
+        "--credentials", type=Path, help="whose tables they are; without it they are everybody's"
+    )
     arguments = parser.parse_args()
     if arguments.data is not None:
         arguments.data.mkdir(parents=True, exist_ok=True)
-    wanted = command(install(), port=arguments.port, data=arguments.data)
+    if arguments.data is not None and arguments.credentials is not None:
+        adopt(arguments.data, read_credentials(arguments.credentials).access_key)
+    shared = arguments.credentials is None
+    wanted = command(install(), port=arguments.port, data=arguments.data, shared=shared)
+    if sys.platform == "linux":  # the JVM reads no pipe; elsewhere the next `up` or `down` ends it
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     os.execv(wanted[0], wanted)  # noqa: S606 - the Java that was found, with our own arguments
 
 

@@ -8,6 +8,7 @@ Its own launcher is not used: it also writes its process id to a name in /tmp th
 
 import argparse
 import asyncio
+import json
 import os
 import resource
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
@@ -23,6 +24,17 @@ HEALTH = "/_ministack/health"
 _BODY_BYTES = 64 * 1024 * 1024  # of one request; what the stack puts into S3 is far smaller
 _READ_S = 120  # how long a client may say nothing
 _HEAD_BYTES = 64 * 1024
+
+_TABLES_ELSEWHERE = Response(
+    400,
+    json.dumps(
+        {
+            "__type": "UnknownOperationException",
+            "message": "the tables are not in the emulator: AWS_ENDPOINT_URL_DYNAMODB of `streamgage env` says where",
+        }
+    ).encode(),
+    "application/x-amz-json-1.0",
+)
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -43,8 +55,8 @@ class TooLarge(Exception):
 class Guarded:
     """*application*, asked only by whom *guard* lets through, without its admin paths and without its CORS headers."""
 
-    def __init__(self, application: Application, guard: Guard) -> None:
-        self._application, self._guard = application, guard
+    def __init__(self, application: Application, guard: Guard, *, holds_tables: bool) -> None:
+        self._application, self._guard, self._holds_tables = application, guard, holds_tables
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serve as ASGI has it."""
@@ -92,6 +104,12 @@ class Guarded:
             and not (request.method == "GET" and request.path == HEALTH)
         ):
             return failure(403, "the emulator's own paths are not for clients")
+        if (
+            refusal is None
+            and not self._holds_tables
+            and request.headers.get("x-amz-target", "").startswith("DynamoDB")
+        ):
+            return _TABLES_ELSEWHERE
         return refusal
 
 
@@ -116,7 +134,10 @@ def main() -> None:
     config.keep_alive_max_requests = 1_000_000_000
     config.h11_max_incomplete_size = _HEAD_BYTES
     config.loglevel = os.environ.get("LOG_LEVEL", "WARNING")
-    asyncio.run(serve(Guarded(app, guard), config))  # type: ignore[arg-type]  # ours knows the two kinds that it meets
+    guarded = Guarded(
+        app, guard, holds_tables="dynamodb" in os.environ.get("SERVICES", "dynamodb").split(",")
+    )
+    asyncio.run(serve(guarded, config))  # type: ignore[arg-type]  # ours knows the two kinds that it meets
 
 
 def _request(scope: Message) -> Request:

@@ -9,13 +9,15 @@ from typing import Any
 
 from infra.local.files import open_private
 from infra.local.http.secret import Credentials, read_credentials
+from infra.local.sealed import read_sealed, seal
+from infra.local.stack.processes import Identity, runs
 from streamgage.definition.pipeline import DEFAULT_CONSUMER
 from streamgage.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
 class StackInfo:
-    """A running stack, as ``stack.json`` describes it to every command. ``pids`` are by role.
+    """A running stack, as ``stack.json`` describes it to every command. ``pids`` are by role, and when each ``started``.
 
     ``one_key_per_record``: Lambda keeps order per partition key only (ParallelizationFactor > 1), so producers give each
     Kinesis record one key. ``consumer`` is whose rollups the function counts.
@@ -33,6 +35,7 @@ class StackInfo:
     one_key_per_record: bool = False
     consumer: str = DEFAULT_CONSUMER
     pids: dict[str, int] = field(default_factory=dict)
+    started: dict[str, str] = field(default_factory=dict)
 
     @property
     def credentials(self) -> Credentials:
@@ -40,12 +43,28 @@ class StackInfo:
         return read_credentials(Path(self.credentials_file))
 
 
+# What to do about a damaged file, by its name.
+TODO = {
+    "stack.json": "It says which processes run. Look for them (ps -ef | grep infra.local), end them, and remove it",
+    "mapping.status.json": "Remove it: it is written anew",
+    "mapping.json": "Remove it: the next `streamgage up` writes it anew",
+    "dynamodb.json": "Remove it: the next `streamgage up` sees by the tables which engine holds them",
+    "definition.json": (
+        "It says what the tables were counted by. Remove it if pipeline.toml has not changed since the last "
+        "`streamgage up`, which writes it anew"
+    ),
+}
+
+
 class Home:
     """Where a local stack keeps its things. Making one touches nothing."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
+        self.lock_file = self.root / "lock"
+        self.update_lock_file = self.root / "update.lock"
         self.info_file = self.root / "stack.json"
+        self.processes_file = self.root / "processes.json"
         self.status_file = self.root / "mapping.status.json"
         self.checkpoint_file = self.root / "data" / "checkpoints.json"
         self.mapping_config_file = self.root / "mapping.json"
@@ -54,7 +73,10 @@ class Home:
         self.dynamodb_data = self.root / "data" / "dynamodb-local"
         self.tables_data = self.root / "data" / "tables"
         self.dynamodb_file = self.root / "data" / "dynamodb.json"
+        self.stores_file = self.root / "data" / "stores.json"
         self.definition_file = self.root / "data" / "definition.json"
+        self.stream_file = self.root / "data" / "stream.json"
+        self.fixed_file = self.root / "data" / "fixed.json"
         self.credentials_file = self.root / "credentials.json"
         self.logs = self.root / "logs"
         self.task_dir = self.root / "bundle"
@@ -71,31 +93,47 @@ class Home:
 
     def info(self) -> StackInfo:
         """Return the running stack. Raises: ConfigError where none runs."""
-        raw = read_json(self.info_file)
-        if raw is None or not is_alive(raw["pids"].get("supervisor", 0)):
+        raw = self.raw_info()
+        if raw is None or not is_running(raw, "supervisor"):
             raise ConfigError(f"no stack is running in {self.root}. Start one: streamgage up")
-        return StackInfo(**raw)
+        try:
+            return StackInfo(**raw)
+        except TypeError as error:
+            raise ConfigError(
+                f"{self.info_file} is of another version. {TODO[self.info_file.name]}"
+            ) from error
+
+    def raw_info(self) -> dict[str, Any] | None:
+        """Return what was written of a stack that may run; None where nothing was, or not the whole of it."""
+        raw = read_json(self.info_file)
+        pids = raw.get("pids") if isinstance(raw, dict) else None
+        is_whole = isinstance(pids, dict) and all(isinstance(each, int) for each in pids.values())
+        return raw if is_whole else None
 
     def status(self) -> dict[str, Any]:
         """Return what the mapping last said of itself; {} before it said anything."""
-        return read_json(self.status_file) or {}
+        status = read_json(self.status_file)
+        return status if isinstance(status, dict) else {}
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write *value*, whole or not at all."""
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write *value*, whole or not at all, with a checksum."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     partial = path.with_suffix(path.suffix + ".partial")
     with os.fdopen(open_private(partial), "w", encoding="utf-8") as file:
-        json.dump(value, file, indent=1)
+        json.dump(seal(value), file, indent=1)
     partial.replace(path)
 
 
 def read_json(path: Path) -> Any:
-    """Return what is in *path*, or None where there is no such file or it is not whole."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None
+    """Return what is in *path*, or None where there is no such file. Raises: ConfigError where it is damaged."""
+    return read_sealed(path, todo=TODO.get(path.name, "Remove it"))
+
+
+def is_running(info: Mapping[str, Any], role: str) -> bool:
+    """Tell whether the process that ``stack.json`` names for *role* runs, and not a stranger that has its number now."""
+    pid, started = info["pids"].get(role, 0), info.get("started", {}).get(role)
+    return is_alive(pid) if started is None else runs(Identity(pid, started))
 
 
 def is_alive(pid: int) -> bool:
@@ -104,7 +142,7 @@ def is_alive(pid: int) -> bool:
         return False
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True

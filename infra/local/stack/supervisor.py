@@ -9,34 +9,44 @@ Processes, all on loopback and each in a session of its own::
     ├── metrics    what all of it measures, for Prometheus
     └── mapping    Lambda's event source mapping
         └── sandboxes of the real Lambda runtime client, running the bundle
+
+What they are is in `roles`, how they are kept in `keeper` and `restarts`, what is written down of them in `books`; here is
+the order in which a stack comes to be.
 """
 
-import os
-import socket
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import boto3
-from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.local.files import make_private
 from infra.local.http.secret import Credentials, keep_credentials
-from infra.local.stack import dynamodb_local, emulator
-from infra.local.stack.children import Child, kill_group, wait_until
+from infra.local.mapping.config import not_carried_out
+from infra.local.mapping.process_config import parse
+from infra.local.stack import dynamodb_local
+from infra.local.stack.aws_only import check_parameters
+from infra.local.stack.books import Books
+from infra.local.stack.clients import local_client
 from infra.local.stack.cloudformation import create_resources
 from infra.local.stack.definition import keep_definition
-from infra.local.stack.home import Home, StackInfo, is_alive, read_json, write_json
+from infra.local.stack.home import Home, StackInfo, write_json
+from infra.local.stack.keeper import Keeper
+from infra.local.stack.leftovers import end_leftovers
+from infra.local.stack.lock import Hold, hold
+from infra.local.stack.mapped import check_lanes, keep_fixed, mapping_config, numbers
+from infra.local.stack.ports import free_ports
+from infra.local.stack.prepare import make_home
+from infra.local.stack.roles import STOP_WAVES, Roles
+from infra.local.stack.stores.check import OUR_HANDLER, Look, Stores, agree, look
+from infra.local.stack.stream import keep_stream
 from infra.local.stack.tables import Engine, create_table, keep_engine
 from infra.local.stack.template import (
     LocalTemplate,
     divide,
-    function_name,
     resolve,
     stream_arn,
     stream_name,
@@ -46,14 +56,7 @@ from infra.local.stack.template import (
 from infra.template.read import TEMPLATE
 from infra.template.translate import REGION
 from processors.pipeline_files import load_pipeline
-from streamgage.errors import ConfigError
-
-LOOPBACK = "127.0.0.1"
-_START_S = 30
-_CHECK_S = (
-    300  # tables are looked through for damage before they are served: some ten seconds a million items
-)
-_EMULATED = "dynamodb,sqs,sns,s3,cloudformation,iam,sts,ssm,monitoring,events,kms,logs,iot"
+from streamgage.errors import ConfigError, RetryableError
 
 Say = Callable[[str], None]
 
@@ -69,7 +72,9 @@ class Code(NamedTuple):
 class StackOptions:
     """What a person may choose of a local stack. Port 0 is any free one. ``parameters`` are the template's.
 
-    With ``fsync``, stream and tables survive power loss, at the disk's pace.
+    With ``fsync``, stream and tables survive power loss, at the disk's pace. Where ``keep_tables`` is not wanted, DynamoDB
+    Local has them in memory: on disk it waits for the disk at every write. ``accept_loss``: go on without what the check of
+    the stores found to be lost.
     """
 
     home: Home
@@ -83,403 +88,228 @@ class StackOptions:
     dynamodb: Engine = Engine.EMBEDDED
     kinesis_faults: str | None = None
     fsync: bool = False
+    keep_tables: bool = True
+    accept_loss: bool = False
 
 
 class Stack:
-    """A stack in this process's care: ``start``, then ``watch`` until told to stop, then ``stop``."""
+    """A stack in this process's care: ``start``, then ``watch`` until told to stop, then ``stop``.
 
-    def __init__(self, options: StackOptions, *, say: Say = lambda _: None) -> None:
+    *held* is the home where the caller holds it already, and goes on holding it afterwards.
+    """
+
+    def __init__(self, options: StackOptions, *, say: Say = lambda _: None, held: Hold | None = None) -> None:
         self._options, self._home, self._say = options, options.home, say
-        self._children: dict[str, Child] = {}
-        self._info: StackInfo | None = None
-        self._ports: dict[str, int] = {}
-        self._credentials = Credentials("", "")  # until it starts
+        self._held, self._is_mine = held, held is None
+        self._books = Books(self._home, say=say)
+        self._keeper = Keeper(say=say, changed=self._books.note)
+        self._roles = Roles(self._home, {}, Credentials("", ""), options.dynamodb)  # until it starts
 
     @property
     def info(self) -> StackInfo:
         """The running stack."""
-        if self._info is None:
+        if self._books.info is None:
             raise ConfigError("the stack is not started")
-        return self._info
+        return self._books.info
 
     def start(self) -> None:
         """Start everything, or nothing.
 
         Raises:
             ConfigError: a stack runs here already, a port is taken, or the definition or template has problems.
+            RetryableError: it takes too long.
         """
-        end_leftovers(self._home)
-        make_private(self._home.root)
-        self._credentials = keep_credentials(self._home.credentials_file)
-        try:
-            self._start()
-        except BaseException:
-            self.stop()
-            raise
-
-    def _start(self) -> None:
-        home, options = self._home, self._options
-        own_dynamodb = options.dynamodb.is_apart
-        keep_engine(home, options.dynamodb)
-        pipeline = load_pipeline(options.pipeline)
-        parameters = {**pipeline.deploy, **(options.parameters or {})}
-        consumer = pipeline.consumer_for(parameters.get("Consumer"))
-        keep_definition(home, pipeline, consumer)
-        if options.dynamodb is Engine.LOCAL:
-            dynamodb_local.install(say=self._say)
-        self._say("building the bundle")
-        options.code.bundle(home.task_dir, options.pipeline)
-        options.code.runtime(home.runtime_dir)
-        template = divide(options.template, keep_tables=own_dynamodb)
-        self._ports = {
-            "aws": _port(options.aws_port, "--port"),
-            "kinesis": _port(options.kinesis_port, "--kinesis-port"),
-            "metrics": _port(options.metrics_port, "--metrics-port"),
-        }
-        self._ports["dynamodb"] = _port(0, "") if own_dynamodb else self._ports["aws"]
-        self._say(f"starting AWS on port {self._ports['aws']}, Kinesis on port {self._ports['kinesis']}")
-        self._start_aws()
-        self._start_kinesis()
-        if own_dynamodb:
-            self._start_dynamodb()
-            is_local = options.dynamodb is Engine.LOCAL
-            self._await("dynamodb", dynamodb_local.answers if is_local else _answers_health, seconds=_CHECK_S)
-        self._await("aws", lambda url: _is_healthy(url + emulator.HEALTH))
-        self._await("kinesis", _answers_health)
-        self._say("creating what the template describes")
-        if "Consumer" in template.cloudformation.get("Parameters", {}):
-            parameters["Consumer"] = consumer
-        outputs = create_resources(self._client("cloudformation"), template, parameters)
-        self._say(f"exists only on AWS: {told(template.elsewhere)}")
-        for logical_id, properties in template.streams.items():
-            self._create_stream(stream_name(logical_id), resolve(properties, outputs))
-        for logical_id, properties in template.tables.items():
-            create_table(
-                self._client("dynamodb", "dynamodb"),
-                table_name(logical_id),
-                _numbers(resolve(properties, outputs)),
-            )
-        self._write_mapping_config(template, outputs)
-        self._start_mapping()
-        self._start_metrics()
-        (stream_id,) = template.streams
-        self._info = StackInfo(
-            endpoints={role: self._endpoint(role) for role in ("aws", "kinesis", "dynamodb", "metrics")},
-            region=REGION,
-            stream=stream_name(stream_id),
-            stream_arn=stream_arn(stream_id),
-            table=outputs["TableName"],
-            quarantine_url=outputs["QuarantineUrl"],
-            failed_batches_bucket=outputs["FailedBatchesBucket"],
-            pipeline=str(options.pipeline.resolve()),
-            credentials_file=str(home.credentials_file),
-            one_key_per_record=self._check_lanes(template, outputs),
-            consumer=consumer,
-        )
-        self._write_info()
+        home = self._home
+        with _in_a_sentence(home):
+            make_home(home)
+            self._held = self._held or hold(home.lock_file, "up")
+            try:
+                with hold(home.update_lock_file, "up"):  # an update is of the stack that was
+                    end_leftovers(home, say=self._say)
+                    self._start()
+            except BaseException:
+                self.stop()
+                raise
 
     def watch(self, until: Callable[[], bool], *, poll_s: float = 0.2) -> None:
-        """Keep the stack running until *until* says so: what died is started again.
+        """Keep the stack running until *until* says so: what ended is started again.
 
         Raises:
-            ConfigError: the emulator died; what it held died with it.
+            ConfigError: a child ended for good, or the home was removed.
         """
         while not until():
-            for name, start in (
-                ("dynamodb", self._start_dynamodb),
-                ("kinesis", self._start_kinesis),
-                ("mapping", self._start_mapping),
-                ("metrics", self._start_metrics),
-            ):
-                child = self._children.get(name)
-                if child is not None and child.has_ended():
-                    self._say(f"{name} ended with status {child.process.returncode}; starting it again")
-                    child.kill()
-                    start()
-                    self._write_info()
-            if self._children["aws"].has_ended():
-                held = (
-                    "queues and buckets" if self._options.dynamodb.is_apart else "tables, queues and buckets"
-                )
+            self._keeper.look()
+            self._books.settle()
+            if self._held is not None and self._held.is_lost():
                 raise ConfigError(
-                    f"the emulator ended by itself, and its {held} with it; its log is {self._home.logs / 'aws.log'}"
+                    f"{self._home.root} was removed while the stack ran, and its stream and tables with it; so it ends"
                 )
             time.sleep(poll_s)
 
     def stop(self) -> None:
-        """Stop everything, in order; stream, tables and checkpoints are kept."""
-        for name in ("metrics", "mapping", "kinesis", "dynamodb", "aws"):
-            child = self._children.pop(name, None)
-            if child is not None:
-                self._say(f"stopping {name}")
-                child.stop()
-        self._home.info_file.unlink(missing_ok=True)
-        self._home.status_file.unlink(missing_ok=True)
-
-    def _start_aws(self) -> None:
-        data = self._home.aws_data
-        self._children["aws"] = Child.start(
-            "aws",
-            [
-                "-m",
-                "infra.local.stack.emulator",
-                "--port",
-                str(self._ports["aws"]),
-                *self._credentials_option(),
-            ],
-            log=self._home.logs / "aws.log",
-            environment={
-                **self._environment(),
-                "BIND_HOST": LOOPBACK,
-                "MINISTACK_HOST": LOOPBACK,
-                "GATEWAY_PORT": str(self._ports["aws"]),
-                "SERVICES": _EMULATED,
-                "IOT_MTLS_ENABLED": "0",  # it and SFTP would listen on every interface, whatever BIND_HOST says
-                "SFTP_ENABLED": "0",
-                "PERSIST_STATE": "1",
-                "STATE_DIR": str(data),
-                "S3_PERSIST": "1",
-                "S3_DATA_DIR": str(data / "s3"),
-                "LOG_LEVEL": "WARNING",
-            },
-        )
-
-    def _start_dynamodb(self) -> None:
-        cache = {key: os.environ[key] for key in ("XDG_CACHE_HOME",) if key in os.environ}
-        module, data = "infra.local.dynamodb", self._home.tables_data
-        if self._options.dynamodb is Engine.LOCAL:
-            module, data = "infra.local.stack.dynamodb_local", self._home.dynamodb_data
-        ours: list[str] = []
-        if self._options.dynamodb is Engine.EMBEDDED:
-            ours = [*self._credentials_option(), *(["--fsync"] if self._options.fsync else [])]
-        self._children["dynamodb"] = Child.start(
-            "dynamodb",
-            ["-m", module, "--port", str(self._ports["dynamodb"]), "--data", str(data), *ours],
-            log=self._home.logs / "dynamodb.log",
-            environment=cache,
-        )
-
-    def _start_kinesis(self) -> None:
-        self._children["kinesis"] = Child.start(
-            "kinesis",
-            [
-                "-m",
-                "infra.local.kinesis",
-                "--port",
-                str(self._ports["kinesis"]),
-                "--data",
-                str(self._home.kinesis_data),
-                *self._credentials_option(),
-                *(["--fsync"] if self._options.fsync else []),
-                *(["--faults", self._options.kinesis_faults] if self._options.kinesis_faults else []),
-            ],
-            log=self._home.logs / "kinesis.log",
-            environment={},
-        )
-
-    def _start_mapping(self) -> None:
-        self._children["mapping"] = Child.start(
-            "mapping",
-            ["-m", "infra.local.mapping.process", "--config", str(self._home.mapping_config_file)],
-            log=self._home.logs / "mapping.log",
-            environment=self._environment(),
-        )
-
-    def _start_metrics(self) -> None:
-        self._children["metrics"] = Child.start(
-            "metrics",
-            [
-                "-m",
-                "infra.local.metrics.endpoint",
-                "--home",
-                str(self._home.root),
-                "--port",
-                str(self._ports["metrics"]),
-            ],
-            log=self._home.logs / "metrics.log",
-            environment={},
-        )
-
-    def _endpoint(self, role: str) -> str:
-        return f"http://{LOOPBACK}:{self._ports[role]}"
-
-    def _client(self, service: str, role: str = "aws") -> Any:
-        return local_client(service, self._endpoint(role), self._credentials)
-
-    def _credentials_option(self) -> list[str]:
-        return ["--credentials", str(self._home.credentials_file)]
-
-    def _environment(self) -> dict[str, str]:
-        """Return what a child signs its own requests with."""
-        return {**self._credentials.variables(), "AWS_DEFAULT_REGION": REGION}
-
-    def _await(self, role: str, is_up: Callable[[str], bool], *, seconds: float = _START_S) -> None:
-        child, url = self._children[role], self._endpoint(role)
-
-        def answers() -> bool:
-            if child.has_ended():
-                raise ConfigError(
-                    f"{role} did not start; the end of its log:\n{_tail(self._home.logs / (role + '.log'))}"
-                )
-            return is_up(url)
-
-        wait_until(answers, seconds=seconds, what=f"{role} on {url}")
-
-    def _create_stream(self, name: str, properties: Mapping[str, Any]) -> None:
-        client = self._client("kinesis", "kinesis")
-        wanted = {key: properties[key] for key in ("StreamModeDetails",) if key in properties}
-        if "ShardCount" in properties:
-            wanted["ShardCount"] = int(properties["ShardCount"])
+        """Stop everything, in order and within bounded time; stream, tables and checkpoints are kept."""
         try:
-            client.create_stream(StreamName=name, **wanted)
-        except client.exceptions.ResourceInUseException:
-            return  # kept from the last time, with its records
-        hours = int(properties.get("RetentionPeriodHours", 24))
-        if hours > 24:
-            client.increase_stream_retention_period(StreamName=name, RetentionPeriodHours=hours)
+            self._keeper.stop(*STOP_WAVES)
+            if self._held is not None and not self._held.is_lost():
+                self._books.close()
+        finally:
+            if self._held is not None and self._is_mine:
+                self._held.release()
+                self._held = None
 
-    def _check_lanes(self, template: LocalTemplate, outputs: Mapping[str, str]) -> bool:
-        """Return whether lanes are partition keys. Raises: ConfigError where the mapping's factor would lose events."""
-        (mapping,) = template.mappings.values()
-        (function,) = template.functions.values()
-        factor = int(resolve(mapping, outputs).get("ParallelizationFactor", 1))
-        lanes = resolve(function, outputs)["Environment"]["Variables"].get("STREAMGAGE_LANES", "shard")
-        if factor > 1 and lanes != "partition_key":
-            raise ConfigError(
-                f"ParallelizationFactor is {factor}, and the function's STREAMGAGE_LANES is {lanes!r}: Lambda keeps order "
-                "per partition key only, so lanes by shard would lose events. Set STREAMGAGE_LANES to partition_key"
+    def _start(self) -> None:
+        home, options = self._home, self._options
+        pipeline = load_pipeline(options.pipeline)
+        parameters = {**pipeline.deploy, **(options.parameters or {})}
+        check_parameters(parameters)
+        consumer = pipeline.consumer_for(parameters.get("Consumer"))
+        keep_engine(home, options.dynamodb)
+        keep_definition(home, pipeline, consumer)
+        template = divide(options.template, keep_tables=options.dynamodb.is_apart)
+        if problems := [problem for each in template.mappings.values() for problem in not_carried_out(each)]:
+            raise ConfigError(*problems)
+        (stream_id,) = template.streams
+        seen = look(home, stream_name(stream_id), now_ms=time.time_ns() // 1_000_000)
+        self._start_servers()
+        self._say("building the bundle")  # while they start
+        options.code.bundle(home.task_dir, options.pipeline)
+        options.code.runtime(home.runtime_dir)
+        self._await_servers()
+        self._say("creating what the template describes")
+        given = dict(parameters)
+        if "Consumer" in template.cloudformation.get("Parameters", {}):
+            parameters["Consumer"] = consumer
+        outputs = create_resources(self._client("cloudformation"), template, parameters)
+        self._say(f"exists only on AWS: {told(template.elsewhere)}")
+        self._keep_stream_and_tables(template, outputs, given)
+        self._agree(template, outputs, seen, consumer)  # nothing reads or writes yet
+        self._start_mapping(template, outputs, given)
+        self._publish(template, outputs, consumer=consumer)
+
+    def _start_servers(self) -> None:
+        home, options = self._home, self._options
+        if options.dynamodb is Engine.LOCAL:
+            dynamodb_local.install(say=self._say)
+        wanted = {
+            "aws": (options.aws_port, "--port"),
+            "kinesis": (options.kinesis_port, "--kinesis-port"),
+            "metrics": (options.metrics_port, "--metrics-port"),
+            "dynamodb": (0, ""),
+        }
+        ports = free_ports(wanted)
+        if not options.dynamodb.is_apart:
+            ports["dynamodb"] = ports["aws"]
+        self._roles = Roles(
+            home,
+            ports,
+            keep_credentials(home.credentials_file),
+            options.dynamodb,
+            keep_tables=options.keep_tables,
+            kinesis_faults=options.kinesis_faults,
+            fsync=options.fsync,
+        )
+        self._say(f"starting AWS on port {ports['aws']}, Kinesis on port {ports['kinesis']}")
+        self._keeper.start(self._roles.aws())
+        self._keeper.start(self._roles.kinesis())
+        if options.dynamodb.is_apart:
+            self._keeper.start(self._roles.dynamodb())
+
+    def _await_servers(self) -> None:
+        for role in self._keeper.pids():
+            self._keeper.await_ready(role)
+
+    def _keep_stream_and_tables(
+        self, template: LocalTemplate, outputs: Mapping[str, str], given: Mapping[str, str]
+    ) -> None:
+        unsaid = set(template.cloudformation.get("Parameters", {})) - set(given)
+        for logical_id, properties in template.streams.items():
+            keep_stream(
+                self._home,
+                self._client("kinesis"),
+                stream_name(logical_id),
+                resolve(properties, outputs),
+                unsaid=unsaid,
             )
-        return factor > 1
+        for logical_id, properties in template.tables.items():
+            create_table(
+                self._client("dynamodb"), table_name(logical_id), numbers(resolve(properties, outputs))
+            )
 
-    def _write_mapping_config(self, template: LocalTemplate, outputs: Mapping[str, str]) -> None:
-        (mapping,) = template.mappings.values()
-        ((logical_id, function),) = template.functions.items()
-        function = _numbers(resolve(function, outputs))
-        home = self._home
-        write_json(
-            home.mapping_config_file,
-            {
-                "stream_arn": resolve(mapping["EventSourceArn"], outputs),
-                "kinesis_endpoint": self._endpoint("kinesis"),
-                "endpoint": self._endpoint("aws"),
-                **self._credentials._asdict(),
-                "mapping": _numbers(resolve(mapping, outputs)),
-                "function": {
-                    "name": function_name(logical_id),
-                    "handler": function["Handler"],
-                    "task_dir": str(home.task_dir),
-                    "runtime_dir": str(home.runtime_dir),
-                    "timeout_s": function["Timeout"],
-                    "memory_mb": function["MemorySize"],
-                    "log_file": str(home.logs / "function.log"),
-                    "env": {
-                        **self._credentials.variables(),
-                        "AWS_ENDPOINT_URL": self._endpoint("aws"),
-                        "AWS_ENDPOINT_URL_DYNAMODB": self._endpoint("dynamodb"),
-                        "AWS_ENDPOINT_URL_KINESIS": self._endpoint("kinesis"),
-                        **{key: str(value) for key, value in function["Environment"]["Variables"].items()},
-                    },
-                },
-                "checkpoint_file": str(home.checkpoint_file),
-                "status_file": str(home.status_file),
-            },
+    def _agree(self, template: LocalTemplate, outputs: Mapping[str, str], seen: Look, consumer: str) -> None:
+        (stream_id,), (function,) = template.streams, template.functions.values()
+        stores = Stores(
+            home=self._home,
+            stream=stream_name(stream_id),
+            table=outputs["TableName"],
+            consumer=consumer,
+            by_key=check_lanes(template, outputs),
+            comparable=function["Handler"] == OUR_HANDLER,
+            kinesis=self._client("kinesis"),
+            dynamodb=self._client("dynamodb"),
+        )
+        agree(stores, seen, accept_loss=self._options.accept_loss, say=self._say)
+
+    def _start_mapping(
+        self, template: LocalTemplate, outputs: Mapping[str, str], given: Mapping[str, str]
+    ) -> None:
+        check_lanes(template, outputs)
+        keep_fixed(self._home, template, outputs, given=given)
+        document = mapping_config(
+            self._home, template, outputs, endpoints=self._endpoints(), credentials=self._roles.credentials
+        )
+        parse(document)  # a mapping that would not start is refused here
+        write_json(self._home.mapping_config_file, document)
+        self._keeper.start(self._roles.mapping())
+        self._keeper.start(self._roles.metrics())
+        self._keeper.await_ready("mapping")
+
+    def _publish(self, template: LocalTemplate, outputs: Mapping[str, str], *, consumer: str) -> None:
+        (stream_id,) = template.streams
+        self._books.publish(
+            StackInfo(
+                endpoints=self._endpoints(),
+                region=REGION,
+                stream=stream_name(stream_id),
+                stream_arn=stream_arn(stream_id),
+                table=outputs["TableName"],
+                quarantine_url=outputs["QuarantineUrl"],
+                failed_batches_bucket=outputs["FailedBatchesBucket"],
+                pipeline=str(self._options.pipeline.resolve()),
+                credentials_file=str(self._home.credentials_file),
+                one_key_per_record=check_lanes(template, outputs),
+                consumer=consumer,
+            )
         )
 
-    def _write_info(self) -> None:
-        pids = {"supervisor": os.getpid(), **{name: child.pid for name, child in self._children.items()}}
-        self._info = StackInfo(
-            **{**{key: getattr(self.info, key) for key in StackInfo.__slots__}, "pids": pids}
-        )
-        self._home.write_info(self._info)
+    def _endpoints(self) -> dict[str, str]:
+        return {role: self._roles.url(role) for role in ("aws", "kinesis", "dynamodb", "metrics")}
+
+    def _client(self, service: str) -> Any:
+        role = service if service in ("kinesis", "dynamodb") else "aws"
+        return local_client(service, self._roles.url(role), self._roles.credentials)
 
 
-def local_client(service: str, endpoint: str, credentials: Credentials) -> Any:
-    """Return a boto3 client of a service at a loopback *endpoint*, with the credentials of its home."""
-    return boto3.client(
-        service,
-        endpoint_url=endpoint,
-        region_name=REGION,
-        aws_access_key_id=credentials.access_key,
-        aws_secret_access_key=credentials.secret_key,
-        config=Config(retries={"mode": "standard", "max_attempts": 3}),
-    )
-
-
-def end_leftovers(home: Home) -> None:
-    """End what a killed supervisor left running. Raises: ConfigError where the stack is alive."""
-    raw = read_json(home.info_file)
-    if raw is None:
-        return
-    if is_alive(raw["pids"].get("supervisor", 0)):
+@contextmanager
+def _in_a_sentence(home: Home) -> Iterator[None]:
+    """Say what the machine refuses as a person can mend it."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise RetryableError(
+            f"{error}. The machine may be too busy: try again; the logs are in {home.logs}"
+        ) from error
+    except OSError as error:
         raise ConfigError(
-            f"a stack is running in {home.root} already (pid {raw['pids']['supervisor']}). See it: streamgage status. "
-            "Stop it: streamgage down"
-        )
-    for pid in raw["pids"].values():
-        if _is_ours(pid):
-            kill_group(pid)
-    home.info_file.unlink(missing_ok=True)
-
-
-def _is_ours(pid: int) -> bool:
-    """Tell whether *pid* still is one of our children: the number may have gone to a stranger."""
-    try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False
-    ours = (
-        "infra.local.stack.emulator",
-        "infra.local.dynamodb",
-        "infra.local.kinesis",
-        "infra.local.mapping.process",
-        "infra.local.metrics.endpoint",
-        "infra.local.stack.dynamodb_local",
-        dynamodb_local.MARK,
-    )
-    return any(name.encode() in command for name in ours)
-
-
-def _answers_health(url: str) -> bool:
-    return _is_healthy(url + "/health")
-
-
-def _is_healthy(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=1) as answer:  # noqa: S310 - our own loopback address
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
-
-
-def _numbers(value: Any) -> Any:
-    """Return *value* with the numbers that CloudFormation gave out as text made numbers again."""
-    if isinstance(value, dict):
-        return {key: each if key == "Variables" else _numbers(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_numbers(each) for each in value]
-    return int(value) if isinstance(value, str) and value.lstrip("-").isdecimal() else value
-
-
-def _port(wanted: int, option: str) -> int:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, wanted))
-        except OSError as error:
-            raise ConfigError(
-                f"port {wanted} of {LOOPBACK} is taken ({error.strerror}). Choose another: {option} 14566, "
-                f"or any free one: {option} 0"
-            ) from error
-        return int(probe.getsockname()[1])
-
-
-def _tail(log: Path, lines: int = 8) -> str:
-    try:
-        return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
-    except OSError:
-        return f"(no log at {log})"
+            f"{error.filename or home.root}: {error.strerror or error}. A home is a folder that you may write to, on a disk "
+            "with space left; choose another: STREAMGAGE_HOME=/path"
+        ) from error
+    except (BotoCoreError, ClientError) as error:
+        raise RetryableError(
+            f"the stack did not come up: {error}. Try again; the logs are in {home.logs}"
+        ) from error
 
 
 def say_on_stderr(text: str) -> None:
-    """Tell a person what is going on."""
-    print(f"streamgage: {text}", file=sys.stderr, flush=True)
+    """Tell a person what is going on. Where nobody listens any more, or the disk of the log is full, the stack works on."""
+    with suppress(OSError, ValueError):
+        print(f"streamgage: {text}", file=sys.stderr, flush=True)

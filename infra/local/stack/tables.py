@@ -38,13 +38,20 @@ def keep_engine(home: Home, engine: Engine) -> None:
     Raises:
         ConfigError: what was read of the stream is in the tables of another: this one would lack it for ever.
     """
-    noted = (read_json(home.dynamodb_file) or {}).get("engine", Engine.MINISTACK.value)
+    noted = (read_json(home.dynamodb_file) or {}).get("engine", _engine_there(home).value)
     if noted != engine.value and home.checkpoint_file.exists():
         raise ConfigError(
             f"the tables of {home.root} are in another engine, and the stream is not read twice. Go on with it: "
             f"streamgage up --dynamodb {noted}. Or start afresh: rm -r {home.root}"
         )
     write_json(home.dynamodb_file, {"engine": engine.value})
+
+
+def _engine_there(home: Home) -> Engine:
+    """Return the engine whose files are in this home: its note was deleted, or never was."""
+    if (home.tables_data / "tables.db").exists():
+        return Engine.EMBEDDED
+    return Engine.LOCAL if home.dynamodb_data.exists() else Engine.MINISTACK
 
 
 def create_table(client: Any, name: str, properties: Mapping[str, Any]) -> None:

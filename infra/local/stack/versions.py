@@ -97,6 +97,7 @@ def _await(
         status = home.status()
         if status and condition(status):
             return
+        home.info()  # it may have been stopped meanwhile
         if time.monotonic() > deadline:
             raise RetryableError(
                 f"waited {seconds:.0f} s for {what}; see {home.logs / 'mapping.log'} and function.log"

@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from streamgage.errors import ConfigError
+
 Path = tuple[str | int, ...]
 
 # What CloudFormation knows without being told. None of it decides what a rule says.
@@ -20,7 +22,7 @@ PSEUDO: Mapping[str, str] = {
 }
 _NO_VALUE = "AWS::NoValue"
 _ABSENT = object()
-_SUB = re.compile(r"\$\{(!?)([^}]+)\}")
+_SUB = re.compile(r"\$\{(!?)([^{}]+)\}")  # no { inside: else a text of many "${" costs their square
 
 
 class Node(dict[str, Any]):
@@ -58,12 +60,26 @@ class _Resolver:
     ) -> None:
         self._conditions: Mapping[str, Any] = template.get("Conditions", {})
         self._attributes = attributes
+        self._held: dict[str, bool | None] = {}  # None: it is being asked
         declared: Mapping[str, Any] = template.get("Parameters", {})
         typed = {name: _typed(value, declared.get(name, {})) for name, value in parameters.items()}
         self._refs: dict[str, Any] = {**PSEUDO, **typed, **refs}
 
     def holds(self, condition: str | None) -> bool:
-        return condition is None or self._true(self._conditions.get(condition))
+        """Return whether *condition* holds; asked once each, for they may stand on one another by the thousand.
+
+        Raises:
+            ConfigError: it refers to itself.
+        """
+        if condition is None:
+            return True
+        known = self._held.get(condition, _ABSENT)
+        if known is None:
+            raise ConfigError(f"condition {condition} refers to itself")
+        if known is _ABSENT:
+            self._held[condition] = None
+            known = self._held[condition] = self._true(self._conditions.get(condition))
+        return bool(known)
 
     def value(self, value: Any, path: Path) -> Any:
         """Return *value* evaluated, or _ABSENT."""

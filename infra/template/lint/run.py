@@ -11,6 +11,10 @@ from infra.template.lint.subject import Subject
 from infra.template.read import parameters_for, read_template
 from infra.template.translate import translate
 from streamgage.definition.pipeline import Pipeline
+from streamgage.errors import ConfigError
+
+# What a value of another kind than CloudFormation's gives: a list where a mapping is due, an intrinsic without arguments.
+_MISSHAPEN = (TypeError, ValueError, KeyError, IndexError, AttributeError, RecursionError)
 
 
 def findings(template: Path, pipeline: Pipeline | None, given: Mapping[str, str]) -> list[Finding]:
@@ -24,10 +28,18 @@ def findings(template: Path, pipeline: Pipeline | None, given: Mapping[str, str]
     """
     written = read_template(template)
     deploy = {} if pipeline is None else pipeline.deploy
-    values = parameters_for(written, deploy=deploy, given=given)
-    resources = resolved(translate(template), parameters=values)
-    subject = Subject(resources, pipeline, written.get("Parameters", {}), values)
-    return sorted(_ask(subject, Source.read(template)), key=lambda each: (each.line, each.rule, each.what))
+    try:
+        values = parameters_for(written, deploy=deploy, given=given)
+        resources = resolved(translate(template), parameters=values)
+        subject = Subject(resources, pipeline, written.get("Parameters", {}), values)
+        return sorted(
+            _ask(subject, Source.read(template)), key=lambda each: (each.line, each.rule, each.what)
+        )
+    except _MISSHAPEN as error:
+        raise ConfigError(
+            f"{template}: not a template that CloudFormation takes: something in it has not the shape that it must have "
+            f"({type(error).__name__}: {error})"
+        ) from error
 
 
 def _ask(subject: Subject, source: Source) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ from pathlib import Path as File
 from typing import Any
 
 from infra.template.lint.resolve import Path
+from infra.template.read import read_yaml
 
 _ACCEPT = ("Metadata", "streamgage", "accept")
 
@@ -21,9 +22,7 @@ class Source:
     @classmethod
     def read(cls, file: File) -> "Source":
         """Return the template in *file* (YAML or JSON), which can be parsed."""
-        import yaml  # noqa: PLC0415 - of the extra `local`: --help has no use for it
-
-        root = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        _, root = read_yaml(file)
         lines: dict[Path, int] = {}
         values: dict[Path, Any] = {}
         for path, line, value in _walk(root, ()):

@@ -265,14 +265,22 @@ class BlockBuilder:
         """Add a run of events of which ``room_for`` said that all fit."""
         if self._values:
             width = len(columns)
-            self._runs.append([self._values[at::width] for at in range(width)])
-            self._values = []
+            run = [self._values[at::width] for at in range(width)]
+            self._runs, self._values = (
+                [*self._runs, run],
+                [],
+            )  # at once: no interrupt finds it in both, or in none
         for (_, known), new in zip(self._known, room.fresh, strict=True):
             known.update(new)
         self._most_events = room.most_events
         self._inflated_bytes += room.grown_bytes
         self._runs.append(columns)
         self._count += room.fits
+
+    def mend(self) -> None:
+        """Take in what an interrupt left half added: an event whose values are all there counts."""
+        runs = sum(len(run[0]) for run in self._runs)
+        self._count = runs + len(self._values) // len(self._codec.columns)
 
     def build(self) -> bytes:
         """Return the data of a user record that holds all events added so far; more may follow.

@@ -280,13 +280,9 @@ class FakeKinesis:
         self.answers, self.closed, self.trimmed = list(answers), closed, trimmed
         self.iterators: list[dict[str, Any]] = []
 
-    def get_paginator(self, name: str) -> "FakeKinesis":
-        assert name == "list_shards"
-        return self
-
-    def paginate(self, **_: str) -> list[dict[str, Any]]:
+    def list_shards(self, **_: str) -> dict[str, Any]:
         numbers = {"StartingSequenceNumber": "1"} | ({"EndingSequenceNumber": "9"} if self.closed else {})
-        return [{"Shards": [{"ShardId": "s", "SequenceNumberRange": numbers}]}]
+        return {"Shards": [{"ShardId": "s", "SequenceNumberRange": numbers}]}
 
     def get_shard_iterator(self, **place: Any) -> dict[str, str]:
         self.iterators.append(place)

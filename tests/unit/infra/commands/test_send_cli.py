@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from signal import SIGINT
 from typing import Any
 
 import pytest
@@ -23,12 +24,15 @@ from infra.local.http.secret import keep_credentials
 from processors.pipeline_files import load_pipeline
 from producers.client.batcher import UnsendableRecord
 from producers.client.encoder import encoder_of
+from producers.client.entry import user_records_of
 from producers.client.many import put_one_by_one
+from producers.client.undelivered import Kept, UndeliveredReader
+from producers.files.stop import Stop
 from producers.simulators.totals import read_totals
 from streamgage.definition.pipeline import Source
 from streamgage.errors import ConfigError, DeliveryError
 from streamgage.formats.avro import AvroReader, Event
-from streamgage.records import UserRecord
+from streamgage.records import SealedRecord, UserRecord
 from support.paths import ROOT
 
 DATA = Path(os.environ.get("STREAMGAGE_DATA", ROOT.parent / "shared" / "data"))
@@ -48,6 +52,26 @@ class RecordingSink:
     interrupt_at: int | None = None
     max_bytes: int = 1_000_000
     buffer: list[UserRecord] = field(default_factory=list)
+    stop: Stop = field(default_factory=Stop)
+    waiting_for: str | None = None
+    stuck: bool = False  # nothing is ever stored
+    keep: Callable[[Sequence[SealedRecord]], None] | None = None
+
+    @property
+    def buffered_bytes(self) -> int:
+        return len(self.buffer)
+
+    def poll(self) -> None:
+        if not self.stuck:
+            self.flush()
+
+    def put_sealed(self, record: SealedRecord) -> None:
+        for each in user_records_of(record):
+            self.put(each)
+
+    def divert(self, keep: Callable[[Sequence[SealedRecord]], None]) -> None:
+        self.keep, held, self.buffer = keep, self.buffer, []
+        keep([SealedRecord(each.partition_key, each.data, each.explicit_hash_key) for each in held])
 
     def send(self, source: Source, event: Event) -> None:
         self.put(encoder_of(source).user_record(event))
@@ -68,10 +92,13 @@ class RecordingSink:
     def put(self, record: UserRecord) -> None:
         if len(record.data) > self.max_bytes:
             raise UnsendableRecord(f"{len(record.data)} bytes are too many")
+        if self.keep is not None:
+            self.keep([SealedRecord(record.partition_key, record.data, record.explicit_hash_key)])
+            return
         self.buffer.append(record)
         seen = len(self.records) + len(self.buffer)
         if seen == self.interrupt_at:
-            raise KeyboardInterrupt
+            self.stop.ask(SIGINT)
         if seen == self.fail_at:
             self.fail_at = None
             given_up, self.buffer = self.buffer[:2], self.buffer[2:]
@@ -116,7 +143,13 @@ class Shell:
             err=self.err,
             clock=self.clock,
             open_sink=self._open,
+            stop=self.sink.stop,
         )
+        return self.run_in(world, *arguments)
+
+    def run_in(self, world: World, *arguments: str) -> int:
+        if "--stream" not in arguments and arguments[:2] == ("send", "ndjson"):
+            arguments = (*arguments, "--stream", "s", "--pipeline", str(ROOT / "pipeline.toml"))
         parser = argparse.ArgumentParser()
         verbs = parser.add_subparsers(required=True)
         send.add_parser(verbs, world=world)
@@ -141,6 +174,10 @@ class Shell:
     def write(self, name: str, text: str) -> str:
         (self.folder / name).write_text(text, encoding="utf-8")
         return name
+
+    def kept(self, name: str) -> list[Kept]:
+        with (self.folder / name).open("rb") as file:
+            return list(UndeliveredReader(file, name))
 
     def rejects(self, name: str) -> list[dict[str, Any]]:
         lines = (self.folder / name).read_text(encoding="utf-8").splitlines()
@@ -292,7 +329,7 @@ def test_speed_replays_and_stamps_the_moment_of_sending(shell: Shell) -> None:
     assert [event["ts"] - NOW_MS for event in shell.events("reading")] == [0, 1_000, 1_000]
 
 
-@pytest.mark.parametrize(("flush_fails", "stored"), [(False, [2, 3, 4]), (True, [])])
+@pytest.mark.parametrize(("flush_fails", "stored"), [(False, [*range(2, 10)]), (True, [])])
 def test_what_was_not_delivered_is_kept_with_all_that_follows_and_can_be_sent_again(
     shell: Shell, *, flush_fails: bool, stored: list[int]
 ) -> None:
@@ -315,7 +352,7 @@ def test_what_was_not_delivered_is_kept_with_all_that_follows_and_can_be_sent_ag
 def test_what_fails_only_at_the_end_is_kept_too(shell: Shell) -> None:
     shell.sink.flush_fails = True
     assert shell.send("csv", shell.write("a.csv", CSV), *CSV_ARGS) == 1
-    assert len(shell.rejects("a.csv.undelivered.ndjson")) == 3
+    assert len(shell.kept("a.csv.undelivered.ndjson")) == 3
 
 
 def test_undelivered_lines_that_hold_no_record_are_set_aside(shell: Shell) -> None:
@@ -334,20 +371,28 @@ def test_undelivered_lines_that_hold_no_record_are_set_aside(shell: Shell) -> No
     assert [each["line"] for each in shell.rejects("u.ndjson.rejects.ndjson")] == [2, 3, 4, 5, 6]
 
 
-def test_a_second_failure_never_overwrites_the_file_that_is_being_sent(shell: Shell) -> None:
+def test_a_second_failure_leaves_in_the_file_what_is_still_to_be_sent(shell: Shell) -> None:
     line = json.dumps({"partition_key": "k", "data": "AAE="})
     name = shell.write("u.undelivered.ndjson", f"{line}\n{line}\n")
     shell.sink.fail_at = 2
     assert shell.run("send", "undelivered", name, "--stream", "s") == 1
-    assert shell.files() == ["u.undelivered-2.ndjson", "u.undelivered.ndjson"]
-    assert len(shell.rejects("u.undelivered-2.ndjson")) == 2
+    assert shell.files() == ["u.undelivered.ndjson"]
+    assert len(shell.kept("u.undelivered.ndjson")) == 2
+    assert "counts twice" in shell.err.getvalue()
 
 
 def test_ctrl_c_delivers_what_was_read_and_says_where_it_stopped(shell: Shell) -> None:
+    name = shell.write("a.csv", "timestamp,value\n" + "".join(f"2014-02-14,{n}\n" for n in range(1_200)))
     shell.sink.interrupt_at = 3
-    assert shell.send("csv", shell.write("a.csv", CSV), *CSV_ARGS) == 130
-    assert len(shell.sink.records) == 3
-    assert "interrupted after line 3" in shell.out.getvalue()
+    assert shell.send("csv", name, *CSV_ARGS) == 130
+    said = shell.out.getvalue()
+    sent = len(shell.sink.records)
+    assert f"interrupted after line {sent + 1}: the rows below it were not sent" in said
+    assert f"imported {sent}, quarantined 0" in said
+    shell.sink.stop, shell.sink.interrupt_at = Stop(), None
+    assert shell.send("csv", name, *CSV_ARGS, "--from-line", str(sent + 2)) == 0
+    assert f"rows before line {sent + 2:,} skipped: {sent}" in shell.out.getvalue()
+    assert [event["value"] for event in shell.events("reading")] == [*range(1_200)]
 
 
 def test_an_access_log_becomes_clicks(shell: Shell) -> None:
@@ -420,9 +465,9 @@ def test_a_simulation_that_cannot_be_is_refused(shell: Shell, arguments: tuple[s
 
 def test_interrupted_simulations_keep_what_they_sent_and_claim_no_totals(shell: Shell) -> None:
     shell.sink.interrupt_at = 10
-    assert shell.simulate("fleet", "--events", "50", "--totals", "t.json") == 130
-    assert len(shell.sink.records) == 10
-    assert "sent 9 reading events" in shell.out.getvalue()  # of the tenth nobody said that it was taken
+    assert shell.simulate("fleet", "--events", "1200", "--totals", "t.json") == 130
+    assert f"sent {len(shell.sink.records)} reading events" in shell.out.getvalue()
+    assert len(shell.sink.records) == 500
     assert shell.files() == []
 
 

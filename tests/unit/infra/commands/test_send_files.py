@@ -4,9 +4,11 @@ import gzip
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from signal import SIGINT
 
 import pytest
 
+from producers.files.stop import Stop
 from streamgage.errors import ConfigError
 from unit.infra.commands.test_send_cli import NOW_MS, Shell
 
@@ -143,6 +145,12 @@ def test_keys_that_look_alike_are_mentioned(shell: Shell) -> None:
     assert "and 'café' look alike" in said
 
 
+def test_so_are_keys_of_a_rollup_that_are_no_partition_key(shell: Shell) -> None:
+    name = shell.write("a.csv", "ts,value,metric\n2023-01-01,1,t\n2023-01-01,1,t \n")
+    assert shell.send("csv", name, "--source", "reading", "--set", "device_id=d") == 0
+    assert "metric: 't ' and 't' look alike and are two keys" in shell.out.getvalue()
+
+
 def test_several_files_are_one_import_with_one_progress(shell: Shell) -> None:
     (shell.folder / "a.csv.gz").write_bytes(gzip.compress(b"ts,value\n2023-01-01T00:00:00Z,1\n"))
     shell.write("b.csv", "value;ts\n2;2023-01-02T00:00:00Z\nx;2023-01-02T00:00:00Z\n")
@@ -183,11 +191,13 @@ class TestFollow:
 
     def go(self, shell: Shell, *steps: object) -> int:
         pending = list(steps)
+        shell.sink.stop = Stop()
 
         def sleep_ms(duration_ms: int) -> None:
             assert shell.sink.buffer == []  # what was read is sent before anyone waits
             if not pending:
-                raise KeyboardInterrupt
+                shell.sink.stop.ask(SIGINT)
+                return
             step = pending.pop(0)
             if callable(step):
                 step()

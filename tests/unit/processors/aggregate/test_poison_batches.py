@@ -13,7 +13,7 @@ from support.strategies import ARRIVAL_MS, DAY_MS, aggregated, pipeline, reading
 
 SCHEMA = pipeline().sources["reading"].schema
 GOOD = SCHEMA.encode(reading("d1", "temp", ARRIVAL_MS, 1.0))
-BLOCK_EVENTS = 53_000
+BLOCK_EVENTS = 32_000
 
 
 def record(data: bytes, number: int) -> StreamRecord:
@@ -45,7 +45,7 @@ def test_eight_thousand_poison_records_are_quarantined_in_one_invocation_and_the
     assert (world.reports[0].poison, events_of(world)) == ({"unknown_format": 8_000}, 1)
 
 
-def test_a_record_of_blocks_with_106_000_late_events_is_a_handful_of_calls() -> None:
+def test_a_record_of_blocks_with_64_000_late_events_is_a_handful_of_calls() -> None:
     late = reading("d1", "temp", ARRIVAL_MS - 8 * DAY_MS, 1.0)
     good = reading("d1", "temp", ARRIVAL_MS, 1.0)
     block = BlockCodec(SCHEMA).encode([late] * BLOCK_EVENTS + [good])
@@ -84,4 +84,16 @@ def test_a_redelivery_of_a_batch_that_failed_afterwards_writes_over_its_object()
             deliver(world, quarantine, flood(1_000)) is None
         )  # all of it was dealt with: nothing is sent again
     assert (cloud.puts, events_of(world)) == (2, 1)
+    assert len({each.id for each in cloud.kept()}) == 1_000
+
+
+def test_what_was_held_back_is_not_reported_as_quarantined_and_what_came_again_is_reported_once() -> None:
+    world, cloud = World(pipeline()), FakeCloud()
+    with lean_quarantine(cloud) as (quarantine, _):
+        cloud.s3_answers.extend([s3_error("SlowDown", 503)] * 6)
+        assert deliver(world, quarantine, flood(1_000)) == 10**55  # not in the quarantine
+        world.store.writes.arm({0: "lost before"})
+        assert deliver(world, quarantine, flood(1_000)) == 10**55  # in it, and to come again
+        assert deliver(world, quarantine, flood(1_000)) is None
+    assert [each.poison.total() for each in world.reports] == [0, 0, 1_000]
     assert len({each.id for each in cloud.kept()}) == 1_000

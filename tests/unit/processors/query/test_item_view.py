@@ -8,7 +8,7 @@ import pytest
 from benchmarks.events import DEFINITIONS, Workload, total_key
 from benchmarks.sandbox import PlainFold
 from infra.commands import items
-from infra.commands.query import Place
+from infra.commands.asked_at import Place
 from processors.query.freshness import Freshness
 from processors.query.item_view import states_of, view_items
 from processors.query.question import Question

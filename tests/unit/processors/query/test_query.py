@@ -1,4 +1,5 @@
 import csv
+import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -8,10 +9,11 @@ import pytest
 
 from conftest import ClientFactory, create_table
 from processors.aggregate.progress import progress_pk
+from processors.query.answer import answer_of
 from processors.query.cells import DynamoPartialStore
 from processors.query.progress import read_progress
 from processors.query.question import Question, Row, ask
-from processors.query.render import cells, columns, number_text, to_csv, to_json
+from processors.query.render import number_text, to_csv, to_json
 from processors.query.selection import Selection
 from processors.query.shape import filled
 from processors.query.silence import Seen, silent
@@ -331,9 +333,9 @@ VALUES = (
 
 def test_csv_is_quoted_and_exact() -> None:
     asked = question(device_id='a,"b"\r\n', metric="temp\nture")
-    text = "\n".join(to_csv(asked, rows_of(ROLLUP, ('a,"b"\r\n', "temp\nture"), *VALUES)))
+    text = "\n".join(to_csv(answer_of(asked, rows_of(ROLLUP, ('a,"b"\r\n', "temp\nture"), *VALUES))))
     header, row = csv.reader(text.splitlines(keepends=True))
-    assert header == columns(asked)
+    assert header[:3] == ["device_id", "metric", "window_start"]
     assert dict(zip(header, row, strict=True)) == {
         "device_id": 'a,"b"\r\n',
         "metric": "temp\nture",
@@ -355,11 +357,13 @@ def test_csv_is_quoted_and_exact() -> None:
 
 def test_json_parses_and_is_exact() -> None:
     asked = question(device_id='"ü"\n', metric="temp")
-    (row,) = json.loads(to_json(asked, rows_of(ROLLUP, ('"ü"\n', "temp"), *VALUES)), parse_float=Decimal)
-    assert list(row) == columns(asked)
+    (row,) = json.loads(
+        to_json(answer_of(asked, rows_of(ROLLUP, ('"ü"\n', "temp"), *VALUES))), parse_float=Decimal
+    )
+    assert list(row) == list(answer_of(asked, []).names)
     assert (row["device_id"], row["value.sum"], row["value.variance"]) == ('"ü"\n', EXACT, None)
     assert (row["value.count"], row["value.max"], row["may_change"]) == (2, 1000, True)
-    assert json.loads(to_json(asked, [])) == []
+    assert json.loads(to_json(answer_of(asked, []))) == []
 
 
 def test_a_window_of_fractions_of_a_second_is_told_to_the_millisecond() -> None:
@@ -371,7 +375,7 @@ def test_a_window_of_fractions_of_a_second_is_told_to_the_millisecond() -> None:
         partial=False,
         key=KEY_VALUES,
     )
-    assert cells(question(), row)[2:4] == ["1970-01-01T00:00:01.500Z", "1970-01-01T00:00:03Z"]
+    assert answer_of(question(), [row]).rows[0][2:4] == ("1970-01-01T00:00:01.500Z", "1970-01-01T00:00:03Z")
     far = Row(
         Window(0, 10**18),
         0,
@@ -380,7 +384,7 @@ def test_a_window_of_fractions_of_a_second_is_told_to_the_millisecond() -> None:
         partial=False,
         key=KEY_VALUES,
     )
-    assert cells(question(), far)[3] == f"{10**18} ms"
+    assert answer_of(question(), [far]).rows[0][3] == f"{10**18} ms"
 
 
 @pytest.mark.parametrize(
@@ -523,3 +527,51 @@ def test_what_was_before_fills_until_something_comes() -> None:
         (0, 1),
         (1, 2),
     ]
+
+
+FORMULA = '=HYPERLINK("http://evil.example")'
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        FORMULA,
+        "+cmd",
+        "-cmd|' /C calc'!A0",
+        "@SUM(1)",
+        "\t=1",
+        "\r=1",
+        "\n=1",
+        "\0=1",
+        "\uff1d1",
+        "+49123",
+        "-",
+        "-1+1",
+    ],
+)
+def test_a_text_that_a_spreadsheet_would_run_gets_an_apostrophe_but_not_raw(key: str) -> None:
+    asked = question(device_id=key, metric="t")
+    for raw, wanted in ((False, f"'{key}"), (True, key)):
+        text = "\n".join(to_csv(answer_of(asked, rows_of(ROLLUP, (key, "t"), *VALUES)), raw=raw))
+        header, row = csv.reader(io.StringIO(text, newline=""))
+        assert row[0] == wanted
+        assert not raw or len(row) == len(header)
+
+
+@pytest.mark.parametrize("key", ["-5", "-5.25", "7", "a=b", "x-1", " =1", "'=1"])
+def test_numbers_and_other_texts_stay_as_they_are(key: str) -> None:
+    negative = (2, Decimal("-7.5"), *VALUES[2:])
+    text = "\n".join(
+        to_csv(answer_of(question(device_id=key, metric="t"), rows_of(ROLLUP, (key, "t"), *negative)))
+    )
+    header, row = csv.reader(io.StringIO(text, newline=""))
+    assert row[0] == key
+    assert dict(zip(header, row, strict=True))["value.sum"] == "-7.5"
+
+
+def test_json_is_exact_whatever_the_key_is() -> None:
+    key = FORMULA + "\x1b[31m\u202e"
+    [row] = json.loads(
+        to_json(answer_of(question(device_id=key, metric="t"), rows_of(ROLLUP, (key, "t"), *VALUES)))
+    )
+    assert row["device_id"] == key

@@ -188,3 +188,13 @@ def test_a_config_outside_the_limits_is_refused_with_every_problem() -> None:
     with pytest.raises(ConfigError) as caught:
         BatcherConfig(aggregate_bytes=KINESIS_RECORD_BYTES + 1, request_bytes=0, linger_ms=-1)
     assert len(caught.value.problems) == 3
+
+
+def test_blocks_that_are_sent_anew_make_no_record_of_more_events_than_one_may_hold() -> None:
+    """What the function would refuse: sixty bytes each, they would go by the hundred into one Kinesis record."""
+    batcher = Batcher(HALVES, BatcherConfig())
+    for number in range(7):
+        batcher.put(UserRecord(LOW, b"block %d" % number, events=30_000), 0)
+    batcher.put(UserRecord(LOW, b"row"), 0)
+    entries = batcher.take_all()
+    assert [each.events for each in entries] == [60_000, 60_000, 60_000, 30_001]

@@ -442,6 +442,31 @@ def test_a_request_takes_from_each_shard_in_turn_and_500_at_most() -> None:
     assert outbox.next_due_ms() is None
 
 
+def test_whoever_waits_is_told_why_and_any_thread_may_ask() -> None:
+    kinesis, told = FakeKinesis(), list[str | None]()
+    kinesis.answer = fails(times=1)
+    sender = producer(kinesis)
+    sender.put(UserRecord(LOW, b"x"))
+    assert sender.waiting_for is None
+    sender.tell_waiting(lambda reason: told.extend((reason, sender.waiting_for)))
+    sender.flush()
+    assert told == ["throttled", "throttled"]
+    assert sender.waiting_for is None
+
+
+def test_who_gives_up_is_handed_everything_and_waits_for_nothing() -> None:
+    kinesis, clock = FakeKinesis(), FakeClock()
+    kinesis.answer = lambda _: THROTTLED
+    sender = producer(kinesis, clock, batching=BatcherConfig(linger_ms=0))
+    sender.put(UserRecord(LOW, b"1"))
+    sender.put(UserRecord(HIGH, b"2"))
+    with pytest.raises(DeliveryError, match=r"2 events .*ProvisionedThroughputExceededException") as caught:
+        sender.give_up()
+    assert [each.data for each in caught.value.undelivered] == [b"1", b"2"]
+    assert (clock.sleeps, sender.buffered_bytes) == ([], 0)
+    sender.close()
+
+
 def test_throttling_of_a_whole_request_is_counted_as_such() -> None:
     kinesis = FakeKinesis()
     kinesis.before = raises(Throttled("slow down"), times=2)

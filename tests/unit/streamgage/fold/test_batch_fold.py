@@ -146,19 +146,48 @@ def peak_bytes(batch: Sequence[StreamRecord], *, slice_events: int) -> tuple[Fol
 BLOCK_EVENTS = 16_384
 
 
+@pytest.mark.parametrize("lag_ms", [0, -8 * DAY_MS], ids=["good", "late"])
+def test_five_kilobytes_that_claim_millions_of_events_are_poison_before_they_are_unpacked(
+    lag_ms: int,
+) -> None:
+    """They stalled a shard: each delivery worked through 6.5 million events, and no deadline was long enough."""
+    small = CODEC.encode([reading("d1", "temp", ARRIVAL_MS + lag_ms, 1.5)] * 65_536)
+    data = record(*[small] * 100)
+    assert len(data.data) < 5_400
+    folded, peak = peak_bytes([data], slice_events=SLICE_EVENTS)
+    assert (folded.items, folded.user_records) == ({}, 1)
+    assert [(each.data, each.sub_sequence_number, *each.codes) for each in folded.poison] == [
+        (data.data, None, "undecodable")
+    ]
+    assert "6,553,600" in folded.poison[0].refused[0].reason
+    assert peak < 32 * MIB
+
+
+@pytest.mark.parametrize("slice_events", [10_000, SLICE_EVENTS])
+def test_a_record_of_as_many_events_as_may_be_counts_and_of_one_more_does_not(slice_events: int) -> None:
+    events = [reading("d1", "temp", ARRIVAL_MS, 1.5)]
+    row, half = SCHEMA.encode(events[0]), CODEC.encode(events * 32_768)
+    for blocks, poison in (([half, half], 0), ([half, half, CODEC.encode(events)], 1)):
+        for rows in ([], [row] * 3):  # rows take their bytes: they are not counted
+            batch = BatchFold(pipeline(), LANES, slice_events=slice_events)
+            folded = fold(batch, pipeline(), [record(*rows, *blocks, *rows)])
+            assert len(folded.poison) == poison
+            assert folded.user_records == (1 if poison else 65_536 + 2 * len(rows))
+
+
 @pytest.mark.parametrize(
     ("lag_ms", "blocks", "slice_events", "most_mib"),
     [(0, 96, SLICE_EVENTS, 64), (-8 * DAY_MS, 8, 20_000, 24)],
     ids=["good", "late"],
 )
-def test_five_kilobytes_that_claim_millions_of_events_take_a_bounded_memory(
+def test_small_records_that_claim_millions_of_events_in_all_take_a_bounded_memory(
     lag_ms: int, blocks: int, slice_events: int, most_mib: int
 ) -> None:
-    """They peaked at 670 MB: a block of 47 bytes says that it holds thousands of events, a record holds a hundred."""
+    """They peaked at 670 MB: a block of 47 bytes says that it holds thousands of events, a batch holds a hundred."""
     small = CODEC.encode([reading("d1", "temp", ARRIVAL_MS + lag_ms, 1.5)] * BLOCK_EVENTS)
-    data = record(*[small] * blocks)
-    assert len(data.data) < 5_200
-    folded, peak = peak_bytes([data], slice_events=slice_events)
+    batch = [record(*[small] * 4, number=number) for number in range(blocks // 4)]
+    assert sum(len(each.data) for each in batch) < 6_000
+    folded, peak = peak_bytes(batch, slice_events=slice_events)
     assert folded.user_records == blocks * BLOCK_EVENTS
     assert counted(folded.poison).total() == (blocks * BLOCK_EVENTS if lag_ms else 0)
     assert peak < most_mib * MIB

@@ -88,6 +88,9 @@ def test_the_function_does_without_what_only_queries_and_producers_import() -> N
     )
     formats = {f"streamgage.formats.{each}" for each in ("avro_codec", "json_event", "iso_time")}
     quarantine = {f"processors.quarantine.{each}" for each in ("bulk", "message", "objects")}
-    assert set(imports.later) == formats | quarantine
+    expressions = {
+        f"streamgage.expressions{each}" for each in ("", ".expression", ".functions", ".kinds", ".lexer")
+    }
+    assert set(imports.later) == formats | quarantine | expressions | {"streamgage.definition.derived"}
     assert not {each.partition(".")[0] for each in imports.modules} - {"processors", "streamgage"}
     assert "processors" not in sys.stdlib_module_names

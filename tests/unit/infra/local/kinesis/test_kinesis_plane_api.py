@@ -478,7 +478,7 @@ def test_puts_beyond_the_limits_are_refused_as_a_whole(world: World) -> None:
     assert refused(*[one] * 501) == "ValidationException"
     assert refused({**one, "Data": bytes(MIB + 1)}) == "ValidationException"
     assert refused({**one, "Data": bytes(MIB)}) == "InvalidArgumentException"  # with its key it is one over
-    assert refused(*[{**one, "Data": bytes(MIB - 1)}] * 5, one) == "InvalidArgumentException"
+    assert refused(*[{**one, "Data": bytes(MIB - 1)}] * 10, one) == "InvalidArgumentException"
     assert refused(one, {"Data": b""}) == "ValidationException"
     assert refused({**one, "PartitionKey": ""}) == "ValidationException"
     assert refused({**one, "PartitionKey": "p" * 257}) == "ValidationException"
@@ -488,7 +488,7 @@ def test_puts_beyond_the_limits_are_refused_as_a_whole(world: World) -> None:
     assert refused({"PartitionKey": "p"}) == "ValidationException"
     assert world.read() == []
     world.call("PutRecords", StreamName="s", Records=[one] * 500)
-    world.call("PutRecords", StreamName="s", Records=[{**one, "Data": bytes(MIB - 1)}] * 5)
+    world.call("PutRecords", StreamName="s", Records=[{**one, "Data": bytes(MIB - 1)}] * 10)
 
 
 def test_malformed_requests_are_refused_by_what_is_wrong_with_them(world: World) -> None:
@@ -616,3 +616,134 @@ def test_a_stream_of_which_nothing_is_said_has_four_shards(world: World) -> None
     assert (summary["OpenShardCount"], summary["StreamModeDetails"]) == (4, {"StreamMode": "PROVISIONED"})
     code = world.refused("CreateStream", StreamName="said", StreamModeDetails={"StreamMode": "PROVISIONED"})
     assert code == "ValidationException"
+
+
+def message(world: World, action: str, /, **request: Any) -> str:
+    with pytest.raises(KinesisError) as raised:
+        world.api.call(action, request)
+    return str(raised.value)
+
+
+def test_all_types_are_checked_then_all_constraints_then_the_stream_is_looked_up(world: World) -> None:
+    absent = {"StreamName": "absent"}
+    wrong = message(world, "GetShardIterator", **absent, ShardIteratorType="X", StartingSequenceNumber=7)
+    assert wrong == "SerializationException: startingSequenceNumber can not be converted to a String"
+    assert message(world, "GetShardIterator", **absent, ShardIteratorType="X", Timestamp=0.5) == (
+        "ValidationException: 2 validation errors detected: "
+        "Value null at 'shardId' failed to satisfy constraint: Member must not be null; "
+        "Value 'X' at 'shardIteratorType' failed to satisfy constraint: Member must satisfy enum value set: "
+        "[AT_SEQUENCE_NUMBER, AFTER_SEQUENCE_NUMBER, TRIM_HORIZON, LATEST, AT_TIMESTAMP]"
+    )
+    valid = {"ShardId": "shardId-0", "ShardIteratorType": "LATEST"}
+    assert message(world, "GetShardIterator", **absent, **valid).startswith("ResourceNotFoundException")
+
+
+def test_the_records_of_a_put_are_checked_together(world: World) -> None:
+    world.create()
+    records: list[dict[str, Any]] = [{"Data": b"x", "PartitionKey": ""}, {"Data": b"x"}]
+    assert message(world, "PutRecords", StreamName="absent", Records=records) == (
+        "ValidationException: 2 validation errors detected: "
+        "Value '' at 'records.1.member.partitionKey' failed to satisfy constraint: "
+        "Member must have length greater than or equal to 1; "
+        "Value null at 'records.2.member.partitionKey' failed to satisfy constraint: Member must not be null"
+    )
+    records[1]["PartitionKey"] = 5
+    assert message(world, "PutRecords", StreamName="absent", Records=records).startswith(
+        "SerializationException: records.2.member.partitionKey"
+    )
+
+
+def test_no_more_than_ten_broken_constraints_are_told(world: World) -> None:
+    told = message(world, "PutRecords", StreamName="s", Records=[{}] * 20)
+    assert told.startswith("ValidationException: 10 validation errors detected: Value null")
+
+
+def test_a_stream_needs_a_name_as_recorded(world: World) -> None:
+    """LocalStack's test_create_stream_without_stream_name_raises, validated on AWS."""
+    assert "Value null at 'streamName'" in message(world, "CreateStream", ShardCount=1)
+
+
+def test_an_iterator_in_quotes_is_taken_as_recorded(world: World) -> None:
+    """LocalStack's test_get_records_shard_iterator_with_surrounding_quotes, validated on AWS."""
+    world.create()
+    world.put("a")
+    quoted = f'"{world.iterator()}"'
+    assert len(world.call("GetRecords", ShardIterator=quoted)["Records"]) == 1
+    assert world.refused("GetRecords", ShardIterator='"') == "InvalidArgumentException"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "in_all"),
+    [(2, 4, 6), (4, 5, 15), (10, 13, 37), (4, 2, 6), (5, 3, 7), (3, 3, 3)],
+)
+def test_scaling_makes_as_many_shards_in_all_as_recorded(
+    world: World, before: int, after: int, in_all: int
+) -> None:
+    world.create(before)
+    world.call("UpdateShardCount", StreamName="s", TargetShardCount=after, ScalingType="UNIFORM_SCALING")
+    assert len(world.shards("AT_LATEST")) == after
+    assert len(world.shards("FROM_TRIM_HORIZON")) == in_all
+
+
+def test_large_records_are_taken_where_the_stream_opted_into_them(world: World) -> None:
+    world.call("CreateStream", StreamName="s", ShardCount=1, MaxRecordSizeInKiB=2048)
+    summary = world.call("DescribeStreamSummary", StreamName="s")["StreamDescriptionSummary"]
+    assert summary["MaxRecordSizeInKiB"] == 2048
+    two, ten = bytes(2 * MIB - 1), bytes(10 * MIB - 1)
+    world.call("PutRecord", StreamName="s", Data=two, PartitionKey="p")
+    assert world.refused("PutRecord", StreamName="s", Data=ten, PartitionKey="p") == "ValidationException"
+    assert "at 'data'" in message(world, "PutRecord", StreamName="s", Data=ten, PartitionKey="p")
+    records = [{"Data": b"", "PartitionKey": "p"}, {"Data": ten, "PartitionKey": "p"}]
+    assert "at 'records.2.member.data'" in message(world, "PutRecords", StreamName="s", Records=records)
+    world.call("UpdateMaxRecordSize", StreamARN=summary["StreamARN"], MaxRecordSizeInKiB=10_240)
+    world.call("PutRecords", StreamName="s", Records=[{"Data": ten, "PartitionKey": "p"}])
+    over = {"Data": ten, "PartitionKey": "pp"}
+    assert world.refused("PutRecords", StreamName="s", Records=[over]) == "InvalidArgumentException"
+    world.restart()
+    page = world.call("GetRecords", ShardIterator=world.iterator())
+    assert [len(record["Data"]) for record in page["Records"]] == [len(two)]  # 10 MiB a page
+    page = world.call("GetRecords", ShardIterator=page["NextShardIterator"])
+    assert [len(record["Data"]) for record in page["Records"]] == [len(ten)]
+    world.call("UpdateMaxRecordSize", StreamARN=summary["StreamARN"], MaxRecordSizeInKiB=1024)
+    assert world.refused("PutRecord", StreamName="s", Data=two, PartitionKey="p") == "ValidationException"
+
+
+@pytest.mark.parametrize("size_kib", [1023, 10_241])
+def test_a_record_size_has_its_range(world: World, size_kib: int) -> None:
+    request = {"StreamName": "t", "ShardCount": 1, "MaxRecordSizeInKiB": size_kib}
+    assert world.refused("CreateStream", **request) == "ValidationException"
+
+
+def test_a_large_record_goes_into_a_full_shard_and_leaves_a_debt() -> None:
+    world = World(limits=True)
+    world.call("CreateStream", StreamName="s", ShardCount=1, MaxRecordSizeInKiB=10_240)
+    put = {"StreamName": "s", "Data": bytes(3 * MIB), "PartitionKey": "p"}
+    world.call("PutRecord", **put)
+    small = {**put, "Data": b"x"}
+    for _ in range(2):
+        assert world.refused("PutRecord", **small) == "ProvisionedThroughputExceededException"
+        world.now_ms += 1000
+    world.now_ms += 1000
+    world.call("PutRecord", **small)
+
+
+def test_tags_have_aws_s_characters_lengths_and_number(world: World) -> None:
+    world.create()
+
+    def refused(tags: dict[str, str]) -> str:
+        return message(world, "AddTagsToStream", StreamName="s", Tags=tags).partition(":")[0]
+
+    world.call("AddTagsToStream", StreamName="s", Tags={"Käse _.:/=+-@9": "日本 語", "empty": ""})
+    for bad in ("a%b", "a,b", "a*b", "a\nb;"):
+        assert refused({bad: "v"}) == "InvalidArgumentException"
+        assert refused({"k": bad}) == "InvalidArgumentException"
+    assert refused({"aws:mine": "v"}) == "InvalidArgumentException"
+    assert refused({"": "v"}) == "ValidationException"
+    assert refused({"k" * 129: "v"}) == "ValidationException"
+    assert refused({"k": "v" * 257}) == "ValidationException"
+    assert refused({f"k{n}": "v" for n in range(49)}) == "InvalidArgumentException"  # with those there, 51
+    assert (
+        world.refused("CreateStream", StreamName="t", ShardCount=1, Tags={"a%": ""})
+        == "InvalidArgumentException"
+    )
+    assert len(world.call("ListTagsForStream", StreamName="s")["Tags"]) == 2

@@ -106,7 +106,7 @@ def test_damage_before_the_last_segment_is_an_error_that_names_file_and_byte(tmp
     content = bytearray(first.read_bytes())
     content[60] ^= 1
     first.write_bytes(content)
-    with pytest.raises(ConfigError, match=rf"{first.name}: damaged at byte \d+"):
+    with pytest.raises(ConfigError, match=rf"{first.name} is damaged at byte \d+"):
         DiskLog(tmp_path)
 
 

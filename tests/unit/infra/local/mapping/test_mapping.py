@@ -12,6 +12,7 @@ from infra.local.mapping.config import MappingConfig
 from infra.local.mapping.payload import ENVELOPE_BYTES, encode_payload, record_bytes
 from infra.local.mapping.shard import ShardMapping
 from infra.local.mapping.stream import Discard, Invocation, ShardCheckpoint, ShardInfo, StreamMapping
+from infra.template.filtering.criteria import Criteria, parse_criteria
 from streamgage import limits
 from streamgage.formats.kinesis_event import encode_response
 from streamgage.records import StreamRecord
@@ -111,6 +112,15 @@ def test_without_bisect_the_whole_batch_is_retried_and_discarded() -> None:
     batches, [discard] = run(shard, raising({1}))
     assert batches == [[0, 1, 2]] * 3 + [[3, 4]]
     assert (numbers(discard), discard.invoke_count) == ([0, 1, 2], 3)
+
+
+def test_progress_makes_a_new_batch_with_all_its_retries() -> None:
+    shard = shard_of(MappingConfig(max_retry_attempts=1, report_item_failures=True))
+    shard.feed([record(n) for n in (1, 2)], 0)
+    answers: list[Outcome] = [ERROR, failing({2})([1, 2]), ERROR, OK]
+    batches, discards = run(shard, lambda _: answers.pop(0))
+    assert batches == [[1, 2], [1, 2], [2], [2]]
+    assert discards == []
 
 
 def test_no_retries_means_one_invocation() -> None:
@@ -279,6 +289,50 @@ def test_a_reader_may_start_over_without_delivering_twice() -> None:
     assert batches == [[3, 4, 5]]
 
 
+def only_key(key: str) -> Criteria | None:
+    criteria, _ = parse_criteria({"Filters": [{"Pattern": json.dumps({"partitionKey": [key]})}]})
+    return criteria
+
+
+def test_what_a_filter_holds_back_goes_nowhere_and_the_checkpoint_passes_it() -> None:
+    shard = shard_of(MappingConfig(filters=only_key("k")))
+    assert shard.feed([record(1, "other"), record(2), record(3, "other"), record(4, "other")], 0) == 3
+    assert (checkpoint(shard), shard.undone, shard.last_fed) == (BASE + 1, 1, BASE + 4)
+    batches, discards = run(shard, lambda _: OK)
+    assert (batches, discards) == ([[2]], [])
+    assert checkpoint(shard) == BASE + 4
+
+
+def test_a_filtered_record_behind_a_failing_one_does_not_take_the_checkpoint_past_it() -> None:
+    shard = shard_of(MappingConfig(filters=only_key("k")))
+    shard.feed([record(1), record(2, "other")], 0)
+    [work] = shard.due(0)
+    assert isinstance(work, Invocation)
+    shard.settle(work.invocation_id, ERROR, 0)
+    assert checkpoint(shard) is None
+    [work] = shard.due(10**6)
+    assert isinstance(work, Invocation)
+    shard.settle(work.invocation_id, OK, 10**6)
+    assert checkpoint(shard) == BASE + 2
+
+
+def test_a_shard_whose_last_records_are_filtered_is_finished_when_the_others_are_done() -> None:
+    shard = shard_of(MappingConfig(filters=only_key("k")))
+    shard.feed([record(1), record(2, "other")], 0)
+    shard.end_of_shard()
+    finished = [shard.finished]
+    run(shard, lambda _: OK)
+    finished.append(shard.finished)
+    assert finished == [False, True]
+
+
+def test_behind_a_batch_that_is_retried_filtered_records_take_no_room() -> None:
+    shard = shard_of(MappingConfig(filters=only_key("k"), buffer_records=10))
+    shard.feed([record(0), *(record(n, "other") for n in range(1, 1000))], 0)
+    assert shard.wants_records
+    assert shard.remembered == 2
+
+
 def mapping(progress: dict[str, ShardCheckpoint] | None = None, **settings: object) -> StreamMapping:
     config = MappingConfig(**settings)  # type: ignore[arg-type]  # the few settings a test names
     return StreamMapping(config, stream_arn=ARN, checkpoints=progress)
@@ -303,7 +357,7 @@ def test_a_child_waits_until_both_parents_of_a_merge_are_done_not_only_read() ->
     assert isinstance(work, Invocation)
     stream.settle(work.invocation_id, OK, 10**6)
     assert stream.readable() == ["c"]
-    assert stream.checkpoints()["a"] == ShardCheckpoint(sequence=BASE + 1, finished=True)
+    assert stream.checkpoints()["a"] == ShardCheckpoint(sequence=BASE + 1, finished=True, applied=BASE + 1)
 
 
 def test_a_restart_goes_on_from_the_checkpoint_and_does_not_reopen_what_is_finished() -> None:
@@ -366,3 +420,54 @@ def test_settling_what_is_not_under_way_is_a_mistake() -> None:
     stream = mapping()
     with pytest.raises(KeyError):
         stream.settle(1, OK, 0)
+
+
+def test_what_was_discarded_is_done_and_not_applied() -> None:
+    shard = shard_of(MappingConfig(batch_size=1, max_retry_attempts=0))
+    shard.feed([record(1), record(2)], 0)
+    run(shard, raising({2}))
+    assert (shard.checkpoint, shard.applied) == (BASE + 2, BASE + 1)
+    shard.feed([record(3)], 0)
+    run(shard, raising(set()))
+    assert shard.applied == BASE + 3
+
+
+def test_a_shard_stands_at_the_record_that_fails_and_says_what_comes_next() -> None:
+    config = MappingConfig(batch_size=2, bisect=True, max_retry_attempts=3, max_record_age_ms=60_000)
+    shard = shard_of(config)
+    shard.feed([record(1, arrival_ms=500), record(2, arrival_ms=900)], 1_000)
+    assert shard.standing(1_000) is None
+    [first] = shard.due(1_000)
+    assert isinstance(first, Invocation)
+    assert shard.standing(1_000) is None  # it runs for the first time
+    shard.settle(first.invocation_id, ERROR, 1_000)
+    standing = shard.standing(1_000)
+    assert standing is not None
+    assert (standing.sequence_number, standing.records, standing.splits) == (BASE + 1, 1, False)
+    assert (standing.next_ms, standing.failures, standing.max_retries) == (1_200, 0, 3)
+    assert (standing.expires_ms, shard.oldest_arrival_ms()) == (60_500, 500)
+    [again] = shard.due(1_200)
+    assert isinstance(again, Invocation)
+    running = shard.standing(1_200)
+    assert running is not None
+    assert running.next_ms is None
+    shard.settle(again.invocation_id, OK, 1_300)
+    rest = shard.standing(1_300)  # the other half is yet to be seen alone
+    assert rest is not None
+    assert rest.sequence_number == BASE + 2
+    [last] = shard.due(10**5)
+    assert isinstance(last, Discard)  # it has grown too old meanwhile
+    given_up = shard.standing(10**5)
+    assert given_up is not None
+    assert given_up.given_up
+    shard.discarded(last.discard_id)
+    assert shard.standing(10**5) is None
+    assert shard.oldest_arrival_ms() is None
+
+
+def test_a_child_says_which_parents_it_waits_for() -> None:
+    stream = mapping()
+    stream.update([ShardInfo("a", closed=True), ShardInfo("c", ("a",))], 0)
+    stream.readable()
+    assert stream.waits_for("c") == ["a"]
+    assert stream.waits_for("a") == []

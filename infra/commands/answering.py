@@ -1,0 +1,246 @@
+"""How ``streamgage query`` asks, and how it tells an answer: as a table, as data, as a picture, or again and again."""
+
+import argparse
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from infra.commands.arguments import pairs
+from infra.commands.asked_at import Place, parse_instant
+from producers.terminal import data_out
+from streamgage.errors import ConfigError
+from streamgage.measures.windows import MAX_EVENT_TIME_MS
+from streamgage.visible import visible
+
+if TYPE_CHECKING:
+    from processors.query.answer import Answer, Shape
+    from processors.query.cells import PartialStore
+    from processors.query.freshness import Freshness
+    from processors.query.question import Question
+
+_FOLLOW_S = 2.0
+_ANY_WIDTH = 2_000  # of what no terminal shows: a table takes what it needs
+_MOST_ROWS = 100_000  # of a table for people
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """A question, what is made of its rows, and where it is asked. ``silent_ms`` asks for silent keys instead."""
+
+    question: "Question"
+    shape: "Shape"
+    place: "Place"
+    silent_ms: int | None
+    as_of_ms: int | None
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace, place: "Place", *, now_ms: int) -> "Asker":
+        """Return what the command line asks. Raises: ConfigError, with every problem that is found together."""
+        from processors.pipeline_files import load_pipeline
+        from processors.query.answer import Shape, filter_of, selected_of
+        from processors.query.question import Question
+        from processors.query.shape import Column
+        from streamgage.durations import parse_duration
+
+        _check(arguments)
+        question = Question.parse(
+            load_pipeline(place.pipeline),
+            rollup=arguments.rollup,
+            key=pairs(arguments.key, "name=value"),
+            window=arguments.window,
+            from_ms=parse_instant(arguments.from_, now_ms=now_ms, default_ms=0),
+            to_ms=parse_instant(arguments.to, now_ms=now_ms, default_ms=MAX_EVENT_TIME_MS),
+            group_by=None if arguments.group_by is None else filter(None, arguments.group_by.split(",")),
+            moving=arguments.moving,
+            total=arguments.total or (arguments.top is not None and not arguments.each_window),
+        )
+        compare = None
+        if arguments.compare is not None:
+            question, compare = question.compared_with(arguments.compare)
+        shape = Shape(
+            where=None if arguments.where is None else filter_of(question, arguments.where),
+            select=selected_of(question, pairs(arguments.select, option="--select")) or None,
+            fill=arguments.fill,
+            compare=compare,
+            top=arguments.top,
+            by=None if arguments.by is None else Column.parse(question.rollup, arguments.by),
+            each_window=arguments.each_window,
+            limit=arguments.limit,
+        )
+        try:
+            silent_ms = None if arguments.silent is None else parse_duration(arguments.silent)
+        except ValueError as error:
+            raise ConfigError(f"--silent {arguments.silent!r}: {error}") from error
+        as_of_ms = parse_instant(arguments.to, now_ms=now_ms, default_ms=0) if arguments.to else None
+        return cls(question, shape, place, silent_ms, as_of_ms)
+
+    def ask(self, now_ms: int) -> "tuple[Answer, str]":
+        """Return the answer, and what is to be said of it: how fresh it is, and what it cost. Raises: ConfigError."""
+        store, fresh, consumer = self.place.open()
+        before = _units(store)
+        given = self.ask_again(store, fresh, consumer, now_ms)
+        return given, f"{fresh.describe(now_ms)}; {_units(store) - before:,g} read units"
+
+    def ask_again(self, store: "PartialStore", fresh: "Freshness", consumer: str, now_ms: int) -> "Answer":
+        """Return the answer as *store* has it now."""
+        from processors.query.answer import answer, silence
+
+        rollup = self.question.rollup
+        if rollup.consumer != consumer:  # whose progress is another: it would say a wrong freshness
+            raise ConfigError(
+                f"rollup {rollup.name} is counted by consumer {rollup.consumer}, and this stack counts for {consumer}: ask "
+                "the stack of that consumer (--target aws --stack NAME)"
+            )
+        if self.silent_ms is not None:
+            as_of_ms = now_ms if self.as_of_ms is None else self.as_of_ms
+            return silence(store, self.question, for_ms=self.silent_ms, as_of_ms=as_of_ms, now_ms=now_ms)
+        return answer(store, self.question, self.shape, applied_ms=fresh.applied_ms, now_ms=now_ms)
+
+
+def _units(store: "PartialStore") -> float:
+    """Return what was read of *store* so far, where it counts."""
+    return float(getattr(store, "read_units", 0))
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse what does not go together. Raises: ConfigError with every problem."""
+    problems = []
+    if arguments.by is not None and arguments.top is None and arguments.compare is None:
+        problems.append("--by says how --top ranks, or what --compare compares: add one of them")
+    if arguments.each_window and arguments.top is None:
+        problems.append("--each-window says of what --top is: add --top N")
+    if arguments.each_window and arguments.total:
+        problems.append("--each-window and --total exclude each other")
+    if arguments.compare is not None and (arguments.total or (arguments.top and not arguments.each_window)):
+        problems.append("--compare is of windows: leave --total out, and say --each-window with --top")
+    if arguments.silent is not None:
+        given = ("top", "where", "select", "compare", "fill", "plot", "follow", "total", "limit")
+        problems += [
+            f"--silent asks for keys by themselves: leave --{each} out"
+            for each in given
+            if getattr(arguments, each)
+        ]
+    if arguments.format == "parquet" and arguments.output is None:
+        problems.append("--format parquet is for a file: add --output FILE.parquet")
+    if arguments.follow and (arguments.format == "parquet" or arguments.plot or arguments.output):
+        problems.append("--follow tells rows in a terminal or a pipe: leave --output and --plot out")
+    if problems:
+        raise ConfigError(*problems)
+
+
+def tell(arguments: argparse.Namespace, asker: Asker, given: "Answer") -> None:
+    """Write the answer down as it was asked for."""
+    if given.left:
+        print(f"{given.left:,} more rows were left out (--limit {arguments.limit})", file=sys.stderr)
+    if arguments.plot is not None:
+        _draw(arguments, given)
+    elif arguments.format == "table" and arguments.output is None:
+        _table(asker.question, given)
+    elif arguments.format == "parquet":
+        from processors.query.arrow import to_parquet
+
+        to_parquet(given, Path(arguments.output))
+        print(f"{arguments.output}: {len(given.rows):,} rows", file=sys.stderr)
+    else:
+        _write(arguments, given)
+
+
+def _write(arguments: argparse.Namespace, given: "Answer") -> None:
+    from processors.query.render import to_csv, to_json, to_ndjson
+
+    if arguments.format == "json":
+        lines: Iterable[str] = [to_json(given)]
+    elif arguments.format == "ndjson":
+        lines = to_ndjson(given)
+    else:
+        lines = to_csv(given, raw=arguments.raw)
+    text = "".join(f"{line}\n" for line in lines)
+    if arguments.output is None:
+        data_out().write(text)
+        return
+    try:
+        Path(arguments.output).write_text(text, encoding="utf-8", newline="")
+    except OSError as error:
+        raise ConfigError(f"{arguments.output}: cannot be written ({error.strerror})") from error
+    print(f"{arguments.output}: {len(given.rows):,} rows", file=sys.stderr)
+
+
+def _draw(arguments: argparse.Namespace, given: "Answer") -> None:
+    from processors.query.plot import in_terminal, lines_of, to_image
+    from producers.screen import Screen
+
+    if not given.rows:
+        print("no events in this range", file=sys.stderr)
+        return
+    lines, left = lines_of(given, arguments.plot)
+    if arguments.output is not None:
+        to_image(
+            lines, Path(arguments.output), column=arguments.plot, title=f"{arguments.rollup} {arguments.plot}"
+        )
+        print(f"{arguments.output}: {len(lines)} lines", file=sys.stderr)
+    else:
+        for each in in_terminal(lines, width=Screen().width):
+            print(each)
+    if left:
+        print(
+            f"{left:,} more keys are not drawn: --top N --each-window, --group-by or name=pattern narrow them",
+            file=sys.stderr,
+        )
+
+
+def _table(question: "Question", given: "Answer") -> None:
+    """Print a table for people. The fields of one key stand in its title."""
+    from rich.table import Table
+
+    from processors.query.render import number_text
+    from producers.screen import Screen
+
+    if not given.rows:
+        print("no events in this range", file=sys.stderr)
+        return
+    one = question.key is not None and given.keys == len(question.rollup.key)
+    first = given.keys if one else 0
+    title = question.rollup.name
+    if one:
+        title += "  " + visible(
+            "  ".join(map("=".join, zip(question.rollup.key, question.key or (), strict=False)))
+        )
+    table = Table(title=title)
+    for at, name in enumerate(given.names[first:], start=first):
+        is_text = at < given.keys + 2 and not name.endswith("_s")
+        table.add_column(name, justify="left" if is_text else "right", no_wrap=True)
+    for row in given.rows[:_MOST_ROWS]:
+        table.add_row(*(visible(number_text(each)) for each in row[first:]))
+    console = Screen()
+    Screen(width=None if console.is_terminal else _ANY_WIDTH).print(table)
+    if len(given.rows) > _MOST_ROWS:
+        print(f"{len(given.rows) - _MOST_ROWS:,} more rows: --format csv has them all", file=sys.stderr)
+
+
+def follow(arguments: argparse.Namespace, asker: Asker) -> None:
+    """Ask again and again, and tell the rows that are new or have changed, until the person stops it."""
+    from processors.query.answer import Answer
+    from processors.query.render import to_csv, to_ndjson
+
+    known: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+    is_first = True
+    while True:
+        given, _ = asker.ask(time.time_ns() // 1_000_000)
+        changed = [row for row in given.rows if known.get(row[: given.keys + 1]) != row]
+        known = {row[: given.keys + 1]: row for row in given.rows}
+        news = Answer(given.names, changed, given.keys)
+        lines = (
+            list(to_csv(news, raw=arguments.raw))
+            if arguments.format in ("csv", "table")
+            else list(to_ndjson(news))
+        )
+        if arguments.format in ("csv", "table") and not is_first:
+            lines = lines[1:]
+        out = data_out()
+        out.write("".join(f"{line}\n" for line in lines))
+        out.flush()
+        is_first = False
+        time.sleep(_FOLLOW_S)

@@ -1,0 +1,1 @@
+"""Reads a home over, and says what is damaged."""

@@ -1,0 +1,178 @@
+"""An answer: what was asked, read, merged, narrowed, ranked and compared, as names and rows of plain values.
+
+The command line, Python, SQL and HTTP all ask by ``answer``; they differ in how they write the rows down.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from processors.query.cells import PartialStore
+from processors.query.question import Question, Row, ask
+from processors.query.shape import (
+    COMPARED,
+    Column,
+    Compared,
+    Filling,
+    columns_of,
+    compared,
+    filled,
+    top,
+    top_of_each,
+)
+from processors.query.silence import silent
+from streamgage.errors import ConfigError
+from streamgage.expressions.expression import Expression, exact, parse, parse_filter
+from streamgage.expressions.kinds import Kind
+from streamgage.measures.windows import Window
+
+Cell = str | int | Decimal | bool | None
+_TIMES = ("window_start", "window_end")
+_FLAGS = ("may_change", "partial")
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What is made of the rows: narrowed by *where*, extended by *select*, filled, compared, ranked, and cut.
+
+    *top* rows are the first by *by*: over all windows, or of *each_window*. *compare* gives the earlier window of one; by *by*
+    alone, where it is given.
+    """
+
+    where: Expression | None = None
+    select: Mapping[str, Expression] | None = None
+    fill: Filling | None = None
+    compare: Callable[[Window], Window] | None = None
+    top: int | None = None
+    by: Column | None = None
+    each_window: bool = False
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Names, and rows of as many cells. The first *keys* of them are the key's. *left* rows were more than the limit."""
+
+    names: tuple[str, ...]
+    rows: list[tuple[Cell, ...]]
+    keys: int
+    left: int = 0
+
+
+def filter_of(question: Question, text: str) -> Expression:
+    """Return the filter of rows that *text* says. Raises: ConfigError."""
+    return _expression(question, text, parse_filter, "--where")
+
+
+def selected_of(question: Question, given: Mapping[str, str]) -> dict[str, Expression]:
+    """Return the columns that are computed, by name. Raises: ConfigError, also for a name that is there already."""
+    known = kinds_of(question)
+    for name in given:
+        if name in known or name in _FLAGS:
+            raise ConfigError(f"--select {name}: there is a column of that name")
+    return {name: _expression(question, text, parse, f"--select {name}") for name, text in given.items()}
+
+
+def _expression(question: Question, text: str, read: Callable[..., Expression], option: str) -> Expression:
+    try:
+        return read(text, kinds_of(question), number=exact)
+    except ValueError as error:
+        raise ConfigError(f"{option}: {error}") from error
+
+
+def kinds_of(question: Question) -> dict[str, Kind]:
+    """Return what an expression over rows may name: keys are texts, times are ms since the epoch."""
+    kinds = dict.fromkeys(question.key_names, Kind.TEXT)
+    return kinds | dict.fromkeys((*_TIMES, *(each.name for each in columns_of(question.rollup))), Kind.NUMBER)
+
+
+def answer(store: PartialStore, question: Question, shape: Shape, *, applied_ms: int, now_ms: int) -> Answer:
+    """Return the answer to *question*, as *shape* says.
+
+    Raises:
+        ConfigError: it would be too much; what was read counts something else, or is damaged.
+    """
+    rows: Iterable[Row] = ask(store, question, applied_ms=applied_ms, now_ms=now_ms)
+    if shape.fill is not None:
+        first_ms = question.from_ms or None
+        last_ms = question.to_ms if question.to_ms <= now_ms else None  # what lies ahead is not empty yet
+        rows = filled(rows, question, shape.fill, applied_ms=applied_ms, first_ms=first_ms, last_ms=last_ms)
+    if shape.compare is not None:
+        pairs: Iterable[Compared] = compared(rows, shape.compare, question.asked_from_ms)
+    else:
+        pairs = (Compared(row, None) for row in rows)
+    pairs = _narrowed(question, shape, pairs)
+    if shape.top is not None:
+        ranked = {id(each.row): each for each in pairs}
+        pick = top_of_each if shape.each_window else top
+        first = pick((each.row for each in ranked.values()), shape.by or Column(), shape.top)
+        pairs = [ranked[id(row)] for row in first]
+    return _written(question, shape, pairs)
+
+
+def _narrowed(question: Question, shape: Shape, pairs: Iterable[Compared]) -> Iterator[Compared]:
+    where = shape.where
+    for each in pairs:
+        if where is None or where.value(_named(question, each.row)) is True:
+            yield each
+
+
+def _named(question: Question, row: Row) -> dict[str, Cell]:
+    names: dict[str, Cell] = dict(zip(question.key_names, row.key, strict=True))
+    names |= zip(_TIMES, (row.window.start_ms, row.window.end_ms), strict=True)
+    return names | {each.name: each.of(row) for each in columns_of(question.rollup)}
+
+
+def answer_of(question: Question, rows: Iterable[Row]) -> Answer:
+    """Return *rows* as they are."""
+    return _written(question, Shape(), (Compared(row, None) for row in rows))
+
+
+def _written(question: Question, shape: Shape, pairs: Iterable[Compared]) -> Answer:
+    columns = columns_of(question.rollup)
+    select = shape.select or {}
+    beside = ([shape.by] if shape.by else columns) if shape.compare else []
+    extra = [f"{each.name}.{how}" for each in beside for how in COMPARED]
+    rows: list[tuple[Cell, ...]] = []
+    left = 0
+    for each in pairs:
+        if shape.limit is not None and len(rows) >= shape.limit:
+            left += 1
+            continue
+        row = each.row
+        named = _named(question, row) if select else {}
+        rows.append(
+            (
+                *row.key,
+                time_text(row.window.start_ms),
+                time_text(row.window.end_ms),
+                *(column.of(row) for column in columns),
+                *(one.value(named) for one in select.values()),
+                *each.cells(beside),
+                row.may_change,
+                row.partial,
+            )
+        )
+    names = (*question.key_names, *_TIMES, *(each.name for each in columns), *select, *extra, *_FLAGS)
+    return Answer(names, rows, len(question.key_names), left)
+
+
+def silence(store: PartialStore, question: Question, *, for_ms: int, as_of_ms: int, now_ms: int) -> Answer:
+    """Return the keys that were not heard of for *for_ms* by *as_of_ms*, the longest silent first."""
+    found = silent(store, question, since_ms=as_of_ms - for_ms + 1, now_ms=now_ms)
+    names = (*question.key_names, "last_seen", "silent_s", "is_exact")
+    rows: list[tuple[Cell, ...]] = [
+        (*each.key, time_text(each.last_ms), Decimal(as_of_ms - each.last_ms) / 1000, each.is_exact)
+        for each in found
+    ]
+    return Answer(names, rows, len(question.key_names))
+
+
+def time_text(instant_ms: int) -> str:
+    """Return an instant as ISO 8601 in UTC, with as much of it as there is."""
+    try:
+        instant = datetime.fromtimestamp(instant_ms // 1000, UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError):
+        return f"{instant_ms} ms"
+    return f"{instant.isoformat()}{f'.{instant_ms % 1000:03d}' if instant_ms % 1000 else ''}Z"

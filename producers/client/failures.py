@@ -1,0 +1,106 @@
+"""What a failed call of Kinesis by boto3 means: try again, wait for credentials, or a person has to change something.
+
+Codes of the API: https://docs.aws.amazon.com/kinesis/latest/APIReference/CommonErrors.html and
+https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html (checked 2026-11-29); those of botocore: its
+``exceptions`` and ``credentials`` modules.
+"""
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    IncompleteReadError,
+    LoginError,
+    MetadataRetrievalError,
+    NoAuthTokenError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    SSOError,
+    TokenRetrievalError,
+)
+from botocore.exceptions import ConnectionError as BotoConnectionError
+from botocore.parsers import ResponseParserError
+
+from producers.client.ports import CredentialsRefused, Throttled
+from streamgage.errors import ConfigError, RetryableError, StreamgageError, without_password
+
+# Of a whole request. What else answers with a status below 500 is for a person to mend.
+THROTTLED_CODES = {
+    "KMSThrottlingException",
+    "LimitExceededException",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+}
+_PASSING_CODES = {
+    "ExpiredNextTokenException",
+    "InternalFailureException",
+    "RequestTimeout",
+    "RequestTimeoutException",
+    "ResourceInUseException",
+}
+# They were right and are no more: the next that are found may be.
+_EXPIRED_CODES = {
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "RequestExpired",
+    "RequestInTheFuture",
+    "RequestTimeTooSkewed",
+    "TokenRefreshRequired",
+}
+# Of a signature that is wrong, or too old or too new: only the message says which.
+_SIGNATURE_CODES = {
+    "InvalidSignatureException",
+    "SignatureDoesNotMatch",
+    "IncompleteSignature",
+    "AuthFailure",
+}
+_SIGNATURE_TIMES = ("signature expired", "signature not yet current", "signature has expired")
+# Of keys that nobody knows: wrong, or so new that not all of AWS knows them, or just taken away in a rotation.
+_UNKNOWN_KEY_CODES = {"UnrecognizedClientException", "InvalidClientTokenId", "InvalidAccessKeyId"}
+# Whoever gives out the credentials did not answer as it should.
+_NOT_GIVEN_OUT = (CredentialRetrievalError, MetadataRetrievalError, TokenRetrievalError)
+# There are none, or they wait for a person: a session to be opened again, a file that is just being written.
+_NOT_THERE = (LoginError, NoAuthTokenError, NoCredentialsError, PartialCredentialsError, SSOError)
+_STILL_EXPIRED = "refreshed credentials are still expired"  # a RuntimeError of botocore.credentials
+
+CALL_ERRORS = (BotoCoreError, ClientError, HTTPClientError, ResponseParserError, RuntimeError)
+"""What a call of a client raises."""
+
+
+def classify(error: Exception, what: str, *, worked: bool) -> StreamgageError | None:
+    """Return what *error* of the call *what* means to us; None where it is none of CALL_ERRORS that we know.
+
+    *worked* says whether these credentials, or some before them, were ever taken: keys that nobody knows, or that are not
+    there, are a mistake where they never were.
+    """
+    message = f"{what}: {without_password(str(error))}"
+    if isinstance(error, ClientError):
+        return _classify_answer(error, f"{what}: {error}", worked=worked)
+    if isinstance(error, _NOT_GIVEN_OUT) or (worked and isinstance(error, _NOT_THERE)):
+        return CredentialsRefused(message)
+    if isinstance(error, BotoConnectionError | HTTPClientError | IncompleteReadError | ResponseParserError):
+        return RetryableError(message)
+    if isinstance(error, BotoCoreError):  # no credentials, no region, a parameter that botocore refuses
+        return ConfigError(f"{what}: {error}")
+    return CredentialsRefused(message) if _STILL_EXPIRED in str(error) else None
+
+
+def _classify_answer(error: ClientError, message: str, *, worked: bool) -> StreamgageError:
+    answer = error.response.get("Error", {})
+    code, status = (
+        answer.get("Code", ""),
+        error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0),
+    )
+    if code in THROTTLED_CODES or status == 429:
+        return Throttled(message)
+    if code in _EXPIRED_CODES or (worked and code in _UNKNOWN_KEY_CODES):
+        return CredentialsRefused(message)
+    if code in _SIGNATURE_CODES and any(each in str(error).lower() for each in _SIGNATURE_TIMES):
+        return CredentialsRefused(f"{message} (is this machine's clock right?)")
+    if code in _PASSING_CODES or status >= 500:
+        return RetryableError(message)
+    return ConfigError(message)
