@@ -329,11 +329,9 @@ def _add_slice(cell: Cell, states: States, rows: Sequence[int]) -> None:
     new = [row for row, key in zip(rows, keys, strict=True) if key.text not in known]
     old = [row for row, key in zip(rows, keys, strict=True) if key.text in known]
     cell.plan.merge(cell.table, [known[states.groups[row][0].text] for row in old], states.table, old)
-    at = range(len(cell.keys), len(cell.keys) + len(new))
     cell.keys += [states.groups[row][0] for row in new]
     cell.firsts += [states.firsts[row] for row in new]
-    cell.plan.add_keys(cell.table, len(new))
-    cell.plan.merge(cell.table, at, states.table, new)
+    cell.plan.add(cell.table, states.table, new)
 
 
 def in_order(records: Sequence[StreamRecord]) -> Sequence[StreamRecord]:

@@ -136,10 +136,8 @@ class Cell:
 
     def add(self, chunk: Chunk, rows: Sequence[int]) -> None:
         """Append the keys at *rows* to *chunk*, which has none of them."""
-        known = len(chunk.keys)
         chunk.keys += [self.keys[row].text for row in rows]
-        self.plan.add_keys(chunk.table, len(rows))
-        self.plan.merge(chunk.table, range(known, known + len(rows)), self.table, rows)
+        self.plan.add(chunk.table, self.table, rows)
 
 
 @dataclass(frozen=True, slots=True)
