@@ -12,6 +12,7 @@ from operator import attrgetter
 from streamgage.definition.pipeline import Pipeline
 from streamgage.errors import PoisonRecord
 from streamgage.fold.cells import FOREVER_S, FULL_BYTES, Cell, Contribution
+from streamgage.fold.chunk_memory import ChunkMemory
 from streamgage.fold.items import ItemKey, Lanes
 from streamgage.fold.source_fold import Events, SourceBatch, SourceFold
 from streamgage.fold.states import KeyMemory, RollupFold, States
@@ -76,11 +77,15 @@ class _BatchLanes:
 
 
 class BatchFold:
-    """Fold Kinesis records by a pipeline. One batch at a time; it holds no state between batches but compiled plans."""
+    """Fold Kinesis records by a pipeline. One batch at a time.
+
+    Between batches it holds compiled plans, and what it remembers of keys and of bodies: no verdict depends on it.
+    """
 
     def __init__(self, pipeline: Pipeline, lanes: Lanes, *, slice_events: int = SLICE_EVENTS) -> None:
         self.lanes = lanes
         self._slice_events = slice_events
+        self.chunks = ChunkMemory()
         memory = KeyMemory()
         self._folds = {
             name: SourceFold(source, tuple(pipeline.rollups_of(name)), memory)
@@ -91,6 +96,7 @@ class BatchFold:
 
     def fold(self, records: Sequence[StreamRecord], is_repeat: IsRepeat, counting: Counting) -> Folded:
         """Return the fold of *records*, in the order of their sequence numbers, each once, without what *is_repeat*."""
+        self.chunks.begin_turn()
         return _Fold(self, in_order(records), counting).run(is_repeat)
 
     def read_slice(
@@ -313,6 +319,7 @@ class _Fold:
             kept_until_s,
             self.beyond,
             counting.room_bytes,
+            self._batch_fold.chunks,
             table=fold.plan.empty(),
         )
 

@@ -23,7 +23,8 @@ _TIMED = ("first", "last")
 
 def encode_table(layout: StateLayout, table: Table, *, start_ms: int) -> bytes:
     """Return *table*, whose states are of a window that starts at *start_ms*."""
-    pieces = [pack(table[0])]
+    events = pack(table[0])
+    pieces = [events]
     at = 1
     for field in layout.fields:
         columns: dict[str, Sequence[Any]] = dict(
@@ -34,7 +35,10 @@ def encode_table(layout: StateLayout, table: Table, *, start_ms: int) -> bytes:
             if name in columns:
                 times, columns[name] = _apart(columns[name], start_ms)
                 pieces.append(pack(times))
-        pieces += [pack(column) for column in _relative(columns).values()]
+        pieces += [
+            events if name == "n" and column == table[0] else pack(column)
+            for name, column in _relative(columns).items()
+        ]
     return b"".join(pieces)
 
 

@@ -78,6 +78,7 @@ class StatePlan:
         self._fields = [[PARTS[name] for name in each.parts] for each in layout.fields]
         self._parts: list[Part] = [_EVENTS, *chain.from_iterable(self._fields)]
         self.most_key_bytes = sum(part.most_bytes for part in self._parts)
+        self.pairs = sum(part.is_timed for part in self._parts)
         self._timed = [any(part.is_timed for part in parts) for parts in self._fields]
 
     def fold(self, events: EventColumns, groups: Sequence[Sequence[int]]) -> Table:
@@ -123,12 +124,15 @@ class StatePlan:
             return
         count = len(table[0])
         if len(at) == count:  # each entry, perhaps in another order: the usual case
-            if not isinstance(at, range):
+            whole = range(count)
+            if at != whole and list(at) != list(whole):
                 by_place = dict(zip(at, rows, strict=True))
                 rows = [by_place[place] for place in range(count)]
             pick = _row_picker(rows)
-            for part, column, other in zip(self._parts, table, later, strict=True):
-                column[:] = part.merge(column, pick(other))
+            table[:] = [
+                part.merge(column, pick(other))
+                for part, column, other in zip(self._parts, table, later, strict=True)
+            ]
             return
         pick_known, pick = _row_picker(at), _row_picker(rows)
         for part, column, other in zip(self._parts, table, later, strict=True):

@@ -42,17 +42,19 @@ def pack(column: Ints) -> bytes:
             return bytes((flag, 0, 0)) + bitmap
         low, high = min(known), max(known)
     places = 0 if low % 10 or high % 10 else _common_places(known)
-    if places:
-        power = _POWERS[places]
-        known = [each // power for each in known]
-        low, high = low // power, high // power
-    width = ((high - low).bit_length() + 7) // 8
-    if width > _WIDTH or low.bit_length() > _BITS:
+    power = _POWERS[places]
+    base = low // power
+    width = ((high // power - base).bit_length() + 7) // 8
+    if width > _WIDTH or base.bit_length() > _BITS:
         raise ValueError(f"integers of more than {_WIDTH} bytes cannot be stored")
-    head = bytes((width | flag, places)) + zigzag_varint(low) + bitmap
+    head = bytes((width | flag, places)) + zigzag_varint(base) + bitmap
     if not width:
         return head
-    return head + _planes([each - low for each in known] if low else known, width)
+    if places:
+        known = [(each - low) // power for each in known]
+    elif low:
+        known = [each - low for each in known]
+    return head + _planes(known, width)
 
 
 def unpack(data: bytes, at: int, count: int) -> tuple[list[Any], int]:
