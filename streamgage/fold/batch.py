@@ -128,6 +128,26 @@ class BatchFold:
         folded.user_records += reading.events
         folded.poison += reading.poison
 
+    def plain_rows(self, records: Sequence[StreamRecord], start: int) -> int:
+        """Return how many of *records* from *start* on ``read_run`` takes at once: plain ones, that fit into the slice."""
+        return self._records.plain_rows(records, start, max(self._slice_events - self._slice_count, 1))
+
+    def read_run(
+        self, records: Sequence[StreamRecord], lanes: Sequence[int], is_repeat: IsRepeat, folded: Folded
+    ) -> None:
+        """Read *records*, of which ``plain_rows`` said so, with the outcome of ``read_slice`` for each."""
+        folded.kinesis_records += len(records)
+        repeated = [
+            at for at, record in enumerate(records) if is_repeat(record, None)
+        ]  # plain ones have no mark
+        if repeated:
+            folded.repeated_records += len(repeated)
+            kept = [at for at in range(len(records)) if at not in set(repeated)]
+            records, lanes = [records[at] for at in kept], [lanes[at] for at in kept]
+        for reading in self._records.read_rows(records, lanes) if records else ():
+            folded.user_records += reading.events
+            folded.poison += reading.poison
+
     def _read_large(
         self,
         record: StreamRecord,
@@ -158,7 +178,11 @@ class BatchFold:
     @property
     def slice_is_full(self) -> bool:
         """Whether enough events were read to fold them."""
-        return sum(each.rows.count for each in self._readers.values()) >= self._slice_events
+        return self._slice_count >= self._slice_events
+
+    @property
+    def _slice_count(self) -> int:
+        return sum(each.rows.count for each in self._readers.values())
 
     def drain_slice(self, *, lanes: int) -> list[SourceBatch]:
         """Return the events that were read, by source, checked and grouped, and begin the next slice."""
@@ -261,11 +285,18 @@ class _Fold:
             slices.extend(self._fold_slice(folded, len(lanes.names)))
 
         try:
-            for record in records:
-                lane = lanes.note(
-                    batch_fold.lanes.of(record.shard_id, record.partition_key), record.sequence_number
-                )
-                batch_fold.read_slice(record, lane, is_repeat, folded, fold_slice=fold_slice)
+            at = 0
+            while at < len(records):
+                run = records[at : at + max(batch_fold.plain_rows(records, at), 1)]
+                numbers = [
+                    lanes.note(batch_fold.lanes.of(each.shard_id, each.partition_key), each.sequence_number)
+                    for each in run
+                ]
+                if len(run) > 1:
+                    batch_fold.read_run(run, numbers, is_repeat, folded)
+                else:
+                    batch_fold.read_slice(run[0], numbers[0], is_repeat, folded, fold_slice=fold_slice)
+                at += len(run)
                 if batch_fold.slice_is_full:
                     fold_slice()
         except BaseException:
@@ -297,6 +328,7 @@ class _Fold:
                 if cell is None:
                     cell = cells[identity] = self._cell(fold, windows, start_ms, lane, lanes)
                 _add_slice(cell, states, rows)
+                cell.latest_ms = max(cell.latest_ms, states.latest_ms)
         return cells
 
     def _cell(
