@@ -17,7 +17,7 @@ from streamgage.errors import ConfigError
 from streamgage.measures.windows import MAX_EVENT_TIME_MS
 
 if TYPE_CHECKING:
-    from processors.query.cells import PartialStore
+    from processors.query.cells import DynamoPartialStore
     from processors.query.freshness import Freshness
     from processors.query.question import Question
     from processors.query.render import Cell
@@ -51,6 +51,12 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument("--to", metavar="TIME", help="windows that begin before it; the same forms")
     parser.add_argument("--format", choices=("table", "csv", "json"), default="table")
     parser.add_argument(
+        "--eventual",
+        action="store_true",
+        help="read windows that are over and applied at half the price, with eventual consistency: they may lack what was "
+        "written last, and say may_change",
+    )
+    parser.add_argument(
         "--pipeline",
         metavar="PATH",
         help="default: the one the local stack was started with; of AWS pipeline.toml, or $STREAMGAGE_PIPELINE",
@@ -83,8 +89,9 @@ def run(arguments: argparse.Namespace) -> int:
             f"rollup {question.rollup.name} is counted by consumer {question.rollup.consumer}, and this stack counts for "
             f"{consumer}: ask the stack of that consumer (--target aws --stack NAME)"
         )
+    eventual = store.eventually() if arguments.eventual else None
     with aws_errors(f"table of {question.rollup.name}"):
-        rows = list(ask(store, question, applied_ms=fresh.applied_ms, now_ms=now_ms))
+        rows = list(ask(store, question, applied_ms=fresh.applied_ms, now_ms=now_ms, eventual=eventual))
     if arguments.format == "csv":
         print("\n".join(to_csv(question, rows)))
     elif arguments.format == "json":
@@ -92,7 +99,19 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         print_table(question, [cells(question, row) for row in rows])
     print(fresh.describe(now_ms), file=sys.stderr)
+    print(_cost(store, eventual), file=sys.stderr)
     return 0
+
+
+def _cost(store: "DynamoPartialStore", eventual: "DynamoPartialStore | None") -> str:
+    """Return what the reads cost, in a line, and what an answer read so may lack."""
+    if eventual is None:
+        return f"read units: {store.read_units:,.1f}"
+    return (
+        f"read units: {store.read_units + eventual.read_units:,.1f}, of them {eventual.read_units:,.1f} with eventual "
+        "consistency: what was read so may lack what was written last, keys and windows too, and none of it is said to be "
+        "complete"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +119,7 @@ class Place:
     """Where to ask. ``open`` connects, and tells whose rollups are there: a mistyped question need not wait for it."""
 
     pipeline: Path
-    open: "Callable[[], tuple[PartialStore, Freshness, str]]"
+    open: "Callable[[], tuple[DynamoPartialStore, Freshness, str]]"
 
 
 def find_place(arguments: argparse.Namespace) -> Place:
@@ -113,7 +132,7 @@ def find_place(arguments: argparse.Namespace) -> Place:
     return Place(Path(arguments.pipeline or info.pipeline), lambda: _open_local(home, info))
 
 
-def _open_local(home: Home, info: StackInfo) -> "tuple[PartialStore, Freshness, str]":
+def _open_local(home: Home, info: StackInfo) -> "tuple[DynamoPartialStore, Freshness, str]":
     from infra.local.stack.supervisor import local_client
     from processors.query.cells import DynamoPartialStore
     from processors.query.freshness import freshness
@@ -126,7 +145,7 @@ def _open_local(home: Home, info: StackInfo) -> "tuple[PartialStore, Freshness, 
     return store, freshness(progress, home.status()), info.consumer
 
 
-def _open_aws(name: str, region: str | None) -> "tuple[PartialStore, Freshness, str]":
+def _open_aws(name: str, region: str | None) -> "tuple[DynamoPartialStore, Freshness, str]":
     from infra.aws.stacks import aws_client, find_stack
     from infra.aws.status import read_freshness
     from processors.query.cells import DynamoPartialStore

@@ -1,7 +1,7 @@
 """Ask for aggregates: the windows of one key, or of all keys, in a range of time. Never a scan."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from processors.query.cells import CellReader, PartialStore
@@ -18,7 +18,7 @@ class Row:
     """One window of one key. ``values`` is ``{field: {measure: value}}``.
 
     ``may_change`` tells that the window was not over, or not all that arrived before its end was applied, when it was
-    read. A late event corrects its window even after that. ``partial``: what arrived before the consumer that counted it
+    read; or that it was read where that cannot be told. A late event corrects its window even after that. ``partial``: what arrived before the consumer that counted it
     began is not in it, and may belong to it, for the window had begun then, or would soon: clocks may be ahead.
     """
 
@@ -83,11 +83,34 @@ class Question:
         return cls(found, counts_of(pipeline, found), values, windows, from_ms, to_ms, future_ms)
 
 
-def ask(store: PartialStore, question: Question, *, applied_ms: int, now_ms: int) -> Iterator[Row]:
+def ask(
+    store: PartialStore,
+    question: Question,
+    *,
+    applied_ms: int,
+    now_ms: int,
+    eventual: PartialStore | None = None,
+) -> Iterator[Row]:
     """Yield a row a window and key that has events, in the order of time.
 
-    *applied_ms* is the arrival time up to which all events are applied: a window that ends later may still change.
+    *applied_ms* is the arrival time up to which all events are applied, as it was read before this: a window that ends
+    later may still change. The others are read from *eventual*, where it is given. What is read there may be older than
+    what is applied, for nobody knows how much; so a window of it is never said to be complete, and keys may be missing.
     """
+    if eventual is None:
+        yield from _ask(store, question, applied_ms, now_ms)
+        return
+    open_from_ms = question.windows.assign(max(applied_ms, 0)).start_ms
+    bound_ms = min(max(open_from_ms, question.from_ms), question.to_ms)
+    if question.from_ms < bound_ms:
+        yield from _ask(
+            eventual, replace(question, to_ms=bound_ms), 0, now_ms
+        )  # 0: nothing is known to be applied
+    if bound_ms < question.to_ms:
+        yield from _ask(store, replace(question, from_ms=bound_ms), applied_ms, now_ms)
+
+
+def _ask(store: PartialStore, question: Question, applied_ms: int, now_ms: int) -> Iterator[Row]:
     rollup, windows = question.rollup, question.windows
     keys = None if question.key is None else [key_text(rollup, question.key)]
     reader, plan = CellReader(store, rollup, windows, question.counts), plan_of(rollup.layout)
