@@ -328,7 +328,6 @@ class _Fold:
                 if cell is None:
                     cell = cells[identity] = self._cell(fold, windows, start_ms, lane, lanes)
                 _add_slice(cell, states, rows)
-                cell.latest_ms = max(cell.latest_ms, states.latest_ms)
         return cells
 
     def _cell(

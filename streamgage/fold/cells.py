@@ -25,7 +25,6 @@ from streamgage.fold.items import (
     sort_key,
 )
 from streamgage.fold.states import Key
-from streamgage.measures.codec import encode_table
 from streamgage.measures.layout import StatePlan, Table
 from streamgage.measures.windows import TumblingWindows
 
@@ -37,7 +36,6 @@ AIM = 0.68  # of the room, when the number of chunks is chosen: keys do not spre
 FEW, _MANY = 2, 8  # chunks that follow one that is full: where few keys had no room, and where many had none
 _MOST = 2**56  # chunks of a cell
 _SAMPLE = 48  # keys, by which the bytes of one are judged
-_GROWN = 2  # events of a key, from which on its state hardly grows
 _DEFLATES = 16  # a long name is thought to deflate to so much: a bound on what names of any length take
 FOREVER_S = 253_402_300_799  # 9999-12-31, what an item without `keep` expires at
 
@@ -76,7 +74,7 @@ class Contribution(Protocol):
 class Cell:
     """What a batch adds to one rollup, window and lane. ``fence`` is the lane's last sequence number in the batch.
 
-    ``latest_ms`` is the latest event time of the batch, in whichever window. ``beyond(fence)`` returns the cell's states of what lies beyond *fence*, folded again: it is asked only where a
+    ``beyond(fence)`` returns the cell's states of what lies beyond *fence*, folded again: it is asked only where a
     part of the batch was applied before.
     """
 
@@ -95,7 +93,6 @@ class Cell:
     keys: list[Key] = field(default_factory=list)
     firsts: list[int] = field(default_factory=list)
     table: Table = field(default_factory=list)
-    latest_ms: int = 0
     _key_bytes: float = 0.0
     _rows: dict[str, int] | None = None
     _texts: list[str] = field(default_factory=list)
@@ -150,27 +147,14 @@ class Cell:
         return [self._rows.get(each) for each in keys]
 
     def key_bytes(self) -> float:
-        """Return about how many bytes a key of it takes in a body, from a sample: what it will have grown to.
-
-        A state of one event doubles with the next ones. So where keys come with hardly more than one, and most of their
-        window is still to come, each of the sample is judged by twice its state, or with its neighbour's events added.
-        """
+        """Return about how many bytes a key of it takes in a body, from a sample."""
         if not self._key_bytes:
             rows = range(min(len(self.keys), _SAMPLE))
             chunk = Chunk(0, self.plan.empty())
             self.add(chunk, rows)
-            layout, start_ms = self.rollup.layout, self.start_ms
-            size = len(encode_chunk(chunk, layout, start_ms=start_ms))
-            if self._is_young() and sum(chunk.table[0]) < _GROWN * len(rows):
-                size += len(encode_table(layout, chunk.table, start_ms=start_ms))
-                self.plan.merge(chunk.table, rows, self.table, [*rows[1:], 0])
-                size = max(size, len(encode_chunk(chunk, layout, start_ms=start_ms)))
+            size = len(encode_chunk(chunk, self.rollup.layout, start_ms=self.start_ms))
             self._key_bytes = max(size / len(rows), 1.0)
         return self._key_bytes
-
-    def _is_young(self) -> bool:
-        """Tell whether less than half of its window had passed at the batch's latest event."""
-        return 2 * (self.latest_ms - self.start_ms) < self.windows.size_ms
 
     def add(self, chunk: Chunk, rows: Sequence[int]) -> None:
         """Append the keys at *rows* to *chunk*, which has none of them."""

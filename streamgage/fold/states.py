@@ -35,15 +35,11 @@ Group = tuple[Key, int, int]
 
 @dataclass(slots=True)
 class States:
-    """The states of groups, one entry each; ``firsts`` holds the sequence number of each group's first record.
-
-    ``latest_ms`` is about the latest event time of all: of the last events of each.
-    """
+    """The states of groups, one entry each; ``firsts`` holds the sequence number of each group's first record."""
 
     groups: list[Group] = field(default_factory=list)
     firsts: list[int] = field(default_factory=list)
     table: Table = field(default_factory=list)
-    latest_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +131,6 @@ class RollupFold:
             list(groups),
             [places.record_of(ordinals[0]).sequence_number for ordinals in groups.values()],
             self.plan.fold(events, list(groups.values())),
-            max([events.times[ordinals[-1]] for ordinals in groups.values()]),
         )
         found: dict[TumblingWindows, States] = {}
         smaller_ms, states = self._base_ms, base
@@ -159,10 +154,10 @@ class RollupFold:
             else:
                 pick.append(at)
         if len(picks) == len(smaller.groups):  # states are values: they are shared
-            return States(list(picks), smaller.firsts, smaller.table, smaller.latest_ms)
+            return States(list(picks), smaller.firsts, smaller.table)
         nesting = list(picks.values())
         firsts = [min([smaller.firsts[at] for at in pick]) for pick in nesting]
-        return States(list(picks), firsts, self.plan.join(smaller.table, nesting), smaller.latest_ms)
+        return States(list(picks), firsts, self.plan.join(smaller.table, nesting))
 
     def _key_of(self, values: tuple[Any, ...]) -> Key:
         key = self._keys.get(values)

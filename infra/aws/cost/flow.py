@@ -19,7 +19,6 @@ _FRAME_BYTES = 90  # magic, MD5, the mark of a producer
 _PRODUCER_BYTES = 16  # of a producer's ranges in the progress item
 _PROGRESS_BYTES = 190
 _LIFE = (1 / 12, 3 / 12, 5 / 12, 7 / 12, 9 / 12, 11 / 12)  # moments of a window's life that are looked at
-_GROWN = 4.0  # events: a state hardly grows from then on
 REMEMBERED_BYTES = 1_500  # of an item that a sandbox remembers
 CACHED_BYTES = 64 * 1024 * 1024  # processors/sink/fenced.py, SinkLimits
 
@@ -201,8 +200,6 @@ def _window_flow(
     first_s = min(batch_s, window_s) / 2  # of the first batch's events, on average
     first = max(1.0, keys * min(1.0, key_events_per_s * first_s))
     first_events = max(1.0, key_events_per_s * first_s)
-    if first_events < 2 and batch_s < window_s / 2:  # fold/cells.py judges such keys by what they grow to
-        first_events = _GROWN
     items = units = 0.0
     for quantile in _LIFE:
         heard = key_events_per_s * max(quantile * window_s, first_s)
