@@ -137,8 +137,9 @@ class Cell:
         """Return the keys at *rows*, as a chunk holds them."""
         if len(self._texts) < len(self.keys):
             self._texts = [key.text for key in self.keys]
-        texts = self._texts
-        return [texts[row] for row in rows]
+        if isinstance(rows, range):
+            return self._texts[rows.start : rows.stop]
+        return list(map(self._texts.__getitem__, rows))
 
     def rows_of(self, keys: Sequence[str]) -> list[int | None]:
         """Return where each of *keys* stands here."""
@@ -173,8 +174,7 @@ class ChunkContribution:
     @property
     def first(self) -> int:
         """The sequence number of the first Kinesis record in it."""
-        firsts = self.cell.firsts
-        return min([firsts[row] for row in self.rows])
+        return min(map(self.cell.firsts.__getitem__, self.rows))
 
     def joined(self, known: StoredItem | None) -> Joined:
         """Return what is to be written on top of *known*, and what goes on to other chunks."""
@@ -201,7 +201,7 @@ class ChunkContribution:
             return Joined(None, onward)
         if closes:
             chunk.onward = among
-        firsts = [cell.firsts[row] for rows in (here, new) for row in rows]
+        firsts = [*map(cell.firsts.__getitem__, here), *map(cell.firsts.__getitem__, new)]
         if known is not None and firsts and known.fence >= min(firsts):
             firsts = self._add_beyond(known.fence, chunk, places, here, new)
             if not firsts and not closes:
@@ -212,7 +212,7 @@ class ChunkContribution:
             cell.add(chunk, new)
         body = encode_chunk(chunk, cell.rollup.layout, start_ms=cell.start_ms)
         cell.memory.put(cell.name, body, chunk)
-        first = min([*firsts, *(cell.firsts[row] for row in left)])
+        first = min([*firsts, *map(cell.firsts.__getitem__, left)])
         return Joined(StoredItem(cell.fence, cell.counts, body, cell.expires_s), onward, first)
 
     def _sorted(self, places: Mapping[str, int]) -> tuple[Sequence[int], Sequence[int]]:
@@ -250,6 +250,12 @@ class ChunkContribution:
         cell = self.cell
         key_bytes, most_key_bytes = cell.key_bytes(), cell.plan.most_key_bytes
         most_bytes = len(chunk.keys) * most_key_bytes + len("".join(chunk.keys).encode())
+        if size_bytes + len(new) * key_bytes < cell.room_bytes:  # mostly all of them fit
+            names = "".join(cell.texts_of(new))
+            grown_bytes = size_bytes + len(new) * key_bytes + len(names) / _DEFLATES
+            largest_bytes = most_bytes + len(new) * most_key_bytes + len(names.encode())
+            if grown_bytes <= cell.room_bytes and largest_bytes <= _MOST_BYTES:
+                return len(new)
         for taken, row in enumerate(new):
             name = cell.keys[row].text
             size_bytes += key_bytes + len(name) / _DEFLATES

@@ -7,7 +7,7 @@ meant, and a stale memory is one that nobody asks for. Whoever takes a chunk out
 from streamgage.fold.chunk import Chunk
 from streamgage.measures.layout import StatePlan
 
-_MOST_BYTES = 48 * 1024 * 1024
+_MOST_BYTES = 32 * 1024 * 1024
 _CHUNK_BYTES, _COLUMN_BYTES, _STATE_BYTES, _NAME_BYTES = 900, 100, 45, 90
 _PAIR_BYTES = 90  # of a state that is a pair, beside
 _TURNS = 4  # batches: what was put in before them makes room
