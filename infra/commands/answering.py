@@ -17,7 +17,7 @@ from streamgage.visible import visible
 
 if TYPE_CHECKING:
     from processors.query.answer import Answer, Shape
-    from processors.query.cells import PartialStore
+    from processors.query.cells import DynamoPartialStore
     from processors.query.freshness import Freshness
     from processors.query.question import Question
 
@@ -35,6 +35,7 @@ class Asker:
     place: "Place"
     silent_ms: int | None
     as_of_ms: int | None
+    is_eventual: bool = False
 
     @classmethod
     def of(cls, arguments: argparse.Namespace, place: "Place", *, now_ms: int) -> "Asker":
@@ -75,17 +76,29 @@ class Asker:
         except ValueError as error:
             raise ConfigError(f"--silent {arguments.silent!r}: {error}") from error
         as_of_ms = parse_instant(arguments.to, now_ms=now_ms, default_ms=0) if arguments.to else None
-        return cls(question, shape, place, silent_ms, as_of_ms)
+        return cls(question, shape, place, silent_ms, as_of_ms, arguments.eventual)
 
     def ask(self, now_ms: int) -> "tuple[Answer, str]":
         """Return the answer, and what is to be said of it: how fresh it is, and what it cost. Raises: ConfigError."""
         store, fresh, consumer = self.place.open()
-        before = _units(store)
-        given = self.ask_again(store, fresh, consumer, now_ms)
-        return given, f"{fresh.describe(now_ms)}; {_units(store) - before:,g} read units"
+        eventual = store.eventually() if self.is_eventual else None
+        given = self._answered(store, eventual, fresh, consumer, now_ms)
+        if eventual is None:
+            return given, f"{fresh.describe(now_ms)}; {store.read_units:,g} read units"
+        return given, (
+            f"{fresh.describe(now_ms)}; {store.read_units + eventual.read_units:,g} read units, of them "
+            f"{eventual.read_units:,g} with eventual consistency: what was read so may lack what was written last, keys and "
+            "windows too, and none of it is said to be complete"
+        )
 
-    def ask_again(self, store: "PartialStore", fresh: "Freshness", consumer: str, now_ms: int) -> "Answer":
-        """Return the answer as *store* has it now."""
+    def _answered(
+        self,
+        store: "DynamoPartialStore",
+        eventual: "DynamoPartialStore | None",
+        fresh: "Freshness",
+        consumer: str,
+        now_ms: int,
+    ) -> "Answer":
         from processors.query.answer import answer, silence
 
         rollup = self.question.rollup
@@ -97,12 +110,9 @@ class Asker:
         if self.silent_ms is not None:
             as_of_ms = now_ms if self.as_of_ms is None else self.as_of_ms
             return silence(store, self.question, for_ms=self.silent_ms, as_of_ms=as_of_ms, now_ms=now_ms)
-        return answer(store, self.question, self.shape, applied_ms=fresh.applied_ms, now_ms=now_ms)
-
-
-def _units(store: "PartialStore") -> float:
-    """Return what was read of *store* so far, where it counts."""
-    return float(getattr(store, "read_units", 0))
+        return answer(
+            store, self.question, self.shape, applied_ms=fresh.applied_ms, now_ms=now_ms, eventual=eventual
+        )
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -117,7 +127,7 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.compare is not None and (arguments.total or (arguments.top and not arguments.each_window)):
         problems.append("--compare is of windows: leave --total out, and say --each-window with --top")
     if arguments.silent is not None:
-        given = ("top", "where", "select", "compare", "fill", "plot", "follow", "total", "limit")
+        given = ("top", "where", "select", "compare", "fill", "plot", "follow", "total", "limit", "eventual")
         problems += [
             f"--silent asks for keys by themselves: leave --{each} out"
             for each in given

@@ -3,13 +3,9 @@
 import argparse
 import sys
 import time
-from typing import TYPE_CHECKING
 
 from infra.commands.arguments import Verbs, add_stack_options, add_verb
 from infra.commands.asked_at import find_place
-
-if TYPE_CHECKING:
-    pass
 
 EXAMPLES = """examples:
   streamgage query device_metrics device_id=machine-1 metric=temperature --window 1d
@@ -66,6 +62,12 @@ def add_parser(verbs: Verbs) -> None:
     )
     parser.add_argument(
         "--follow", action="store_true", help="go on, and tell rows as they change, until Ctrl-C"
+    )
+    parser.add_argument(
+        "--eventual",
+        action="store_true",
+        help="read windows that are over and applied at half the price, with eventual consistency: they may lack what was "
+        "written last, and say may_change",
     )
     parser.add_argument(
         "--pipeline",

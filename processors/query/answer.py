@@ -87,13 +87,21 @@ def kinds_of(question: Question) -> dict[str, Kind]:
     return kinds | dict.fromkeys((*_TIMES, *(each.name for each in columns_of(question.rollup))), Kind.NUMBER)
 
 
-def answer(store: PartialStore, question: Question, shape: Shape, *, applied_ms: int, now_ms: int) -> Answer:
-    """Return the answer to *question*, as *shape* says.
+def answer(
+    store: PartialStore,
+    question: Question,
+    shape: Shape,
+    *,
+    applied_ms: int,
+    now_ms: int,
+    eventual: PartialStore | None = None,
+) -> Answer:
+    """Return the answer to *question*, as *shape* says; *eventual* as ``ask`` takes it.
 
     Raises:
         ConfigError: it would be too much; what was read counts something else, or is damaged.
     """
-    rows: Iterable[Row] = ask(store, question, applied_ms=applied_ms, now_ms=now_ms)
+    rows: Iterable[Row] = ask(store, question, applied_ms=applied_ms, now_ms=now_ms, eventual=eventual)
     if shape.fill is not None:
         first_ms = question.from_ms or None
         last_ms = question.to_ms if question.to_ms <= now_ms else None  # what lies ahead is not empty yet

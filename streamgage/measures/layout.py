@@ -78,6 +78,7 @@ class StatePlan:
         self._fields = [[PARTS[name] for name in each.parts] for each in layout.fields]
         self._parts: list[Part] = [_EVENTS, *chain.from_iterable(self._fields)]
         self.most_key_bytes = sum(part.most_bytes for part in self._parts)
+        self.pairs = sum(part.is_timed for part in self._parts)
         self._timed = [any(part.is_timed for part in parts) for parts in self._fields]
 
     def fold(self, events: EventColumns, groups: Sequence[Sequence[int]]) -> Table:
@@ -107,13 +108,36 @@ class StatePlan:
         """Return the states of windows that others nest in: a pick names those of each."""
         return [part.join(column, picks) for part, column in zip(self._parts, table, strict=True)]
 
+    def add(self, table: Table, states: Table, rows: Sequence[int]) -> None:
+        """Append the entries of *states* at *rows* to *table*, as those of keys that it does not have."""
+        if rows:
+            pick = _row_picker(rows)
+            for column, other in zip(table, states, strict=True):
+                column.extend(pick(other))
+
     def merge(self, table: Table, at: Sequence[int], later: Table, rows: Sequence[int]) -> None:
-        """Merge entry ``rows[n]`` of *later*, which follows in the log, into entry ``at[n]`` of *table*."""
+        """Merge entry ``rows[n]`` of *later*, which follows in the log, into entry ``at[n]`` of *table*.
+
+        Each place stands in *at* once.
+        """
         if not rows:
             return
-        pick = _row_picker(rows)
+        count = len(table[0])
+        if len(at) == count:  # each entry, perhaps in another order: the usual case
+            whole = range(count)
+            if at != whole and list(at) != list(whole):
+                by_place = dict(zip(at, rows, strict=True))
+                rows = [by_place[place] for place in range(count)]
+            pick = _row_picker(rows)
+            table[:] = [
+                part.merge(column, pick(other))
+                for part, column, other in zip(self._parts, table, later, strict=True)
+            ]
+            return
+        pick_known, pick = _row_picker(at), _row_picker(rows)
         for part, column, other in zip(self._parts, table, later, strict=True):
-            part.merge(column, at, pick(other))
+            for place, state in zip(at, part.merge(pick_known(column), pick(other)), strict=True):
+                column[place] = state
 
     def read(
         self, table: Table, row: int, measures: Mapping[str, Sequence[str]]

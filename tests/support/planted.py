@@ -23,6 +23,7 @@ from streamgage.errors import RetryableError
 from streamgage.fold.batch import BatchFold
 from streamgage.fold.cells import Cell, ChunkContribution, Joined
 from streamgage.fold.chunk import Chunk
+from streamgage.fold.chunk_memory import ChunkMemory
 from streamgage.fold.items import StoredItem
 from streamgage.fold.source_fold import Events, SourceFold
 from streamgage.fold.verdicts import TimeBounds, untimely, verdict
@@ -223,6 +224,16 @@ def no_room_is_lost(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Cell, "onward", lambda *_: {})
 
 
+def remembered_chunk_is_changed(patch: pytest.MonkeyPatch) -> None:
+    """What a batch adds to a chunk in memory stays there though it was not written."""
+
+    def mutant(self: ChunkMemory, cell: Any, body: bytes) -> Chunk | None:
+        found = self._chunks.get((cell, body))
+        return None if found is None else found[0]
+
+    patch.setattr(ChunkMemory, "take", mutant)
+
+
 def lost_answer_is_success(patch: pytest.MonkeyPatch) -> None:
     """A write that timed out is taken for one that happened."""
     put = OneByOne._put
@@ -376,6 +387,7 @@ CORE_BUGS: Mapping[str, Plant] = {
         onward_before_its_parent_is_written,
         no_room_is_lost,
         failure_names_what_was_written_alone,
+        remembered_chunk_is_changed,
         lost_answer_is_success,
         remembered_before_written,
         duplicates_dropped_by_batch_hash,

@@ -1,0 +1,185 @@
+"""Histograms and distinct counts: the same bytes under any cut and order, and no further from the exact than they say."""
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamgage.measures import distinct, histogram
+from streamgage.measures.distinct import REGISTERS, STANDARD_ERROR, Tokens
+from streamgage.measures.histogram import MOST_BUCKETS, SCALE, Indexer
+
+PLACES = 9
+INDEXER = Indexer(PLACES)
+VALUES = (
+    st.integers(-(10**38), 10**38)
+    | st.integers(-1000, 1000).map(lambda n: n * 10**PLACES)
+    | st.sampled_from([0, 1, -1, 2**31 * 10**PLACES, 10**PLACES // 2, 10**PLACES // 4])
+)
+
+
+def cut(values: Sequence[Any], bounds: Sequence[int]) -> list[Sequence[Any]]:
+    places = [0, *sorted(min(each, len(values)) for each in bounds), len(values)]
+    return [values[first:last] for first, last in pairwise(places)]
+
+
+@given(st.lists(VALUES, max_size=400), st.lists(st.integers(0, 400), max_size=5), st.randoms())
+def test_a_histogram_is_the_same_whatever_was_merged_first(
+    values: list[int], bounds: list[int], dice: random.Random
+) -> None:
+    whole = histogram.of_values(values, INDEXER)
+    shuffled = dice.sample(values, len(values))
+    parts = [histogram.of_values(each, INDEXER) for each in cut(shuffled, bounds)]
+    while len(parts) > 1:
+        one, other = parts.pop(dice.randrange(len(parts))), parts.pop(dice.randrange(len(parts)))
+        parts.append(histogram.merged([one, other]))
+    assert parts == [whole]
+    assert len(whole.places) <= MOST_BUCKETS
+    assert whole.total == len(values)
+
+
+def exact(values: Sequence[int], fraction: float) -> float:
+    """The value of that rank, by sorting."""
+    rank = max(math.ceil(fraction * len(values)), 1)
+    return float(sorted(values)[rank - 1] / 10**PLACES)
+
+
+def skewed(dice: random.Random) -> float:
+    return math.exp(dice.gauss(0, 3))
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda dice: dice.gauss(20, 5),
+        skewed,
+        lambda dice: -skewed(dice),
+        lambda dice: dice.choice([0.0, 1e-9, 2e-9, 1e-8]),
+        lambda dice: dice.uniform(1e17, 9e17),
+        lambda dice: dice.choice([-1.0, 0.0, 1.0]) * dice.expovariate(1),
+        lambda dice: float(dice.randrange(-3, 4)),
+    ],
+    ids=["normal", "skewed", "negative", "tiny", "huge", "both sides", "few values"],
+)
+def test_quantiles_are_no_further_off_than_they_say(draw: Callable[[random.Random], float]) -> None:
+    dice = random.Random(1)
+    for count in (1, 2, 10, 1_000, 20_000):
+        values = [round(draw(dice) * 10**PLACES) for _ in range(count)]
+        state = histogram.of_values(values, INDEXER)
+        bound = histogram.relative_error(state.scale)
+        assert bound <= 0.011 or len(state.places) > MOST_BUCKETS / 2
+        for fraction in (0.001, 0.01, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999, 1.0):
+            right, told = exact(values, fraction), histogram.quantile(state, fraction)
+            assert told is not None
+            assert abs(told - right) <= bound * abs(right) * (1 + 1e-9)
+
+
+@given(st.lists(VALUES, min_size=1, max_size=300), st.sampled_from([0.1, 0.5, 0.9, 0.999]))
+def test_quantiles_of_any_values_are_no_further_off_than_they_say(values: list[int], fraction: float) -> None:
+    state = histogram.of_values(values, INDEXER)
+    right, told = exact(values, fraction), histogram.quantile(state, fraction)
+    assert told is not None
+    assert abs(told - right) <= histogram.relative_error(state.scale) * abs(right) * (1 + 1e-9)
+
+
+def test_the_worst_case_is_reached_and_not_passed() -> None:
+    """Just above a bound a value is as far off as any: 1.083 %."""
+    worst = 0.0
+    for number in range(1, 200_000, 7):
+        told = histogram.quantile(histogram.of_values([number], Indexer(0)), 0.5)
+        assert told is not None
+        worst = max(worst, abs(told - number) / number)
+    assert 0.0107 < worst <= histogram.relative_error(SCALE) * (1 + 1e-12) < 0.0109
+
+
+def test_no_values_have_no_quantile() -> None:
+    assert histogram.quantile(histogram.EMPTY, 0.5) is None
+    assert histogram.merged([histogram.EMPTY, histogram.EMPTY]) == histogram.EMPTY
+
+
+@given(st.integers(1, 2**60))
+def test_powers_of_two_end_their_bucket_as_opentelemetry_has_it(number: int) -> None:
+    """Bounds are inclusive above: (b**i, b**(i+1)]."""
+    power = 1 << number.bit_length() - 1
+    (place,) = histogram.of_values([power], Indexer(0)).places
+    assert histogram.bound((place >> 1) + 1, SCALE) == power
+
+
+@given(st.lists(st.integers(-(10**6), 10**6), max_size=100), st.integers(0, 3))
+def test_what_opentelemetry_holds_merges_unchanged(values: list[int], finer: int) -> None:
+    whole = histogram.of_values(values, Indexer(0))
+    said: Any = histogram.in_opentelemetry(whole)
+    runs = [(said[sign]["offset"], said[sign]["bucketCounts"]) for sign in ("positive", "negative")]
+    assert histogram.of_opentelemetry(said["scale"], said["zeroCount"], runs[0], runs[1]) == whole
+    # the same points at a finer scale: each bucket's first child
+    spread = [
+        (offset << finer, [each for count in counts for each in (count, *[0] * ((1 << finer) - 1))])
+        for offset, counts in runs
+    ]
+    if whole.scale == SCALE:
+        assert histogram.of_opentelemetry(SCALE + finer, said["zeroCount"], spread[0], spread[1]) == whole
+
+
+THINGS = st.one_of(st.integers(), st.text(max_size=5))
+
+
+@given(
+    st.lists(THINGS, max_size=60), st.lists(st.integers(0, 60), max_size=4), st.randoms(), st.integers(0, 2)
+)
+def test_a_distinct_count_is_the_same_whatever_came_first_and_how_often(
+    values: list[int | str], bounds: list[int], dice: random.Random, many: int
+) -> None:
+    tokens = Tokens()
+    values += [f"more {number}" for number in range(many * 150)]
+    whole = distinct.of_tokens([tokens[each] for each in values])
+    again = dice.sample(values, len(values)) + values[: len(values) // 2]
+    parts = [distinct.of_tokens([tokens[each] for each in those]) for those in cut(again, bounds)]
+    while len(parts) > 1:
+        one, other = parts.pop(dice.randrange(len(parts))), parts.pop(dice.randrange(len(parts)))
+        parts.append(distinct.merged([one, other]))
+    assert parts == [whole]
+    if len(set(values)) < 200:
+        assert distinct.estimate(whole) == len({(type(each), each) for each in values})
+
+
+def test_a_text_and_a_number_are_two_values() -> None:
+    tokens = Tokens()
+    assert tokens["1"] != tokens[1]
+    assert tokens[1] == Tokens()[1]
+
+
+def test_registers_take_896_bytes_and_come_back() -> None:
+    dice = random.Random(2)
+    registers = tuple(dice.randrange(1 << 28) for _ in range(REGISTERS))
+    data = distinct.pack_registers(registers)
+    assert len(data) == 896
+    assert distinct.unpack_registers(data) == registers
+    with pytest.raises(ValueError, match="895 bytes"):
+        distinct.unpack_registers(data[1:])
+
+
+@pytest.mark.parametrize(
+    ("count", "states"), [(1, 20), (50, 20), (200, 10), (201, 60), (1_000, 40), (20_000, 10)]
+)
+def test_the_error_is_what_it_says(count: int, states: int) -> None:
+    """Of random hashes: the root of the mean square, at most half more than the standard error, which holds for many."""
+    dice = random.Random(count)
+    errors = [
+        distinct.estimate(distinct.of_tokens({distinct.token_of(dice.getrandbits(64)) for _ in range(count)}))
+        / count
+        - 1
+        for _ in range(states)
+    ]
+    assert math.sqrt(math.fsum(each**2 for each in errors) / states) <= STANDARD_ERROR * 1.5
+    assert count > 200 or not any(errors)
+
+
+def test_registers_that_are_all_full_have_an_estimate() -> None:
+    most = ((64 - 8 - 2 + 1) << 2) << 20 | (1 << 20) - 1
+    assert distinct.estimate((most,) * REGISTERS) > 2**50
+    assert distinct.estimate((0,) * REGISTERS) == 0
