@@ -115,7 +115,7 @@ def _lower(place: int, down: int) -> int:
     return (place >> 1 >> down) << 1 | place & 1
 
 
-def quantile(histogram: Histogram, fraction: float) -> float | None:
+def quantile(histogram: Histogram, fraction: float | Decimal) -> float | None:
     """Return about the value of rank ``ceil(fraction * n)`` among n, from the least on; None of no values.
 
     It is at most ``relative_error`` of itself away from that value.
