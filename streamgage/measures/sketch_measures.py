@@ -69,11 +69,13 @@ def _rate(parts: Parts, scale: int) -> Value:
     return divide((last[1] - first[1]) * 1000, (last[0] - first[0]) * 10**scale, scale + _EXTRA_PLACES)
 
 
-_OF_A_VALUE = "of the value of that rank, at most"
+_OF_A_VALUE = "of the value of that rank at most"
 _OTHERS = {
     each.name: each
     for each in (
-        Measure("histogram", ("histogram",), _histogram, error="of a bucket's values, at most", bound=_bound),
+        Measure(
+            "histogram", ("histogram",), _histogram, error="of a value at most, by its bucket", bound=_bound
+        ),
         Measure(
             "distinct",
             ("distinct",),

@@ -9,7 +9,7 @@ from typing import Any
 
 from streamgage.measures import distinct, histogram
 from streamgage.measures.distinct import MOST_TOKENS, Distinct, Tokens
-from streamgage.measures.histogram import LOWEST_SCALE, MOST_BUCKETS, SCALE, Histogram, Indexer
+from streamgage.measures.histogram import LOWEST_SCALE, MOST_BUCKETS, SCALE, Histogram
 from streamgage.measures.packing import pack, unpack_whole
 from streamgage.measures.parts import Column, Groups
 
@@ -24,15 +24,9 @@ class HistogramPart:
     identity, is_timed = histogram.EMPTY, False
     most_bytes = MOST_BUCKETS * (2 + 8) + 16
 
-    def __init__(self) -> None:
-        self._indexers: dict[int, Indexer] = {}
-
     def fold(self, groups: Groups) -> Column:
         """Return the histogram of each group."""
-        indexer = self._indexers.get(groups.scale)
-        if indexer is None:
-            indexer = self._indexers[groups.scale] = Indexer(groups.scale)
-        return [histogram.of_values(each, indexer) for each in groups.values]
+        return [histogram.of_values(each, groups.scale) for each in groups.values]
 
     def join(self, column: Column, picks: Sequence[Sequence[int]]) -> Column:
         """Return those of what nests."""
