@@ -143,6 +143,8 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def tell(arguments: argparse.Namespace, asker: Asker, given: "Answer") -> None:
     """Write the answer down as it was asked for."""
+    from processors.query.answer import told_errors
+
     if given.left:
         print(f"{given.left:,} more rows were left out (--limit {arguments.limit})", file=sys.stderr)
     if arguments.plot is not None:
@@ -156,6 +158,8 @@ def tell(arguments: argparse.Namespace, asker: Asker, given: "Answer") -> None:
         print(f"{arguments.output}: {len(given.rows):,} rows", file=sys.stderr)
     else:
         _write(arguments, given)
+    for line in told_errors(given, asker.question):
+        print(line, file=sys.stderr)
 
 
 def _write(arguments: argparse.Namespace, given: "Answer") -> None:

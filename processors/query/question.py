@@ -1,7 +1,7 @@
 """Ask for aggregates: the windows of one key, or of many, in a range of time, merged as far as is asked. Never a scan."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import chain
 
@@ -27,7 +27,8 @@ class Row:
     ``may_change`` tells that the window was not over, or not all that arrived before its end was applied, when it was
     read; or that it was read where that cannot be told (see ``ask``). A late event corrects its window even after that. ``partial``: some of it is not counted here. Either what arrived
     before ``began_ms``, when the consumer that counted it began, for the window had begun then, or would soon: clocks may be
-    ahead. Or a part of it that is not kept any more: ``expired``.
+    ahead. Or a part of it that is not kept any more: ``expired``. ``errors`` says by
+    how much those values may be off that are not exact, relatively: ``{"bytes.p95": 0.011}``.
     """
 
     window: Window
@@ -38,6 +39,7 @@ class Row:
     key: tuple[str, ...]
     began_ms: int = 0
     expired: bool = False
+    errors: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +220,10 @@ def ask(
                 key=key,
                 began_ms=begin_ms if began else 0,
                 expired=expired,
+                errors={
+                    f"{of}.{name}": bound
+                    for (of, name), bound in plan.bounds(group.table, row, rollup.measures).items()
+                },
             )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from streamgage.measures.layout import StateLayout, Table
 from streamgage.measures.packing import pack, unpack, unpack_whole
-from streamgage.measures.parts import PARTS, Column
+from streamgage.measures.parts import PARTS, SKETCHES, Column
 
 _TIMED = ("first", "last")
 
@@ -36,7 +36,11 @@ def encode_table(layout: StateLayout, table: Table, *, start_ms: int) -> bytes:
                 times, columns[name] = _apart(columns[name], start_ms)
                 pieces.append(pack(times))
         pieces += [
-            events if name == "n" and column == table[0] else pack(column)
+            _packed_sketches(name, column)
+            if name in SKETCHES
+            else events
+            if name == "n" and column == table[0]
+            else pack(column)
             for name, column in _relative(columns).items()
         ]
     return b"".join(pieces)
@@ -57,6 +61,9 @@ def decode_table(layout: StateLayout, data: bytes, at: int, *, count: int, start
             if name in field.parts:
                 times[name], at = unpack(data, at, count)
         for name in field.parts:
+            if name in SKETCHES:
+                columns[name], at = _sketches(name, data, at, count)
+                continue
             read = unpack if PARTS[name].identity is None else unpack_whole
             columns[name], at = read(data, at, count)
         columns = _absolute(columns)
@@ -66,6 +73,18 @@ def decode_table(layout: StateLayout, data: bytes, at: int, *, count: int, start
     if at != len(data):
         raise ValueError(f"{len(data) - at} bytes are left over")
     return table
+
+
+def _packed_sketches(name: str, column: Sequence[Any]) -> bytes:
+    from streamgage.measures.sketch_parts import SKETCH_PARTS  # noqa: PLC0415 - see SKETCHES
+
+    return SKETCH_PARTS[name].pack(column)
+
+
+def _sketches(name: str, data: bytes, at: int, count: int) -> tuple[Column, int]:
+    from streamgage.measures.sketch_parts import SKETCH_PARTS  # noqa: PLC0415 - see SKETCHES
+
+    return SKETCH_PARTS[name].unpack(data, at, count)
 
 
 def _apart(pairs: Sequence[Any], start_ms: int) -> tuple[Sequence[Any], Sequence[Any]]:

@@ -14,9 +14,11 @@ Source: https://opentelemetry.io/docs/specs/otel/metrics/data-model/#exponential
 import math
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal, localcontext
 from functools import lru_cache
+from itertools import repeat
+from operator import truediv
 from typing import NamedTuple
 
 SCALE = 5
@@ -24,7 +26,6 @@ SCALE = 5
 LOWEST_SCALE = -10
 """All doubles fit into eight buckets then."""
 MOST_BUCKETS = 160
-_REMEMBERED = 50_000
 
 
 class Histogram(NamedTuple):
@@ -47,27 +48,6 @@ class Histogram(NamedTuple):
 EMPTY = Histogram(SCALE, 0, (), ())
 
 
-class Indexer(dict[int, int]):
-    """``indexer[n]``: the place of the value ``n / 10**places`` at SCALE; zero has none, and is not asked for.
-
-    Values come again and again, so places are remembered. The bounds are exact decimals, rounded once: the same everywhere.
-    """
-
-    def __init__(self, places: int) -> None:
-        super().__init__()
-        self._unit = 10**places
-
-    def __missing__(self, number: int) -> int:
-        mantissa, exponent = math.frexp(abs(number) / self._unit)
-        bounds = _bounds()
-        index = (exponent - 1) * len(bounds) + bisect_left(bounds, mantissa) - 1
-        place = 2 * index + (number < 0)
-        if len(self) >= _REMEMBERED:
-            self.clear()
-        self[number] = place
-        return place
-
-
 @lru_cache(maxsize=1)
 def _bounds() -> list[float]:
     """Return the lower bounds of the buckets between 1/2 and 1, at SCALE."""
@@ -77,34 +57,55 @@ def _bounds() -> list[float]:
         return [float(Decimal(2) ** (number * step) / 2) for number in range(2**SCALE)]
 
 
-def of_values(values: Iterable[int], indexer: Indexer) -> Histogram:
-    """Return the histogram of *values*, scaled integers."""
-    found = Counter(values)
-    zeros = found.pop(0, 0)
-    buckets: Counter[int] = Counter()
-    for number, count in found.items():
-        buckets[indexer[number]] += count
+def of_values(values: Sequence[int], places: int) -> Histogram:
+    """Return the histogram of *values*, integers at a decimal scale of *places*: the n-th is ``values[n] / 10**places``."""
+    if not values:
+        return EMPTY
+    above, below, zeros = values, list[int](), 0
+    if min(values) <= 0:
+        above = [each for each in values if each > 0]
+        below = [-each for each in values if each < 0]
+        zeros = len(values) - len(above) - len(below)
+    buckets = {2 * index: count for index, count in _indices(above, places).items()}
+    if below:
+        buckets |= {2 * index + 1: count for index, count in _indices(below, places).items()}
     return _fitted(SCALE, zeros, buckets)
+
+
+def _indices(values: Sequence[int], places: int) -> Counter[int]:
+    """Return how many of *values*, all above zero, lie in the bucket of each index, at SCALE.
+
+    The bounds are exact decimals, rounded once: the same on every machine.
+    """
+    bounds, unit = _bounds(), 10**places
+    pairs = map(math.frexp, map(truediv, values, repeat(unit)) if places else values)
+    # A mantissa is in [1/2, 1); the exponent counts from there.
+    return Counter(
+        [(exponent - 1 << SCALE) + bisect_left(bounds, mantissa) - 1 for mantissa, exponent in pairs]
+    )
 
 
 def merged(histograms: Sequence[Histogram]) -> Histogram:
     """Return the histogram of all their values."""
-    if len(histograms) == 1:
-        return histograms[0]
-    scale = min((each.scale for each in histograms), default=SCALE)
-    buckets: Counter[int] = Counter()
+    first, *others = histograms or (EMPTY,)
+    if not others:
+        return first
+    scale = min(each.scale for each in histograms)
+    buckets: dict[int, int] = {}
     for each in histograms:
         down = each.scale - scale
-        for place, count in zip(each.places, each.counts, strict=True):
-            buckets[_lower(place, down)] += count
+        places = [_lower(place, down) for place in each.places] if down else each.places
+        for place, count in zip(places, each.counts, strict=True):
+            buckets[place] = buckets.get(place, 0) + count
     return _fitted(scale, sum(each.zeros for each in histograms), buckets)
 
 
 def _fitted(scale: int, zeros: int, buckets: Mapping[int, int]) -> Histogram:
     while len(buckets) > MOST_BUCKETS and scale > LOWEST_SCALE:
-        lower: Counter[int] = Counter()
+        lower: dict[int, int] = {}
         for place, count in buckets.items():
-            lower[_lower(place, 1)] += count
+            at = _lower(place, 1)
+            lower[at] = lower.get(at, 0) + count
         scale, buckets = scale - 1, lower
     places = tuple(sorted(buckets))
     return Histogram(scale, zeros, places, tuple([buckets[each] for each in places]))
@@ -115,7 +116,7 @@ def _lower(place: int, down: int) -> int:
     return (place >> 1 >> down) << 1 | place & 1
 
 
-def quantile(histogram: Histogram, fraction: float) -> float | None:
+def quantile(histogram: Histogram, fraction: float | Decimal) -> float | None:
     """Return about the value of rank ``ceil(fraction * n)`` among n, from the least on; None of no values.
 
     It is at most ``relative_error`` of itself away from that value.

@@ -11,8 +11,8 @@ from itertools import accumulate, chain, pairwise
 from operator import itemgetter
 from typing import Any
 
-from streamgage.measures.catalogue import MEASURES, Value
-from streamgage.measures.parts import PARTS, Column, Groups, Part, Total
+from streamgage.measures.catalogue import Value, measure_named
+from streamgage.measures.parts import PART_ORDER, SKETCHES, Column, Groups, Part, Total, part_named
 
 Table = list[Column]
 """Columns of states: ``table[0]`` counts events."""
@@ -22,7 +22,7 @@ _EVENTS = Total(lambda groups: list(map(len, groups)), 8)
 
 @dataclass(frozen=True, slots=True)
 class FieldLayout:
-    """The parts kept of one field, in the order of PARTS, and the field's decimal scale."""
+    """The parts kept of one field, in the order of PART_ORDER, and the field's decimal scale, or TEXT."""
 
     field: str
     scale: int
@@ -31,8 +31,8 @@ class FieldLayout:
     @classmethod
     def of(cls, field: str, scale: int, measures: Sequence[str]) -> "FieldLayout":
         """Return the layout that *measures* of *field* need, each part once."""
-        needed = {part for measure in measures for part in MEASURES[measure].parts}
-        return cls(field, scale, tuple(name for name in PARTS if name in needed))
+        needed = {part for measure in measures for part in measure_named(measure).parts}
+        return cls(field, scale, tuple(name for name in PART_ORDER if name in needed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class StatePlan:
 
     def __init__(self, layout: StateLayout) -> None:
         self.layout = layout
-        self._fields = [[PARTS[name] for name in each.parts] for each in layout.fields]
+        self._fields = [[part_named(name) for name in each.parts] for each in layout.fields]
         self._parts: list[Part] = [_EVENTS, *chain.from_iterable(self._fields)]
         self.most_key_bytes = sum(part.most_bytes for part in self._parts)
         self.pairs = sum(part.is_timed for part in self._parts)
@@ -86,10 +86,10 @@ class StatePlan:
         pick = _grouper(groups)
         times = pick(events.times) if any(self._timed) else ()
         table: Table = [list(map(len, groups))]
-        for parts, timed, values, gaps in zip(
-            self._fields, self._timed, events.values, events.gaps, strict=True
+        for parts, timed, values, gaps, field in zip(
+            self._fields, self._timed, events.values, events.gaps, self.layout.fields, strict=True
         ):
-            of_field = Groups(pick(values), times if timed else (), dense=True)
+            of_field = Groups(pick(values), times if timed else (), dense=True, scale=field.scale)
             if gaps:
                 of_field = _without_gaps(of_field)
             table += [part.fold(of_field) for part in parts]
@@ -150,10 +150,27 @@ class StatePlan:
             at += len(field.parts)
             parts = {name: column[row] for name, column in zip(field.parts, columns, strict=True)}
             values[field.field] = {
-                measure: MEASURES[measure].read(parts, field.scale)
+                measure: measure_named(measure).read(parts, field.scale)
                 for measure in measures.get(field.field, ())
             }
         return values
+
+    def bounds(
+        self, table: Table, row: int, measures: Mapping[str, Sequence[str]]
+    ) -> dict[tuple[str, str], float]:
+        """Return by how much values of one entry may be off, relatively: of those measures that are not exact."""
+        found: dict[tuple[str, str], float] = {}
+        at = 1
+        for field in self.layout.fields:
+            columns = table[at : at + len(field.parts)]
+            at += len(field.parts)
+            if any(name in SKETCHES for name in field.parts):
+                parts = {name: column[row] for name, column in zip(field.parts, columns, strict=True)}
+                for name in measures.get(field.field, ()):
+                    bound = measure_named(name).bound
+                    if bound is not None:
+                        found[field.field, name] = bound(parts)
+        return found
 
 
 @cache
@@ -197,4 +214,4 @@ def _without_gaps(groups: Groups) -> Groups:
         else:
             values.append([each[at] for at in kept])
             times += [[groups.times[number][at] for at in kept]] if groups.times else []
-    return Groups(values, times, dense=all(values))
+    return Groups(values, times, dense=all(values), scale=groups.scale)

@@ -20,12 +20,14 @@ Column = list[Any]
 class Groups:
     """The values of one field, group by group, in the order of the log: scaled integers, none of them None.
 
-    ``times`` holds their event times in ms; () where no part of the field asks for them. ``dense``: no group is empty.
+    ``times`` holds their event times in ms; () where no part of the field asks for them. ``dense``: no group is empty. ``scale`` is
+    the field's; where it is TEXT, values are texts.
     """
 
     values: Sequence[Sequence[int]]
     times: Sequence[Sequence[int]]
     dense: bool
+    scale: int = 0
 
 
 class Part(Protocol):
@@ -202,4 +204,19 @@ PARTS: dict[str, Part] = {
     "first": First(),
     "last": Last(),
 }
-"""Every part, in the order in which a layout holds those it has."""
+"""The parts of integers, in the order in which a layout holds those it has; sketches come behind them."""
+
+TEXT = -1
+"""Stands as the scale of a field of texts."""
+SKETCHES = ("histogram", "distinct")
+"""Parts that are in ``sketch_parts``, which a cold start does without where no rollup has one."""
+PART_ORDER = (*PARTS, *SKETCHES)
+
+
+def part_named(name: str) -> Part:
+    """Return the part *name*."""
+    if name not in SKETCHES:
+        return PARTS[name]
+    from streamgage.measures.sketch_parts import SKETCH_PARTS  # noqa: PLC0415 - see SKETCHES
+
+    return SKETCH_PARTS[name]
