@@ -60,7 +60,7 @@ class HistogramPart:
         scales, at = unpack_whole(data, at, count)
         zeros, at = unpack_whole(data, at, count)
         sizes, at = unpack_whole(data, at, count)
-        if not all(0 <= each <= MOST_BUCKETS for each in sizes) or min(zeros) < 0:
+        if not all(0 <= each <= MOST_BUCKETS for each in sizes) or min(zeros, default=0) < 0:
             raise ValueError("a histogram of more buckets than there are")
         if not all(LOWEST_SCALE <= each <= SCALE for each in scales):
             raise ValueError("a histogram of a scale that is none")

@@ -381,13 +381,13 @@ def test_a_damaged_sketch_is_named_or_is_another_one(data: st.DataObject) -> Non
     if isinstance(part, HistogramPart):
         column: list[Any] = [
             histogram.of_values(each, PLACES)
-            for each in data.draw(st.lists(st.lists(VALUES), min_size=1, max_size=5))
+            for each in data.draw(st.lists(st.lists(VALUES), max_size=5))
         ]
     else:
         tokens = Tokens()
         column = [
             distinct.of_tokens(tokens[n] for n in range(each))
-            for each in data.draw(st.lists(st.integers(0, 300), min_size=1, max_size=4))
+            for each in data.draw(st.lists(st.integers(0, 300), max_size=4))
         ]
     packed = part.pack(column)
     assert part.unpack(b"x" + packed + b"y", 1, len(column)) == (column, len(packed) + 1)

@@ -27,6 +27,7 @@ partition_key = "device_id"
 event_time = "ts"
 max_future = "5m"
 max_lateness = "10m"
+derive = {band = "bucket(value, 50)"}
 
 [[sources]]
 name = "click"
@@ -52,6 +53,17 @@ keep = "90d"
 [rollups.measures]
 ts = ["min", "max"]
 bytes = ["sum"]
+
+[[rollups]]
+name = "bands"
+source = "reading"
+where = "value >= 0 and metric = 't'"
+key = ["band"]
+windows = ["1h"]
+keep = "90d"
+[rollups.measures]
+value = ["p95", "distinct"]
+device_id = ["distinct"]
 
 [[rollups]]
 name = "latest"

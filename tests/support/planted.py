@@ -27,6 +27,8 @@ from streamgage.fold.chunk_memory import ChunkMemory
 from streamgage.fold.items import StoredItem
 from streamgage.fold.source_fold import Events, SourceFold
 from streamgage.fold.verdicts import TimeBounds, untimely, verdict
+from streamgage.measures import distinct, histogram
+from streamgage.measures.histogram import Histogram
 from streamgage.reading.places import Places
 from streamgage.reading.poison import Poison
 from streamgage.reading.record_reader import RecordReader
@@ -371,6 +373,36 @@ class _Forgetful:
             return
 
 
+def filter_by_the_first(patch: pytest.MonkeyPatch) -> None:
+    """A batch counts where its first event does: a filter is asked once."""
+
+    def mutant(self: SourceFold, fold: Any, events: Events) -> set[int]:
+        found = passed_over(self, fold, events)
+        return set(range(events.count)) if 0 in found else set()
+
+    passed_over = SourceFold._passed_over
+    patch.setattr(SourceFold, "_passed_over", mutant)
+
+
+def histogram_takes_the_later(patch: pytest.MonkeyPatch) -> None:
+    """Of a bucket that both have, the count that came later stands."""
+
+    def merged(histograms: Sequence[Histogram]) -> Histogram:
+        buckets = {
+            place: count for each in histograms for place, count in zip(each.places, each.counts, strict=True)
+        }
+        places = tuple(sorted(buckets))
+        zeros = sum(each.zeros for each in histograms)
+        return Histogram(histograms[0].scale, zeros, places, tuple(buckets[each] for each in places))
+
+    patch.setattr(histogram, "merged", merged)
+
+
+def distinct_of_the_last_batch(patch: pytest.MonkeyPatch) -> None:
+    """What was known of different values is forgotten with the next batch."""
+    patch.setattr(distinct, "merged", lambda states: states[-1])
+
+
 CORE_BUGS: Mapping[str, Plant] = {
     plant.__name__: plant
     for plant in (
@@ -398,3 +430,9 @@ CORE_BUGS: Mapping[str, Plant] = {
     )
 }
 """What both suites have to catch."""
+
+MEASURE_BUGS: Mapping[str, Plant] = {
+    plant.__name__: plant
+    for plant in (filter_by_the_first, histogram_takes_the_later, distinct_of_the_last_batch)
+}
+"""Of filters and sketches, which the simulation's definition has."""
