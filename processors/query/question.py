@@ -241,7 +241,7 @@ def groups_of(
     """
     rollup, windows, moving = question.rollup, question.windows, question.moving
     first_ms = before(question.window_of, question.from_ms, moving - 1)
-    regroup = Regroup(plan_of(rollup.layout), _key_of(question))
+    regroup = Regroup(plan_of(rollup.layout), _key_of(question), question.group_by is not None)
     bound_ms = first_ms if eventual is None else min(max(settled_ms, first_ms), question.to_ms)
     parts = [(eventual, first_ms, bound_ms), (store, bound_ms, question.to_ms)]
     states = chain.from_iterable(

@@ -29,10 +29,14 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Regroup:
-    """How to merge: *key_of* gives the key that one is merged into, or None where it is not wanted."""
+    """How to merge: *key_of* gives the key that one is merged into, or None where it is not wanted.
+
+    *unites_keys*: several may become one.
+    """
 
     plan: StatePlan
     key_of: Callable[[tuple[str, ...]], tuple[str, ...] | None]
+    unites_keys: bool = False
 
     def by_window(self, states: Iterable[KeyStates], window_of: Callable[[int], Window]) -> Iterator[Group]:
         """Yield each window, its keys merged, in the order of *states*."""
@@ -57,6 +61,8 @@ class Regroup:
                 )
 
     def _joined(self, table: Table, picks: Sequence[Sequence[int]]) -> Table:
+        if self.unites_keys:
+            return self.plan.across(table, picks)
         if all(len(each) == 1 for each in picks):
             rows = [row for (row,) in picks]
             return [[column[row] for row in rows] for column in table]

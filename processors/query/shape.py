@@ -16,7 +16,7 @@ from streamgage.measures.windows import Window
 Value = int | Decimal | None
 Filling = Literal["null", "zero", "previous"]
 MOST_FILLED = 1_000_000
-_ADDITIVE = frozenset({"count", "sum", "distinct"})
+_ADDITIVE = frozenset({"count", "sum", "distinct", "sessions", "bounces"})
 
 
 @dataclass(frozen=True, slots=True)

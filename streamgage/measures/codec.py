@@ -16,7 +16,7 @@ from typing import Any
 
 from streamgage.measures.layout import StateLayout, Table
 from streamgage.measures.packing import pack, unpack, unpack_whole
-from streamgage.measures.parts import PARTS, SKETCHES, Column
+from streamgage.measures.parts import PARTS, Column, is_sketch
 
 _TIMED = ("first", "last")
 
@@ -36,8 +36,8 @@ def encode_table(layout: StateLayout, table: Table, *, start_ms: int) -> bytes:
                 times, columns[name] = _apart(columns[name], start_ms)
                 pieces.append(pack(times))
         pieces += [
-            _packed_sketches(name, column)
-            if name in SKETCHES
+            _packed_sketches(name, column, start_ms)
+            if is_sketch(name)
             else events
             if name == "n" and column == table[0]
             else pack(column)
@@ -61,8 +61,8 @@ def decode_table(layout: StateLayout, data: bytes, at: int, *, count: int, start
             if name in field.parts:
                 times[name], at = unpack(data, at, count)
         for name in field.parts:
-            if name in SKETCHES:
-                columns[name], at = _sketches(name, data, at, count)
+            if is_sketch(name):
+                columns[name], at = _sketches(name, data, at, count, start_ms)
                 continue
             read = unpack if PARTS[name].identity is None else unpack_whole
             columns[name], at = read(data, at, count)
@@ -75,16 +75,16 @@ def decode_table(layout: StateLayout, data: bytes, at: int, *, count: int, start
     return table
 
 
-def _packed_sketches(name: str, column: Sequence[Any]) -> bytes:
-    from streamgage.measures.sketch_parts import SKETCH_PARTS  # noqa: PLC0415 - see SKETCHES
+def _packed_sketches(name: str, column: Sequence[Any], start_ms: int) -> bytes:
+    from streamgage.measures.sketch_parts import sketch_named  # noqa: PLC0415 - see is_sketch
 
-    return SKETCH_PARTS[name].pack(column)
+    return sketch_named(name).pack(column, start_ms=start_ms)
 
 
-def _sketches(name: str, data: bytes, at: int, count: int) -> tuple[Column, int]:
-    from streamgage.measures.sketch_parts import SKETCH_PARTS  # noqa: PLC0415 - see SKETCHES
+def _sketches(name: str, data: bytes, at: int, count: int, start_ms: int) -> tuple[Column, int]:
+    from streamgage.measures.sketch_parts import sketch_named  # noqa: PLC0415 - see is_sketch
 
-    return SKETCH_PARTS[name].unpack(data, at, count)
+    return sketch_named(name).unpack(data, at, count, start_ms=start_ms)
 
 
 def _apart(pairs: Sequence[Any], start_ms: int) -> tuple[Sequence[Any], Sequence[Any]]:

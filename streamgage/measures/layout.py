@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import Any
 
 from streamgage.measures.catalogue import Value, measure_named
-from streamgage.measures.parts import PART_ORDER, SKETCHES, Column, Groups, Part, Total, part_named
+from streamgage.measures.parts import Column, Groups, Part, Total, in_order, is_sketch, part_named
 
 Table = list[Column]
 """Columns of states: ``table[0]`` counts events."""
@@ -22,7 +22,7 @@ _EVENTS = Total(lambda groups: list(map(len, groups)), 8)
 
 @dataclass(frozen=True, slots=True)
 class FieldLayout:
-    """The parts kept of one field, in the order of PART_ORDER, and the field's decimal scale, or TEXT."""
+    """The parts kept of one field, in their order, and the field's decimal scale, or TEXT."""
 
     field: str
     scale: int
@@ -32,7 +32,7 @@ class FieldLayout:
     def of(cls, field: str, scale: int, measures: Sequence[str]) -> "FieldLayout":
         """Return the layout that *measures* of *field* need, each part once."""
         needed = {part for measure in measures for part in measure_named(measure).parts}
-        return cls(field, scale, tuple(name for name in PART_ORDER if name in needed))
+        return cls(field, scale, in_order(needed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +108,13 @@ class StatePlan:
         """Return the states of windows that others nest in: a pick names those of each."""
         return [part.join(column, picks) for part, column in zip(self._parts, table, strict=True)]
 
+    def across(self, table: Table, picks: Sequence[Sequence[int]]) -> Table:
+        """Return what several keys come to together: a pick names them. Sessions are added up, not united."""
+        return [
+            getattr(part, "across", part.join)(column, picks)
+            for part, column in zip(self._parts, table, strict=True)
+        ]
+
     def add(self, table: Table, states: Table, rows: Sequence[int]) -> None:
         """Append the entries of *states* at *rows* to *table*, as those of keys that it does not have."""
         if rows:
@@ -164,7 +171,7 @@ class StatePlan:
         for field in self.layout.fields:
             columns = table[at : at + len(field.parts)]
             at += len(field.parts)
-            if any(name in SKETCHES for name in field.parts):
+            if any(map(is_sketch, field.parts)):
                 parts = {name: column[row] for name, column in zip(field.parts, columns, strict=True)}
                 for name in measures.get(field.field, ()):
                     bound = measure_named(name).bound

@@ -12,6 +12,7 @@ from streamgage.measures.distinct import MOST_TOKENS, Distinct, Tokens
 from streamgage.measures.histogram import LOWEST_SCALE, MOST_BUCKETS, SCALE, Histogram
 from streamgage.measures.packing import pack, unpack_whole
 from streamgage.measures.parts import Column, Groups
+from streamgage.measures.sessions import SessionsPart
 
 _TOKEN_BYTES = 4
 _REGISTER_BYTES = 896
@@ -39,7 +40,7 @@ class HistogramPart:
             for old, new in zip(known, later, strict=True)
         ]
 
-    def pack(self, column: Sequence[Histogram]) -> bytes:
+    def pack(self, column: Sequence[Histogram], *, start_ms: int) -> bytes:  # noqa: ARG002 - no times
         """Return *column*: scales, zeros, numbers of buckets; and of all buckets the places, each after the one before, and counts."""
         steps = [
             [each.places[0], *(high - low for low, high in pairwise(each.places))] if each.places else []
@@ -55,7 +56,7 @@ class HistogramPart:
             )
         )
 
-    def unpack(self, data: bytes, at: int, count: int) -> tuple[Column, int]:
+    def unpack(self, data: bytes, at: int, count: int, *, start_ms: int) -> tuple[Column, int]:  # noqa: ARG002 - no times
         """Return what ``pack`` wrote, and where it ends. Raises: ValueError, IndexError: it is damaged."""
         scales, at = unpack_whole(data, at, count)
         zeros, at = unpack_whole(data, at, count)
@@ -98,7 +99,7 @@ class DistinctPart:
         """Unite."""
         return [distinct.merged((old, new)) for old, new in zip(known, later, strict=True)]
 
-    def pack(self, column: Sequence[Distinct]) -> bytes:
+    def pack(self, column: Sequence[Distinct], *, start_ms: int) -> bytes:  # noqa: ARG002 - no times
         """Return *column*: numbers of tokens, 201 of registers; then of each its tokens in order, or its registers."""
         sizes = [len(each) if isinstance(each, frozenset) else _DENSE for each in column]
         pieces = [
@@ -109,7 +110,7 @@ class DistinctPart:
         ]
         return pack(sizes) + b"".join(pieces)
 
-    def unpack(self, data: bytes, at: int, count: int) -> tuple[Column, int]:
+    def unpack(self, data: bytes, at: int, count: int, *, start_ms: int) -> tuple[Column, int]:  # noqa: ARG002 - no times
         """Return what ``pack`` wrote, and where it ends. Raises: ValueError, IndexError: it is damaged."""
         sizes, at = unpack_whole(data, at, count)
         states: Column = []
@@ -131,7 +132,13 @@ class DistinctPart:
         return states, at
 
 
-SKETCH_PARTS: dict[str, HistogramPart | DistinctPart] = {
-    "histogram": HistogramPart(),
-    "distinct": DistinctPart(),
-}
+SketchPart = HistogramPart | DistinctPart | SessionsPart
+_PARTS: dict[str, SketchPart] = {"histogram": HistogramPart(), "distinct": DistinctPart()}
+
+
+def sketch_named(name: str) -> SketchPart:
+    """Return the part *name*: ``histogram``, ``distinct``, or ``sessions1800``, by a gap in seconds."""
+    found = _PARTS.get(name)
+    if found is None:
+        found = _PARTS[name] = SessionsPart(int(name.removeprefix("sessions")))
+    return found

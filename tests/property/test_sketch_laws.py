@@ -13,15 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.pipeline_files import FilesIn
+from processors.query.question import Question, ask
 from streamgage.definition.pipeline_toml import parse_pipeline
 from streamgage.errors import ConfigError
 from streamgage.formats.blocks.builder import BlockCodec
 from streamgage.measures import distinct, histogram
 from streamgage.measures.distinct import REGISTERS, STANDARD_ERROR, Tokens
 from streamgage.measures.histogram import MOST_BUCKETS, SCALE
-from streamgage.measures.sketch_parts import SKETCH_PARTS, HistogramPart
+from streamgage.measures.sessions import of_times
+from streamgage.measures.sketch_parts import DistinctPart, HistogramPart, sketch_named
 from streamgage.records import StreamRecord, UserRecord
-from support.fakes import World, invoke
+from support.fakes import NOW_MS, Reads, World, invoke
 from support.paths import ROOT
 from support.strategies import ARRIVAL_MS, aggregated
 
@@ -243,6 +245,41 @@ def test_registers_that_are_all_full_have_an_estimate() -> None:
     assert distinct.estimate((0,) * REGISTERS) == 0
 
 
+TIMES = st.integers(ARRIVAL_MS - 20_000_000, ARRIVAL_MS) | st.integers(0, 20).map(
+    lambda n: ARRIVAL_MS - n * 1_800_000
+)
+
+
+def sessions_naively(times: Sequence[int], gap_ms: int) -> list[list[int]]:
+    """Cut the times where a pause is longer than the gap."""
+    found: list[list[int]] = []
+    for time in sorted(times):
+        if found and time - found[-1][-1] <= gap_ms:
+            found[-1].append(time)
+        else:
+            found.append([time])
+    return found
+
+
+@given(
+    st.lists(TIMES, max_size=40),
+    st.lists(st.integers(0, 40), max_size=6),
+    st.randoms(),
+    st.sampled_from([1, 600, 1_800]),
+)
+def test_sessions_are_the_same_whatever_came_late(
+    times: list[int], bounds: list[int], dice: random.Random, gap_s: int
+) -> None:
+    part = sketch_named(f"sessions{gap_s}")
+    parts: list[Any] = [of_times(each, gap_s * 1000) for each in cut(dice.sample(times, len(times)), bounds)]
+    while len(parts) > 1:
+        one, other = parts.pop(dice.randrange(len(parts))), parts.pop(dice.randrange(len(parts)))
+        parts += part.merge([one], [other])
+    right = sessions_naively(times, gap_s * 1000)
+    assert parts == [tuple((each[0], each[-1], len(each)) for each in right)]
+    assert part.join([*parts, ()], [[0, 1], [1]]) == [parts[0], ()]
+
+
 DEFINITION = """
 [[sources]]
 name = "click"
@@ -377,26 +414,93 @@ def test_of_a_text_there_is_no_sum() -> None:
 @given(st.data())
 def test_a_damaged_sketch_is_named_or_is_another_one(data: st.DataObject) -> None:
     """Never an error that nobody expects, and never more than a body may hold."""
-    part = SKETCH_PARTS[data.draw(st.sampled_from(sorted(SKETCH_PARTS)))]
+    part = sketch_named(data.draw(st.sampled_from(["histogram", "distinct", "sessions1800"])))
     if isinstance(part, HistogramPart):
         column: list[Any] = [
-            histogram.of_values(each, PLACES)
-            for each in data.draw(st.lists(st.lists(VALUES), max_size=5))
+            histogram.of_values(each, PLACES) for each in data.draw(st.lists(st.lists(VALUES), max_size=5))
         ]
-    else:
+    elif isinstance(part, DistinctPart):
         tokens = Tokens()
         column = [
             distinct.of_tokens(tokens[n] for n in range(each))
             for each in data.draw(st.lists(st.integers(0, 300), max_size=4))
         ]
-    packed = part.pack(column)
-    assert part.unpack(b"x" + packed + b"y", 1, len(column)) == (column, len(packed) + 1)
+    else:
+        column = [of_times(each, 1_800_000) for each in data.draw(st.lists(st.lists(TIMES), max_size=4))]
+    packed = part.pack(column, start_ms=ARRIVAL_MS)
+    assert part.unpack(b"x" + packed + b"y", 1, len(column), start_ms=ARRIVAL_MS) == (column, len(packed) + 1)
     broken = bytearray(packed)
     for at in data.draw(st.lists(st.integers(0, len(packed) - 1), min_size=1, max_size=3)):
         broken[at] = data.draw(st.integers(0, 255))
     try:
-        states, end = part.unpack(bytes(broken[: data.draw(st.integers(0, len(broken)))]), 0, len(column))
+        states, end = part.unpack(
+            bytes(broken[: data.draw(st.integers(0, len(broken)))]), 0, len(column), start_ms=0
+        )
     except (ValueError, IndexError, TypeError):
         return
     assert len(states) == len(column)
     assert end <= len(broken)
+
+
+VISITS = """
+[[sources]]
+name = "click"
+schema = "schemas/click.avsc"
+partition_key = "visitor_id"
+event_time = "ts"
+[[rollups]]
+name = "visits"
+source = "click"
+key = ["visitor_id"]
+windows = ["1d"]
+[rollups.measures]
+page = ["sessions", "bounces", "bounce_rate", "session_length", "session_events", "sessions@10m"]
+"""
+_DAY_MS = 86_400_000
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["a", "b", "c"]), TIMES), min_size=1, max_size=40),
+    st.sets(st.integers(1, 40)),
+    st.integers(1, 3),
+)
+def test_sessions_of_a_day_are_those_of_its_visitors(
+    events: list[tuple[str, int]], cuts: set[int], shards: int
+) -> None:
+    pipeline = parse_pipeline(VISITS, FilesIn(ROOT))
+    schema, world = pipeline.sources["click"].schema, World(pipeline)
+    for shard in range(shards):
+        records = [
+            StreamRecord(
+                f"shardId-{shard}",
+                n,
+                "k",
+                schema.encode({"visitor_id": who, "page": "/", "ts": ts}),
+                ARRIVAL_MS,
+            )
+            for n, (who, ts) in enumerate(events, 1)
+            if n % shards == shard
+        ]
+        for those in cut(records, sorted(cuts)):
+            assert not those or invoke(world.sandbox(), list(those)) is None
+    for names in (None, ()):
+        question = Question.parse(
+            pipeline, rollup="visits", key={}, window="1d", from_ms=0, to_ms=2**42, group_by=names
+        )
+        for row in ask(Reads(world.store), question, applied_ms=NOW_MS, now_ms=NOW_MS):
+            by_visitor: dict[str, list[int]] = {}
+            for who, ts in events:
+                if ts // _DAY_MS * _DAY_MS == row.window.start_ms and (
+                    names is not None or who == row.key[0]
+                ):
+                    by_visitor.setdefault(who, []).append(ts)
+            found = [each for times in by_visitor.values() for each in sessions_naively(times, 1_800_000)]
+            told = row.values["page"]
+            single = [each for each in found if len(each) == 1]
+            assert (told["sessions"], told["bounces"]) == (len(found), len(single))
+            assert told["bounce_rate"] == round(Decimal(len(single)) / len(found), 6)
+            length_ms = sum(each[-1] - each[0] for each in found)
+            assert told["session_length"] == round(Decimal(length_ms) / 1000 / len(found), 6)
+            assert told["session_events"] == round(Decimal(sum(map(len, found))) / len(found), 6)
+            shorter = [each for times in by_visitor.values() for each in sessions_naively(times, 600_000)]
+            assert told["sessions@10m"] == len(shorter)

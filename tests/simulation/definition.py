@@ -53,6 +53,7 @@ keep = "90d"
 [rollups.measures]
 ts = ["min", "max"]
 bytes = ["sum"]
+page = ["sessions", "bounces"]
 
 [[rollups]]
 name = "bands"
@@ -111,7 +112,7 @@ def _draw_event(rng: random.Random, number: int, now_ms: int, devices: int) -> S
         event = {
             "visitor_id": visitor,
             "page": "/",
-            "ts": now_ms - rng.choice((0, 1, 86_400_000)),
+            "ts": now_ms - rng.choice((0, 1, 1_799_000, 86_400_000)),
             "bytes": rng.choice((None, number)),
             "properties": {"id": str(number)},
         }

@@ -43,7 +43,13 @@ COUNTED = {
             (("1h", 3_600_000),),
             "device_id@-1:distinct;value@9:histogram,distinct",
         ),
-        Counted("visits", "click", ("visitor_id",), (("1d", 86_400_000),), "bytes@0:sum;ts@0:min,max"),
+        Counted(
+            "visits",
+            "click",
+            ("visitor_id",),
+            (("1d", 86_400_000),),
+            "bytes@0:sum;page@-1:sessions1800;ts@0:min,max",
+        ),
     ),
     "second": (
         Counted(
@@ -196,6 +202,16 @@ def _token(kind: bytes, text: str) -> int:
     return int(bits[-26:], 2) * 64 + len(bits[:-26].partition("1")[0])
 
 
+def _visits(times: list[int]) -> list[tuple[int, int, int]]:
+    """Return when each run of *times* with no pause above half an hour began and ended, and of how many it is."""
+    found: list[list[int]] = []
+    for time in sorted(times):
+        if not found or time > found[-1][-1] + 1_800_000:
+            found.append([])
+        found[-1].append(time)
+    return [(each[0], each[-1], len(each)) for each in found]
+
+
 def _verdict(sent: Sent, arrival_ms: int) -> str:
     """Return the poison code of a well-formed event, or nothing: only readings are bound to their arrival."""
     if sent.source != "reading" or sent.event is None:
@@ -212,7 +228,7 @@ def fold_naively(place: Place, parts: Iterable[Part]) -> list[Any]:
     if rollup == "visits":
         times = [part.event["ts"] for part in ordered]
         sizes = [part.event["bytes"] for part in ordered if part.event["bytes"] is not None]
-        return [len(ordered), sum(sizes), min(times), max(times)]
+        return [len(ordered), sum(sizes), _visits(times), min(times), max(times)]
     scaled = [int(Decimal(repr(part.event["value"])) * 10**9) for part in ordered]
     places = sorted(
         [part.event["ts"], part.sequence_number, part.sub_sequence_number, value]

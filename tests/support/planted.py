@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ from streamgage.fold.source_fold import Events, SourceFold
 from streamgage.fold.verdicts import TimeBounds, untimely, verdict
 from streamgage.measures import distinct, histogram
 from streamgage.measures.histogram import Histogram
+from streamgage.measures.sessions import SessionsPart
 from streamgage.reading.places import Places
 from streamgage.reading.poison import Poison
 from streamgage.reading.record_reader import RecordReader
@@ -431,8 +433,23 @@ CORE_BUGS: Mapping[str, Plant] = {
 }
 """What both suites have to catch."""
 
+
+def sessions_end_with_their_batch(patch: pytest.MonkeyPatch) -> None:
+    """What comes later begins a session of its own: nothing is united over batches."""
+    patch.setattr(
+        SessionsPart,
+        "_merged",
+        lambda _, states: tuple(sorted(chain.from_iterable(states))) if states else (),
+    )
+
+
 MEASURE_BUGS: Mapping[str, Plant] = {
     plant.__name__: plant
-    for plant in (filter_by_the_first, histogram_takes_the_later, distinct_of_the_last_batch)
+    for plant in (
+        filter_by_the_first,
+        histogram_takes_the_later,
+        distinct_of_the_last_batch,
+        sessions_end_with_their_batch,
+    )
 }
 """Of filters and sketches, which the simulation's definition has."""

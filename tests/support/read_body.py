@@ -35,7 +35,10 @@ def read_body(body: bytes, layout_text: str, start_ms: int) -> ReadBody:
         for name in sorted({"first", "last"} & set(parts)):
             times[name], at = _column(payload, at, count)
         for name in parts:
-            read[name], at = _READERS.get(name, _column)(payload, at, count)
+            if name.startswith("sessions"):
+                read[name], at = _sessions(payload, at, count, start_ms)
+            else:
+                read[name], at = _READERS.get(name, _column)(payload, at, count)
         rows = [_state(dict(zip(read, row, strict=True))) for row in zip(*read.values(), strict=True)]
         for name in parts:
             values = [row[name] for row in rows]
@@ -125,6 +128,19 @@ def _sets(data: bytes, at: int, count: int) -> tuple[list[Any], int]:
             )
             at += 4 * size
     return states, at
+
+
+def _sessions(data: bytes, at: int, count: int, start_ms: int) -> tuple[list[Any], int]:
+    """Read sessions: of each key (begin, end, events) of each."""
+    sizes, at = _column(data, at, count)
+    begins, at = _column(data, at, sum(sizes))
+    lengths, at = _column(data, at, sum(sizes))
+    events, at = _column(data, at, sum(sizes))
+    every = [
+        (start_ms + begin, start_ms + begin + length, number)
+        for begin, length, number in zip(begins, lengths, events, strict=True)
+    ]
+    return [every[sum(sizes[:key]) : sum(sizes[: key + 1])] for key in range(count)], at
 
 
 _READERS = {"histogram": _histograms, "distinct": _sets}
