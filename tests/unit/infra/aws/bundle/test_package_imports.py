@@ -92,7 +92,8 @@ def test_the_function_does_without_what_only_queries_and_producers_import() -> N
         f"streamgage.expressions{each}" for each in ("", ".expression", ".functions", ".kinds", ".lexer")
     }
     sketches = {
-        f"streamgage.measures.{each}" for each in ("distinct", "histogram", "sketch_measures", "sketch_parts")
+        f"streamgage.measures.{each}"
+        for each in ("distinct", "histogram", "sessions", "sketch_measures", "sketch_parts")
     }
     assert set(imports.later) == formats | quarantine | expressions | sketches | {
         "streamgage.definition.derived"
