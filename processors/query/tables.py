@@ -82,12 +82,19 @@ class Result:
 
     def pandas(self) -> Any:
         """Return a ``pandas.DataFrame``. Raises: ConfigError, pandas is not installed."""
-        _needs("pandas")
+        try:
+            import pandas  # noqa: F401 - Arrow makes the frame
+        except ModuleNotFoundError as error:
+            raise _missing("pandas") from error
         return self.arrow().to_pandas()
 
     def polars(self) -> Any:
         """Return a ``polars.DataFrame``. Raises: ConfigError, polars is not installed."""
-        return _needs("polars").from_arrow(self.arrow())
+        try:
+            import polars
+        except ModuleNotFoundError as error:
+            raise _missing("polars") from error
+        return polars.from_arrow(self.arrow())
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{html.escape(name)}</th>" for name in self.answer.names)
@@ -345,10 +352,5 @@ def _opener(name: str) -> Callable[..., Place]:
     raise ConfigError(f"nothing here knows {name} tables: pip install 'streamgage[ask]'")
 
 
-def _needs(library: str) -> Any:
-    from importlib import import_module
-
-    try:
-        return import_module(library)
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"this needs {library}: pip install {library}") from error
+def _missing(library: str) -> ConfigError:
+    return ConfigError(f"this needs {library}: pip install {library}")
