@@ -41,34 +41,27 @@ class Asker:
     def of(cls, arguments: argparse.Namespace, place: "Place", *, now_ms: int) -> "Asker":
         """Return what the command line asks. Raises: ConfigError, with every problem that is found together."""
         from processors.pipeline_files import load_pipeline
-        from processors.query.answer import Shape, filter_of, selected_of
-        from processors.query.question import Question
-        from processors.query.shape import Column
+        from processors.query.asking import prepared
         from streamgage.durations import parse_duration
 
         _check(arguments)
-        question = Question.parse(
+        question, shape = prepared(
             load_pipeline(place.pipeline),
-            rollup=arguments.rollup,
+            arguments.rollup,
             key=pairs(arguments.key, "name=value"),
             window=arguments.window,
             from_ms=parse_instant(arguments.from_, now_ms=now_ms, default_ms=0),
             to_ms=parse_instant(arguments.to, now_ms=now_ms, default_ms=MAX_EVENT_TIME_MS),
             group_by=None if arguments.group_by is None else filter(None, arguments.group_by.split(",")),
-            moving=arguments.moving,
-            total=arguments.total or (arguments.top is not None and not arguments.each_window),
-        )
-        compare = None
-        if arguments.compare is not None:
-            question, compare = question.compared_with(arguments.compare)
-        shape = Shape(
-            where=None if arguments.where is None else filter_of(question, arguments.where),
-            select=selected_of(question, pairs(arguments.select, option="--select")) or None,
-            fill=arguments.fill,
-            compare=compare,
+            total=arguments.total,
             top=arguments.top,
-            by=None if arguments.by is None else Column.parse(question.rollup, arguments.by),
+            by=arguments.by,
             each_window=arguments.each_window,
+            where=arguments.where,
+            select=pairs(arguments.select, option="--select"),
+            compare=arguments.compare,
+            fill=arguments.fill,
+            moving=arguments.moving,
             limit=arguments.limit,
         )
         try:
@@ -100,13 +93,9 @@ class Asker:
         now_ms: int,
     ) -> "Answer":
         from processors.query.answer import answer, silence
+        from processors.query.tables import check_consumer
 
-        rollup = self.question.rollup
-        if rollup.consumer != consumer:  # whose progress is another: it would say a wrong freshness
-            raise ConfigError(
-                f"rollup {rollup.name} is counted by consumer {rollup.consumer}, and this stack counts for {consumer}: ask "
-                "the stack of that consumer (--target aws --stack NAME)"
-            )
+        check_consumer(self.question, consumer)
         if self.silent_ms is not None:
             as_of_ms = now_ms if self.as_of_ms is None else self.as_of_ms
             return silence(store, self.question, for_ms=self.silent_ms, as_of_ms=as_of_ms, now_ms=now_ms)
@@ -118,14 +107,6 @@ class Asker:
 def _check(arguments: argparse.Namespace) -> None:
     """Refuse what does not go together. Raises: ConfigError with every problem."""
     problems = []
-    if arguments.by is not None and arguments.top is None and arguments.compare is None:
-        problems.append("--by says how --top ranks, or what --compare compares: add one of them")
-    if arguments.each_window and arguments.top is None:
-        problems.append("--each-window says of what --top is: add --top N")
-    if arguments.each_window and arguments.total:
-        problems.append("--each-window and --total exclude each other")
-    if arguments.compare is not None and (arguments.total or (arguments.top and not arguments.each_window)):
-        problems.append("--compare is of windows: leave --total out, and say --each-window with --top")
     if arguments.silent is not None:
         given = ("top", "where", "select", "compare", "fill", "plot", "follow", "total", "limit", "eventual")
         problems += [
@@ -151,18 +132,20 @@ def tell(arguments: argparse.Namespace, asker: Asker, given: "Answer") -> None:
         _draw(arguments, given)
     elif arguments.format == "table" and arguments.output is None:
         _table(asker.question, given)
-    elif arguments.format == "parquet":
-        from processors.query.arrow import to_parquet
-
-        to_parquet(given, Path(arguments.output))
-        print(f"{arguments.output}: {len(given.rows):,} rows", file=sys.stderr)
     else:
-        _write(arguments, given)
+        write(arguments, given)
     for line in told_errors(given, asker.question):
         print(line, file=sys.stderr)
 
 
-def _write(arguments: argparse.Namespace, given: "Answer") -> None:
+def write(arguments: argparse.Namespace, given: "Answer") -> None:
+    """Write the answer as data: to --output, or standard output."""
+    if arguments.format == "parquet":
+        from processors.query.arrow import to_parquet
+
+        to_parquet(given, Path(arguments.output))
+        print(f"{arguments.output}: {len(given.rows):,} rows", file=sys.stderr)
+        return
     from processors.query.render import to_csv, to_json, to_ndjson
 
     if arguments.format == "json":
@@ -207,25 +190,29 @@ def _draw(arguments: argparse.Namespace, given: "Answer") -> None:
 
 def _table(question: "Question", given: "Answer") -> None:
     """Print a table for people. The fields of one key stand in its title."""
+    one = question.key is not None and given.keys == len(question.rollup.key)
+    title = question.rollup.name
+    if one:
+        title += "  " + "  ".join(map("=".join, zip(question.rollup.key, question.key or (), strict=False)))
+    print_table(given, title=title, first=given.keys if one else 0, texts=given.keys + 2)
+
+
+def print_table(given: "Answer", *, title: str, first: int = 0, texts: int = 0) -> None:
+    """Print the columns from *first* on; the first *texts* of all to the left, the others as numbers."""
     from rich.table import Table
 
     from processors.query.render import number_text
     from producers.screen import Screen
 
     if not given.rows:
-        print("no events in this range", file=sys.stderr)
+        print("no events in this range" if texts else "no rows", file=sys.stderr)
         return
-    one = question.key is not None and given.keys == len(question.rollup.key)
-    first = given.keys if one else 0
-    title = question.rollup.name
-    if one:
-        title += "  " + visible(
-            "  ".join(map("=".join, zip(question.rollup.key, question.key or (), strict=False)))
-        )
-    table = Table(title=title)
+    table = Table(title=visible(title))
     for at, name in enumerate(given.names[first:], start=first):
-        is_text = at < given.keys + 2 and not name.endswith("_s")
-        table.add_column(name, justify="left" if is_text else "right", no_wrap=True)
+        is_text = (at < texts and not name.endswith("_s")) or (
+            not texts and any(isinstance(row[at], str) for row in given.rows[:100])
+        )
+        table.add_column(visible(name), justify="left" if is_text else "right", no_wrap=True)
     for row in given.rows[:_MOST_ROWS]:
         table.add_row(*(visible(number_text(each)) for each in row[first:]))
     console = Screen()
