@@ -27,6 +27,7 @@ CREDENTIALS = {
     "aws_secret_access_key": "test",
 }
 START_TIMEOUT_S = 120
+SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # Java compiles once, quickly: it lives for a minute
 LONG = (
     "test_each_event_counts_once.py",
     "test_simulation.py",
@@ -157,6 +158,7 @@ def dynamodb_local() -> Iterator[ClientFactory]:
     url = f"http://127.0.0.1:{port}"
     child = subprocess.Popen(
         dynamodb_local.command(dynamodb_local.install(), port=port, data=None),
+        env={**os.environ, "JAVA_TOOL_OPTIONS": SHORT_LIVED},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

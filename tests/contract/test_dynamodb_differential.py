@@ -155,7 +155,7 @@ def test_random_requests_get_the_same_answers(both: tuple[Ask, Ask]) -> None:
 
     @settings(
         deadline=None,
-        max_examples=examples(60, whole=300),
+        max_examples=examples(150, whole=300),
         derandomize=True,
         suppress_health_check=list(HealthCheck),
     )

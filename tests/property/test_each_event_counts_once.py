@@ -31,7 +31,7 @@ def test_however_lambda_cuts_crashes_and_redelivers_each_event_counts_once(
     judge(world, log + other)
 
 
-@settings(max_examples=examples(60, whole=200), deadline=None, suppress_health_check=SLOW_TO_DRAW)
+@settings(max_examples=examples(100, whole=200), deadline=None, suppress_health_check=SLOW_TO_DRAW)
 @given(log=LOG, steps=SCHEDULES, shares=st.sampled_from([1, 2, 9]))
 def test_it_holds_with_parallel_lanes_by_partition_key(
     log: list[Entry], steps: list[Step], shares: int
@@ -41,7 +41,7 @@ def test_it_holds_with_parallel_lanes_by_partition_key(
     judge(world, log)
 
 
-@settings(max_examples=examples(25, whole=100), deadline=None, suppress_health_check=SLOW_TO_DRAW)
+@settings(max_examples=examples(40, whole=100), deadline=None, suppress_health_check=SLOW_TO_DRAW)
 @given(log=LOG, steps=SCHEDULES)
 def test_it_holds_with_concurrent_writes_and_a_memory_of_two_items(
     log: list[Entry], steps: list[Step]
@@ -51,7 +51,7 @@ def test_it_holds_with_concurrent_writes_and_a_memory_of_two_items(
     judge(world, log)
 
 
-@settings(max_examples=examples(100, whole=400), deadline=None, suppress_health_check=SLOW_TO_DRAW)
+@settings(max_examples=examples(200, whole=400), deadline=None, suppress_health_check=SLOW_TO_DRAW)
 @given(
     log=logs(more_keys=True),
     steps=SCHEDULES,
