@@ -93,6 +93,7 @@ class _Survey:
     unmarked: int = 0
     oldest_ms: int | None = None
     is_whole: bool = False
+    is_known: bool = False
 
 
 def _survey(job: ResendJob) -> _Survey:
@@ -104,7 +105,7 @@ def _survey(job: ResendJob) -> _Survey:
         if isinstance(kept, SealedRecord) and kept.kept_ms is not None:
             before_ms = survey.oldest_ms
             survey.oldest_ms = kept.kept_ms if before_ms is None else min(before_ms, kept.kept_ms)
-    survey.is_whole = reader.is_whole
+    survey.is_whole, survey.is_known = reader.is_whole, reader.is_known
     job.stream.seek(0)
     return survey
 
@@ -112,6 +113,11 @@ def _survey(job: ResendJob) -> _Survey:
 def _check(job: ResendJob, survey: _Survey, now_ms: int) -> None:
     if not survey.lines:
         raise ConfigError(f"{job.name} is empty")
+    if not survey.is_known:  # its lines would go to the rejects file, and it be removed
+        raise ConfigError(
+            f"{job.name} is no undelivered file: no line of it is one of such a file. Rows are sent by streamgage send csv, "
+            "ndjson or access-log; what is compressed, unpack first"
+        )
     age_ms = 0 if survey.oldest_ms is None else now_ms - survey.oldest_ms
     if age_ms > KEPT_MS and not job.force:
         raise ConfigError(
