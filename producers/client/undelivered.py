@@ -197,7 +197,9 @@ class UndeliveredReader:
                 raise ConfigError(
                     f"{self._name}: version {value['version']}, not {VERSION}: a newer streamgage wrote it"
                 )
-            self._cut |= self._sealed_before and not self.is_whole  # of files put together the next one begins
+            self._cut |= (
+                self._sealed_before and not self.is_whole
+            )  # of files put together the next one begins
             self._sealed_before, self.is_whole, self._number, self._damaged = True, False, 0, 0
         elif kind == b"end":
             yield from self._missing(value["records"] + 1)
