@@ -19,6 +19,7 @@ from producers.files.melt import Melt, melt_rows
 from producers.files.ndjson import read_ndjson
 from producers.files.rows import AnyRow, EmptyFile
 from producers.files.stop import Patience
+from producers.files.time_format import check_time_format
 from producers.files.times import TimeReader
 from producers.files.watched import open_input, watched
 from producers.files.zones import find_zone
@@ -50,17 +51,14 @@ class ReadOptions:
 
     def time_reader(self, source: Source) -> TimeReader:
         """Return what reads the event times of one file. Raises: ConfigError."""
-        form = self.time_format
-        if form is not None and "%I" in form and "%p" not in form:
-            raise ConfigError(
-                f"--time-format {form}: %I is an hour of twelve; of which half of the day? %p, or %H"
-            )
+        if self.time_format is not None:
+            check_time_format(self.time_format)
         zone = None if self.timezone is None else find_zone(self.timezone)
         if self.kind == "access-log":
             return TimeReader(zone=zone)
         return TimeReader(
             self.time_unit or source.time_unit,
-            form,
+            self.time_format,
             zone=zone,
             numbers="as JSON" if self.kind == "ndjson" else "by digits",
         )

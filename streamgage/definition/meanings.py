@@ -4,7 +4,8 @@ Avro resolves a long to a long, whatever it meant: microseconds of a year ago ar
 and a default that is no value of its type is found by the first event that needs it. `streamgage check` looks.
 """
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from streamgage.definition.pipeline import Source
@@ -14,7 +15,7 @@ from streamgage.formats.json_event import JsonRefused, ReadValue, type_reader
 _TIME = "timestamp-millis"
 
 
-def changed_meanings(source: Source, used: Set[str]) -> Iterator[str]:
+def changed_meanings(source: Source, used: AbstractSet[str]) -> Iterator[str]:
     """Yield a sentence for each field among *used*, or event time, that meant something else in an older schema."""
     for path, writer in zip(source.paths[1:], source.writers, strict=True):
         for name in sorted({source.event_time, *used}):
