@@ -8,6 +8,7 @@ from streamgage.errors import ConfigError
 _DIRECTIVE = re.compile(r"%(.)", re.DOTALL)
 _YEAR = frozenset("YyGcx")
 _DAY = frozenset("djcxuwaA")
+_WEEKDAY = frozenset("uwaA")
 _CLOCK = frozenset("HIMSfpX")
 
 
@@ -20,22 +21,36 @@ def check_time_format(form: str) -> None:
 
 def _problem(form: str) -> str | None:
     found = frozenset(_DIRECTIVE.findall(form)) - {"%"}
-    if "s" in found:
-        return "%s is none of strptime's; a number of s since 1970: --time-unit s"
-    if "I" in found and "p" not in found:
-        return "%I is an hour of twelve; of which half of the day? %p, or %H"
-    if "p" in found and not found & frozenset("IcX"):
-        return "%p says which half of the day only beside %I, an hour of twelve; beside %H it is passed over"
-    if not found & _YEAR:
-        return "it says no year: every time would be of 1900. Two columns can be joined: --map ts=Date+Time"
-    if found & frozenset("UWV") and not found & frozenset("uwaA"):
-        return "a week without its day is passed over: put %u beside it, or an ISO 8601 week date (2026-W23) without a format"
-    if found & frozenset("uwaA") and not found & frozenset("UWVdjcx"):
-        return "a day of the week alone says no date, and is passed over"
-    if "d" in found and not found & frozenset("mbBcx"):
-        return "a day without its month would be of January"
-    if found & _CLOCK and not found & _DAY:
-        return "a time of day without its day would be of the first of the month, or of the year"
+    for is_wrong, problem in (
+        ("s" in found, "%s is none of strptime's; a number of s since 1970: --time-unit s"),
+        (
+            "I" in found and "p" not in found,
+            "%I is an hour of twelve; of which half of the day? %p, or %H",
+        ),
+        (
+            "p" in found and not found & frozenset("IcX"),
+            "%p says which half of the day only beside %I, an hour of twelve; beside %H it is passed over",
+        ),
+        (
+            not found & _YEAR,
+            "it says no year: every time would be of 1900. Two columns can be joined: --map ts=Date+Time",
+        ),
+        (
+            found & frozenset("UWV") and not found & _WEEKDAY,
+            "a week without its day is passed over: put %u beside it, or have ISO 8601's (2026-W23), without a format",
+        ),
+        (
+            found & _WEEKDAY and not found & frozenset("UWVdjcx"),
+            "a day of the week alone says no date, and is passed over",
+        ),
+        ("d" in found and not found & frozenset("mbBcx"), "a day without its month would be of January"),
+        (
+            found & _CLOCK and not found & _DAY,
+            "a time of day without its day would be of the first of the month, or of the year",
+        ),
+    ):
+        if is_wrong:
+            return problem
     try:
         datetime.strptime("", form)  # noqa: DTZ007 - whether it can be read is all that is asked
     except (ValueError, re.error) as error:
