@@ -5,6 +5,7 @@ import io
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -39,7 +40,7 @@ def kept(path: Path, count: int) -> bytes:
 def resend(path: Path) -> None:
     """Send *path* to nobody: what is asked for a sink has passed every check."""
 
-    def no_sink() -> None:
+    def no_sink() -> NoReturn:
         raise AssertionError("asked for a stream")
 
     with path.open("rb") as stream:
