@@ -13,7 +13,7 @@ from producers.files.access_log import AUTO, COLUMNS, AccessLog, read_access_log
 from producers.files.csv import read_csv
 from producers.files.follow import Follow, Generation
 from producers.files.inputs import STDIN, unpack
-from producers.files.lines import ByteLines, Line, read_lines
+from producers.files.lines import ByteLines, DamagedInput, Line, read_lines
 from producers.files.mapping import Cells, EventMapping, plan_mapping
 from producers.files.melt import Melt, melt_rows
 from producers.files.ndjson import read_ndjson
@@ -175,12 +175,17 @@ class FileTables:
     ) -> Table:
         options, source = self._options, self._source
         stream: ByteLines
-        if generation is None:
-            stream, encoding = unpack(raw, name, encoding=options.encoding)
-        else:
-            stream, encoding = generation, options.encoding
-        lines, times = read_lines(stream, name, encoding=encoding), options.time_reader(source)
-        table = self._understood(name, lines, times)
+        try:
+            if generation is None:
+                stream, encoding = unpack(raw, name, encoding=options.encoding)
+            else:
+                stream, encoding = generation, options.encoding
+            lines, times = read_lines(stream, name, encoding=encoding), options.time_reader(source)
+            table = self._understood(name, lines, times)
+        except DamagedInput as error:
+            raise ConfigError(f"{name} {error}") from error
+        except OSError as error:
+            raise ConfigError(f"{name}: cannot be read ({error.strerror or error})") from error
         table.done_bytes, table.generation = done_bytes, generation
         return table
 

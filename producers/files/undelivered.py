@@ -5,7 +5,7 @@ that leaves it as it was, and sending all of it again changes nothing.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +99,7 @@ class _Survey:
 def _survey(job: ResendJob) -> _Survey:
     survey = _Survey()
     reader = UndeliveredReader(job.stream, job.name)
-    for kept in reader:
+    for kept in _readable(reader, job.name):
         survey.lines += 1
         survey.unmarked += isinstance(kept, UserRecord)
         if isinstance(kept, SealedRecord) and kept.kept_ms is not None:
@@ -108,6 +108,13 @@ def _survey(job: ResendJob) -> _Survey:
     survey.is_whole, survey.is_known = reader.is_whole, reader.is_known
     job.stream.seek(0)
     return survey
+
+
+def _readable(reader: UndeliveredReader, name: str) -> Iterator[Kept]:
+    try:
+        yield from reader
+    except OSError as error:
+        raise ConfigError(f"{name}: cannot be read ({error.strerror or error})") from error
 
 
 def _check(job: ResendJob, survey: _Survey, now_ms: int) -> None:
