@@ -207,7 +207,7 @@ class FileTables:
                 options.melt,
                 kept=self._kept(columns, options.melt),
                 left_out=options.left_out,
-                missing=options.cells.missing,
+                cells=options.cells,
                 notes=csv.notes,
             )
             columns, rows = melted.columns, melted.rows
