@@ -145,3 +145,11 @@ def test_a_disk_that_fails_before_a_header_is_read_is_named_with_the_file(
     monkeypatch.setattr("producers.files.tables.open_input", lambda _: io.BufferedReader(Faulty(data, error)))
     with pytest.raises(ConfigError, match=r"a\.csv.*Input/output error"):
         next(iter(tables))
+
+
+def test_a_link_that_leads_to_itself_is_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    assert find_files(["loop"], tmp_path) == ["loop"]
+    source = load_pipeline(ROOT / "pipeline.toml").sources["reading"]
+    with pytest.raises(ConfigError, match="loop: cannot be read"):
+        FileTables(["loop"], ReadOptions("csv"), source, folder=tmp_path, stdin=io.BytesIO(), warn=print)
