@@ -1,0 +1,101 @@
+"""The chaos table: whatever is done to a stack, and when, every total is exact, or the loss is named with its extent.
+
+A few cells, drawn by STREAMGAGE_CHAOS_SEED, are in every run; all of them in `make soak`.
+"""
+
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from infra.local.stack.children import wait_until
+from support.chaos import Rig
+from support.chaos_table import CELLS, Cell, Phase, kill
+from support.machine import PATIENCE_S
+
+pytestmark = pytest.mark.local
+
+SEED = int(os.environ.get("STREAMGAGE_CHAOS_SEED", "11"))
+SHARE = 3
+
+
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    rig = Rig(tmp_path_factory.mktemp("chaos"), seed=SEED)
+    yield rig
+    rig.end()
+
+
+@pytest.mark.parametrize("cell", random.Random(SEED).sample(CELLS, SHARE), ids=str)
+def test_a_share_of_the_chaos_table_is_exact_or_named(rig: Rig, cell: Cell) -> None:
+    run(rig, cell)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", CELLS, ids=str)
+def test_every_cell_of_the_chaos_table_is_exact_or_named(rig: Rig, cell: Cell) -> None:
+    began_s = time.monotonic()
+    outcome = run(rig, cell)
+    print(f"chaos: {cell}: {outcome} ({time.monotonic() - began_s:.1f} s)", flush=True)
+
+
+def run(rig: Rig, cell: Cell) -> str:
+    """Do what the cell says in its phase; return "exact", or how the loss was named."""
+    rig.settle()
+    if cell.phase is Phase.BETWEEN:
+        return between_runs(rig, cell)
+    if cell.phase is Phase.SENDING:
+        with rig.send() as sender:
+            rig.await_work()
+            cell.act(rig)
+            rig.keep_up_until(sender.is_done)
+    elif cell.phase is Phase.DRAINED:
+        with rig.send():
+            pass
+        rig.drain()
+        cell.act(rig)
+    else:
+        with rig.backlog(), rig.send():
+            pass
+        cell.act(rig) if cell.phase is Phase.APPLYING else stopping(rig, cell)
+    rig.drain()
+    assert rig.differences() == [], str(cell)
+    return "exact"
+
+
+def stopping(rig: Rig, cell: Cell) -> None:
+    """Do it while `down` is at work, which ends all the same."""
+    rig.stopper = down = rig.popen("down")
+    wait_until(lambda: "stopping" in rig.said() or not rig.is_up(), seconds=PATIENCE_S, what="a stop")
+    cell.act(rig)
+    rig.stopper = None
+    said, _ = down.communicate(timeout=PATIENCE_S)
+    if down.returncode != -signal.SIGKILL:  # a reboot ends it too
+        assert down.returncode == 0, said
+        rig.reap()
+
+
+def between_runs(rig: Rig, cell: Cell) -> str:
+    """Do it while the stack is down. Where a start, a drain or a reader names a loss, the home is put back."""
+    with rig.send():
+        pass
+    rig.drain()
+    killed = rig.dice.random() < 0.5 or "-wal" in cell.row or "-shm" in cell.row
+    kill("all", rig) if killed else rig.down()
+    kept = rig.machine.folder / "kept"
+    shutil.copytree(rig.home.root, kept, symlinks=True)
+    try:
+        cell.act(rig)
+        named = rig.goes_on() if cell.may_lose else None
+        if named is None:
+            rig.drain()
+            assert rig.differences() == [], str(cell)
+            return "exact"
+        rig.put_back(kept)
+        return f"named: {named}"
+    finally:
+        shutil.rmtree(kept)
