@@ -47,6 +47,7 @@ class Rig:
         wanted = dict.fromkeys(("aws", "kinesis", "metrics"), (0, ""))
         self.ports = free_ports(wanted)
         self.sent: Totals = {}
+        self.ends: list[str] = []  # the last words of each stack that had to be started again
         self.stopper: subprocess.Popen[str] | None = None
         self._day = 0
         self._up: subprocess.Popen[bytes] | None = None
@@ -106,6 +107,8 @@ class Rig:
     def settle(self) -> None:
         """Start the stack again where it has ended; whatever was done may not keep it from starting."""
         if not self.is_up():
+            if self._up is not None and "Ctrl-C" in self.said():
+                self.ends.append(self.said().splitlines()[-1])
             refused = self.try_up()
             assert refused is None, refused
 
@@ -171,7 +174,6 @@ class Rig:
 
     def put_back(self, kept: Path) -> None:
         """Put the home back as it was *kept*."""
-        self.end()
         shutil.rmtree(self.home.root)
         shutil.copytree(kept, self.home.root, symlinks=True)
 

@@ -52,6 +52,11 @@ class Cell:
     act: Act
     may_lose: bool = False
 
+    @property
+    def leaves_a_kill(self) -> bool:
+        """Whether what it damages is only there after a kill -9."""
+        return any(each in self.row for each in ("-wal", "-shm", "stack.json", "processes.json"))
+
     def __str__(self) -> str:
         return f"{self.row}, {self.phase}"
 
@@ -191,11 +196,18 @@ def damage(kind: str, how: str, rig: Rig) -> None:
         path.write_bytes(content)
 
 
-# Every kind of file that a home keeps, as a pattern. What only a kill leaves (-wal, -shm) is there after a kill.
-KEPT = (
-    "data/kinesis/**/*.log", "data/kinesis/**/*.idx", "marks/*", "streams.json", "tables.db", "tables.db-wal",
-    "tables.db-shm", "checkpoints.json", "stores.json", "stream.json", "fixed.json", "definition.json", "dynamodb.json",
-    "mapping.json", "credentials.json", "lock",
+# Every kind of file that a home keeps, as a pattern. What only a kill leaves (-wal, -shm, who runs) is there after a kill.
+STORES = (
+    "data/kinesis/**/*.log",
+    "marks/*",
+    "streams.json",
+    "tables.db",
+    "tables.db-wal",
+    "checkpoints.json",
+)
+DOCUMENTS = (
+    "tables.db-shm", "stores.json", "stream.json", "fixed.json", "definition.json", "dynamodb.json", "mapping.json",
+    "credentials.json", "stack.json", "processes.json", "lock",
 )  # fmt: skip
 
 
@@ -208,7 +220,9 @@ def _cells() -> list[Cell]:
     rows["a full disk under the tables"] = partial(fill_disk, "dynamodb")
     rows["a full disk under the stream"] = partial(fill_disk, "kinesis")
     rows["a full disk under the mapping"] = partial(fill_disk, "mapping")
-    rows |= {f"SIGSTOP of {role}": partial(freeze, role) for role in ("supervisor", *ROLES)}
+    rows |= {
+        f"SIGSTOP of {role}": partial(freeze, role) for role in ("supervisor", *ROLES) if role != "metrics"
+    }
     rows["SIGSTOP of all"] = partial(freeze, "all")
     rows["the clock an hour ahead"] = partial(step_clock, HOUR_S)
     rows["the clock an hour back"] = partial(step_clock, -HOUR_S)
@@ -217,9 +231,12 @@ def _cells() -> list[Cell]:
     rows["a reboot"] = reboot
     cells = [Cell(row, phase, act) for row, act in rows.items() for phase in UNDER_WAY]
     cells.append(Cell("stale pids", Phase.BETWEEN, partial(stranger_in_the_books, "")))
-    for kind in KEPT:
-        for how in ("flip", "cut", "delete"):
-            cells.append(Cell(f"{how}: {kind}", Phase.BETWEEN, partial(damage, kind, how), may_lose=True))
+    damages = [(how, kind) for kind in STORES for how in ("flip", "cut", "delete")]
+    damages += [("flip", kind) for kind in DOCUMENTS]
+    cells += [
+        Cell(f"{how}: {kind}", Phase.BETWEEN, partial(damage, kind, how), may_lose=True)
+        for how, kind in damages
+    ]
     return cells
 
 
