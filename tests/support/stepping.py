@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+CHILD = "infra.local.stack.children"
 _STEP = struct.Struct("d")
 
 
@@ -35,9 +36,11 @@ def main(clock: str, _: str, module: str, *rest: str) -> None:
     """Become ``python -m MODULE …``, with children of the same kind."""
     step_time(clock)
     from infra.local.function import sandbox
-    from infra.local.stack import children
 
-    children.python = lambda: [sys.executable, "-P", __file__, clock]
+    if module != CHILD:
+        from infra.local.stack import children
+
+        children.python = lambda: [sys.executable, "-P", __file__, clock]
     sandbox._LAUNCHER = (
         f"import runpy; runpy.run_path({__file__!r})['step_time']({clock!r})\n{sandbox._LAUNCHER}"
     )

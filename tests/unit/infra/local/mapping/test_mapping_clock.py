@@ -6,6 +6,7 @@ from infra.local.function.outcome import Failed
 from infra.local.mapping.clock import SteppedClock
 from infra.local.mapping.config import MappingConfig
 from infra.local.mapping.shard import ShardMapping
+from infra.local.mapping.stream import Invocation
 from streamgage.records import StreamRecord
 
 HOUR_MS = 3_600_000
@@ -44,8 +45,7 @@ def test_a_clock_that_is_led_gently_for_long_is_followed() -> None:
     assert told == -2_000
 
 
-def shard(**settings: int) -> ShardMapping:
-    config = MappingConfig(**settings)
+def shard(config: MappingConfig) -> ShardMapping:
     return ShardMapping(
         "s0",
         config=config,
@@ -60,7 +60,7 @@ def record() -> StreamRecord:
 
 
 def test_a_batch_that_gathers_is_due_when_it_was_although_the_clock_is_set_back() -> None:
-    mapped = shard(window_ms=5_000)
+    mapped = shard(MappingConfig(window_ms=5_000))
     mapped.feed([record()], HOUR_MS)
     mapped.clock_stepped(-HOUR_MS)
     assert mapped.next_wake_ms() == 5_000
@@ -70,10 +70,11 @@ def test_a_batch_that_gathers_is_due_when_it_was_although_the_clock_is_set_back(
 
 def test_a_retry_waits_its_pause_whichever_way_the_clock_is_set() -> None:
     for step_ms in (-HOUR_MS, HOUR_MS):
-        mapped = shard()
+        mapped = shard(MappingConfig())
         mapped.feed([record()], HOUR_MS)
         (work,) = mapped.due(HOUR_MS)
-        mapped.settle(work.invocation_id, Failed("no"), HOUR_MS)  # type: ignore[union-attr]
+        assert isinstance(work, Invocation)
+        mapped.settle(work.invocation_id, Failed("no"), HOUR_MS)
         wake_ms = mapped.next_wake_ms()
         assert wake_ms is not None
         pause_ms = wake_ms - HOUR_MS
