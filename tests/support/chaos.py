@@ -41,7 +41,7 @@ class Rig:
     def __init__(self, folder: Path, *, seed: int) -> None:
         self.machine, self.dice = Machine(folder), random.Random(seed)
         self.home = self.machine.home
-        self.clock = folder / "clock"
+        self.clock, self.before = folder / "clock", folder / "before"
         self.step_s = 0.0
         stepping.write_step(self.clock, self.step_s)
         wanted = dict.fromkeys(("aws", "kinesis", "metrics"), (0, ""))
@@ -171,6 +171,13 @@ class Rig:
             return str(error)
         assert found == []
         return None
+
+    def keep_before(self) -> None:
+        """Keep a copy of the stores as they are, and go on."""
+        self.down()
+        shutil.rmtree(self.before, ignore_errors=True)
+        shutil.copytree(self.home.root / "data", self.before)
+        self.settle()
 
     def put_back(self, kept: Path) -> None:
         """Put the home back as it was *kept*."""

@@ -5,6 +5,7 @@ Each act is given the rig while its phase lasts, and leaves the stack as the mac
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -56,6 +57,11 @@ class Cell:
     def leaves_a_kill(self) -> bool:
         """Whether what it damages is only there after a kill -9."""
         return any(each in self.row for each in ("-wal", "-shm", "stack.json", "processes.json"))
+
+    @property
+    def needs_before(self) -> bool:
+        """Whether it needs the stores as they were before the load."""
+        return self.row.startswith("of before")
 
     def __str__(self) -> str:
         return f"{self.row}, {self.phase}"
@@ -196,6 +202,16 @@ def damage(kind: str, how: str, rig: Rig) -> None:
         path.write_bytes(content)
 
 
+def put_back(store: str, rig: Rig) -> None:
+    """Put one of the stores back as it was before the last load."""
+    ours, before = rig.home.root / "data" / store, rig.before / store
+    if ours.is_dir():
+        shutil.rmtree(ours)
+        shutil.copytree(before, ours)
+    else:
+        shutil.copy(before, ours)
+
+
 # Every kind of file that a home keeps, as a pattern. What only a kill leaves (-wal, -shm, who runs) is there after a kill.
 STORES = (
     "data/kinesis/**/*.log",
@@ -231,6 +247,10 @@ def _cells() -> list[Cell]:
     rows["a reboot"] = reboot
     cells = [Cell(row, phase, act) for row, act in rows.items() for phase in UNDER_WAY]
     cells.append(Cell("stale pids", Phase.BETWEEN, partial(stranger_in_the_books, "")))
+    cells += [
+        Cell(f"of before: {store}", Phase.BETWEEN, partial(put_back, store), may_lose=store == "kinesis")
+        for store in ("kinesis", "tables", "checkpoints.json")
+    ]
     damages = [(how, kind) for kind in STORES for how in ("flip", "cut", "delete")]
     damages += [("flip", kind) for kind in DOCUMENTS]
     cells += [
