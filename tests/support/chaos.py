@@ -107,8 +107,10 @@ class Rig:
     def settle(self) -> None:
         """Start the stack again where it has ended; whatever was done may not keep it from starting."""
         if not self.is_up():
-            if self._up is not None and "Ctrl-C" in self.said():
-                self.ends.append(self.said().splitlines()[-1])
+            last = self.said().splitlines()[-1:] if self._up is not None else []
+            self.ends += [
+                each for each in last if not each.startswith("streamgage: stopping")
+            ]  # as it was told to
             refused = self.try_up()
             assert refused is None, refused
 

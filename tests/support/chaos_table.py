@@ -5,6 +5,7 @@ Each act is given the rig while its phase lasts, and leaves the stack as the mac
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -120,21 +121,17 @@ def step_clock(seconds: float, rig: Rig) -> None:
 
 
 def second_up(rig: Rig) -> None:
-    """Start another one in the same home; it says who holds it, or waits for its end. Where it comes up, it is the stack."""
-    done = rig.popen(*rig.up_command())
+    """Start another one in the same home: it says who holds it, and the first is the stack still."""
+    second = rig.popen(*rig.up_command())
+    is_stopping = rig.stopper is not None
     wait_until(
-        lambda: done.poll() is not None or not rig.is_up(), seconds=PATIENCE_S, what="one of two to end"
+        lambda: second.poll() is not None or not rig.is_up(), seconds=PATIENCE_S, what="one of two to end"
     )
-    if done.poll() is None:  # the first was stopping, and this one is the stack now
-        done.terminate()
-        done.wait(PATIENCE_S)
-    else:
-        assert done.returncode == 2
-    said = done.stdout.read() if done.stdout else ""
-    if done.returncode == 2:
-        assert "already" in said or "is at work" in said, said
-    if done.stdout:
-        done.stdout.close()
+    if second.poll() is None:
+        assert is_stopping, f"a second one took the home: {rig.said()}"
+        second.terminate()  # it may have the home, which the first has let go
+    said, _ = second.communicate(timeout=PATIENCE_S)
+    assert is_stopping or (second.returncode == 2 and "already" in said and rig.is_up()), said
 
 
 def web_page(rig: Rig) -> None:
@@ -261,3 +258,12 @@ def _cells() -> list[Cell]:
 
 
 CELLS = _cells()
+
+
+def share(seed: int) -> list[Cell]:
+    """Draw a cell of each sort: a kill, something else under way, something done between runs."""
+    kills = [each for each in CELLS if each.row.startswith("kill")]
+    between = [each for each in CELLS if each.phase is Phase.BETWEEN]
+    others = [each for each in CELLS if each not in kills and each not in between]
+    dice = random.Random(seed)
+    return [dice.choice(each) for each in (kills, others, between)]
