@@ -141,11 +141,16 @@ class Rig:
         size = log.stat().st_size if since_bytes is None else since_bytes
         wait_until(lambda: log.stat().st_size > size, seconds=PATIENCE_S, what="the function at work")
 
+    def freeze_mapping(self) -> int:
+        """Stop the mapping where it stands: what is sent now is not applied."""
+        (mapping,) = self.victims("mapping")
+        os.kill(mapping, signal.SIGSTOP)
+        return mapping
+
     @contextmanager
     def backlog(self) -> Iterator[None]:
         """Nothing is applied meanwhile; afterwards the function has just begun."""
-        size, (mapping,) = (self.home.logs / "function.log").stat().st_size, self.victims("mapping")
-        os.kill(mapping, signal.SIGSTOP)
+        size, mapping = (self.home.logs / "function.log").stat().st_size, self.freeze_mapping()
         try:
             yield
         finally:

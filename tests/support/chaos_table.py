@@ -60,6 +60,14 @@ class Cell:
         return any(each in self.row for each in ("-wal", "-shm", "stack.json", "processes.json"))
 
     @property
+    def is_of_the_stream(self) -> bool:
+        """Whether it harms what the stream keeps."""
+        return (
+            any(each in self.row for each in ("kinesis", "marks", "streams.json"))
+            and self.phase is Phase.BETWEEN
+        )
+
+    @property
     def needs_before(self) -> bool:
         """Whether it needs the stores as they were before the load."""
         return self.row.startswith("of before")
