@@ -30,12 +30,18 @@ class Told(Home):
 
 
 def status(*, wall_ms: int, steady_ms: int) -> dict[str, Any]:
-    return {"drained_to_ms": wall_ms, "drained_to_steady_ms": steady_ms, "shards": {}}
+    return {
+        "drained_to_ms": wall_ms,
+        "drained_to_steady_ms": steady_ms,
+        "shards": {},
+        "as_of_ms": wall_ms,
+        "state": "running",
+    }
 
 
 @pytest.fixture(autouse=True)
 def nothing_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drain, "applied", lambda info, status: Freshness({}, 0, 0))
+    monkeypatch.setattr(drain, "applied", lambda *_: Freshness({}, 0, 0))
 
 
 def test_what_was_drained_before_the_clock_was_set_back_is_not_what_was_put_since(tmp_path: Path) -> None:
