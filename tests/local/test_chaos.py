@@ -37,8 +37,6 @@ def test_a_share_of_the_chaos_table_is_exact_or_named(rig: Rig, cell: Cell) -> N
 @pytest.mark.parametrize("cell", CELLS, ids=str)
 def test_every_cell_of_the_chaos_table_is_exact_or_named(rig: Rig, cell: Cell) -> None:
     began_s = time.monotonic()
-    rig.settle()
-    rig.ends.clear()
     outcome = run(rig, cell)
     ends = f"; started again after: {' / '.join(rig.ends)}" if rig.ends else ""
     print(f"chaos: {cell}: {outcome}{ends} ({time.monotonic() - began_s:.1f} s)", flush=True)
@@ -47,6 +45,7 @@ def test_every_cell_of_the_chaos_table_is_exact_or_named(rig: Rig, cell: Cell) -
 def run(rig: Rig, cell: Cell) -> str:
     """Do what the cell says in its phase; return "exact", or how the loss was named."""
     rig.settle()
+    rig.ends.clear()
     if cell.phase is Phase.BETWEEN:
         return between_runs(rig, cell)
     if cell.phase is Phase.SENDING:
@@ -65,6 +64,7 @@ def run(rig: Rig, cell: Cell) -> str:
         cell.act(rig) if cell.phase is Phase.APPLYING else stopping(rig, cell)
     rig.drain()
     assert rig.differences() == [], str(cell)
+    assert cell.ends_it or rig.ends == []
     return "exact"
 
 

@@ -55,6 +55,12 @@ class Cell:
     may_lose: bool = False
 
     @property
+    def ends_it(self) -> bool:
+        """Whether the stack ends of it. Of anything else it does not, and may not be started again by a person."""
+        killed = ("kill -9 of aws", "kill -9 of the supervisor", "kill -9 of all", "a reboot")
+        return self.phase in (Phase.STOPPING, Phase.BETWEEN) or self.row.startswith(killed)
+
+    @property
     def leaves_a_kill(self) -> bool:
         """Whether what it damages is only there after a kill -9."""
         return any(each in self.row for each in ("-wal", "-shm", "stack.json", "processes.json"))
