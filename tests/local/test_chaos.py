@@ -106,6 +106,6 @@ def between_runs(rig: Rig, cell: Cell) -> str:
         rig.end()
         assert cell.needs_before or rig.run("doctor").returncode == 1, named
         rig.put_back(kept)
-        return f"named: {' '.join(named.split())}"
+        return f"named: {' '.join(named.split())[-400:]}"
     finally:
         shutil.rmtree(kept)
