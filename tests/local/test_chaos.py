@@ -90,9 +90,10 @@ def between_runs(rig: Rig, cell: Cell) -> str:
             pass
         kill("all", rig)
     else:
-        with rig.send():
-            pass
-        rig.drain()
+        if not (cell.is_of_a_document and rig.sent):
+            with rig.send():
+                pass
+            rig.drain()
         kill("all", rig) if cell.leaves_a_kill or rig.dice.random() < 0.5 else rig.down()
     kept = rig.machine.folder / "kept"
     shutil.copytree(rig.home.root, kept, symlinks=True)

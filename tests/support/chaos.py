@@ -225,7 +225,8 @@ class Rig:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
                 unlimited(pid)
-        self.run("down")
+        if self.is_up():
+            self.run("down")
         if self._up is not None and self._up.poll() is None:
             self._up.kill()
             self._up.wait()

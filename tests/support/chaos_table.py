@@ -74,6 +74,11 @@ class Cell:
         )
 
     @property
+    def is_of_a_document(self) -> bool:
+        """Whether it harms what describes the stack, which no load changes."""
+        return self.row.removeprefix("flip: ") in DOCUMENTS and not self.leaves_a_kill
+
+    @property
     def needs_before(self) -> bool:
         """Whether it needs the stores as they were before the load."""
         return self.row.startswith("of before")
