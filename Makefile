@@ -27,12 +27,12 @@ test: check ## All checks, and every test but the slow ones.
 	$(BIN)/python -m pytest -m "not slow" -n 4 --dist loadfile tests/local  # more workers: these wait for processes
 
 THOROUGH := tests/property/test_each_event_counts_once.py tests/contract/test_dynamodb_differential.py  # say examples(…)
-slow: $(READY) ## The long runs of the suites, but for the soak.
-	$(BIN)/python -m pytest -m slow -s --ignore tests/local/test_soak.py
+slow: $(READY) ## The long runs of the suites, but for the chaos table and the soak.
+	$(BIN)/python -m pytest -m slow -s --ignore tests/local/test_soak.py --ignore tests/local/test_chaos.py
 	$(BIN)/python -m pytest --hypothesis-profile thorough -m "not slow" $(THOROUGH)
 
-soak: $(READY) ## Ten minutes of load with kills and resharding (STREAMGAGE_SOAK_S=600).
-	$(BIN)/python -m pytest -m slow -s tests/local/test_soak.py
+soak: $(READY) ## The chaos table, then ten minutes of load with kills and resharding (STREAMGAGE_SOAK_S=600).
+	$(BIN)/python -m pytest -m slow -s tests/local/test_chaos.py tests/local/test_soak.py
 
 check: $(READY) ## Formatting, lint, types and import contracts, the template; without the tests.
 	$(BIN)/ruff format --check .

@@ -40,6 +40,9 @@ class Shift:
         return recorded_ms + self.shift_ms
 
 
+_LOOK_MS = 1_000  # how often the clock is looked at while one waits
+
+
 class Replay:
     """Events follow each other as they did, *speed* times as fast; each happens at the moment it is sent.
 
@@ -51,21 +54,28 @@ class Replay:
         self._speed = speed
         self._clock = clock
         self._flush = flush
-        self._began: tuple[int, int] | None = None
+        self._first_ms: int | None = None
+        self._began_ms = self._last_ms = 0
 
     def stamp(self, recorded_ms: int) -> int:
         """Wait until the event is due, and return the time it then is."""
-        now_ms = self._clock.now_ms()
-        if self._began is None:
-            self._began = (recorded_ms, now_ms)
-        first_ms, began_ms = self._began
-        due_ms = began_ms + int((recorded_ms - first_ms) / self._speed)
-        if due_ms - now_ms > _SHOW_AFTER_MS:
+        now_ms = self._now_ms()
+        if self._first_ms is None:
+            self._first_ms, self._began_ms = recorded_ms, now_ms
+        after_ms = int((recorded_ms - self._first_ms) / self._speed)
+        if self._began_ms + after_ms - now_ms > _SHOW_AFTER_MS:
             self._flush()
-            now_ms = self._clock.now_ms()
-        while now_ms < due_ms:
-            self._clock.sleep_ms(due_ms - now_ms)
-            now_ms = self._clock.now_ms()
+            now_ms = self._now_ms()
+        while (wait_ms := self._began_ms + after_ms - now_ms) > 0:
+            self._clock.sleep_ms(min(wait_ms, _LOOK_MS))
+            now_ms = self._now_ms()
+        return now_ms
+
+    def _now_ms(self) -> int:
+        """Return the time; where the clock was set back, all that is due moves with it: else it would wait that long."""
+        now_ms = self._clock.now_ms()
+        self._began_ms += min(now_ms - self._last_ms, 0)
+        self._last_ms = now_ms
         return now_ms
 
 

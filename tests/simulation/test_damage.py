@@ -39,8 +39,8 @@ def test_a_whole_home_is_whole_and_goes_on(homes: tuple[Kept, Kept], tmp_path: P
 def test_every_kind_of_file_is_there_to_be_damaged(homes: tuple[Kept, Kept]) -> None:
     stopped, killed = (files(kept.home).keys() for kept in homes)
     assert stopped == {
-        ".idx", ".log", "checkpoints.json", "credentials.json", "definition.json", "dynamodb.json", "identity",
-        "kinesis lock", "mapping.json", "mark", "stack.json", "streams.json", "tables lock", "tables.db",
+        ".idx", ".log", "checkpoints.json", "credentials.json", "definition.json", "dynamodb.json", "fixed.json", "identity",
+        "kinesis lock", "mapping.json", "mark", "stack.json", "stores.json", "stream.json", "streams.json", "tables lock", "tables.db",
     }  # fmt: skip
     assert killed - stopped == {"tables.db-wal", "tables.db-shm"}
 

@@ -82,6 +82,9 @@ def make(folder: Path, *, killed: bool) -> Kept:
     keep_credentials(home.credentials_file)
     write_json(home.dynamodb_file, {"engine": "embedded"})
     write_json(home.definition_file, {"consumer": "all", "definition": {"rollups": ["a", "b"]}})
+    write_json(home.stores_file, {"home": "a", "epoch": 2, "settled": True, "accepted": {}, "told": []})
+    write_json(home.stream_file, {"mode": "PROVISIONED", "shards": SHARDS, "hours": 24})
+    write_json(home.fixed_file, {"lanes": "shard", "start": ["TRIM_HORIZON", ""]})
     write_json(home.mapping_config_file, {"stream_arn": "arn", "function": {"env": {"A": "1"}}})
     home.write_info(StackInfo({}, "r", STREAM, "arn", TABLE, "q", "b", "p", str(home.credentials_file)))
     records = {index: _records(model, index) for index in range(SHARDS)}
@@ -134,7 +137,7 @@ def go_on(root: Path, kept: Kept) -> Outcome:
 
 
 def _go_on(home: Home, kept: Kept, opened: ExitStack) -> Counter[str]:
-    for path in (home.definition_file, home.dynamodb_file, home.mapping_config_file):
+    for path in home.documents:
         read_json(path)
     if home.credentials_file.exists():
         read_credentials(home.credentials_file)

@@ -17,7 +17,7 @@ def check_checkpoints(home: Home, report: Report) -> None:
 
 def check_stack_files(home: Home, report: Report) -> None:
     """Read what describes the stack."""
-    for path in (home.info_file, home.mapping_config_file, home.dynamodb_file, home.definition_file):
+    for path in home.documents:
         _look(f"stack: {path.name}", path, read_json, report)
     _look(f"stack: {home.credentials_file.name}", home.credentials_file, read_credentials, report)
 

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -212,7 +213,8 @@ class FunctionPool:
         self._write(line + (f"Status: {status}\t" if status else "") + "\n")
 
     def _write(self, text: str) -> None:
-        os.write(self._log, text.encode())
+        with suppress(OSError):  # a full disk: what is lost is a line
+            os.write(self._log, text.encode())
 
     def _keep(self, sandbox: Sandbox) -> None:
         with self._lock:

@@ -30,9 +30,11 @@ class TokenBucket:
 
     def level(self, now_ms: int) -> float:
         """Return how many tokens there are."""
-        elapsed_ms = max(0, now_ms - self._at_ms)
+        elapsed_ms = max(
+            0, now_ms - self._at_ms
+        )  # the clock was set back: nothing comes back for that, and then goes on
         self._level = min(self._rate, self._level + self._rate * elapsed_ms / 1000)
-        self._at_ms = max(self._at_ms, now_ms)
+        self._at_ms = now_ms
         return self._level
 
     def take(self, tokens: int) -> None:

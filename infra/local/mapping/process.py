@@ -26,6 +26,7 @@ from botocore.config import Config as ClientConfig
 from infra.local.function.pool import FunctionPool, Invoked, version_of
 from infra.local.function.sandbox import FunctionConfig
 from infra.local.mapping.checkpoints import CheckpointFile
+from infra.local.mapping.clock import SteppedClock
 from infra.local.mapping.destinations import OnFailure, failure_record
 from infra.local.mapping.payload import encode_payload
 from infra.local.mapping.process_config import ProcessConfig, load
@@ -39,7 +40,7 @@ from infra.local.mapping.readers import (
     refuse_missing_stream,
 )
 from infra.local.mapping.status import StatusBoard
-from infra.local.mapping.stream import Discard, Invocation, StreamMapping
+from infra.local.mapping.stream import Discard, Invocation, ShardCheckpoint, StreamMapping
 from infra.local.mapping.update import ConfigWatch
 from streamgage import limits
 from streamgage.errors import ConfigError
@@ -116,7 +117,9 @@ class MappingProcess:
         )
         self._invoking = 0
         self._dirty = False
+        self._mute = False  # of a status that could not be written, which was said
         self._stopping = threading.Event()
+        self._clock = SteppedClock()
         self._parent = os.getppid()
         self._board = StatusBoard(config, started_ms=_now_ms())
 
@@ -141,14 +144,24 @@ class MappingProcess:
         finally:
             self._end()
 
+    def _now_ms(self) -> int:
+        """Return the time of day, once all that waits by it was moved by its steps. In the main thread only."""
+        if step_ms := self._clock.step_ms():
+            _LOG.warning("the clock was set by %.1f s", step_ms / 1000)
+            self._mapping.clock_stepped(step_ms)
+            self._saved_ms += step_ms
+            self._looked_ms += step_ms
+            self._board.written_ms = 0  # what it says of the time is of another clock
+        return self._clock.now_ms()
+
     def _wait_ms(self) -> int:
         wake_ms = self._mapping.next_wake_ms()
-        due_ms = [self._board.written_ms + _STATUS_MS, _now_ms() + _LOOK_MS]
+        due_ms = [self._board.written_ms + _STATUS_MS, self._now_ms() + _LOOK_MS]
         if wake_ms is not None:
             due_ms.append(wake_ms)
         if self._dirty:
             due_ms.append(self._saved_ms + _SAVE_MS)
-        return max(0, min(due_ms) - _now_ms())
+        return max(0, min(due_ms) - self._now_ms())
 
     def _take(self, timeout_s: float) -> None:
         """Take note of whatever has been posted; wait for the first thing."""
@@ -161,30 +174,30 @@ class MappingProcess:
 
     def _note(self, event: Any) -> None:
         match event:
-            case Listed(shards, started_ms, digits):
-                self._mapping.update(shards, _now_ms())
+            case Listed(shards, started_ms, digits, steady_ms):
+                self._mapping.update(shards, self._now_ms())
                 self._digits = digits
-                self._board.note_listed(started_ms)
+                self._board.note_listed(started_ms, steady_ms)
             case Read():
                 self._note_read(event)
             case _Settled(invocation, invoked):
                 self._invoking -= 1
-                self._mapping.settle(invocation.invocation_id, invoked.outcome, _now_ms())
-                self._board.note_invocation(invocation, invoked, _now_ms())
+                self._mapping.settle(invocation.invocation_id, invoked.outcome, self._now_ms())
+                self._board.note_invocation(invocation, invoked, self._now_ms())
             case _Delivered(discard):
                 self._mapping.discarded(discard.discard_id)
                 self._board.note_discard(discard)
             case _Updated(refused):
-                self._board.note_update(refused, _now_ms())
+                self._board.note_update(refused, self._now_ms())
             case KinesisTrouble(message, what):
-                self._board.note_trouble(what, message, _now_ms())
+                self._board.note_trouble(what, message, self._now_ms())
             case BaseException():
                 raise event  # a mistake in one of the threads: better no process than one that stands still
 
     def _note_read(self, read: Read) -> None:
         if self._stopping.is_set():
             return
-        filtered = self._mapping.feed(read.shard_id, read.records, _now_ms())
+        filtered = self._mapping.feed(read.shard_id, read.records, self._now_ms())
         self._board.note_read(read, filtered)
         if read.ended:
             self._mapping.end_of_shard(read.shard_id)
@@ -196,7 +209,7 @@ class MappingProcess:
         """Start what is due: readers, reads, invocations, deliveries."""
         if self._stopping.is_set():
             return
-        for work in self._mapping.due(_now_ms()):
+        for work in self._mapping.due(self._now_ms()):
             if isinstance(work, Invocation):
                 self._invoking += 1
                 self._invokers.submit(self._invoke, work).add_done_callback(self._post)
@@ -261,13 +274,13 @@ class MappingProcess:
 
     def _look_for_update(self) -> None:
         """Shift the function to another version where the configuration file has one."""
-        if _now_ms() < self._looked_ms + _LOOK_MS:
+        if self._now_ms() < self._looked_ms + _LOOK_MS:
             return
-        self._looked_ms = _now_ms()
+        self._looked_ms = self._now_ms()
         try:
             function = self._watch.changed()
         except ConfigError as error:
-            self._board.note_update("; ".join(error.problems), _now_ms())
+            self._board.note_update("; ".join(error.problems), self._now_ms())
             return
         if function is not None:
             self._updater.submit(self._update, function).add_done_callback(self._post)
@@ -282,14 +295,36 @@ class MappingProcess:
 
     def _keep(self) -> None:
         """Save the checkpoint and the status where they have changed and it is time."""
-        now_ms = _now_ms()
+        now_ms = self._now_ms()
         checkpoints = self._mapping.checkpoints()
         self._dirty = checkpoints != self._saved
         if self._dirty and now_ms >= self._saved_ms + _SAVE_MS:
-            self._checkpoints.save(checkpoints)
-            self._saved, self._saved_ms, self._dirty = checkpoints, now_ms, False
+            self._saved_ms = now_ms
+            if self._save(checkpoints):
+                self._dirty = False
         if now_ms >= self._board.written_ms + _STATUS_MS or self._board.stale(self._mapping):
+            self._write_status(checkpoints, now_ms)
+
+    def _save(self, checkpoints: dict[str, ShardCheckpoint]) -> bool:
+        """Save the checkpoint. Where the disk does not take it, the mapping works on: what is not saved is read again."""
+        try:
+            self._checkpoints.save(checkpoints)
+        except OSError as error:
+            self._board.note_trouble("checkpoint", f"the checkpoint cannot be saved: {error}", self._now_ms())
+            return False
+        self._board.note_saved()
+        self._saved = checkpoints
+        return True
+
+    def _write_status(self, checkpoints: dict[str, ShardCheckpoint], now_ms: int) -> None:
+        try:
             self._board.write(self._mapping, checkpoints, pool=self._pool, now_ms=now_ms)
+        except OSError as error:
+            if not self._mute:
+                _LOG.warning("the status cannot be written: %s", error)
+            self._mute, self._board.written_ms = True, now_ms
+        else:
+            self._mute = False
 
     def _finish_what_is_under_way(self) -> None:
         """Let invocations end, within their timeout; start nothing new."""
@@ -315,9 +350,9 @@ class MappingProcess:
         self._updater.shutdown(wait=True)
         self._take(0)
         checkpoints = self._mapping.checkpoints()
-        self._checkpoints.save(checkpoints)
+        self._save(checkpoints)
         self._board.state = "stopped"
-        self._board.write(self._mapping, checkpoints, pool=self._pool, now_ms=_now_ms())
+        self._write_status(checkpoints, self._now_ms())
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -34,6 +34,7 @@ class Listed:
     shards: tuple[ShardInfo, ...]
     started_ms: int
     digits: int
+    started_steady_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Read:
     behind_ms: int
     ended: bool
     started_ms: int
+    started_steady_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,11 @@ class KinesisTrouble:
 
     message: str
     what: str = ""
+
+
+def steady_now_ms() -> int:
+    """Return the time since the machine started, which nobody sets and every process sees alike (Linux, macOS)."""
+    return time.monotonic_ns() // 1_000_000
 
 
 @contextmanager
@@ -92,13 +99,13 @@ class ShardLister(threading.Thread):
     def _run(self) -> None:
         attempt = Attempt(self._stopped, self._events, "ListShards")
         while not self._stopped.is_set():
-            started_ms = round(time.time() * 1000)
+            started_ms, steady_ms = round(time.time() * 1000), steady_now_ms()
             shards = attempt(lambda: list(self._list()))
             if shards is not None:
                 infos = tuple(_info(shard) for shard in shards)
                 starts = [shard["SequenceNumberRange"]["StartingSequenceNumber"] for shard in shards]
                 digits = max((len(start) for start in starts if start.startswith("0")), default=0)
-                self._events.put(Listed(infos, started_ms, digits))
+                self._events.put(Listed(infos, started_ms, digits, steady_ms))
                 self._stopped.wait(self._every_ms / 1000)
 
     def _list(self) -> Iterator[Any]:
@@ -191,7 +198,7 @@ class ShardReader(threading.Thread):
                 self._stopped.wait(self._idle_s)
 
     def _read(self) -> Read:
-        started_ms = round(time.time() * 1000)
+        started_ms, steady_ms = round(time.time() * 1000), steady_now_ms()
         try:
             if self._iterator is None:
                 self._iterator = self._kinesis.get_shard_iterator(**self._position())["ShardIterator"]
@@ -199,7 +206,7 @@ class ShardReader(threading.Thread):
         except ClientError as error:
             code = error.response["Error"]["Code"]
             if code == "ResourceNotFoundException":  # the shard has expired, with all that was in it
-                return Read(self.shard_id, (), 0, ended=True, started_ms=started_ms)
+                return Read(self.shard_id, (), 0, True, started_ms, steady_ms)
             self._iterator = None  # expired, or forgotten by a data plane that started again
             raise
         records = tuple(_record(self.shard_id, item) for item in answer["Records"])
@@ -207,7 +214,12 @@ class ShardReader(threading.Thread):
         if records:
             self._after = records[-1].sequence_number
         return Read(
-            self.shard_id, records, answer.get("MillisBehindLatest", 0), self._iterator is None, started_ms
+            self.shard_id,
+            records,
+            answer.get("MillisBehindLatest", 0),
+            self._iterator is None,
+            started_ms,
+            steady_ms,
         )
 
     def _position(self) -> dict[str, Any]:

@@ -277,6 +277,12 @@ class ShardMapping:
         failures = lane.retries[0].failures if lane.retries else 0
         lane.not_before_ms = now_ms + self._config.backoff_ms(failures) if lane.retries else now_ms
 
+    def clock_stepped(self, step_ms: int) -> None:
+        """Take note that the clock was set by *step_ms*: what waits does so neither longer nor shorter for that."""
+        for lane in self._lanes:
+            lane.not_before_ms += step_ms
+            lane.queue = deque(replace(item, fed_ms=item.fed_ms + step_ms) for item in lane.queue)
+
     def discarded(self, discard_id: int) -> None:
         """Take note that a discard has reached its destination; only now its records count as done."""
         number, batch = self._discards.pop(discard_id)

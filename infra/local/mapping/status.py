@@ -3,7 +3,8 @@
 ``drained_to_ms`` is what a drain waits for: everything that was put before that instant is done. It is the earliest
 of: when the newest complete list of shards was asked for; and, for each shard that is not finished, when that
 GetRecords was asked for that found nothing more (no records, MillisBehindLatest 0) with nothing left undone. It is
-null while any shard is not caught up.
+null while any shard is not caught up. ``drained_to_steady_ms`` is the same by ``readers.steady_now_ms``: after a clock was set
+back, an instant of before would be ahead of whatever is put now.
 
 ``iterator_age_ms`` of a shard is how old the last record of its last batch was when the batch was done; ``lag_ms`` how old
 the oldest is that is not done, which grows while a shard stands. ``standing`` is where, why, since when, and what comes next
@@ -35,6 +36,7 @@ class _Reading:
     behind_ms: int | None = None
     empty: bool = False
     started_ms: int = 0
+    started_steady_ms: int = 0
     records: int = 0
     iterator_age_ms: int | None = None
 
@@ -69,11 +71,12 @@ class StatusBoard:
         self._was_caught_up = False
         self.state = "running"
         self.listed_ms: int | None = None
+        self._listed_steady_ms = 0
         self.written_ms = 0
 
-    def note_listed(self, started_ms: int) -> None:
+    def note_listed(self, started_ms: int, started_steady_ms: int = 0) -> None:
         """Take note of a complete answer of ListShards, which was asked for at *started_ms*."""
-        self.listed_ms = started_ms
+        self.listed_ms, self._listed_steady_ms = started_ms, started_steady_ms
         self._troubles.pop("ListShards", None)
 
     def note_read(self, read: Read, filtered: int = 0) -> None:
@@ -85,6 +88,7 @@ class StatusBoard:
             not read.records,
             read.started_ms,
         )
+        reading.started_steady_ms = read.started_steady_ms
         reading.records += len(read.records)
         self._counters["records_read"] += len(read.records)
         self._counters["records_filtered"] += filtered
@@ -142,6 +146,10 @@ class StatusBoard:
         self._troubles[what] = {"message": message[:2000], "since_ms": since_ms}
         self.note_error(message, now_ms)
 
+    def note_saved(self) -> None:
+        """Take note that the checkpoint is on the disk."""
+        self._troubles.pop("checkpoint", None)
+
     def note_error(self, message: str, now_ms: int) -> None:
         """Keep *message* as the last error."""
         self._last_error = {"message": message[:2000], "at_ms": now_ms}
@@ -161,11 +169,13 @@ class StatusBoard:
         now_ms: int,
     ) -> None:
         """Replace the status file."""
+        drained_to = self._drained_to_ms(mapping, checkpoints)
         document = {
             "state": self.state,
             "as_of_ms": now_ms,
             "started_ms": self._started_ms,
-            "drained_to_ms": self._drained_to_ms(mapping, checkpoints),
+            "drained_to_ms": None if drained_to is None else drained_to[0],
+            "drained_to_steady_ms": None if drained_to is None else drained_to[1],
             "listed_ms": self.listed_ms,
             "stream_arn": self._config.stream_arn,
             "function": self._config.function.name,
@@ -211,17 +221,19 @@ class StatusBoard:
 
     def _drained_to_ms(
         self, mapping: StreamMapping, checkpoints: Mapping[str, ShardCheckpoint]
-    ) -> int | None:
+    ) -> tuple[int, int] | None:
+        """Return the instant by the time of day, and by the clock that nobody sets."""
         if self.listed_ms is None or not checkpoints:
             return None
-        instants = [self.listed_ms]
+        instants = [(self.listed_ms, self._listed_steady_ms)]
         for shard_id, kept in checkpoints.items():
             if kept.finished:
                 continue
             if not self._caught_up(mapping, shard_id):
                 return None
-            instants.append(self._readings[shard_id].started_ms)
-        return min(instants)
+            reading = self._readings[shard_id]
+            instants.append((reading.started_ms, reading.started_steady_ms))
+        return min(ms for ms, _ in instants), min(steady_ms for _, steady_ms in instants)
 
 
 def _id_of(work: Invocation | Discard) -> _BatchId:

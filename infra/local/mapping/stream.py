@@ -142,6 +142,11 @@ class StreamMapping:
         """Take note of how an invocation ended."""
         self._shards[self._owner.pop(invocation_id)].settle(invocation_id, outcome, now_ms)
 
+    def clock_stepped(self, step_ms: int) -> None:
+        """Take note that the clock was set by *step_ms*."""
+        for shard in self._shards.values():
+            shard.clock_stepped(step_ms)
+
     def discarded(self, discard_id: int) -> None:
         """Take note that the destination has a discard (or that there is no destination)."""
         self._shards[self._owner.pop(discard_id)].discarded(discard_id)

@@ -6,6 +6,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from infra.local.mapping.readers import steady_now_ms
 from infra.local.mapping.standing import lines
 from infra.local.stack.clients import watching_client
 from infra.local.stack.home import Home, StackInfo
@@ -29,12 +30,13 @@ def wait_drained(
         RetryableError: not within *seconds*, with what stands still; or the tables lack what was applied.
     """
     info, put_until_ms = home.info(), time.time_ns() // 1_000_000
+    put_until_steady_ms = steady_now_ms()
     now_s = time.monotonic()
     deadline, look_s = now_s + seconds, now_s + _LOOK_S
     while True:
         status = home.status()
         on_status(status)
-        if (status.get("drained_to_ms") or 0) > put_until_ms:
+        if (status.get("drained_to_steady_ms") or 0) > put_until_steady_ms:
             found = applied(info, status)
             if found.lacking:
                 raise RetryableError(found.describe(put_until_ms).partition(": ")[2])

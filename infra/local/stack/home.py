@@ -53,6 +53,12 @@ TODO = {
         "It says what the tables were counted by. Remove it if pipeline.toml has not changed since the last "
         "`streamgage up`, which writes it anew"
     ),
+    "stores.json": "Remove it: stream, tables and checkpoints say themselves whose they are",
+    "stream.json": "Remove it: the stream says itself how many shards it has, and for how long it keeps records",
+    "fixed.json": (
+        "It says by which lanes this home counts, and where it began. Remove it if the next `streamgage up` gets the same "
+        "StartAt and ParallelizationFactor as the last one"
+    ),
 }
 
 
@@ -82,6 +88,14 @@ class Home:
         self.logs = self.root / "logs"
         self.task_dir = self.root / "bundle"
         self.runtime_dir = self.root / "runtime"
+
+    @property
+    def documents(self) -> tuple[Path, ...]:
+        """The sealed files that describe the stack; each is written by ``write_json``, and damage to it ends a start."""
+        return (
+            self.info_file, self.mapping_config_file, self.dynamodb_file, self.definition_file, self.stores_file,
+            self.stream_file, self.fixed_file,
+        )  # fmt: skip
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> "Home":

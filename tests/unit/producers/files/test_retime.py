@@ -65,3 +65,13 @@ def test_a_pace_is_kept_without_drift(per_s: float) -> None:
     for _ in range(count):
         pace.wait()
     assert clock.time_ms == 3_000
+
+
+def test_a_clock_that_is_set_back_or_ahead_keeps_nobody_waiting() -> None:
+    clock = StoppedClock(10_000_000)
+    replay = Replay(1, clock=clock, flush=lambda: None)
+    assert [replay.stamp(ms) for ms in (0, 100)] == [10_000_000, 10_000_100]
+    clock.time_ms -= 3_600_000
+    assert replay.stamp(200) == 6_400_200
+    clock.time_ms += 3_600_000
+    assert replay.stamp(300) == 10_000_200

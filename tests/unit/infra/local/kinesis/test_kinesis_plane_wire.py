@@ -252,6 +252,13 @@ def test_a_bucket_refills_at_its_rate_up_to_one_second_and_ignores_a_clock_that_
     assert bucket.level(99_999) == 1000
 
 
+def test_a_bucket_goes_on_refilling_when_the_clock_was_set_back() -> None:
+    bucket = TokenBucket(1000, now_ms=3_600_000)
+    bucket.take(1000)
+    assert bucket.level(0) == 0
+    assert bucket.level(500) == 500
+
+
 def test_tls_serves_a_certificate_that_a_client_can_trust(tmp_path: Path) -> None:
     context = server_context(tmp_path)
     api = KinesisApi(KinesisModel(clock_ms=lambda: 0, storage=MemoryStorage()))
