@@ -55,7 +55,7 @@ class Asker:
             to_ms=parse_instant(arguments.to, now_ms=now_ms, default_ms=MAX_EVENT_TIME_MS),
             group_by=None if arguments.group_by is None else filter(None, arguments.group_by.split(",")),
             moving=arguments.moving,
-            total=arguments.total or (arguments.top is not None and not arguments.each_window),
+            total=arguments.total or (arguments.top is not None and not _by_window(arguments)),
         )
         compare = None
         if arguments.compare is not None:
@@ -82,7 +82,16 @@ class Asker:
         store, fresh, consumer = self.place.open()
         before = _units(store)
         given = self.ask_again(store, fresh, consumer, now_ms)
-        return given, f"{fresh.describe(now_ms)}; {_units(store) - before:,g} read units"
+        about = f"{fresh.describe(now_ms)}; {_units(store) - before:,g} read units"
+        return given, f"as of {self._silent_as_of(now_ms)}; {about}" if self.silent_ms is not None else about
+
+    def _silent_as_of(self, now_ms: int) -> str:
+        from processors.query.answer import time_text
+        from processors.query.silence import instant_of
+
+        return time_text(
+            instant_of(self.question, now_ms if self.as_of_ms is None else self.as_of_ms, now_ms=now_ms)
+        )
 
     def ask_again(self, store: "PartialStore", fresh: "Freshness", consumer: str, now_ms: int) -> "Answer":
         """Return the answer as *store* has it now."""
@@ -110,25 +119,42 @@ def _check(arguments: argparse.Namespace) -> None:
     problems = []
     if arguments.by is not None and arguments.top is None and arguments.compare is None:
         problems.append("--by says how --top ranks, or what --compare compares: add one of them")
-    if arguments.each_window and arguments.top is None:
-        problems.append("--each-window says of what --top is: add --top N")
-    if arguments.each_window and arguments.total:
-        problems.append("--each-window and --total exclude each other")
-    if arguments.compare is not None and (arguments.total or (arguments.top and not arguments.each_window)):
-        problems.append("--compare is of windows: leave --total out, and say --each-window with --top")
+    ranges = [each for each in ("each_window", "any_window", "total") if getattr(arguments, each)]
+    if len(ranges) > 1:
+        problems.append(f"{' and '.join(map(_option, ranges))} exclude each other")
+    problems += [
+        f"{_option(each)} says of what --top is: add --top N"
+        for each in ranges
+        if each != "total" and arguments.top is None
+    ]
+    if arguments.compare is not None and (arguments.total or (arguments.top and not _by_window(arguments))):
+        problems.append(
+            "--compare is of windows: leave --total out, and say --each-window or --any-window with --top"
+        )
     if arguments.silent is not None:
-        given = ("top", "where", "select", "compare", "fill", "plot", "follow", "total", "limit")
+        given = ("window", "top", "where", "select", "compare", "fill", "plot", "follow", "total", "limit")
         problems += [
-            f"--silent asks for keys by themselves: leave --{each} out"
+            f"--silent asks for keys by themselves, and reads the windows that it needs: leave --{each} out"
             for each in given
             if getattr(arguments, each)
         ]
+        if arguments.moving > 1:
+            problems.append("--silent asks for keys by themselves: leave --moving out")
     if arguments.format == "parquet" and arguments.output is None:
         problems.append("--format parquet is for a file: add --output FILE.parquet")
     if arguments.follow and (arguments.format == "parquet" or arguments.plot or arguments.output):
         problems.append("--follow tells rows in a terminal or a pipe: leave --output and --plot out")
     if problems:
         raise ConfigError(*problems)
+
+
+def _by_window(arguments: argparse.Namespace) -> bool:
+    """Return whether --top ranks windows, not whole ranges."""
+    return bool(arguments.each_window or arguments.any_window)
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def tell(arguments: argparse.Namespace, asker: Asker, given: "Answer") -> None:

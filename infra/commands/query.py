@@ -3,13 +3,9 @@
 import argparse
 import sys
 import time
-from typing import TYPE_CHECKING
 
 from infra.commands.arguments import Verbs, add_stack_options, add_verb
 from infra.commands.asked_at import find_place
-
-if TYPE_CHECKING:
-    pass
 
 EXAMPLES = """examples:
   streamgage query device_metrics device_id=machine-1 metric=temperature --window 1d
@@ -87,6 +83,11 @@ def _add_shape(parser: argparse.ArgumentParser) -> None:
         "--by", metavar="COLUMN", help="by what they are ranked, or what is compared: events, bytes.sum, …"
     )
     asked.add_argument("--each-window", action="store_true", help="with --top: the first N of each window")
+    asked.add_argument(
+        "--any-window",
+        action="store_true",
+        help="with --top: the first N rows of any window: the busiest hours",
+    )
     asked.add_argument(
         "--where", metavar="EXPRESSION", help="which rows: \"events > 100 and page like '/a%%'\""
     )

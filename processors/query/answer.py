@@ -21,7 +21,7 @@ from processors.query.shape import (
     top,
     top_of_each,
 )
-from processors.query.silence import silent
+from processors.query.silence import instant_of, silent
 from streamgage.errors import ConfigError
 from streamgage.expressions.expression import Expression, exact, parse, parse_filter
 from streamgage.expressions.kinds import Kind
@@ -159,8 +159,12 @@ def _written(question: Question, shape: Shape, pairs: Iterable[Compared]) -> Ans
 
 
 def silence(store: PartialStore, question: Question, *, for_ms: int, as_of_ms: int, now_ms: int) -> Answer:
-    """Return the keys that were not heard of for *for_ms* by *as_of_ms*, the longest silent first."""
-    found = silent(store, question, since_ms=as_of_ms - for_ms + 1, now_ms=now_ms)
+    """Return the keys that were not heard of for *for_ms* by *as_of_ms*, the longest silent first.
+
+    An instant of the past is that of the last boundary of windows up to it: ``instant_of``.
+    """
+    as_of_ms = instant_of(question, as_of_ms, now_ms=now_ms)
+    found = silent(store, question, for_ms=for_ms, as_of_ms=as_of_ms, now_ms=now_ms)
     names = (*question.key_names, "last_seen", "silent_s", "is_exact")
     rows: list[tuple[Cell, ...]] = [
         (*each.key, time_text(each.last_ms), Decimal(as_of_ms - each.last_ms) / 1000, each.is_exact)

@@ -16,7 +16,7 @@ from processors.query.question import Question, Row, ask
 from processors.query.render import number_text, to_csv, to_json
 from processors.query.selection import Selection
 from processors.query.shape import filled
-from processors.query.silence import Seen, silent
+from processors.query.silence import Seen, instant_of, silent
 from streamgage.definition.pipeline import Rollup
 from streamgage.errors import ConfigError
 from streamgage.fold.chunk import Chunk, encode_chunk
@@ -170,9 +170,11 @@ class CountedReads(Reads):
     def __init__(self, store: InMemoryItemStore) -> None:
         super().__init__(store)
         self.ranges = self.gets = self.keys = 0
+        self.partitions: set[str] = set()
 
     def range(self, pk: str, first_sk: str, last_sk: str) -> Iterator[tuple[str, StoredItem]]:
         self.ranges += 1
+        self.partitions.add(pk)
         return super().range(pk, first_sk, last_sk)
 
     def get(self, keys: Sequence[ItemKey]) -> Mapping[ItemKey, StoredItem]:
@@ -493,18 +495,42 @@ def test_a_bucket_of_which_a_part_is_not_kept_any_more_is_partial() -> None:
 
 
 def test_the_silent_are_told_with_the_time_of_their_last_event() -> None:
-    world = world_of((ARRIVAL_MS, 1.0), (ARRIVAL_MS + 5, 2.0))
-    everything = question(window="1h")
-    (one,) = silent(Reads(world.store), everything, since_ms=ARRIVAL_MS + 6, now_ms=NOW_MS)
-    assert one == Seen(KEY_VALUES, ARRIVAL_MS + 5, is_exact=True)
-    assert silent(Reads(world.store), everything, since_ms=ARRIVAL_MS + 5, now_ms=NOW_MS) == []
+    store = Reads(world_of((ARRIVAL_MS, 1.0), (ARRIVAL_MS + 5, 2.0)).store)
+    seen = Seen(KEY_VALUES, ARRIVAL_MS + 5, is_exact=True)
+    for for_ms, told in [(NOW_MS - ARRIVAL_MS - 5, [seen]), (NOW_MS - ARRIVAL_MS - 4, [])]:
+        assert silent(store, question(), for_ms=for_ms, as_of_ms=NOW_MS, now_ms=NOW_MS) == told
+
+
+@pytest.mark.parametrize("minutes", [1, 2, 61, 62, 63, 64, 1500])
+def test_who_was_silent_at_an_instant_is_told_by_what_came_before_it(minutes: int) -> None:
+    """Windows of all sizes tell the time of the last event; one that goes on beyond the instant may tell a later one."""
+    first_ms = ARRIVAL_MS - 120 * MINUTE_MS
+    times = [first_ms, first_ms + 61 * MINUTE_MS + 7, first_ms + 63 * MINUTE_MS + 9]
+    store = Reads(world_of(*((ts, 1.0) for ts in times)).store)
+    as_of_ms, now_ms = first_ms + minutes * MINUTE_MS, ARRIVAL_MS + 9 * 86_400_000
+    last_ms = max(ts for ts in times if ts < as_of_ms)
+    for for_ms, is_silent in [(as_of_ms - last_ms, True), (as_of_ms - last_ms + 1, False)]:
+        found = silent(store, question(), for_ms=for_ms, as_of_ms=as_of_ms, now_ms=now_ms)
+        assert found == ([Seen(KEY_VALUES, last_ms, is_exact=True)] if is_silent else [])
+
+
+def test_an_instant_of_the_past_is_a_boundary_of_windows_and_the_present_is_itself() -> None:
+    assert instant_of(question(), ARRIVAL_MS + MINUTE_MS + 5, now_ms=NOW_MS * 2) == ARRIVAL_MS + MINUTE_MS
+    assert instant_of(question(), NOW_MS + 5, now_ms=NOW_MS + 5) == NOW_MS + 5
+
+
+def test_who_is_silent_is_read_from_the_largest_windows() -> None:
+    reads = CountedReads(crowd(3, minutes=8).store)
+    found = silent(reads, question(device_id="*"), for_ms=1, as_of_ms=NOW_MS, now_ms=NOW_MS)
+    assert (len(found), reads.ranges) == (3, 1)
+    assert {pk.split("|")[1] for pk in reads.partitions} == {"1h"}
 
 
 def test_where_no_last_is_kept_a_key_was_heard_of_in_its_last_window() -> None:
     world, schema = World(pipeline()), pipeline().sources["click"].schema
     assert invoke(world.sandbox(), [StreamRecord("shardId-0", 1, "p", schema.encode(click("v", "/a", ARRIVAL_MS, 5)), ARRIVAL_MS)]) is None  # fmt: skip
     asked = Question.parse(pipeline(), rollup="page_views", key={}, window="1h", from_ms=0, to_ms=2**47)
-    (one,) = silent(Reads(world.store), asked, since_ms=2**46, now_ms=NOW_MS)
+    (one,) = silent(Reads(world.store), asked, for_ms=1, as_of_ms=2**46, now_ms=NOW_MS)
     assert one == Seen(("/a",), ARRIVAL_MS + 3_600_000, is_exact=False)
 
 
