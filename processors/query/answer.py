@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from processors.query.cells import PartialStore
 from processors.query.question import Question, Row, ask
+from processors.query.regroup import Group
 from processors.query.shape import (
     COMPARED,
     Column,
@@ -18,8 +19,9 @@ from processors.query.shape import (
     columns_of,
     compared,
     filled,
-    top,
-    top_of_each,
+    top_entries,
+    top_pairs,
+    top_pairs_of_each,
 )
 from processors.query.silence import instant_of, silent
 from streamgage.errors import ConfigError
@@ -93,7 +95,9 @@ def answer(store: PartialStore, question: Question, shape: Shape, *, applied_ms:
     Raises:
         ConfigError: it would be too much; what was read counts something else, or is damaged.
     """
-    rows: Iterable[Row] = ask(store, question, applied_ms=applied_ms, now_ms=now_ms)
+    rows: Iterable[Row] = ask(
+        store, question, applied_ms=applied_ms, now_ms=now_ms, pick=_picked(question, shape)
+    )
     if shape.fill is not None:
         first_ms = question.from_ms or None
         last_ms = question.to_ms if question.to_ms <= now_ms else None  # what lies ahead is not empty yet
@@ -104,11 +108,17 @@ def answer(store: PartialStore, question: Question, shape: Shape, *, applied_ms:
         pairs = (Compared(row, None) for row in rows)
     pairs = _narrowed(question, shape, pairs)
     if shape.top is not None:
-        ranked = {id(each.row): each for each in pairs}
-        pick = top_of_each if shape.each_window else top
-        first = pick((each.row for each in ranked.values()), shape.by or Column(), shape.top)
-        pairs = [ranked[id(row)] for row in first]
+        first = top_pairs_of_each if shape.each_window else top_pairs
+        pairs = first(pairs, shape.by or Column(), shape.top)
     return _written(question, shape, pairs)
+
+
+def _picked(question: Question, shape: Shape) -> Callable[[Group], Iterable[int]] | None:
+    """Return what picks the top of each window, where nothing is asked of the others: the top of all is among them."""
+    count = shape.top
+    if count is None or shape.where is not None or shape.compare is not None or shape.fill is not None:
+        return None
+    return lambda group: top_entries(question.rollup, group, shape.by or Column(), count)
 
 
 def _narrowed(question: Question, shape: Shape, pairs: Iterable[Compared]) -> Iterator[Compared]:

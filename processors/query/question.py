@@ -185,18 +185,27 @@ def _windows(
     return windows, buckets
 
 
-def ask(store: PartialStore, question: Question, *, applied_ms: int, now_ms: int) -> Iterator[Row]:
+def ask(
+    store: PartialStore,
+    question: Question,
+    *,
+    applied_ms: int,
+    now_ms: int,
+    pick: Callable[[Group], Iterable[int]] | None = None,
+) -> Iterator[Row]:
     """Yield a row a window and key that has events, in the order of time and of keys.
 
     *applied_ms* is the arrival time up to which all events are applied: a window that ends later may still change.
+    *pick* tells which entries of a window are wanted as rows: a row takes ten times the memory of a state.
     """
     rollup, plan = question.rollup, plan_of(question.rollup.layout)
     for group in groups_of(store, question, now_ms=now_ms):
         window = group.window
         expired = _expired(question, window, now_ms)
         may_change = window.end_ms > applied_ms
-        for row, key in sorted(enumerate(group.keys), key=lambda each: each[1]):
-            begin_ms = group.begin_ms[row]
+        wanted = range(len(group.keys)) if pick is None else pick(group)
+        for row in sorted(wanted, key=group.keys.__getitem__):
+            key, begin_ms = group.keys[row], group.begin_ms[row]
             began = begin_ms > 0 and begin_ms + question.max_future_ms > window.start_ms
             yield Row(
                 window,

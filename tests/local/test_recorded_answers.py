@@ -143,6 +143,10 @@ def test_the_stream_was_split_and_merged_meanwhile(machine: Machine) -> None:
     assert len([each for each in shards if "ParentShardId" in each]) == 3 * 2 + 3
 
 
+def mean_of(values: list[Decimal]) -> Decimal:
+    return sum(values, Decimal(0)) / len(values)
+
+
 def ranked(numbers: dict[str, int], count: int) -> list[tuple[str, int]]:
     return sorted(numbers.items(), key=lambda each: (-each[1], each[0]))[:count]
 
@@ -220,7 +224,7 @@ def test_the_mean_and_greatest_of_each_day_of_each_machine(
         for row in rows
     }
     right = {
-        (metric, day): (len(values), max(values), sum(values) / len(values))
+        (metric, day): (len(values), max(values), mean_of(values))
         for metric in readings()
         for day, values in daily(metric, start_of).items()
     }
