@@ -13,7 +13,6 @@ from infra.commands.asked_at import Place, parse_instant
 from producers.terminal import data_out
 from streamgage.errors import ConfigError
 from streamgage.measures.windows import MAX_EVENT_TIME_MS
-from streamgage.visible import visible
 
 if TYPE_CHECKING:
     from processors.query.answer import Answer, Shape
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 _FOLLOW_S = 2.0
 _ANY_WIDTH = 2_000  # of what no terminal shows: a table takes what it needs
-_MOST_ROWS = 100_000  # of a table for people
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +162,7 @@ def tell(arguments: argparse.Namespace, asker: Asker, given: "Answer") -> None:
     if arguments.plot is not None:
         _draw(arguments, given)
     elif arguments.format == "table" and arguments.output is None:
-        _table(asker.question, given)
+        _table(arguments, asker.question, given)
     elif arguments.format == "parquet":
         from processors.query.arrow import to_parquet
 
@@ -217,33 +215,28 @@ def _draw(arguments: argparse.Namespace, given: "Answer") -> None:
         )
 
 
-def _table(question: "Question", given: "Answer") -> None:
-    """Print a table for people. The fields of one key stand in its title."""
-    from rich.table import Table
-
-    from processors.query.render import number_text
+def _table(arguments: argparse.Namespace, question: "Question", given: "Answer") -> None:
+    from infra.commands.tabled import table_of
     from producers.screen import Screen
 
     if not given.rows:
         print("no events in this range", file=sys.stderr)
         return
-    one = question.key is not None and given.keys == len(question.rollup.key)
-    first = given.keys if one else 0
-    title = question.rollup.name
-    if one:
-        title += "  " + visible(
-            "  ".join(map("=".join, zip(question.rollup.key, question.key or (), strict=False)))
-        )
-    table = Table(title=title)
-    for at, name in enumerate(given.names[first:], start=first):
-        is_text = at < given.keys + 2 and not name.endswith("_s")
-        table.add_column(name, justify="left" if is_text else "right", no_wrap=True)
-    for row in given.rows[:_MOST_ROWS]:
-        table.add_row(*(visible(number_text(each)) for each in row[first:]))
     console = Screen()
-    Screen(width=None if console.is_terminal else _ANY_WIDTH).print(table)
-    if len(given.rows) > _MOST_ROWS:
-        print(f"{len(given.rows) - _MOST_ROWS:,} more rows: --format csv has them all", file=sys.stderr)
+    width = console.width if console.is_terminal else None
+    table, said = table_of(question, given, width=width, asked=_asked_columns(arguments, given))
+    (console if width is not None else Screen(width=_ANY_WIDTH)).print(table)
+    for each in said:
+        print(each, file=sys.stderr)
+
+
+def _asked_columns(arguments: argparse.Namespace, given: "Answer") -> set[str]:
+    """Return the columns that the command line names, or asks for."""
+    from processors.query.shape import COMPARED
+
+    by = arguments.by or "events"
+    names = {by, *pairs(arguments.select, option="--select")}
+    return names | ({f"{by}.{how}" for how in COMPARED} & set(given.names))
 
 
 def follow(arguments: argparse.Namespace, asker: Asker) -> None:
