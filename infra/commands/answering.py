@@ -204,7 +204,7 @@ def _draw(arguments: argparse.Namespace, given: "Answer") -> None:
         to_image(
             lines, Path(arguments.output), column=arguments.plot, title=f"{arguments.rollup} {arguments.plot}"
         )
-        print(f"{arguments.output}: {len(lines)} lines", file=sys.stderr)
+        print(f"{arguments.output}: {len(lines)} {'line' if len(lines) == 1 else 'lines'}", file=sys.stderr)
     else:
         for each in in_terminal(lines, width=Screen().width):
             print(each)

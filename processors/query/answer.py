@@ -30,6 +30,7 @@ from streamgage.expressions.kinds import Kind
 from streamgage.measures.windows import Window
 
 Cell = str | int | Decimal | bool | None
+MOST_ROWS = 1_000_000  # about 1.8 GB with all measures
 _TIMES = ("window_start", "window_end")
 _FLAGS = ("may_change", "partial")
 
@@ -150,6 +151,11 @@ def _written(question: Question, shape: Shape, pairs: Iterable[Compared]) -> Ans
         if shape.limit is not None and len(rows) >= shape.limit:
             left += 1
             continue
+        if len(rows) >= MOST_ROWS:
+            raise ConfigError(
+                f"the answer has more than {MOST_ROWS:,} rows: narrow it by name=pattern, --where, --top N or a shorter range, "
+                "merge by --group-by or larger windows, or say --limit N"
+            )
         row = each.row
         named = _named(question, row) if select else {}
         rows.append(

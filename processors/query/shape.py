@@ -143,6 +143,8 @@ def filled(
         return Row(window, 0, nothing, window.end_ms > applied_ms, partial=False, key=key)
 
     window = window_of(first_ms)
+    if (last_ms - first_ms) // _longest_ms(window) * len(keys) > MOST_FILLED:
+        raise _too_many()
     while window.start_ms < last_ms:
         for key in keys:
             row = by_place.get((window.start_ms, key))
@@ -154,12 +156,21 @@ def filled(
                 before[key] = row
             made.append(row)
         if len(made) > MOST_FILLED:
-            raise ConfigError(
-                f"with its empty windows the answer has more than {MOST_FILLED:,} rows: ask for a shorter range, larger windows "
-                "or fewer keys"
-            )
+            raise _too_many()
         window = window_of(window.end_ms)
     return made
+
+
+def _longest_ms(window: Window) -> int:
+    """Return how long windows like *window* are at most: months and days of a place differ."""
+    return (window.end_ms - window.start_ms) * 8 // 7
+
+
+def _too_many() -> ConfigError:
+    return ConfigError(
+        f"with its empty windows the answer has more than {MOST_FILLED:,} rows: ask for a shorter range, larger windows "
+        "or fewer keys"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,14 @@ import pytest
 
 from conftest import ClientFactory, create_table
 from processors.aggregate.progress import progress_pk
+from processors.query import answer as answers
 from processors.query.answer import answer_of
 from processors.query.cells import DynamoPartialStore
 from processors.query.progress import read_progress
 from processors.query.question import Question, Row, ask
 from processors.query.render import number_text, to_csv, to_json
 from processors.query.selection import Selection
-from processors.query.shape import filled
+from processors.query.shape import Column, filled, top, top_of_each
 from processors.query.silence import Seen, instant_of, silent
 from streamgage.definition.pipeline import Rollup
 from streamgage.errors import ConfigError
@@ -601,3 +602,38 @@ def test_json_is_exact_whatever_the_key_is() -> None:
         to_json(answer_of(question(device_id=key, metric="t"), rows_of(ROLLUP, (key, "t"), *VALUES)))
     )
     assert row["device_id"] == key
+
+
+def test_an_answer_of_more_rows_than_are_held_is_refused_and_a_limit_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(answers, "MOST_ROWS", 5)
+    store, asked = Reads(crowd(6).store), question(device_id="*")
+    with pytest.raises(ConfigError, match=r"more than 5 rows: .*--limit"):
+        answers.answer(store, asked, answers.Shape(), applied_ms=NOW_MS, now_ms=NOW_MS)
+    given = answers.answer(store, asked, answers.Shape(limit=5), applied_ms=NOW_MS, now_ms=NOW_MS)
+    assert (len(given.rows), given.left) == (5, 1)
+
+
+@pytest.mark.parametrize("by", ["events", "value.sum", "value.variance"])
+@pytest.mark.parametrize("each_window", [False, True])
+@pytest.mark.parametrize("total", [False, True])
+def test_the_first_are_the_same_whether_rows_are_made_of_all_or_not(
+    *, by: str, each_window: bool, total: bool
+) -> None:
+    store = Reads(crowd(30, minutes=4, shards=2).store)
+    asked = Question.parse(
+        pipeline(), rollup="device_metrics", key={}, window="1m", from_ms=0, to_ms=2**42, total=total
+    )
+    column = Column.parse(ROLLUP, by)
+    given = answers.answer(
+        store,
+        asked,
+        answers.Shape(top=7, by=column, each_window=each_window),
+        applied_ms=NOW_MS,
+        now_ms=NOW_MS,
+    )
+    rows = list(ask(store, asked, applied_ms=NOW_MS, now_ms=NOW_MS))
+    first = top_of_each(rows, column, 7) if each_window else top(rows, column, 7)
+    assert given == answers.answer_of(asked, first)
+    assert len(given.rows) == (28 if each_window and not total else 7)
