@@ -216,7 +216,7 @@ def _draw(arguments: argparse.Namespace, given: "Answer") -> None:
 
 
 def _table(arguments: argparse.Namespace, question: "Question", given: "Answer") -> None:
-    from infra.commands.tabled import table_of
+    from processors.query.tabled import table_of
     from producers.screen import Screen
 
     if not given.rows:

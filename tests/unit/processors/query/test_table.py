@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 from rich.console import Console
 
-from infra.commands.tabled import table_of
+from processors.query.tabled import table_of
 from processors.query.answer import Answer, Cell
 from processors.query.question import Question
 from support.strategies import pipeline
