@@ -60,7 +60,7 @@ def _puts(seconds: int, earlier: int) -> list[Put]:
 
     seen = [name for name in (f"visitor-{n:07d}" for n in range(VISITORS if earlier else 0)) if is_mine(name)]
     dice.shuffle(seen)
-    before = [_click(name, at) for at, name in enumerate(seen[:earlier])]
+    before = [_click(name, at, dice.random()) for at, name in enumerate(seen[:earlier])]
     start_ms = before[-1]["ts"] if before else START_MS
     config = VisitorsConfig(
         visitors=VISITORS,
@@ -77,9 +77,10 @@ def _puts(seconds: int, earlier: int) -> list[Put]:
     )
 
 
-def _click(visitor_id: str, at: int) -> Event:
+def _click(visitor_id: str, at: int, size: float) -> Event:
+    size_bytes = 2_000 + int(size**3 * 200_000)  # of pages as the simulator has them
     return {
-        "visitor_id": visitor_id, "page": "/", "referrer": None, "action": "view", "status": 200, "bytes": 512,
+        "visitor_id": visitor_id, "page": "/", "referrer": None, "action": "view", "status": 200, "bytes": size_bytes,
         "ts": START_MS + at * 1000 // _NEW_PER_S, "properties": None,
     }  # fmt: skip
 

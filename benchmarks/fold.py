@@ -1,5 +1,6 @@
 """Decode and fold one Lambda batch: ours beside the ways it is done otherwise."""
 
+from dataclasses import replace
 from typing import Any
 
 from benchmarks.events import (
@@ -25,12 +26,16 @@ from benchmarks.peers import aws_sample
 from benchmarks.peers.external import ABSENT, Input, are_installed, as_text, input_file
 from benchmarks.peers.powertools_batch import PowertoolsFunction
 from benchmarks.sandbox import PlainFold
+from producers.client.encoder import encoder_of
 from streamgage.formats.avro import HEADER_BYTES
 from streamgage.formats.kinesis_event import decode_event, encode_event
+from streamgage.records import StreamRecord
 
 QUESTION = "What does it cost to decode and fold an event, ours and otherwise?"
 OURS = "streamgage, rows"
 BLOCKS = "streamgage, blocks"
+PLAIN = "streamgage, plain records: one event each"
+_OURS = (OURS, BLOCKS, PLAIN)
 POWERTOOLS = "Powertools + aws_kinesis_agg + fastavro"
 PLAIN_LOOP = "aws_kinesis_agg + fastavro, plain loop"
 AWS_SAMPLE = "AWS sample: JSON + UpdateItem a record"
@@ -99,10 +104,12 @@ def _in_process(workload: Workload, seed: int) -> dict[str, Contestant]:
     json_event = aws_sample.json_event(
         sampled, stream_arn=STREAM_ARN, arrival_ms=workload.records[0].arrival_ms
     )
+    in_plain = encode_event(_plain_records(workload), stream_arn=STREAM_ARN)
     in_blocks = encode_event(workload.blocks(seed=seed), stream_arn=STREAM_ARN)
     contestants: dict[str, Contestant] = {
         OURS: timed(lambda: folder.fold(decode_event(event))),
         BLOCKS: timed(lambda: folder.fold(decode_event(in_blocks))),
+        PLAIN: timed(lambda: folder.fold(decode_event(in_plain))),
     }
 
     def powertools_way() -> PowertoolsFunction:
@@ -123,6 +130,20 @@ def _in_process(workload: Workload, seed: int) -> dict[str, Contestant]:
         PLAIN_LOOP: timed(plain_loop),
         AWS_SAMPLE: timed(sample_way),
     }
+
+
+def _plain_records(workload: Workload) -> list[StreamRecord]:
+    """Return each event of *workload* as a Kinesis record of its own."""
+    user_record, first = encoder_of(workload.pipeline.sources["reading"]).user_record, workload.records[0]
+    return [
+        replace(
+            first,
+            sequence_number=first.sequence_number + at,
+            partition_key=each.partition_key,
+            data=each.data,
+        )
+        for at, each in enumerate(map(user_record, workload.events))
+    ]
 
 
 def _peer_input(workload: Workload) -> dict[str, Any]:
@@ -147,7 +168,7 @@ def _external(contestants: dict[str, Contestant], given: Input) -> dict[str, str
 
 def _check(label: str, answer: Any, workload: Workload, expected: Totals) -> None:
     match label:
-        case _ if label in (OURS, BLOCKS):
+        case _ if label in _OURS:
             check_totals(label, totals_of(answer), expected)
         case _ if label in (POWERTOOLS, PLAIN_LOOP):
             check_totals(label, answer.totals(), expected)
@@ -164,7 +185,7 @@ def _events_of(label: str, workload: Workload) -> int:
 
 
 def _role(label: str) -> Role:
-    return "ours" if label in (OURS, BLOCKS) else "peer"
+    return "ours" if label in _OURS else "peer"
 
 
 def _headlines(table: Table) -> tuple[Headline, ...]:

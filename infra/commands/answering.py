@@ -16,7 +16,7 @@ from streamgage.measures.windows import MAX_EVENT_TIME_MS
 
 if TYPE_CHECKING:
     from processors.query.answer import Answer, Shape
-    from processors.query.cells import PartialStore
+    from processors.query.cells import DynamoPartialStore
     from processors.query.freshness import Freshness
     from processors.query.question import Question
 
@@ -33,6 +33,7 @@ class Asker:
     place: "Place"
     silent_ms: int | None
     as_of_ms: int | None
+    is_eventual: bool = False
 
     @classmethod
     def of(cls, arguments: argparse.Namespace, place: "Place", *, now_ms: int) -> "Asker":
@@ -73,15 +74,23 @@ class Asker:
         except ValueError as error:
             raise ConfigError(f"--silent {arguments.silent!r}: {error}") from error
         as_of_ms = parse_instant(arguments.to, now_ms=now_ms, default_ms=0) if arguments.to else None
-        return cls(question, shape, place, silent_ms, as_of_ms)
+        return cls(question, shape, place, silent_ms, as_of_ms, arguments.eventual)
 
     def ask(self, now_ms: int) -> "tuple[Answer, str]":
         """Return the answer, and what is to be said of it: how fresh it is, and what it cost. Raises: ConfigError."""
         store, fresh, consumer = self.place.open()
-        before = _units(store)
-        given = self.ask_again(store, fresh, consumer, now_ms)
-        about = f"{fresh.describe(now_ms)}; {_units(store) - before:,g} read units"
-        return given, f"as of {self._silent_as_of(now_ms)}; {about}" if self.silent_ms is not None else about
+        eventual = store.eventually() if self.is_eventual else None
+        given = self._answered(store, eventual, fresh, consumer, now_ms)
+        about = fresh.describe(now_ms)
+        if self.silent_ms is not None:
+            about = f"as of {self._silent_as_of(now_ms)}; {about}"
+        if eventual is None:
+            return given, f"{about}; {store.read_units:,g} read units"
+        return given, (
+            f"{about}; {store.read_units + eventual.read_units:,g} read units, of them "
+            f"{eventual.read_units:,g} with eventual consistency: what was read so may lack what was written last, keys and "
+            "windows too, and none of it is said to be complete"
+        )
 
     def _silent_as_of(self, now_ms: int) -> str:
         from processors.query.answer import time_text
@@ -91,8 +100,14 @@ class Asker:
             instant_of(self.question, now_ms if self.as_of_ms is None else self.as_of_ms, now_ms=now_ms)
         )
 
-    def ask_again(self, store: "PartialStore", fresh: "Freshness", consumer: str, now_ms: int) -> "Answer":
-        """Return the answer as *store* has it now."""
+    def _answered(
+        self,
+        store: "DynamoPartialStore",
+        eventual: "DynamoPartialStore | None",
+        fresh: "Freshness",
+        consumer: str,
+        now_ms: int,
+    ) -> "Answer":
         from processors.query.answer import answer, silence
 
         rollup = self.question.rollup
@@ -104,12 +119,9 @@ class Asker:
         if self.silent_ms is not None:
             as_of_ms = now_ms if self.as_of_ms is None else self.as_of_ms
             return silence(store, self.question, for_ms=self.silent_ms, as_of_ms=as_of_ms, now_ms=now_ms)
-        return answer(store, self.question, self.shape, applied_ms=fresh.applied_ms, now_ms=now_ms)
-
-
-def _units(store: "PartialStore") -> float:
-    """Return what was read of *store* so far, where it counts."""
-    return float(getattr(store, "read_units", 0))
+        return answer(
+            store, self.question, self.shape, applied_ms=fresh.applied_ms, now_ms=now_ms, eventual=eventual
+        )
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -130,7 +142,9 @@ def _check(arguments: argparse.Namespace) -> None:
             "--compare is of windows: leave --total out, and say --each-window or --any-window with --top"
         )
     if arguments.silent is not None:
-        given = ("window", "top", "where", "select", "compare", "fill", "plot", "follow", "total", "limit")
+        given = (
+            "window", "top", "where", "select", "compare", "fill", "plot", "follow", "total", "limit", "eventual",
+        )  # fmt: skip
         problems += [
             f"--silent asks for keys by themselves, and reads the windows that it needs: leave --{each} out"
             for each in given
@@ -157,6 +171,8 @@ def _option(name: str) -> str:
 
 def tell(arguments: argparse.Namespace, asker: Asker, given: "Answer") -> None:
     """Write the answer down as it was asked for."""
+    from processors.query.answer import told_errors
+
     if given.left:
         print(f"{given.left:,} more rows were left out (--limit {arguments.limit})", file=sys.stderr)
     if arguments.plot is not None:
@@ -170,6 +186,8 @@ def tell(arguments: argparse.Namespace, asker: Asker, given: "Answer") -> None:
         print(f"{arguments.output}: {len(given.rows):,} rows", file=sys.stderr)
     else:
         _write(arguments, given)
+    for line in told_errors(given, asker.question):
+        print(line, file=sys.stderr)
 
 
 def _write(arguments: argparse.Namespace, given: "Answer") -> None:

@@ -14,7 +14,7 @@ from streamgage.durations import parse_duration
 from streamgage.errors import ConfigError
 
 if TYPE_CHECKING:
-    from processors.query.cells import PartialStore
+    from processors.query.cells import DynamoPartialStore
     from processors.query.freshness import Freshness
 
 
@@ -23,7 +23,7 @@ class Place:
     """Where to ask. ``open`` connects, and tells whose rollups are there: a mistyped question need not wait for it."""
 
     pipeline: Path
-    open: "Callable[[], tuple[PartialStore, Freshness, str]]"
+    open: "Callable[[], tuple[DynamoPartialStore, Freshness, str]]"
 
 
 def find_place(arguments: argparse.Namespace) -> Place:
@@ -36,7 +36,7 @@ def find_place(arguments: argparse.Namespace) -> Place:
     return Place(Path(arguments.pipeline or info.pipeline), lambda: _open_local(home, info))
 
 
-def _open_local(home: Home, info: StackInfo) -> "tuple[PartialStore, Freshness, str]":
+def _open_local(home: Home, info: StackInfo) -> "tuple[DynamoPartialStore, Freshness, str]":
     from infra.local.stack.clients import local_client
     from processors.query.cells import DynamoPartialStore
     from processors.query.freshness import freshness
@@ -50,7 +50,7 @@ def _open_local(home: Home, info: StackInfo) -> "tuple[PartialStore, Freshness, 
     return store, freshness(progress, status, by_key=info.one_key_per_record), info.consumer
 
 
-def _open_aws(name: str, region: str | None) -> "tuple[PartialStore, Freshness, str]":
+def _open_aws(name: str, region: str | None) -> "tuple[DynamoPartialStore, Freshness, str]":
     from infra.aws.stacks import aws_client, find_stack
     from infra.aws.status import read_freshness
     from processors.query.cells import DynamoPartialStore

@@ -64,6 +64,12 @@ def add_parser(verbs: Verbs) -> None:
         "--follow", action="store_true", help="go on, and tell rows as they change, until Ctrl-C"
     )
     parser.add_argument(
+        "--eventual",
+        action="store_true",
+        help="read windows that are over and applied at half the price, with eventual consistency: they may lack what was "
+        "written last, and say may_change",
+    )
+    parser.add_argument(
         "--pipeline",
         metavar="PATH",
         help="default: the one the local stack was started with; of AWS pipeline.toml, or $STREAMGAGE_PIPELINE",

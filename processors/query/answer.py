@@ -4,7 +4,7 @@ The command line, Python, SQL and HTTP all ask by ``answer``; they differ in how
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -27,6 +27,7 @@ from processors.query.silence import instant_of, silent
 from streamgage.errors import ConfigError
 from streamgage.expressions.expression import Expression, exact, parse, parse_filter
 from streamgage.expressions.kinds import Kind
+from streamgage.measures.catalogue import find_measure
 from streamgage.measures.windows import Window
 
 Cell = str | int | Decimal | bool | None
@@ -55,12 +56,16 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Names, and rows of as many cells. The first *keys* of them are the key's. *left* rows were more than the limit."""
+    """Names, and rows of as many cells. The first *keys* of them are the key's. *left* rows were more than the limit.
+
+    ``errors`` says of columns that are not exact by how much a cell may be off at most, relatively.
+    """
 
     names: tuple[str, ...]
     rows: list[tuple[Cell, ...]]
     keys: int
     left: int = 0
+    errors: Mapping[str, float] = field(default_factory=dict)
 
 
 def filter_of(question: Question, text: str) -> Expression:
@@ -87,17 +92,31 @@ def _expression(question: Question, text: str, read: Callable[..., Expression], 
 def kinds_of(question: Question) -> dict[str, Kind]:
     """Return what an expression over rows may name: keys are texts, times are ms since the epoch."""
     kinds = dict.fromkeys(question.key_names, Kind.TEXT)
-    return kinds | dict.fromkeys((*_TIMES, *(each.name for each in columns_of(question.rollup))), Kind.NUMBER)
+    numbers = (each.name for each in columns_of(question.rollup) if each.is_number)
+    return kinds | dict.fromkeys((*_TIMES, *numbers), Kind.NUMBER)
 
 
-def answer(store: PartialStore, question: Question, shape: Shape, *, applied_ms: int, now_ms: int) -> Answer:
-    """Return the answer to *question*, as *shape* says.
+def answer(
+    store: PartialStore,
+    question: Question,
+    shape: Shape,
+    *,
+    applied_ms: int,
+    now_ms: int,
+    eventual: PartialStore | None = None,
+) -> Answer:
+    """Return the answer to *question*, as *shape* says; *eventual* as ``ask`` takes it.
 
     Raises:
         ConfigError: it would be too much; what was read counts something else, or is damaged.
     """
     rows: Iterable[Row] = ask(
-        store, question, applied_ms=applied_ms, now_ms=now_ms, pick=_picked(question, shape)
+        store,
+        question,
+        applied_ms=applied_ms,
+        now_ms=now_ms,
+        eventual=eventual,
+        pick=_picked(question, shape),
     )
     if shape.fill is not None:
         first_ms = question.from_ms or None
@@ -143,10 +162,12 @@ def answer_of(question: Question, rows: Iterable[Row]) -> Answer:
 def _written(question: Question, shape: Shape, pairs: Iterable[Compared]) -> Answer:
     columns = columns_of(question.rollup)
     select = shape.select or {}
-    beside = ([shape.by] if shape.by else columns) if shape.compare else []
+    numbers = [each for each in columns if each.is_number]
+    beside = ([shape.by] if shape.by else numbers) if shape.compare else []
     extra = [f"{each.name}.{how}" for each in beside for how in COMPARED]
     rows: list[tuple[Cell, ...]] = []
     left = 0
+    errors: dict[str, float] = {}
     for each in pairs:
         if shape.limit is not None and len(rows) >= shape.limit:
             left += 1
@@ -157,6 +178,8 @@ def _written(question: Question, shape: Shape, pairs: Iterable[Compared]) -> Ans
                 "merge by --group-by or larger windows, or say --limit N"
             )
         row = each.row
+        for name, bound in row.errors.items():
+            errors[name] = max(bound, errors.get(name, 0.0))
         named = _named(question, row) if select else {}
         rows.append(
             (
@@ -171,7 +194,7 @@ def _written(question: Question, shape: Shape, pairs: Iterable[Compared]) -> Ans
             )
         )
     names = (*question.key_names, *_TIMES, *(each.name for each in columns), *select, *extra, *_FLAGS)
-    return Answer(names, rows, len(question.key_names), left)
+    return Answer(names, rows, len(question.key_names), left, errors)
 
 
 def silence(store: PartialStore, question: Question, *, for_ms: int, as_of_ms: int, now_ms: int) -> Answer:
@@ -187,6 +210,19 @@ def silence(store: PartialStore, question: Question, *, for_ms: int, as_of_ms: i
         for each in found
     ]
     return Answer(names, rows, len(question.key_names))
+
+
+def told_errors(answer: Answer, question: Question) -> Iterator[str]:
+    """Yield a line for each column that is not exact: how far off its cells may be, and of what."""
+    for column in columns_of(question.rollup):
+        bound = answer.errors.get(column.name)
+        measure = find_measure(column.measure)
+        if bound is not None and measure is not None:
+            yield (
+                f"{column.name}: {bound:.2%} {measure.error}"
+                if bound
+                else f"{column.name}: exact, but for chance"
+            )
 
 
 def time_text(instant_ms: int) -> str:

@@ -44,20 +44,27 @@ class PartialStore(Protocol):
 class DynamoPartialStore:
     """Items in DynamoDB, by paginated Query and by BatchGetItem in parallel. *client* is a boto3 DynamoDB client.
 
-    ``read_units`` adds up what the reads cost.
+    Not *consistent*, its reads cost half, and an item may be returned as it was before, or not at all: DynamoDB says
+    not for how long. ``read_units`` adds up what the reads cost.
+
+    Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.ReadConsistency.html (checked 2026-11-29)
     """
 
-    def __init__(self, client: Any, table: str) -> None:
-        self._client, self._table = client, table
+    def __init__(self, client: Any, table: str, *, consistent: bool = True) -> None:
+        self._client, self._table, self._consistent = client, table, consistent
         self.read_units = 0.0
 
+    def eventually(self) -> "DynamoPartialStore":
+        """Return the same table, read with eventual consistency; it counts its own read units."""
+        return DynamoPartialStore(self._client, self._table, consistent=False)
+
     def range(self, pk: str, first_sk: str, last_sk: str) -> Iterator[tuple[str, StoredItem]]:
-        """Yield the items of the range, read consistently."""
+        """Yield the items of the range."""
         pages = self._client.get_paginator("query").paginate(
             TableName=self._table,
             KeyConditionExpression="pk = :pk AND sk BETWEEN :first AND :last",
             ExpressionAttributeValues={":pk": {"S": pk}, ":first": {"S": first_sk}, ":last": {"S": last_sk}},
-            ConsistentRead=True,
+            ConsistentRead=self._consistent,
             ReturnConsumedCapacity="TOTAL",
         )
         for page in pages:
@@ -66,7 +73,7 @@ class DynamoPartialStore:
                 yield item["sk"]["S"], stored_item(item)
 
     def get(self, keys: Sequence[ItemKey]) -> Mapping[ItemKey, StoredItem]:
-        """Return those of *keys* that exist, read consistently."""
+        """Return those of *keys* that exist."""
         starts = range(0, len(keys), DYNAMODB_BATCH_GET_KEYS)
         chunks = [keys[start : start + DYNAMODB_BATCH_GET_KEYS] for start in starts]
         if len(chunks) < 2:
@@ -79,7 +86,7 @@ class DynamoPartialStore:
         wanted: Any = {
             self._table: {
                 "Keys": [{"pk": {"S": key.pk}, "sk": {"S": key.sk}} for key in keys],
-                "ConsistentRead": True,
+                "ConsistentRead": self._consistent,
             }
         }
         for _ in range(_ROUNDS):

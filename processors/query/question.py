@@ -1,11 +1,12 @@
 """Ask for aggregates: the windows of one key, or of many, in a range of time, merged as far as is asked. Never a scan."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from itertools import chain
 
 from processors.query.buckets import Buckets, RangeBucket, parse_buckets, windows_for
-from processors.query.cells import CellReader, PartialStore
+from processors.query.cells import CellReader, KeyStates, PartialStore
 from processors.query.regroup import Group, Regroup, before
 from processors.query.selection import Selection
 from streamgage.definition.fingerprint import counts_of
@@ -24,9 +25,10 @@ class Row:
     """One window of one key, or of what was merged. ``values`` is ``{field: {measure: value}}``.
 
     ``may_change`` tells that the window was not over, or not all that arrived before its end was applied, when it was
-    read. A late event corrects its window even after that. ``partial``: some of it is not counted here. Either what arrived
+    read; or that it was read where that cannot be told (see ``ask``). A late event corrects its window even after that. ``partial``: some of it is not counted here. Either what arrived
     before ``began_ms``, when the consumer that counted it began, for the window had begun then, or would soon: clocks may be
-    ahead. Or a part of it that is not kept any more: ``expired``.
+    ahead. Or a part of it that is not kept any more: ``expired``. ``errors`` says by
+    how much those values may be off that are not exact, relatively: ``{"bytes.p95": 0.011}``.
     """
 
     window: Window
@@ -37,6 +39,7 @@ class Row:
     key: tuple[str, ...]
     began_ms: int = 0
     expired: bool = False
+    errors: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,18 +194,22 @@ def ask(
     *,
     applied_ms: int,
     now_ms: int,
+    eventual: PartialStore | None = None,
     pick: Callable[[Group], Iterable[int]] | None = None,
 ) -> Iterator[Row]:
     """Yield a row a window and key that has events, in the order of time and of keys.
 
-    *applied_ms* is the arrival time up to which all events are applied: a window that ends later may still change.
+    *applied_ms* is the arrival time up to which all events are applied, as it was read before this: a window that ends
+    later may still change. The others are read from *eventual*, where it is given. What is read there may be older than
+    what is applied, for nobody knows how much; so a window of it is never said to be complete, and keys may be missing.
     *pick* tells which entries of a window are wanted as rows: a row takes ten times the memory of a state.
     """
     rollup, plan = question.rollup, plan_of(question.rollup.layout)
-    for group in groups_of(store, question, now_ms=now_ms):
+    settled_ms = 0 if eventual is None else question.windows.assign(max(applied_ms, 0)).start_ms
+    for group in groups_of(store, question, now_ms=now_ms, eventual=eventual, settled_ms=settled_ms):
         window = group.window
         expired = _expired(question, window, now_ms)
-        may_change = window.end_ms > applied_ms
+        may_change = window.end_ms > applied_ms or window.start_ms < settled_ms
         wanted = range(len(group.keys)) if pick is None else pick(group)
         for row in sorted(wanted, key=group.keys.__getitem__):
             key, begin_ms = group.keys[row], group.begin_ms[row]
@@ -216,17 +223,34 @@ def ask(
                 key=key,
                 began_ms=begin_ms if began else 0,
                 expired=expired,
+                errors={
+                    f"{of}.{name}": bound
+                    for (of, name), bound in plan.bounds(group.table, row, rollup.measures).items()
+                },
             )
 
 
-def groups_of(store: PartialStore, question: Question, *, now_ms: int) -> Iterator[Group]:
-    """Yield the states that *question* asks for, merged, in the order of time."""
+def groups_of(
+    store: PartialStore,
+    question: Question,
+    *,
+    now_ms: int,
+    eventual: PartialStore | None = None,
+    settled_ms: int = 0,
+) -> Iterator[Group]:
+    """Yield the states that *question* asks for, merged, in the order of time.
+
+    Windows that begin before *settled_ms* are read from *eventual*, where it is given.
+    """
     rollup, windows, moving = question.rollup, question.windows, question.moving
-    keys = None if question.key is None else [key_text(rollup, question.key)]
     first_ms = before(question.window_of, question.from_ms, moving - 1)
-    regroup = Regroup(plan_of(rollup.layout), _key_of(question))
-    states = CellReader(store, rollup, windows, question.counts).read(
-        first_ms, question.to_ms, keys, now_ms=now_ms
+    regroup = Regroup(plan_of(rollup.layout), _key_of(question), question.group_by is not None)
+    bound_ms = first_ms if eventual is None else min(max(settled_ms, first_ms), question.to_ms)
+    parts = [(eventual, first_ms, bound_ms), (store, bound_ms, question.to_ms)]
+    states = chain.from_iterable(
+        _states(each, question, from_ms, to_ms, now_ms)
+        for each, from_ms, to_ms in parts
+        if each is not None and from_ms < to_ms
     )
     groups = regroup.by_window(states, windows.assign)
     if isinstance(question.buckets, RangeBucket):
@@ -240,6 +264,16 @@ def groups_of(store: PartialStore, question: Question, *, now_ms: int) -> Iterat
             if each.window.end_ms > question.from_ms
         )
     return groups
+
+
+def _states(
+    store: PartialStore, question: Question, from_ms: int, to_ms: int, now_ms: int
+) -> Iterator[KeyStates]:
+    rollup = question.rollup
+    keys = None if question.key is None else [key_text(rollup, question.key)]
+    return CellReader(store, rollup, question.windows, question.counts).read(
+        from_ms, to_ms, keys, now_ms=now_ms
+    )
 
 
 def _key_of(question: Question) -> Callable[[tuple[str, ...]], tuple[str, ...] | None]:

@@ -4,7 +4,7 @@ What is merged are states, not values: a mean of a day is the mean of its events
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from processors.query.buckets import Buckets
@@ -30,10 +30,14 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Regroup:
-    """How to merge: *key_of* gives the key that one is merged into, or None where it is not wanted."""
+    """How to merge: *key_of* gives the key that one is merged into, or None where it is not wanted.
+
+    *unites_keys*: several may become one.
+    """
 
     plan: StatePlan
     key_of: Callable[[tuple[str, ...]], tuple[str, ...] | None]
+    unites_keys: bool = False
 
     def by_window(self, states: Iterable[KeyStates], window_of: Callable[[int], Window]) -> Iterator[Group]:
         """Yield each window, its keys merged, in the order of *states*; what was read of it is let go of by then."""
@@ -62,7 +66,7 @@ class Regroup:
                 keys.append(key)
                 rows.append(row)
         window = window_of(states.start_ms)
-        if len(rows) == len(states.keys) and len(set(keys)) == len(keys):
+        if not self.unites_keys and len(rows) == len(states.keys) and len(set(keys)) == len(keys):
             return Group(window, keys, states.table, list(states.begin_ms))
         picks: dict[tuple[str, ...], list[int]] = {}
         for key, row in zip(keys, rows, strict=True):
@@ -70,9 +74,17 @@ class Regroup:
         return Group(
             window,
             list(picks),
-            self.plan.join(states.table, list(picks.values())),
+            self._joined(states.table, list(picks.values())),
             [max(states.begin_ms[row] for row in of_key) for of_key in picks.values()],
         )
+
+    def _joined(self, table: Table, picks: Sequence[Sequence[int]]) -> Table:
+        if self.unites_keys:
+            return self.plan.across(table, picks)
+        if all(len(each) == 1 for each in picks):
+            rows = [row for (row,) in picks]
+            return [[column[row] for row in rows] for column in table]
+        return self.plan.join(table, picks)
 
     def by_bucket(self, groups: Iterable[Group], buckets: Buckets) -> Iterator[Group]:
         """Yield each of *buckets* that has events, its windows merged. Raises: ConfigError, a window lies across two."""

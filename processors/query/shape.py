@@ -18,7 +18,7 @@ from streamgage.measures.windows import Window
 Value = int | Decimal | None
 Filling = Literal["null", "zero", "previous"]
 MOST_FILLED = 1_000_000
-_ADDITIVE = frozenset({"count", "sum"})
+_ADDITIVE = frozenset({"count", "sum", "distinct", "sessions", "bounces"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,15 @@ class Column:
         """Whether it is 0 where nothing happened; others have no value then."""
         return self.field is None or self.measure in _ADDITIVE
 
+    @property
+    def is_number(self) -> bool:
+        """Whether it may be ranked and compared."""
+        return self.measure != "histogram"
+
     @classmethod
     def parse(cls, rollup: Rollup, text: str) -> "Column":
-        """Return the column of *rollup* that *text* names. Raises: ConfigError, there is none."""
-        known = columns_of(rollup)
+        """Return the column of *rollup* that *text* names. Raises: ConfigError, there is none of numbers."""
+        known = [each for each in columns_of(rollup) if each.is_number]
         found = next((each for each in known if each.name == text), None)
         if found is None:
             raise ConfigError(

@@ -22,9 +22,12 @@ class SourceEncoder:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.blocks = BlockCodec(source.schema)
-        # The measurable fields that can hold a float.
+        # The measurable fields that can hold a float; derived ones are not sent.
+        fields = source.schema.fields
         self._floats = tuple(
-            name for name in source.scales if branches(source.schema.fields[name]) - {"null"} - INTEGER_TYPES
+            name
+            for name in source.scales
+            if name in fields and branches(fields[name]) - {"null"} - INTEGER_TYPES
         )
         places = {each.name: at for at, each in enumerate(self.blocks.columns)}
         self._float_places = tuple(places[name] for name in self._floats)

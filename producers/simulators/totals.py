@@ -59,7 +59,7 @@ class Tally:
         for rollup in pipeline.rollups.values():
             scales = pipeline.sources[rollup.source].scales
             windows = [(each.label, each.size_ms) for each in rollup.windows]
-            steps = [(name, Decimal(1).scaleb(-scales[name])) for name in rollup.measures]
+            steps = [(name, Decimal(1).scaleb(-scales[name])) for name in rollup.measures if name in scales]
             self._plans[rollup.source].append(
                 _Plan(self.totals[rollup.name], rollup.key, windows, steps, rollup.where)
             )

@@ -8,6 +8,7 @@ from streamgage.durations import parse_duration
 from streamgage.errors import ConfigError
 from streamgage.formats.avro import AvroSchema
 from streamgage.measures.layout import FieldLayout, StateLayout
+from streamgage.measures.parts import TEXT
 from streamgage.measures.windows import TumblingWindows
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ KEY_TYPES = frozenset({"string", "int", "long", "boolean", "enum"})
 TIME_TYPES = frozenset({"long"})
 INTEGER_TYPES = frozenset({"int", "long"})
 NUMBER_TYPES = INTEGER_TYPES | {"float", "double"}
+TEXT_TYPES = frozenset({"string", "enum"})
 DEFAULT_SCALE = 9  # decimal places kept of a float; an integer has none
 DEFAULT_CONSUMER = "main"
 
@@ -163,4 +165,6 @@ def default_scale(avro_type: Any) -> int:
 
 def layout_of(measures: dict[str, tuple[str, ...]], scales: dict[str, int]) -> StateLayout:
     """Return the layout of a rollup's state: its measured fields by name."""
-    return StateLayout(tuple(FieldLayout.of(name, scales[name], measures[name]) for name in sorted(measures)))
+    return StateLayout(
+        tuple(FieldLayout.of(name, scales.get(name, TEXT), measures[name]) for name in sorted(measures))
+    )

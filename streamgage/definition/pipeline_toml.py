@@ -12,6 +12,7 @@ from streamgage.definition.pipeline import (
     DEFAULT_CONSUMER,
     KEY_TYPES,
     NUMBER_TYPES,
+    TEXT_TYPES,
     TIME_TYPES,
     Pipeline,
     Rollup,
@@ -23,7 +24,7 @@ from streamgage.definition.pipeline import (
 from streamgage.definition.toml_table import Table, joined, nearest, shown
 from streamgage.errors import ConfigError
 from streamgage.formats.avro import AvroSchema
-from streamgage.measures.catalogue import MEASURES
+from streamgage.measures.catalogue import MEASURES, find_measure
 from streamgage.measures.windows import TumblingWindows
 
 if TYPE_CHECKING:
@@ -288,17 +289,30 @@ def _measures(table: Table, fields: Mapping[str, Any]) -> dict[str, tuple[str, .
     measures: dict[str, tuple[str, ...]] = {}
     for name, wanted in table.mapping("measures").items():
         path = f"measures.{name}"
-        table.field(path, name, fields, NUMBER_TYPES, "a measure", nullable=True)
         if not isinstance(wanted, list) or not wanted or not all(isinstance(each, str) for each in wanted):
+            table.field(path, name, fields, NUMBER_TYPES, "a measure", nullable=True)
             table.problem(
                 path, f"{shown(wanted)} is not a list of measures, such as {joined(list(MEASURES)[:2])}"
             )
             continue
-        for each in wanted:
-            if each not in MEASURES:
-                table.problem(path, f"{each!r} is not a measure{nearest(each, MEASURES)}")
+        known = {each: find_measure(each) for each in wanted}
+        of_texts = all(
+            each is not None and (each.columns == "texts" or each.name == "count") for each in known.values()
+        )
+        types = NUMBER_TYPES | TEXT_TYPES if of_texts else NUMBER_TYPES
+        table.field(path, name, fields, types, "a measure", nullable=True)
+        for each, found in known.items():
+            if found is None:
+                names = [*MEASURES, *_more_measures()]
+                table.problem(path, f"{each!r} is not a measure{nearest(each, names)}")
         measures[name] = tuple(dict.fromkeys(wanted))
     return measures
+
+
+def _more_measures() -> tuple[str, ...]:
+    from streamgage.measures.sketch_measures import NAMES  # noqa: PLC0415 - a cold start does without
+
+    return NAMES
 
 
 def _check_prefixes(sources: Mapping[str, Source], problems: list[str]) -> None:

@@ -12,6 +12,7 @@ from operator import attrgetter
 from streamgage.definition.pipeline import Pipeline
 from streamgage.errors import PoisonRecord
 from streamgage.fold.cells import FOREVER_S, FULL_BYTES, Cell, Contribution
+from streamgage.fold.chunk_memory import ChunkMemory
 from streamgage.fold.items import ItemKey, Lanes
 from streamgage.fold.source_fold import Events, SourceBatch, SourceFold
 from streamgage.fold.states import KeyMemory, RollupFold, States
@@ -76,11 +77,15 @@ class _BatchLanes:
 
 
 class BatchFold:
-    """Fold Kinesis records by a pipeline. One batch at a time; it holds no state between batches but compiled plans."""
+    """Fold Kinesis records by a pipeline. One batch at a time.
+
+    Between batches it holds compiled plans, and what it remembers of keys and of bodies: no verdict depends on it.
+    """
 
     def __init__(self, pipeline: Pipeline, lanes: Lanes, *, slice_events: int = SLICE_EVENTS) -> None:
         self.lanes = lanes
         self._slice_events = slice_events
+        self.chunks = ChunkMemory()
         memory = KeyMemory()
         self._folds = {
             name: SourceFold(source, tuple(pipeline.rollups_of(name)), memory)
@@ -91,6 +96,7 @@ class BatchFold:
 
     def fold(self, records: Sequence[StreamRecord], is_repeat: IsRepeat, counting: Counting) -> Folded:
         """Return the fold of *records*, in the order of their sequence numbers, each once, without what *is_repeat*."""
+        self.chunks.begin_turn()
         return _Fold(self, in_order(records), counting).run(is_repeat)
 
     def read_slice(
@@ -122,6 +128,26 @@ class BatchFold:
         folded.user_records += reading.events
         folded.poison += reading.poison
 
+    def plain_rows(self, records: Sequence[StreamRecord], start: int) -> int:
+        """Return how many of *records* from *start* on ``read_run`` takes at once: plain ones, that fit into the slice."""
+        return self._records.plain_rows(records, start, max(self._slice_events - self._slice_count, 1))
+
+    def read_run(
+        self, records: Sequence[StreamRecord], lanes: Sequence[int], is_repeat: IsRepeat, folded: Folded
+    ) -> None:
+        """Read *records*, of which ``plain_rows`` said so, with the outcome of ``read_slice`` for each."""
+        folded.kinesis_records += len(records)
+        repeated = [
+            at for at, record in enumerate(records) if is_repeat(record, None)
+        ]  # plain ones have no mark
+        if repeated:
+            folded.repeated_records += len(repeated)
+            kept = [at for at in range(len(records)) if at not in set(repeated)]
+            records, lanes = [records[at] for at in kept], [lanes[at] for at in kept]
+        for reading in self._records.read_rows(records, lanes) if records else ():
+            folded.user_records += reading.events
+            folded.poison += reading.poison
+
     def _read_large(
         self,
         record: StreamRecord,
@@ -152,7 +178,11 @@ class BatchFold:
     @property
     def slice_is_full(self) -> bool:
         """Whether enough events were read to fold them."""
-        return sum(each.rows.count for each in self._readers.values()) >= self._slice_events
+        return self._slice_count >= self._slice_events
+
+    @property
+    def _slice_count(self) -> int:
+        return sum(each.rows.count for each in self._readers.values())
 
     def drain_slice(self, *, lanes: int) -> list[SourceBatch]:
         """Return the events that were read, by source, checked and grouped, and begin the next slice."""
@@ -255,11 +285,18 @@ class _Fold:
             slices.extend(self._fold_slice(folded, len(lanes.names)))
 
         try:
-            for record in records:
-                lane = lanes.note(
-                    batch_fold.lanes.of(record.shard_id, record.partition_key), record.sequence_number
-                )
-                batch_fold.read_slice(record, lane, is_repeat, folded, fold_slice=fold_slice)
+            at = 0
+            while at < len(records):
+                run = records[at : at + max(batch_fold.plain_rows(records, at), 1)]
+                numbers = [
+                    lanes.note(batch_fold.lanes.of(each.shard_id, each.partition_key), each.sequence_number)
+                    for each in run
+                ]
+                if len(run) > 1:
+                    batch_fold.read_run(run, numbers, is_repeat, folded)
+                else:
+                    batch_fold.read_slice(run[0], numbers[0], is_repeat, folded, fold_slice=fold_slice)
+                at += len(run)
                 if batch_fold.slice_is_full:
                     fold_slice()
         except BaseException:
@@ -313,6 +350,7 @@ class _Fold:
             kept_until_s,
             self.beyond,
             counting.room_bytes,
+            self._batch_fold.chunks,
             table=fold.plan.empty(),
         )
 
@@ -329,11 +367,9 @@ def _add_slice(cell: Cell, states: States, rows: Sequence[int]) -> None:
     new = [row for row, key in zip(rows, keys, strict=True) if key.text not in known]
     old = [row for row, key in zip(rows, keys, strict=True) if key.text in known]
     cell.plan.merge(cell.table, [known[states.groups[row][0].text] for row in old], states.table, old)
-    at = range(len(cell.keys), len(cell.keys) + len(new))
     cell.keys += [states.groups[row][0] for row in new]
     cell.firsts += [states.firsts[row] for row in new]
-    cell.plan.add_keys(cell.table, len(new))
-    cell.plan.merge(cell.table, at, states.table, new)
+    cell.plan.add(cell.table, states.table, new)
 
 
 def in_order(records: Sequence[StreamRecord]) -> Sequence[StreamRecord]:

@@ -15,7 +15,15 @@ from typing import Protocol
 from streamgage.definition.pipeline import Rollup
 from streamgage.errors import ConfigError
 from streamgage.fold.chunk import Chunk, decode_chunk, encode_chunk
-from streamgage.fold.items import ItemKey, StoredItem, chunk_key, chunk_name, chunk_number, sort_key
+from streamgage.fold.chunk_memory import CellName, ChunkMemory
+from streamgage.fold.items import (
+    ItemKey,
+    StoredItem,
+    chunk_key,
+    chunk_name,
+    chunk_number,
+    sort_key,
+)
 from streamgage.fold.states import Key
 from streamgage.measures.layout import StatePlan, Table
 from streamgage.measures.windows import TumblingWindows
@@ -81,16 +89,23 @@ class Cell:
     expires_s: int
     beyond: "Callable[[Cell, int], Cell | None]"
     room_bytes: int = FULL_BYTES
+    memory: ChunkMemory = field(default_factory=ChunkMemory)
     keys: list[Key] = field(default_factory=list)
     firsts: list[int] = field(default_factory=list)
     table: Table = field(default_factory=list)
     _key_bytes: float = 0.0
     _rows: dict[str, int] | None = None
+    _texts: list[str] = field(default_factory=list)
 
     @property
     def root(self) -> ItemKey:
         """Where each of its keys is looked for first."""
         return self.item_key(0, 0)
+
+    @property
+    def name(self) -> CellName:
+        """What its bodies need to be understood."""
+        return self.plan, self.windows.size_ms, self.start_ms
 
     @property
     def identity(self) -> tuple[str, int, int, str]:
@@ -118,10 +133,18 @@ class Cell:
             for number, chunk in by_chunk.items()
         }
 
+    def texts_of(self, rows: Sequence[int]) -> list[str]:
+        """Return the keys at *rows*, as a chunk holds them."""
+        if len(self._texts) < len(self.keys):
+            self._texts = [key.text for key in self.keys]
+        if isinstance(rows, range):
+            return self._texts[rows.start : rows.stop]
+        return list(map(self._texts.__getitem__, rows))
+
     def rows_of(self, keys: Sequence[str]) -> list[int | None]:
         """Return where each of *keys* stands here."""
         if self._rows is None:
-            self._rows = {key.text: row for row, key in enumerate(self.keys)}
+            self._rows = dict(zip(self.texts_of(range(len(self.keys))), range(len(self.keys)), strict=True))
         return [self._rows.get(each) for each in keys]
 
     def key_bytes(self) -> float:
@@ -136,10 +159,8 @@ class Cell:
 
     def add(self, chunk: Chunk, rows: Sequence[int]) -> None:
         """Append the keys at *rows* to *chunk*, which has none of them."""
-        known = len(chunk.keys)
-        chunk.keys += [self.keys[row].text for row in rows]
-        self.plan.add_keys(chunk.table, len(rows))
-        self.plan.merge(chunk.table, range(known, known + len(rows)), self.table, rows)
+        chunk.keys += self.texts_of(rows)
+        self.plan.add(chunk.table, self.table, rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,44 +174,62 @@ class ChunkContribution:
     @property
     def first(self) -> int:
         """The sequence number of the first Kinesis record in it."""
-        firsts = self.cell.firsts
-        return min([firsts[row] for row in self.rows])
+        return min(map(self.cell.firsts.__getitem__, self.rows))
 
     def joined(self, known: StoredItem | None) -> Joined:
         """Return what is to be written on top of *known*, and what goes on to other chunks."""
         cell = self.cell
         chunk = Chunk(cell.begin_ms, cell.plan.empty()) if known is None else self._read(known)
-        places = {key: at for at, key in enumerate(chunk.keys)}
-        here: list[int] = []
-        new: list[int] = []
-        left: list[int] = []
-        for row in self.rows:
-            (here if cell.keys[row].text in places else new).append(row)
+        places = dict(zip(chunk.keys, range(len(chunk.keys)), strict=True))
+        here, new = self._sorted(places)
+        left: Sequence[int] = ()
         onward: Mapping[ItemKey, Contribution] = {}
         is_behind = known is not None and known.fence >= cell.fence
         closes = False
         if chunk.onward:
-            left, new = new, []
+            left, new = new, ()
             onward = cell.onward(left, chunk.onward)
         elif new and not is_behind:
             taken = self._room(chunk, new, 0 if known is None else len(known.body))
             new, left = new[:taken], new[taken:]
             if left:
-                closes, chunk.onward = True, self._onward(len(left), len(chunk.keys) + len(new))
-                onward = cell.onward(left, chunk.onward)
+                closes = True
+                among = self._onward(len(left), len(chunk.keys) + len(new))
+                onward = cell.onward(left, among)
         if is_behind or not (closes or here or new):  # a write always moves the fence on
+            self._keep(known, chunk)
             return Joined(None, onward)
-        firsts = [cell.firsts[row] for rows in (here, new) for row in rows]
+        if closes:
+            chunk.onward = among
+        firsts = [*map(cell.firsts.__getitem__, here), *map(cell.firsts.__getitem__, new)]
         if known is not None and firsts and known.fence >= min(firsts):
             firsts = self._add_beyond(known.fence, chunk, places, here, new)
             if not firsts and not closes:
+                self._keep(known, chunk)
                 return Joined(None, onward)
         else:
             _merge(chunk, places, cell, here)
             cell.add(chunk, new)
         body = encode_chunk(chunk, cell.rollup.layout, start_ms=cell.start_ms)
-        first = min(firsts + [cell.firsts[row] for row in left])
+        cell.memory.put(cell.name, body, chunk)
+        first = min([*firsts, *map(cell.firsts.__getitem__, left)])
         return Joined(StoredItem(cell.fence, cell.counts, body, cell.expires_s), onward, first)
+
+    def _sorted(self, places: Mapping[str, int]) -> tuple[Sequence[int], Sequence[int]]:
+        """Return which rows are of keys that stand at *places*, and which are of others."""
+        texts = self.cell.texts_of(self.rows)
+        if all(map(places.__contains__, texts)):
+            return self.rows, ()
+        here: list[int] = []
+        new: list[int] = []
+        for row, text in zip(self.rows, texts, strict=True):
+            (here if text in places else new).append(row)
+        return here, new
+
+    def _keep(self, known: StoredItem | None, chunk: Chunk) -> None:
+        """Remember *chunk* as it was read."""
+        if known is not None:
+            self.cell.memory.put(self.cell.name, known.body, chunk)
 
     def _add_beyond(
         self, fence: int, chunk: Chunk, places: Mapping[str, int], here: Sequence[int], new: Sequence[int]
@@ -199,10 +238,8 @@ class ChunkContribution:
         rest = self.cell.beyond(self.cell, fence)
         if rest is None:
             return []
-        keys = self.cell.keys
         known, fresh = (
-            [row for row in rest.rows_of([keys[each].text for each in rows]) if row is not None]
-            for rows in (here, new)
+            [row for row in rest.rows_of(self.cell.texts_of(rows)) if row is not None] for rows in (here, new)
         )
         _merge(chunk, places, rest, known)
         rest.add(chunk, fresh)
@@ -213,6 +250,12 @@ class ChunkContribution:
         cell = self.cell
         key_bytes, most_key_bytes = cell.key_bytes(), cell.plan.most_key_bytes
         most_bytes = len(chunk.keys) * most_key_bytes + len("".join(chunk.keys).encode())
+        if size_bytes + len(new) * key_bytes < cell.room_bytes:  # mostly all of them fit
+            names = "".join(cell.texts_of(new))
+            grown_bytes = size_bytes + len(new) * key_bytes + len(names) / _DEFLATES
+            largest_bytes = most_bytes + len(new) * most_key_bytes + len(names.encode())
+            if grown_bytes <= cell.room_bytes and largest_bytes <= _MOST_BYTES:
+                return len(new)
         for taken, row in enumerate(new):
             name = cell.keys[row].text
             size_bytes += key_bytes + len(name) / _DEFLATES
@@ -236,6 +279,9 @@ class ChunkContribution:
                 f"definition ({known.counts}; now it is {cell.counts}). What a rollup counts was changed: set "
                 f"generation = {cell.rollup.generation + 1} and another consumer in pipeline.toml, and deploy it beside"
             )
+        remembered = cell.memory.take(cell.name, known.body)
+        if remembered is not None:
+            return remembered
         try:
             return decode_chunk(known.body, cell.rollup.layout, start_ms=cell.start_ms)
         except ValueError as error:
@@ -246,7 +292,5 @@ class ChunkContribution:
 
 def _merge(chunk: Chunk, places: Mapping[str, int], cell: Cell, rows: Sequence[int]) -> None:
     """Merge the keys at *rows* of *cell* into those of *chunk*, which has each."""
-    at: Sequence[int] = [places[cell.keys[row].text] for row in rows]
-    if len(at) == len(chunk.keys) and at == list(range(len(at))):
-        at = range(len(at))  # the usual case: each key, in its place
+    at = list(map(places.__getitem__, cell.texts_of(rows)))
     cell.plan.merge(chunk.table, at, cell.table, rows)

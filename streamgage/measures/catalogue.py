@@ -13,7 +13,8 @@ first     the value with the earliest event time                           None
 last      the value with the latest event time                             None
 ========= ================================================================ =============================
 
-All are exact: integers at the field's decimal scale until they are read.
+All are exact: integers at the field's decimal scale until they are read. More of them, which a cold start does without where
+no rollup names one, are in ``sketch_measures``.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,6 +23,13 @@ from decimal import Decimal
 from typing import Any
 
 from streamgage.measures.decimals import divide, unscale
+
+
+class JsonText(str):
+    """A value that has a structure of its own, as JSON: of ``histogram`` alone, where every other measure is a number."""
+
+    __slots__ = ()
+
 
 Value = int | Decimal | None
 Parts = Mapping[str, Any]
@@ -34,14 +42,16 @@ _EXTRA_PLACES = 3  # a mean of n values has more decimals than the values
 class Measure:
     """One measure: the *parts* that it is read from, and how. ``read(parts, scale)`` returns its value.
 
-    ``columns`` says what kind of field it is of; ``error`` how far the value may be from the exact one.
+    ``columns`` says what kind of field it is of: "numbers", or "texts" as well. Where it is not exact, ``bound(parts)`` says
+    how far the value may be off, relatively, and ``error`` of what.
     """
 
     name: str
     parts: tuple[str, ...]
     read: Callable[[Parts, int], Value]
     columns: str = "numbers"
-    error: str = "none"
+    error: str = ""
+    bound: Callable[[Parts], float] | None = None
 
 
 def _count(parts: Parts, _scale: int) -> Value:
@@ -92,3 +102,21 @@ MEASURES: dict[str, Measure] = {
         Measure("last", ("last",), _last),
     )
 }
+
+
+def find_measure(name: str) -> Measure | None:
+    """Return the measure *name*; None where there is none."""
+    found = MEASURES.get(name)
+    if found is None:
+        from streamgage.measures.sketch_measures import find  # noqa: PLC0415 - a cold start does without
+
+        found = find(name)
+    return found
+
+
+def measure_named(name: str) -> Measure:
+    """Return the measure *name*. Raises: KeyError, there is none."""
+    found = find_measure(name)
+    if found is None:
+        raise KeyError(name)
+    return found

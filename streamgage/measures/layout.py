@@ -11,8 +11,8 @@ from itertools import accumulate, chain, pairwise
 from operator import itemgetter
 from typing import Any
 
-from streamgage.measures.catalogue import MEASURES, Value
-from streamgage.measures.parts import PARTS, Column, Groups, Part, Total
+from streamgage.measures.catalogue import Value, measure_named
+from streamgage.measures.parts import Column, Groups, Part, Total, in_order, is_sketch, part_named
 
 Table = list[Column]
 """Columns of states: ``table[0]`` counts events."""
@@ -22,7 +22,7 @@ _EVENTS = Total(lambda groups: list(map(len, groups)), 8)
 
 @dataclass(frozen=True, slots=True)
 class FieldLayout:
-    """The parts kept of one field, in the order of PARTS, and the field's decimal scale."""
+    """The parts kept of one field, in their order, and the field's decimal scale, or TEXT."""
 
     field: str
     scale: int
@@ -31,8 +31,8 @@ class FieldLayout:
     @classmethod
     def of(cls, field: str, scale: int, measures: Sequence[str]) -> "FieldLayout":
         """Return the layout that *measures* of *field* need, each part once."""
-        needed = {part for measure in measures for part in MEASURES[measure].parts}
-        return cls(field, scale, tuple(name for name in PARTS if name in needed))
+        needed = {part for measure in measures for part in measure_named(measure).parts}
+        return cls(field, scale, in_order(needed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +75,10 @@ class StatePlan:
 
     def __init__(self, layout: StateLayout) -> None:
         self.layout = layout
-        self._fields = [[PARTS[name] for name in each.parts] for each in layout.fields]
+        self._fields = [[part_named(name) for name in each.parts] for each in layout.fields]
         self._parts: list[Part] = [_EVENTS, *chain.from_iterable(self._fields)]
         self.most_key_bytes = sum(part.most_bytes for part in self._parts)
+        self.pairs = sum(part.is_timed for part in self._parts)
         self._timed = [any(part.is_timed for part in parts) for parts in self._fields]
 
     def fold(self, events: EventColumns, groups: Sequence[Sequence[int]]) -> Table:
@@ -85,10 +86,10 @@ class StatePlan:
         pick = _grouper(groups)
         times = pick(events.times) if any(self._timed) else ()
         table: Table = [list(map(len, groups))]
-        for parts, timed, values, gaps in zip(
-            self._fields, self._timed, events.values, events.gaps, strict=True
+        for parts, timed, values, gaps, field in zip(
+            self._fields, self._timed, events.values, events.gaps, self.layout.fields, strict=True
         ):
-            of_field = Groups(pick(values), times if timed else (), dense=True)
+            of_field = Groups(pick(values), times if timed else (), dense=True, scale=field.scale)
             if gaps:
                 of_field = _without_gaps(of_field)
             table += [part.fold(of_field) for part in parts]
@@ -107,13 +108,43 @@ class StatePlan:
         """Return the states of windows that others nest in: a pick names those of each."""
         return [part.join(column, picks) for part, column in zip(self._parts, table, strict=True)]
 
+    def across(self, table: Table, picks: Sequence[Sequence[int]]) -> Table:
+        """Return what several keys come to together: a pick names them. Sessions are added up, not united."""
+        return [
+            getattr(part, "across", part.join)(column, picks)
+            for part, column in zip(self._parts, table, strict=True)
+        ]
+
+    def add(self, table: Table, states: Table, rows: Sequence[int]) -> None:
+        """Append the entries of *states* at *rows* to *table*, as those of keys that it does not have."""
+        if rows:
+            pick = _row_picker(rows)
+            for column, other in zip(table, states, strict=True):
+                column.extend(pick(other))
+
     def merge(self, table: Table, at: Sequence[int], later: Table, rows: Sequence[int]) -> None:
-        """Merge entry ``rows[n]`` of *later*, which follows in the log, into entry ``at[n]`` of *table*."""
+        """Merge entry ``rows[n]`` of *later*, which follows in the log, into entry ``at[n]`` of *table*.
+
+        Each place stands in *at* once.
+        """
         if not rows:
             return
-        pick = _row_picker(rows)
+        count = len(table[0])
+        if len(at) == count:  # each entry, perhaps in another order: the usual case
+            whole = range(count)
+            if at != whole and list(at) != list(whole):
+                by_place = dict(zip(at, rows, strict=True))
+                rows = [by_place[place] for place in range(count)]
+            pick = _row_picker(rows)
+            table[:] = [
+                part.merge(column, pick(other))
+                for part, column, other in zip(self._parts, table, later, strict=True)
+            ]
+            return
+        pick_known, pick = _row_picker(at), _row_picker(rows)
         for part, column, other in zip(self._parts, table, later, strict=True):
-            part.merge(column, at, pick(other))
+            for place, state in zip(at, part.merge(pick_known(column), pick(other)), strict=True):
+                column[place] = state
 
     def read(
         self, table: Table, row: int, measures: Mapping[str, Sequence[str]]
@@ -126,10 +157,27 @@ class StatePlan:
             at += len(field.parts)
             parts = {name: column[row] for name, column in zip(field.parts, columns, strict=True)}
             values[field.field] = {
-                measure: MEASURES[measure].read(parts, field.scale)
+                measure: measure_named(measure).read(parts, field.scale)
                 for measure in measures.get(field.field, ())
             }
         return values
+
+    def bounds(
+        self, table: Table, row: int, measures: Mapping[str, Sequence[str]]
+    ) -> dict[tuple[str, str], float]:
+        """Return by how much values of one entry may be off, relatively: of those measures that are not exact."""
+        found: dict[tuple[str, str], float] = {}
+        at = 1
+        for field in self.layout.fields:
+            columns = table[at : at + len(field.parts)]
+            at += len(field.parts)
+            if any(map(is_sketch, field.parts)):
+                parts = {name: column[row] for name, column in zip(field.parts, columns, strict=True)}
+                for name in measures.get(field.field, ()):
+                    bound = measure_named(name).bound
+                    if bound is not None:
+                        found[field.field, name] = bound(parts)
+        return found
 
 
 @cache
@@ -173,4 +221,4 @@ def _without_gaps(groups: Groups) -> Groups:
         else:
             values.append([each[at] for at in kept])
             times += [[groups.times[number][at] for at in kept]] if groups.times else []
-    return Groups(values, times, dense=all(values))
+    return Groups(values, times, dense=all(values), scale=groups.scale)

@@ -10,9 +10,10 @@
     planes    of what is there, entry / 10**places - base: all lowest bytes, then all second bytes, …
 """
 
-import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from math import gcd
+from struct import Struct
 from typing import Any, cast
 
 Ints = Sequence[int | None]
@@ -27,22 +28,33 @@ def pack(column: Ints) -> bytes:
     """Return *column* packed. Raises: ValueError, where entries have more than 63 bytes."""
     flag, bitmap = 0, b""
     known = cast("Sequence[int]", column)
-    if None in column:
+    try:  # a look for None would cost more than both
+        low, high = min(known), max(known)
+        has_all = low is not None  # of a single None there is a least
+    except (TypeError, ValueError):
+        has_all = False
+    if not has_all:
         known = [each for each in column if each is not None]
-        gaps = sum(1 << at for at, each in enumerate(column) if each is None)
-        flag, bitmap = _GAPS, gaps.to_bytes((len(column) + 7) // 8, "little")
-    if not known:
-        return bytes((flag, 0, 0)) + bitmap
-    places = _common_places(known)
-    if places:
-        power = _POWERS[places]
-        known = [each // power for each in known]
-    base = min(known)
-    width = ((max(known) - base).bit_length() + 7) // 8
+        if len(known) < len(column):
+            gaps = sum(1 << at for at, each in enumerate(column) if each is None)
+            flag, bitmap = _GAPS, gaps.to_bytes((len(column) + 7) // 8, "little")
+        if not known:
+            return bytes((flag, 0, 0)) + bitmap
+        low, high = min(known), max(known)
+    places = 0 if low % 10 or high % 10 else _common_places(known)
+    power = _POWERS[places]
+    base = low // power
+    width = ((high // power - base).bit_length() + 7) // 8
     if width > _WIDTH or base.bit_length() > _BITS:
         raise ValueError(f"integers of more than {_WIDTH} bytes cannot be stored")
-    packed = bytes((width | flag, places)) + zigzag_varint(base) + bitmap
-    return packed + _planes([each - base for each in known] if base else known, width)
+    head = bytes((width | flag, places)) + zigzag_varint(base) + bitmap
+    if not width:
+        return head
+    if places:
+        known = [(each - low) // power for each in known]
+    elif low:
+        known = [each - low for each in known]
+    return head + _planes(known, width)
 
 
 def unpack(data: bytes, at: int, count: int) -> tuple[list[Any], int]:
@@ -52,7 +64,10 @@ def unpack(data: bytes, at: int, count: int) -> tuple[list[Any], int]:
         ValueError, IndexError: it is damaged.
     """
     head, places = data[at], data[at + 1]
-    base, at = read_zigzag_varint(data, at + 2)
+    folded, at = data[at + 2], at + 3
+    if folded > 0x7F:
+        folded, at = read_varint(data, at - 1)
+    base = ~(folded >> 1) if folded & 1 else folded >> 1
     width, gaps = head & _WIDTH, 0
     if head & _GAPS:
         gap_bytes = (count + 7) // 8
@@ -79,13 +94,16 @@ def unpack_whole(data: bytes, at: int, count: int) -> tuple[list[int], int]:
     return unpack(data, at, count)
 
 
+@lru_cache(maxsize=256)
+def _words(count: int) -> Struct:
+    return Struct(f"<{count}Q")
+
+
 def _planes(values: Sequence[int], width: int) -> bytes:
-    if not width:
-        return b""
     if width == 1:
         return bytes(values)
     if width <= _WORD:
-        words, size = struct.pack(f"<{len(values)}Q", *values), _WORD
+        words, size = _words(len(values)).pack(*values), _WORD
     else:
         words, size = b"".join([each.to_bytes(width, "little") for each in values]), width
     return b"".join([words[plane::size] for plane in range(width)])
@@ -101,7 +119,7 @@ def _from_planes(data: bytes, width: int, count: int) -> list[int]:
     for plane in range(width):
         words[plane::size] = data[plane * count : (plane + 1) * count]
     if width <= _WORD:
-        return list(struct.unpack(f"<{count}Q", words))
+        return list(_words(count).unpack(words))
     return [int.from_bytes(words[at : at + size], "little") for at in range(0, size * count, size)]
 
 

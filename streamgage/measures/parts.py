@@ -7,9 +7,9 @@ Within a lane what comes later in the log is merged as the later one. So ties ne
 what it has, `last` takes the new.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from operator import add, itemgetter, mul
+from operator import add, gt, itemgetter, lt, mul
 from typing import Any, Protocol
 
 Column = list[Any]
@@ -20,12 +20,14 @@ Column = list[Any]
 class Groups:
     """The values of one field, group by group, in the order of the log: scaled integers, none of them None.
 
-    ``times`` holds their event times in ms; () where no part of the field asks for them. ``dense``: no group is empty.
+    ``times`` holds their event times in ms; () where no part of the field asks for them. ``dense``: no group is empty. ``scale`` is
+    the field's; where it is TEXT, values are texts.
     """
 
     values: Sequence[Sequence[int]]
     times: Sequence[Sequence[int]]
     dense: bool
+    scale: int = 0
 
 
 class Part(Protocol):
@@ -52,8 +54,8 @@ class Part(Protocol):
     def join(self, column: Column, picks: Sequence[Sequence[int]]) -> Column:
         """Return the states of windows that others nest in: of each the merge of the entries that a pick names."""
 
-    def merge(self, column: Column, at: Sequence[int], later: Sequence[Any]) -> None:
-        """Merge ``later[n]`` into ``column[at[n]]``, which comes before it in the log. Each place stands in *at* once."""
+    def merge(self, known: Sequence[Any], later: Sequence[Any]) -> Column:
+        """Return of each pair the merge: ``known[n]`` comes before ``later[n]`` in the log."""
 
 
 class Total:
@@ -72,13 +74,9 @@ class Total:
         """Return the sums of what nests."""
         return [sum(_picked(column, pick)) for pick in picks]
 
-    def merge(self, column: Column, at: Sequence[int], later: Sequence[Any]) -> None:
+    def merge(self, known: Sequence[Any], later: Sequence[Any]) -> Column:
         """Add."""
-        if len(at) == len(column) and at == range(len(column)):
-            column[:] = map(add, column, later)
-            return
-        for place, value in zip(at, later, strict=True):
-            column[place] += value
+        return list(map(add, known, later))
 
 
 class Extreme:
@@ -86,8 +84,8 @@ class Extreme:
 
     identity, is_timed, most_bytes = None, False, 17
 
-    def __init__(self, pick: Callable[..., Any]) -> None:
-        self.pick = pick
+    def __init__(self, pick: Callable[..., Any], goes_before: Callable[[Any, Any], bool]) -> None:
+        self.pick, self.goes_before = pick, goes_before
 
     def fold(self, groups: Groups) -> Column:
         """Return the extreme of each group."""
@@ -99,13 +97,15 @@ class Extreme:
         """Return the extremes of what nests."""
         return [self.pick(_known(column, pick), default=None) for pick in picks]
 
-    def merge(self, column: Column, at: Sequence[int], later: Sequence[Any]) -> None:
+    def merge(self, known: Sequence[Any], later: Sequence[Any]) -> Column:
         """Keep the more extreme."""
-        pick = self.pick
-        for place, value in zip(at, later, strict=True):
-            if value is not None:
-                known = column[place]
-                column[place] = value if known is None else pick(known, value)
+        try:
+            flags = map(self.goes_before, known, later)
+            return [
+                old if is_before else new for is_before, old, new in zip(flags, known, later, strict=True)
+            ]
+        except TypeError:  # of None
+            return _merge_known(known, later, self.pick)
 
 
 class First:
@@ -121,13 +121,12 @@ class First:
         """Return the earliest of what nests: times of different windows differ."""
         return [min(_known(column, pick), default=None) for pick in picks]
 
-    def merge(self, column: Column, at: Sequence[int], later: Sequence[Any]) -> None:
+    def merge(self, known: Sequence[Any], later: Sequence[Any]) -> Column:
         """Keep the earlier; of one instant the one that is there."""
-        for place, value in zip(at, later, strict=True):
-            if value is not None:
-                known = column[place]
-                if known is None or value[0] < known[0]:
-                    column[place] = value
+        try:
+            return [new if new[0] < old[0] else old for old, new in zip(known, later, strict=True)]
+        except TypeError:  # of None
+            return _merge_known(known, later, lambda old, new: new if new[0] < old[0] else old)
 
 
 class Last:
@@ -143,13 +142,20 @@ class Last:
         """Return the latest of what nests: times of different windows differ."""
         return [max(_known(column, pick), default=None) for pick in picks]
 
-    def merge(self, column: Column, at: Sequence[int], later: Sequence[Any]) -> None:
+    def merge(self, known: Sequence[Any], later: Sequence[Any]) -> Column:
         """Keep the later; of one instant the new one."""
-        for place, value in zip(at, later, strict=True):
-            if value is not None:
-                known = column[place]
-                if known is None or value[0] >= known[0]:
-                    column[place] = value
+        try:
+            return [old if new[0] < old[0] else new for old, new in zip(known, later, strict=True)]
+        except TypeError:  # of None
+            return _merge_known(known, later, lambda old, new: old if new[0] < old[0] else new)
+
+
+def _merge_known(known: Sequence[Any], later: Sequence[Any], merge: Callable[[Any, Any], Any]) -> Column:
+    """Return the merge of each pair, of which one or both may be the state of no values."""
+    return [
+        new if old is None else old if new is None else merge(old, new)
+        for old, new in zip(known, later, strict=True)
+    ]
 
 
 def _picked(column: Column, pick: Sequence[int]) -> Sequence[Any]:
@@ -193,9 +199,33 @@ PARTS: dict[str, Part] = {
     "n": Total(_counts, 8),
     "sum": Total(_sums, 25),
     "sumsq": Total(_squares, 41),
-    "min": Extreme(min),
-    "max": Extreme(max),
+    "min": Extreme(min, lt),
+    "max": Extreme(max, gt),
     "first": First(),
     "last": Last(),
 }
-"""Every part, in the order in which a layout holds those it has."""
+"""The parts of integers, in the order in which a layout holds those it has; sketches come behind them."""
+
+TEXT = -1
+"""Stands as the scale of a field of texts."""
+_SKETCHES = ("histogram", "distinct")
+
+
+def is_sketch(name: str) -> bool:
+    """Tell whether the part *name* is in ``sketch_parts``, which a cold start does without where no rollup has one."""
+    return name in _SKETCHES or name.startswith("sessions")
+
+
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of parts in the order in which a layout holds them."""
+    known = (*PARTS, *_SKETCHES)
+    return tuple(sorted(names, key=lambda name: (known.index(name) if name in known else len(known), name)))
+
+
+def part_named(name: str) -> Part:
+    """Return the part *name*."""
+    if not is_sketch(name):
+        return PARTS[name]
+    from streamgage.measures.sketch_parts import sketch_named  # noqa: PLC0415 - see is_sketch
+
+    return sketch_named(name)

@@ -1,6 +1,7 @@
 """Where events stand: ordinals in a slice of a batch, and the Kinesis records that hold them."""
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from streamgage.records import StreamRecord
@@ -35,6 +36,13 @@ class Places:
         self.subs.append(sub_sequence_number)
         self.records.append(record)
         self.lanes.append(lane)
+
+    def begin_each(self, start: int, records: Sequence[StreamRecord], lanes: Sequence[int]) -> None:
+        """Begin a run for each of *records*, which hold one event each, the first at the ordinal *start*."""
+        self.starts += range(start, start + len(records))
+        self.subs += [0] * len(records)
+        self.records += records
+        self.lanes += lanes
 
     def forget_last(self) -> int:
         """Forget the last run, and return the ordinal at which it began."""

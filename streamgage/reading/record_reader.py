@@ -1,6 +1,6 @@
 """Read Kinesis records into columns: aggregates, rows, blocks and JSON. What cannot be read is poison."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -16,8 +16,10 @@ from streamgage.formats.kpl import decode_aggregate, is_aggregated, walk_aggrega
 from streamgage.formats.mark import Mark, decode_mark
 from streamgage.reading.places import Places
 from streamgage.reading.poison import Poison, Refused, refusals, refused_whole
-from streamgage.reading.rows import RowReader
+from streamgage.reading.rows import MAX_PLAIN_BYTES, RowReader
 from streamgage.records import StreamRecord
+
+_LEFT = 8  # plain records that are read one by one behind one that is left: the next may be like it
 
 
 class SourceReader:
@@ -44,6 +46,10 @@ class SourceReader:
         """Take note that the events from *ordinal* on stand in *record* from *sub_sequence_number* on."""
         if not self._places.goes_on(ordinal, sub_sequence_number, record):
             self._places.begin(ordinal, sub_sequence_number, record, lane)
+
+    def stand_each(self, records: Sequence[StreamRecord], lanes: Sequence[int], ordinal: int) -> None:
+        """Take note that the events from *ordinal* on stand in *records*, one in each."""
+        self._places.begin_each(ordinal, records, lanes)
 
     def forget(self, record: StreamRecord) -> None:
         """Forget what was read of *record*, the last one."""
@@ -183,6 +189,34 @@ class RecordReader:
             for bad in self._bad
         ]
         return Reading(mark, self._events, poison)
+
+    def plain_rows(self, records: Sequence[StreamRecord], start: int, most: int) -> int:
+        """Return how many of *records* from *start* on, at most *most*, are plain, and say they are rows of one source."""
+        source = self._by_prefix.get(records[start].data[:HEADER_BYTES])
+        if source is None:
+            return 0
+        count = 0
+        for record in records[start : start + most]:
+            data = record.data
+            if len(data) >= MAX_PLAIN_BYTES or self._by_prefix.get(data[:HEADER_BYTES]) is not source:
+                break
+            count += 1
+        return count
+
+    def read_rows(self, records: Sequence[StreamRecord], lanes: Sequence[int]) -> Iterator[Reading]:
+        """Read *records*, of which ``plain_rows`` said so, with the outcome of ``read`` for each; yield what was found."""
+        source = self._by_prefix[records[0].data[:HEADER_BYTES]]
+        datas, at = [record.data for record in records], 0
+        while at < len(records):
+            count = source.rows.count
+            taken = source.rows.take_plain(datas[at:] if at else datas)
+            if taken:
+                source.stand_each(records[at : at + taken], lanes[at : at + taken], count)
+                yield Reading(None, taken, [])
+                at += taken
+            for each in range(at, min(at + _LEFT, len(records))):
+                yield self.read(records[each], lanes[each])
+            at += _LEFT
 
     def survey(self, record: StreamRecord) -> tuple[Mark | None, int]:
         """Return the mark of *record*, and how many events it says it holds; nothing is unpacked.

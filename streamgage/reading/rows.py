@@ -14,6 +14,7 @@ from typing import Any
 from streamgage.definition.pipeline import Source
 from streamgage.formats.avro import HEADER_BYTES, Event
 from streamgage.formats.blocks.decimal_column import Columns, DecimalColumn, Span
+from streamgage.formats.varint import encode_varint
 from streamgage.reading.row_shape import Shape, shape_of
 from streamgage.reading.row_values import ReadColumn, column_reader, text_checker
 
@@ -69,6 +70,19 @@ class _Indexes(dict[bytes, int]):
             self.clear()
         self[head] = index
         return index
+
+
+class _PlainHeads(dict[int, bytes]):
+    """By the size of a plain user record, what would stand before it in an aggregated one."""
+
+    def __missing__(self, size: int) -> bytes:
+        rest = b"\x08\0\x1a" + encode_varint(size)
+        self[size] = head = b"\x1a" + encode_varint(len(rest) + size) + rest
+        return head
+
+
+MAX_PLAIN_BYTES = 2**14 - 8  # a head says no more
+_PLAIN_HEADS = _PlainHeads()
 
 
 class _MismatchError(Exception):
@@ -199,6 +213,13 @@ class RowReader:
             added = self._add_good(matcher, rows[:half])
             return added if added < half else half + self._add_good(matcher, rows[half:])
         return len(rows)
+
+    def take_plain(self, datas: Sequence[bytes]) -> int:
+        """Read plain user records, each shorter than MAX_PLAIN_BYTES, up to the first that it leaves; return how many."""
+        known = self.count
+        joined = b"".join([_PLAIN_HEADS[len(data)] + data for data in datas])
+        self.take(joined, 0, len(joined))
+        return self.count - known
 
     def take_one(self, data: bytes) -> bool:
         """Read one plain user record, and return True; False: it is left to the caller."""

@@ -171,6 +171,26 @@ def test_the_largest_states_take_about_what_their_parts_say_and_no_more() -> Non
     assert 0.9 * count * plan.most_key_bytes < len(data) <= count * plan.most_key_bytes + 200
 
 
+@pytest.mark.parametrize("counts", [(15, 16, 17), (20, 33, 34), (1, 40, 41)])
+def test_a_chunk_that_was_written_and_grew_is_written_as_if_it_were_new(counts: tuple[int, ...]) -> None:
+    """The names are deflated once, and again where there are more."""
+    layout = LAYOUTS[0]
+    plan = plan_of(layout)
+    most = counts[-1]
+    whole = plan.fold(
+        EventColumns(([*range(most)],), (False,), [START_MS] * most), [[at] for at in range(most)]
+    )
+    growing = Chunk(0, plan.empty())
+    for count in counts:
+        known = len(growing.keys)
+        growing.keys += [f"device-{at:04d}|m" for at in range(known, count)]
+        plan.add(growing.table, whole, range(known, count))
+        body = encode_chunk(growing, layout, start_ms=START_MS)
+        new = Chunk(0, [list(column) for column in growing.table], list(growing.keys))
+        assert body == encode_chunk(new, layout, start_ms=START_MS)
+        assert decode_chunk(body, layout, start_ms=START_MS) == new
+
+
 # --- damage ---
 
 

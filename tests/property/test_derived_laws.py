@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.pipeline_files import FilesIn
+from producers.client.encoder import encoder_of
 from streamgage.definition.fingerprint import counts_of
 from streamgage.definition.pipeline import Pipeline
 from streamgage.definition.pipeline_toml import parse_pipeline
@@ -191,6 +192,17 @@ def test_equal_numbers_are_one_key_whichever_came_first(values: tuple[float, flo
     assert invoke(world.sandbox(), records_of([("row", events[::-1] if turned else events)])) is None
     keys = {row.key[0] for row in world.ask("classes", None, "1h")}
     assert keys == {str(round(each)) for each in values}
+
+
+def test_events_of_a_source_with_derived_fields_are_sent_as_they_are() -> None:
+    for text in (DEFINITION, READINGS):
+        source = next(iter(parse_pipeline(text, FilesIn(ROOT)).sources.values()))
+        event = (
+            CLICK
+            if source.name == "click"
+            else {"device_id": "d", "metric": "m", "ts": ARRIVAL_MS, "value": 1.5}
+        )
+        assert source.schema.prefix in encoder_of(source).user_record(event).data
 
 
 def test_what_is_counted_is_in_the_fingerprint() -> None:

@@ -27,6 +27,7 @@ partition_key = "device_id"
 event_time = "ts"
 max_future = "5m"
 max_lateness = "10m"
+derive = {band = "bucket(value, 50)"}
 
 [[sources]]
 name = "click"
@@ -52,6 +53,18 @@ keep = "90d"
 [rollups.measures]
 ts = ["min", "max"]
 bytes = ["sum"]
+page = ["sessions", "bounces"]
+
+[[rollups]]
+name = "bands"
+source = "reading"
+where = "value >= 0 and metric = 't'"
+key = ["band"]
+windows = ["1h"]
+keep = "90d"
+[rollups.measures]
+value = ["p95", "distinct"]
+device_id = ["distinct"]
 
 [[rollups]]
 name = "latest"
@@ -99,7 +112,7 @@ def _draw_event(rng: random.Random, number: int, now_ms: int, devices: int) -> S
         event = {
             "visitor_id": visitor,
             "page": "/",
-            "ts": now_ms - rng.choice((0, 1, 86_400_000)),
+            "ts": now_ms - rng.choice((0, 1, 1_799_000, 86_400_000)),
             "bytes": rng.choice((None, number)),
             "properties": {"id": str(number)},
         }

@@ -23,7 +23,7 @@ from streamgage.fold.items import ItemKey, Lanes, StoredItem
 from streamgage.fold.lane_log import LaneLog
 from streamgage.formats.mark import Mark, encode_mark
 from streamgage.records import StreamRecord
-from support.planted import CORE_BUGS, Plant, repeat_leaves_its_events
+from support.planted import CORE_BUGS, MEASURE_BUGS, Plant, repeat_leaves_its_events
 
 
 def _without_order(plant: Plant) -> Plant:
@@ -238,6 +238,7 @@ _UNORDERED = ("no_fence", "duplicates_dropped_by_batch_hash")
 
 BUGS: Mapping[str, Plant] = {
     **{name: _without_order(plant) if name in _UNORDERED else plant for name, plant in CORE_BUGS.items()},
+    **MEASURE_BUGS,
     **{
         plant.__name__: plant
         for plant in (

@@ -1,6 +1,8 @@
 """What should be there: a naive account of the log, which shares no code with the pipeline's fold, codec or measures."""
 
-from collections import defaultdict
+import hashlib
+import math
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -34,7 +36,20 @@ COUNTED = {
             (("1m", 60_000), ("1h", 3_600_000)),
             "value@9:n,sum,sumsq,min,max,first,last",
         ),
-        Counted("visits", "click", ("visitor_id",), (("1d", 86_400_000),), "bytes@0:sum;ts@0:min,max"),
+        Counted(
+            "bands",
+            "reading",
+            ("value",),
+            (("1h", 3_600_000),),
+            "device_id@-1:distinct;value@9:histogram,distinct",
+        ),
+        Counted(
+            "visits",
+            "click",
+            ("visitor_id",),
+            (("1d", 86_400_000),),
+            "bytes@0:sum;page@-1:sessions1800;ts@0:min,max",
+        ),
     ),
     "second": (
         Counted(
@@ -164,11 +179,37 @@ class Tally:
     def _places_of(self, sent: Sent, lane: str) -> Iterable[Place]:
         event = sent.event or {}
         for counted in COUNTED[self._consumer]:
-            if counted.source == sent.source:
+            if counted.source == sent.source and (counted.rollup != "bands" or event["value"] >= 0):
                 for label, size_ms in counted.windows:
                     start_ms = event["ts"] // size_ms * size_ms
-                    key = "|".join(event[name] for name in counted.key)
+                    key = "|".join(_part_of_key(event[name]) for name in counted.key)
                     yield f"{counted.rollup}.1|{label}", f"{start_ms:015d}|{lane}", key
+
+
+def _part_of_key(value: Any) -> str:
+    """Return a text, or the band of fifty that a value lies in."""
+    return value if isinstance(value, str) else str(int(value) - int(value) % 50)
+
+
+def _bucket(value: float) -> int:
+    """Return the place of a value above zero at scale 5: of (b**i, b**(i + 1)], b the 32nd root of two, 2i."""
+    return 2 * (math.ceil(math.log2(value) * 32) - 1)
+
+
+def _token(kind: bytes, text: str) -> int:
+    """Return 32 bits of a value: the low 26 of its hash, and how many zeros the others begin with."""
+    bits = f"{int.from_bytes(hashlib.blake2b(kind + text.encode(), digest_size=8).digest(), 'big'):064b}"
+    return int(bits[-26:], 2) * 64 + len(bits[:-26].partition("1")[0])
+
+
+def _visits(times: list[int]) -> list[tuple[int, int, int]]:
+    """Return when each run of *times* with no pause above half an hour began and ended, and of how many it is."""
+    found: list[list[int]] = []
+    for time in sorted(times):
+        if not found or time > found[-1][-1] + 1_800_000:
+            found.append([])
+        found[-1].append(time)
+    return [(each[0], each[-1], len(each)) for each in found]
 
 
 def _verdict(sent: Sent, arrival_ms: int) -> str:
@@ -187,13 +228,22 @@ def fold_naively(place: Place, parts: Iterable[Part]) -> list[Any]:
     if rollup == "visits":
         times = [part.event["ts"] for part in ordered]
         sizes = [part.event["bytes"] for part in ordered if part.event["bytes"] is not None]
-        return [len(ordered), sum(sizes), min(times), max(times)]
+        return [len(ordered), sum(sizes), _visits(times), min(times), max(times)]
     scaled = [int(Decimal(repr(part.event["value"])) * 10**9) for part in ordered]
     places = sorted(
         [part.event["ts"], part.sequence_number, part.sub_sequence_number, value]
         for part, value in zip(ordered, scaled, strict=True)
     )
     first, last = (places[0][0], places[0][3]), (places[-1][0], places[-1][3])
+    if rollup == "bands":
+        values = [part.event["value"] for part in ordered]
+        buckets = Counter(_bucket(each) for each in values if each)
+        return [
+            len(ordered),
+            {_token(b"t", part.event["device_id"]) for part in ordered},
+            (5, values.count(0), dict(sorted(buckets.items()))),
+            {_token(b"n", str(each)) for each in scaled},
+        ]
     if rollup == "latest":
         return [len(ordered), len(ordered), max(scaled), last]
     return [

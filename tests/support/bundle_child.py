@@ -39,8 +39,11 @@ quarantine._client.call = lambda *_: b"{}"
 
 said = []
 for number, batch in enumerate(batches):
-    if number:  # what a definition with filters or derived fields loads
+    if number:  # what a definition with filters, derived fields or sketches loads
         from streamgage.definition.derived import filter_of
+        from streamgage.measures.catalogue import find_measure
+        from streamgage.measures.parts import part_named
+        assert [part_named(each).identity for each in find_measure("p95").parts] == [part_named("histogram").identity]
         assert filter_of("status >= 500", {"status": "int"}).value({"status": 503}) is True
     aggregate = processors.aggregate.function._aggregate
     counting = replace(aggregate._counting, begin_ms=lambda _: 0)

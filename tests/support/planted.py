@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -23,9 +24,13 @@ from streamgage.errors import RetryableError
 from streamgage.fold.batch import BatchFold
 from streamgage.fold.cells import Cell, ChunkContribution, Joined
 from streamgage.fold.chunk import Chunk
+from streamgage.fold.chunk_memory import ChunkMemory
 from streamgage.fold.items import StoredItem
 from streamgage.fold.source_fold import Events, SourceFold
 from streamgage.fold.verdicts import TimeBounds, untimely, verdict
+from streamgage.measures import distinct, histogram
+from streamgage.measures.histogram import Histogram
+from streamgage.measures.sessions import SessionsPart
 from streamgage.reading.places import Places
 from streamgage.reading.poison import Poison
 from streamgage.reading.record_reader import RecordReader
@@ -223,6 +228,16 @@ def no_room_is_lost(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Cell, "onward", lambda *_: {})
 
 
+def remembered_chunk_is_changed(patch: pytest.MonkeyPatch) -> None:
+    """What a batch adds to a chunk in memory stays there though it was not written."""
+
+    def mutant(self: ChunkMemory, cell: Any, body: bytes) -> Chunk | None:
+        found = self._chunks.get((cell, body))
+        return None if found is None else found[0]
+
+    patch.setattr(ChunkMemory, "take", mutant)
+
+
 def lost_answer_is_success(patch: pytest.MonkeyPatch) -> None:
     """A write that timed out is taken for one that happened."""
     put = OneByOne._put
@@ -360,6 +375,36 @@ class _Forgetful:
             return
 
 
+def filter_by_the_first(patch: pytest.MonkeyPatch) -> None:
+    """A batch counts where its first event does: a filter is asked once."""
+
+    def mutant(self: SourceFold, fold: Any, events: Events) -> set[int]:
+        found = passed_over(self, fold, events)
+        return set(range(events.count)) if 0 in found else set()
+
+    passed_over = SourceFold._passed_over
+    patch.setattr(SourceFold, "_passed_over", mutant)
+
+
+def histogram_takes_the_later(patch: pytest.MonkeyPatch) -> None:
+    """Of a bucket that both have, the count that came later stands."""
+
+    def merged(histograms: Sequence[Histogram]) -> Histogram:
+        buckets = {
+            place: count for each in histograms for place, count in zip(each.places, each.counts, strict=True)
+        }
+        places = tuple(sorted(buckets))
+        zeros = sum(each.zeros for each in histograms)
+        return Histogram(histograms[0].scale, zeros, places, tuple(buckets[each] for each in places))
+
+    patch.setattr(histogram, "merged", merged)
+
+
+def distinct_of_the_last_batch(patch: pytest.MonkeyPatch) -> None:
+    """What was known of different values is forgotten with the next batch."""
+    patch.setattr(distinct, "merged", lambda states: states[-1])
+
+
 CORE_BUGS: Mapping[str, Plant] = {
     plant.__name__: plant
     for plant in (
@@ -376,6 +421,7 @@ CORE_BUGS: Mapping[str, Plant] = {
         onward_before_its_parent_is_written,
         no_room_is_lost,
         failure_names_what_was_written_alone,
+        remembered_chunk_is_changed,
         lost_answer_is_success,
         remembered_before_written,
         duplicates_dropped_by_batch_hash,
@@ -386,3 +432,24 @@ CORE_BUGS: Mapping[str, Plant] = {
     )
 }
 """What both suites have to catch."""
+
+
+def sessions_end_with_their_batch(patch: pytest.MonkeyPatch) -> None:
+    """What comes later begins a session of its own: nothing is united over batches."""
+    patch.setattr(
+        SessionsPart,
+        "_merged",
+        lambda _, states: tuple(sorted(chain.from_iterable(states))) if states else (),
+    )
+
+
+MEASURE_BUGS: Mapping[str, Plant] = {
+    plant.__name__: plant
+    for plant in (
+        filter_by_the_first,
+        histogram_takes_the_later,
+        distinct_of_the_last_batch,
+        sessions_end_with_their_batch,
+    )
+}
+"""Of filters and sketches, which the simulation's definition has."""

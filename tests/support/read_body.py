@@ -35,7 +35,10 @@ def read_body(body: bytes, layout_text: str, start_ms: int) -> ReadBody:
         for name in sorted({"first", "last"} & set(parts)):
             times[name], at = _column(payload, at, count)
         for name in parts:
-            read[name], at = _column(payload, at, count)
+            if name.startswith("sessions"):
+                read[name], at = _sessions(payload, at, count, start_ms)
+            else:
+                read[name], at = _READERS.get(name, _column)(payload, at, count)
         rows = [_state(dict(zip(read, row, strict=True))) for row in zip(*read.values(), strict=True)]
         for name in parts:
             values = [row[name] for row in rows]
@@ -93,6 +96,54 @@ def _column(data: bytes, at: int, count: int) -> tuple[list[Any], int]:
         planes = [data[at + plane * len(there) + place] for plane in range(width)]
         column[number] = (int.from_bytes(planes, "little") + base) * 10**places
     return column, at + width * len(there)
+
+
+def _histograms(data: bytes, at: int, count: int) -> tuple[list[Any], int]:
+    """Read histograms: of each key its scale, its zeros, and its counts by place."""
+    scales, at = _column(data, at, count)
+    zeros, at = _column(data, at, count)
+    sizes, at = _column(data, at, count)
+    steps, at = _column(data, at, sum(sizes))
+    counts, at = _column(data, at, sum(sizes))
+    states, first = [], 0
+    for scale, zero, size in zip(scales, zeros, sizes, strict=True):
+        places = [sum(steps[first : last + 1]) for last in range(first, first + size)]
+        states.append((scale, zero, dict(zip(places, counts[first : first + size], strict=True))))
+        first += size
+    return states, at
+
+
+def _sets(data: bytes, at: int, count: int) -> tuple[list[Any], int]:
+    """Read sets of tokens, or the registers that stand in their place."""
+    sizes, at = _column(data, at, count)
+    states: list[Any] = []
+    for size in sizes:
+        if size == 201:
+            whole = int.from_bytes(data[at : at + 896], "little")
+            states.append([whole >> 28 * number & (1 << 28) - 1 for number in range(256)])
+            at += 896
+        else:
+            states.append(
+                {int.from_bytes(data[each : each + 4], "big") for each in range(at, at + 4 * size, 4)}
+            )
+            at += 4 * size
+    return states, at
+
+
+def _sessions(data: bytes, at: int, count: int, start_ms: int) -> tuple[list[Any], int]:
+    """Read sessions: of each key (begin, end, events) of each."""
+    sizes, at = _column(data, at, count)
+    begins, at = _column(data, at, sum(sizes))
+    lengths, at = _column(data, at, sum(sizes))
+    events, at = _column(data, at, sum(sizes))
+    every = [
+        (start_ms + begin, start_ms + begin + length, number)
+        for begin, length, number in zip(begins, lengths, events, strict=True)
+    ]
+    return [every[sum(sizes[:key]) : sum(sizes[: key + 1])] for key in range(count)], at
+
+
+_READERS = {"histogram": _histograms, "distinct": _sets}
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

@@ -47,7 +47,7 @@ class BodyBytes:
         """Return how many such keys a chunk takes: at once, or a few a batch, each batch judged with a head of its own."""
         name = self.name / _NAME_DEFLATES
         if keys < SAMPLE:
-            return max(1, int((FULL_BYTES - 2 * self.head - name) / self.key(events)))
+            return max(1, int((FULL_BYTES - (1 + 1 / keys) * self.head - name) / self.key(events)))
         return max(1, int(FULL_BYTES / (self.judged(events, keys=keys) + name)))
 
     def item(self, keys: float, events: float) -> float:

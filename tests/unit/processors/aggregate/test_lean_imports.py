@@ -34,7 +34,7 @@ OURS = {
         "definition": "build_index fingerprint pipeline pipeline_toml toml_table",
         "durations": "",
         "errors": "",
-        "fold": "batch cells chunk items lane_log source_fold states verdicts",
+        "fold": "batch cells chunk chunk_memory items lane_log source_fold states verdicts",
         "formats": "avro blocks blocks.columns blocks.decimal_column blocks.floats blocks.ints blocks.layout blocks.reader "
         "kinesis_event kpl mark singles varint",
         "limits": "",

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from typing import cast
 
 import pytest
 
@@ -9,6 +10,7 @@ from benchmarks.events import DEFINITIONS, Workload, total_key
 from benchmarks.sandbox import PlainFold
 from infra.commands import items
 from infra.commands.asked_at import Place
+from processors.query.cells import DynamoPartialStore
 from processors.query.freshness import Freshness
 from processors.query.item_view import states_of, view_items
 from processors.query.question import Question
@@ -78,7 +80,8 @@ def test_an_item_that_cannot_be_read_is_shown_with_the_reason(store: InMemoryIte
 class TestTheCommand:
     def show(self, store: InMemoryItemStore, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
         def place(_: argparse.Namespace) -> Place:
-            return Place(DEFINITIONS / "reference.toml", lambda: (Reads(store), Freshness({}, 0, 0), "main"))
+            reads = cast("DynamoPartialStore", Reads(store))
+            return Place(DEFINITIONS / "reference.toml", lambda: (reads, Freshness({}, 0, 0), "main"))
 
         monkeypatch.setattr(items, "find_place", place)
         parser = argparse.ArgumentParser()

@@ -5,9 +5,9 @@ from decimal import Decimal
 import pytest
 from rich.console import Console
 
-from processors.query.tabled import table_of
 from processors.query.answer import Answer, Cell
 from processors.query.question import Question
+from processors.query.tabled import table_of
 from support.strategies import pipeline
 
 NUMBERS = ("events", "value.count", "value.sum", "value.mean", "value.variance", "value.first")

@@ -212,7 +212,7 @@ def test_keys_are_remembered_by_their_bytes() -> None:
 def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often a batch was grouped, and how often a Kinesis record was read."""
     counts = Counter[str]()
-    group, read = RollupFold.group, RecordReader.read
+    group, read, read_rows = RollupFold.group, RecordReader.read, RecordReader.read_rows
 
     def counted_group(self: RollupFold, *rest: Any) -> Any:
         counts["group"] += 1
@@ -222,7 +222,12 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         counts["read"] += 1
         return read(self, *rest, **more)
 
+    def counted_rows(self: RecordReader, records: Any, lanes: Any) -> Any:
+        counts["read"] += len(records)
+        return read_rows(self, records, lanes)
+
     monkeypatch.setattr(RollupFold, "group", counted_group)
+    monkeypatch.setattr(RecordReader, "read_rows", counted_rows)
     monkeypatch.setattr(RecordReader, "read", counted_read)
     return counts
 

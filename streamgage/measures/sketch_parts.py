@@ -1,0 +1,144 @@
+"""Parts whose states are sketches: histograms and sets of different values. Imported by pipelines that have one.
+
+In a body they stand column by column, as the numbers of other parts do; docs/formats.md has the layout.
+"""
+
+from collections.abc import Sequence
+from itertools import accumulate, chain, pairwise
+from typing import Any
+
+from streamgage.measures import distinct, histogram
+from streamgage.measures.distinct import MOST_TOKENS, Distinct, Tokens
+from streamgage.measures.histogram import LOWEST_SCALE, MOST_BUCKETS, SCALE, Histogram
+from streamgage.measures.packing import pack, unpack_whole
+from streamgage.measures.parts import Column, Groups
+from streamgage.measures.sessions import SessionsPart
+
+_TOKEN_BYTES = 4
+_REGISTER_BYTES = 896
+_DENSE = MOST_TOKENS + 1  # stands where a number of tokens would
+
+
+class HistogramPart:
+    """How many values lie in which bucket."""
+
+    identity, is_timed = histogram.EMPTY, False
+    most_bytes = MOST_BUCKETS * (2 + 8) + 16
+
+    def fold(self, groups: Groups) -> Column:
+        """Return the histogram of each group."""
+        return [histogram.of_values(each, groups.scale) for each in groups.values]
+
+    def join(self, column: Column, picks: Sequence[Sequence[int]]) -> Column:
+        """Return those of what nests."""
+        return [histogram.merged([column[at] for at in pick]) for pick in picks]
+
+    def merge(self, known: Sequence[Any], later: Sequence[Any]) -> Column:
+        """Add."""
+        return [
+            (histogram.merged((old, new)) if new.total else old) if old.total else new
+            for old, new in zip(known, later, strict=True)
+        ]
+
+    def pack(self, column: Sequence[Histogram], *, start_ms: int) -> bytes:  # noqa: ARG002 - no times
+        """Return *column*: scales, zeros, numbers of buckets; and of all buckets the places, each after the one before, and counts."""
+        steps = [
+            [each.places[0], *(high - low for low, high in pairwise(each.places))] if each.places else []
+            for each in column
+        ]
+        return b"".join(
+            (
+                pack([each.scale for each in column]),
+                pack([each.zeros for each in column]),
+                pack([len(each.places) for each in column]),
+                pack(list(chain.from_iterable(steps))),
+                pack(list(chain.from_iterable(each.counts for each in column))),
+            )
+        )
+
+    def unpack(self, data: bytes, at: int, count: int, *, start_ms: int) -> tuple[Column, int]:  # noqa: ARG002 - no times
+        """Return what ``pack`` wrote, and where it ends. Raises: ValueError, IndexError: it is damaged."""
+        scales, at = unpack_whole(data, at, count)
+        zeros, at = unpack_whole(data, at, count)
+        sizes, at = unpack_whole(data, at, count)
+        if not all(0 <= each <= MOST_BUCKETS for each in sizes) or min(zeros, default=0) < 0:
+            raise ValueError("a histogram of more buckets than there are")
+        if not all(LOWEST_SCALE <= each <= SCALE for each in scales):
+            raise ValueError("a histogram of a scale that is none")
+        steps, at = unpack_whole(data, at, sum(sizes))
+        counts, at = unpack_whole(data, at, sum(sizes))
+        states: Column = []
+        bounds = pairwise(accumulate(sizes, initial=0))
+        for scale, zero, (first, last) in zip(scales, zeros, bounds, strict=True):
+            if first < last and (min(counts[first:last]) < 1 or min(steps[first + 1 : last], default=1) < 1):
+                raise ValueError("a histogram whose buckets are not in order, or empty")
+            places = tuple(accumulate(steps[first:last]))
+            states.append(Histogram(scale, zero, places, tuple(counts[first:last])))
+        return states, at
+
+
+class DistinctPart:
+    """Which different values there were, as far as they are told apart."""
+
+    identity, is_timed = distinct.EMPTY, False
+    most_bytes = _REGISTER_BYTES + 2
+
+    def __init__(self) -> None:
+        self._tokens = Tokens()
+
+    def fold(self, groups: Groups) -> Column:
+        """Return the set of each group."""
+        tokens = self._tokens
+        return [distinct.of_tokens([tokens[value] for value in set(each)]) for each in groups.values]
+
+    def join(self, column: Column, picks: Sequence[Sequence[int]]) -> Column:
+        """Return the unions of what nests."""
+        return [distinct.merged([column[at] for at in pick]) for pick in picks]
+
+    def merge(self, known: Sequence[Any], later: Sequence[Any]) -> Column:
+        """Unite."""
+        return [distinct.merged((old, new)) for old, new in zip(known, later, strict=True)]
+
+    def pack(self, column: Sequence[Distinct], *, start_ms: int) -> bytes:  # noqa: ARG002 - no times
+        """Return *column*: numbers of tokens, 201 of registers; then of each its tokens in order, or its registers."""
+        sizes = [len(each) if isinstance(each, frozenset) else _DENSE for each in column]
+        pieces = [
+            b"".join(token.to_bytes(_TOKEN_BYTES, "big") for token in sorted(each))
+            if isinstance(each, frozenset)
+            else distinct.pack_registers(each)
+            for each in column
+        ]
+        return pack(sizes) + b"".join(pieces)
+
+    def unpack(self, data: bytes, at: int, count: int, *, start_ms: int) -> tuple[Column, int]:  # noqa: ARG002 - no times
+        """Return what ``pack`` wrote, and where it ends. Raises: ValueError, IndexError: it is damaged."""
+        sizes, at = unpack_whole(data, at, count)
+        states: Column = []
+        for size in sizes:
+            if not 0 <= size <= _DENSE:
+                raise ValueError("a set of more tokens than there are")
+            end = at + (_REGISTER_BYTES if size == _DENSE else size * _TOKEN_BYTES)
+            if end > len(data):
+                raise ValueError("a set of values is cut off")
+            if size == _DENSE:
+                states.append(distinct.unpack_registers(data[at:end]))
+            else:
+                places = range(at, end, _TOKEN_BYTES)
+                tokens = frozenset(int.from_bytes(data[each : each + _TOKEN_BYTES], "big") for each in places)
+                if len(tokens) != size:
+                    raise ValueError("a set has a token twice")
+                states.append(tokens)
+            at = end
+        return states, at
+
+
+SketchPart = HistogramPart | DistinctPart | SessionsPart
+_PARTS: dict[str, SketchPart] = {"histogram": HistogramPart(), "distinct": DistinctPart()}
+
+
+def sketch_named(name: str) -> SketchPart:
+    """Return the part *name*: ``histogram``, ``distinct``, or ``sessions1800``, by a gap in seconds."""
+    found = _PARTS.get(name)
+    if found is None:
+        found = _PARTS[name] = SessionsPart(int(name.removeprefix("sessions")))
+    return found
