@@ -238,7 +238,11 @@ def _table(arguments: argparse.Namespace, question: "Question", given: "Answer")
     from producers.screen import Screen
 
     if not given.rows:
-        print("no events in this range", file=sys.stderr)
+        was_silent = "last_seen" in given.names
+        print(
+            "no key of this range was silent so long" if was_silent else "no events in this range",
+            file=sys.stderr,
+        )
         return
     console = Screen()
     width = console.width if console.is_terminal else None

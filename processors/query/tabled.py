@@ -36,8 +36,8 @@ class Shown:
 
     @property
     def heading(self) -> str:
-        """Its name, in two lines where it is a field's measure."""
-        return self.name.replace(".", ".\n", 1)
+        """Its name, in lines where it has parts."""
+        return self.name.replace(".", ".\n")
 
     @property
     def width(self) -> int:
@@ -70,10 +70,14 @@ def table_of(
     elif windows is not None:
         front.append(windows)
     notes = _notes(given, rows)
-    columns, said = _fitted([*front, *_numbers(given, rows, asked, is_rounded=False), *notes], width)
+    exact = _numbers(given, rows, asked, is_rounded=False)
+    columns, said = _fitted([*front, *exact, *notes], width)
     if said:
-        columns, said = _fitted([*front, *_numbers(given, rows, asked, is_rounded=True), *notes], width)
-        said.insert(0, "numbers are rounded to fit: --format csv or json tells them exactly, and all")
+        rounded = _numbers(given, rows, asked, is_rounded=True)
+        columns, said = _fitted([*front, *rounded, *notes], width)
+        full = {each.name: each.texts for each in exact}
+        if any(full.get(each.name, each.texts) != each.texts for each in columns):
+            said.insert(0, "numbers are rounded to fit: --format csv or json tells them exactly")
     if len(given.rows) > MOST_ROWS:
         said.append(f"{len(given.rows) - MOST_ROWS:,} more rows: --format csv has them all")
     return _drawn("  ".join(map(visible, title)), columns), said
@@ -99,6 +103,7 @@ def _fitted(columns: list[Shown], width: int | None) -> tuple[list[Shown], list[
     left: list[str] = []
     while width is not None and sum(each.width + 3 for each in columns) + 1 > width:
         spare = [each for each in columns if not each.kept]
+        spare = spare or [each for each in columns if each.is_number and each.name != "events"]
         if not spare:
             break
         columns = [each for each in columns if each is not spare[-1]]
@@ -106,7 +111,9 @@ def _fitted(columns: list[Shown], width: int | None) -> tuple[list[Shown], list[
     if not left:
         return columns, []
     more = f" and {len(left) - _MOST_NAMED} more" if len(left) > _MOST_NAMED else ""
-    return columns, [f"no room in {width} columns for {', '.join(left[:_MOST_NAMED])}{more}"]
+    return columns, [
+        f"no room in {width} columns for {', '.join(left[:_MOST_NAMED])}{more}: --format csv or json has all"
+    ]
 
 
 def _windows(question: "Question", given: Answer, rows: Sequence[Sequence[Cell]]) -> Shown | None:

@@ -6,6 +6,7 @@ meanwhile. Nothing of the project computes what is expected.
 
 import calendar
 import csv
+import math
 import os
 import re
 import time
@@ -31,7 +32,7 @@ pytestmark = [
 ]
 ACCESS_LOG = DATA / "clickstream" / "apache_combined.log"
 TELEMETRY = sorted((DATA / "telemetry").glob("*.csv")) if DATA.is_dir() else []
-ERRORS = """
+MORE_ROLLUPS = """
 [[rollups]]
 name = "page_errors"
 source = "click"
@@ -41,15 +42,47 @@ windows = ["1h", "1d"]
 
 [rollups.measures]
 bytes = ["count"]
+
+[[rollups]]
+name = "audience"
+source = "click"
+key = ["action"]
+windows = ["1h", "1d"]
+
+[rollups.measures]
+visitor_id = ["distinct"]
+
+[[rollups]]
+name = "visits_by_day"
+source = "click"
+key = ["visitor_id"]
+windows = ["1d"]
+
+[rollups.measures]
+page = ["sessions", "bounces", "bounce_rate"]
+
+[[rollups]]
+name = "quantiles"
+source = "reading"
+key = ["device_id"]
+windows = ["1d"]
+
+[rollups.measures]
+value = ["p50", "p95"]
 """
 BERLIN = ZoneInfo("Europe/Berlin")
 HOUR_S, DAY_S, WEEK_S = 3600, 86_400, 7 * 86_400
 MONDAY_S = 4 * DAY_S
-_PARTS = 4  # of the log: each page has views on all lanes
+_PARTS = 4  # of each file: its windows have events on the lanes before and after most reshards
+_MAPPED = (
+    "--source", "reading", "--set", "metric=recorded", "--map", "device_id=device", "--map", "ts=timestamp",
+    "--map", "value=value", "--as-is",
+)  # fmt: skip
 RESHARDS = [split_first, merge_last_two] * 3
 
 
 class View(NamedTuple):
+    visitor: str
     page: str
     time_s: int
     status: int
@@ -62,11 +95,13 @@ def views() -> list[View]:
     found = []
     for line in ACCESS_LOG.read_text().splitlines():
         match = re.match(
-            r'\S+ \S+ \S+ \[([^]]+) \+0000\] "\S+ ([^ ?]*)\S* [^"]*" ([0-9]+) ([0-9]+|-) .*"$', line
+            r'(\S+) \S+ \S+ \[([^]]+) \+0000\] "\S+ ([^ ?]*)\S* [^"]*" ([0-9]+) ([0-9]+|-) .*"$', line
         )
         if match:
-            time_s = seconds(match[1], "%d/%b/%Y:%H:%M:%S")
-            found.append(View(match[2], time_s, int(match[3]), None if match[4] == "-" else int(match[4])))
+            time_s = seconds(match[2], "%d/%b/%Y:%H:%M:%S")
+            found.append(
+                View(match[1], match[3], time_s, int(match[4]), None if match[5] == "-" else int(match[5]))
+            )
     return found
 
 
@@ -104,30 +139,42 @@ def said(time_s: int) -> str:
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     machine = Machine(tmp_path_factory.mktemp("answers"))
     pipeline = machine.folder / "pipeline.toml"
-    pipeline.write_text((ROOT / "pipeline.toml").read_text() + ERRORS)
+    pipeline.write_text((ROOT / "pipeline.toml").read_text() + MORE_ROLLUPS)
     (machine.folder / "schemas").symlink_to(ROOT / "schemas")
     machine.run(
         "up", "--detach", "--port", "0", "--kinesis-port", "0", "--pipeline", str(pipeline), "--param", "BatchingWindow=0",
         "--param", "ShardCount=2",
     )  # fmt: skip
     try:
-        moves, lines = iter(RESHARDS), ACCESS_LOG.read_text().splitlines(keepends=True)
-        for number, path in enumerate(TELEMETRY):
-            send(
-                machine, "csv", str(path), "--source", "reading", "--set", f"device_id={path.stem}", "--set", "metric=recorded",
-                "--map", "ts=timestamp", "--map", "value=value", "--as-is",
-            )  # fmt: skip
-            if number < _PARTS:
-                part = machine.folder / f"{number}.log"
-                part.write_text("".join(lines[number::_PARTS]))
-                send(machine, "access-log", str(part))
-            if move := next(moves, None):
-                reshard(machine, move)
+        moves = iter(RESHARDS)
+        for part in range(_PARTS):
+            for path, options in (
+                (csv_part(machine.folder, part), ("csv", *_MAPPED)),
+                (log_part(machine.folder, part), ("access-log",)),
+            ):
+                kind, *rest = options
+                send(machine, kind, str(path), *rest)
+                if move := next(moves, None):
+                    reshard(machine, move)
         assert next(moves, None) is None, "three splits and three merges"
         machine.run("drain", "--seconds", "280")
         yield machine
     finally:
         machine.stop()
+
+
+def csv_part(folder: Path, part: int) -> Path:
+    """Write every so many rows of all files of readings, so that each window has some on all lanes."""
+    rows = [(path.stem, row) for path in TELEMETRY for row in path.read_text().splitlines()[1:][part::_PARTS]]
+    written = folder / f"readings-{part}.csv"
+    written.write_text("device,timestamp,value\n" + "".join(f"{device},{row}\n" for device, row in rows))
+    return written
+
+
+def log_part(folder: Path, part: int) -> Path:
+    written = folder / f"access-{part}.log"
+    written.write_text("".join(ACCESS_LOG.read_text().splitlines(keepends=True)[part::_PARTS]))
+    return written
 
 
 def send(machine: Machine, *arguments: str) -> None:
@@ -329,3 +376,66 @@ def test_pages_below_a_folder_by_local_days(machine: Machine) -> None:
     assert {row["window_start"]: row["events"] for row in rows} == days
     next_day = datetime.fromisoformat(rows[0]["window_start"]) + timedelta(days=1)
     assert datetime.fromisoformat(rows[0]["window_end"]) == next_day
+
+
+@pytest.mark.parametrize(("window", "size_s", "error"), [("1h", HOUR_S, 0), ("1d", DAY_S, 0.07)])
+def test_the_windows_with_the_most_different_visitors(
+    machine: Machine, window: str, size_s: int, error: float
+) -> None:
+    """Of few values it is exact; of many, within three times the standard error that is stated."""
+    visitors: dict[str, set[str]] = defaultdict(set)
+    for view in views():
+        visitors[said(view.time_s // size_s * size_s)].add(view.visitor)
+    rows = machine.query(
+        "audience",
+        "--group-by",
+        "",
+        "--window",
+        window,
+        "--top",
+        "3",
+        "--by",
+        "visitor_id.distinct",
+        "--any-window",
+    )
+    most = sorted(map(len, visitors.values()), reverse=True)[:3]
+    assert [len(visitors[row["window_start"]]) for row in rows] == pytest.approx(most, rel=error)
+    for row in rows:
+        exact = len(visitors[row["window_start"]])
+        assert abs(int(row["visitor_id.distinct"]) - exact) <= error * exact
+
+
+def test_sessions_and_bounces_of_each_day(machine: Machine) -> None:
+    days: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for view in views():
+        days[said(view.time_s // DAY_S * DAY_S)][view.visitor].append(view.time_s)
+    right = {}
+    for day, visitors in days.items():
+        sizes: list[int] = []
+        for times in visitors.values():
+            before = None
+            for time_s in sorted(times):
+                if before is None or time_s - before > 1800:
+                    sizes.append(0)
+                sizes[-1] += 1
+                before = time_s
+        right[day] = (len(sizes), sizes.count(1))
+    rows = machine.query("visits_by_day", "--group-by", "", "--window", "1d")
+    assert {row["window_start"]: (row["page.sessions"], row["page.bounces"]) for row in rows} == right
+    for row in rows:
+        share = Decimal(row["page.bounces"]) / row["page.sessions"]
+        assert abs(row["page.bounce_rate"] - share) < Decimal("1e-6")
+
+
+@pytest.mark.parametrize(("measure", "share"), [("p50", 0.5), ("p95", 0.95)])
+def test_quantiles_of_each_day_of_each_machine(machine: Machine, measure: str, share: float) -> None:
+    rows = machine.query("quantiles", "--window", "1d")
+    told = {(row["device_id"], row["window_start"]): row[f"value.{measure}"] for row in rows}
+    right = {
+        (metric, day): sorted(values)[max(math.ceil(share * len(values)) - 1, 0)]
+        for metric in readings()
+        for day, values in daily(metric, lambda time_s: said(time_s // DAY_S * DAY_S)).items()
+    }
+    assert told.keys() == right.keys()
+    for place, exact in right.items():
+        assert abs(told[place] - exact) <= abs(exact) * Decimal("0.011"), place

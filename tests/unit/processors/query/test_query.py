@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import tracemalloc
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -10,6 +11,7 @@ import pytest
 from conftest import ClientFactory, create_table
 from processors.aggregate.progress import progress_pk
 from processors.query import answer as answers
+from processors.query import regroup
 from processors.query.answer import answer_of
 from processors.query.cells import DynamoPartialStore
 from processors.query.progress import read_progress
@@ -637,3 +639,30 @@ def test_the_first_are_the_same_whether_rows_are_made_of_all_or_not(
     first = top_of_each(rows, column, 7) if each_window else top(rows, column, 7)
     assert given == answers.answer_of(asked, first)
     assert len(given.rows) == (28 if each_window and not total else 7)
+
+
+def test_more_keys_than_there_is_memory_for_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Reads(crowd(7).store)
+    monkeypatch.setattr(regroup, "MOST_KEYS", 6)
+    with pytest.raises(ConfigError, match="more than 6 keys: narrow the question"):
+        list(ask(store, question(device_id="*"), applied_ms=NOW_MS, now_ms=NOW_MS))
+    monkeypatch.setattr(regroup, "MOST_KEYS", 7)
+    assert len(list(ask(store, question(device_id="*"), applied_ms=NOW_MS, now_ms=NOW_MS))) == 7
+
+
+def test_the_first_of_a_million_keys_take_a_gigabyte_at_most() -> None:
+    """Of three thousand, three thousandths of it: nothing that was read is held twice, and no row is made of it."""
+    count = 3_000
+    store = Reads(crowd(count, room_bytes=2_000).store)
+    asked = Question.parse(
+        pipeline(), rollup="device_metrics", key={}, window="1m", from_ms=0, to_ms=2**42, total=True
+    )
+    shape = answers.Shape(top=10, by=Column.parse(ROLLUP, "value.sum"))
+    tracemalloc.start()
+    try:
+        given = answers.answer(store, asked, shape, applied_ms=NOW_MS, now_ms=NOW_MS)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert [row[0] for row in given.rows] == [f"d{count - 1 - number}" for number in range(10)]
+    assert peak_bytes / count < 1_073
