@@ -651,7 +651,7 @@ def test_more_keys_than_there_is_memory_for_are_refused(monkeypatch: pytest.Monk
 
 
 def test_the_first_of_a_million_keys_take_a_gigabyte_at_most() -> None:
-    """Of three thousand, three thousandths of it: nothing that was read is held twice, and no row is made of it."""
+    """Of three thousand, three thousandths of it: no rows are made of those that are not told."""
     count = 3_000
     store = Reads(crowd(count, room_bytes=2_000).store)
     asked = Question.parse(
