@@ -23,11 +23,13 @@ demo: $(READY) ## Run the whole pipeline on this machine and compare every total
 	$(BIN)/streamgage demo
 
 test: check ## All checks, and every test but the slow ones.
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --ignore tests/local
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/local
 	$(BIN)/python -m pytest -m "not slow" -n 4 --dist loadfile tests/local  # more workers: these wait for processes
 
+THOROUGH := tests/property/test_each_event_counts_once.py tests/contract/test_dynamodb_differential.py  # say examples(…)
 slow: $(READY) ## The long runs of the suites, but for the soak.
 	$(BIN)/python -m pytest -m slow -s --ignore tests/local/test_soak.py
+	$(BIN)/python -m pytest --hypothesis-profile thorough -m "not slow" $(THOROUGH)
 
 soak: $(READY) ## Ten minutes of load with kills and resharding (STREAMGAGE_SOAK_S=600).
 	$(BIN)/python -m pytest -m slow -s tests/local/test_soak.py

@@ -18,6 +18,8 @@ from hypothesis import HealthCheck, settings
 # Test folders are not packages: what they share (fakes, strategies) is imported by its name from here.
 sys.path.insert(0, str(Path(__file__).parent))
 
+from support.examples import THOROUGH
+
 REGION = "eu-central-1"
 CREDENTIALS = {
     "region_name": REGION,
@@ -25,14 +27,29 @@ CREDENTIALS = {
     "aws_secret_access_key": "test",
 }
 START_TIMEOUT_S = 120
+SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # Java compiles once, quickly: it lives for a minute
+LONG = (
+    "test_each_event_counts_once.py",
+    "test_simulation.py",
+    "test_planted_bugs.py",
+    "test_dynamodb_differential.py",
+)
+"""Files that begin first, so that no worker is left alone with one at the end (with --no-loadscope-reorder)."""
 
 # No example is judged by the clock: on a machine under load a deadline finds what is not there. "Too slow" is said of
 # drawing, by the clock too.
 settings.register_profile("streamgage", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(THOROUGH, settings.get_profile("streamgage"))
 settings.load_profile("streamgage")
 
 ClientFactory = Callable[[str], Any]
 """``client("dynamodb")``: a boto3 client of an engine."""
+
+
+@pytest.hookimpl(trylast=True)  # behind pytest-randomly, which keeps its order among the others
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first."""
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
 
 
 @pytest.fixture
@@ -141,6 +158,7 @@ def dynamodb_local() -> Iterator[ClientFactory]:
     url = f"http://127.0.0.1:{port}"
     child = subprocess.Popen(
         dynamodb_local.command(dynamodb_local.install(), port=port, data=None),
+        env={**os.environ, "JAVA_TOOL_OPTIONS": SHORT_LIVED},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

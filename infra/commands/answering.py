@@ -13,6 +13,7 @@ from infra.commands.asked_at import Place, parse_instant
 from producers.terminal import data_out
 from streamgage.errors import ConfigError
 from streamgage.measures.windows import MAX_EVENT_TIME_MS
+from streamgage.visible import visible
 
 if TYPE_CHECKING:
     from processors.query.answer import Answer, Shape
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from processors.query.question import Question
 
 _FOLLOW_S = 2.0
+_MOST_ROWS = 100_000  # of a table for people
 _ANY_WIDTH = 2_000  # of what no terminal shows: a table takes what it needs
 
 
@@ -39,34 +41,28 @@ class Asker:
     def of(cls, arguments: argparse.Namespace, place: "Place", *, now_ms: int) -> "Asker":
         """Return what the command line asks. Raises: ConfigError, with every problem that is found together."""
         from processors.pipeline_files import load_pipeline
-        from processors.query.answer import Shape, filter_of, selected_of
-        from processors.query.question import Question
-        from processors.query.shape import Column
+        from processors.query.asking import prepared
         from streamgage.durations import parse_duration
 
         _check(arguments)
-        question = Question.parse(
+        question, shape = prepared(
             load_pipeline(place.pipeline),
-            rollup=arguments.rollup,
+            arguments.rollup,
             key=pairs(arguments.key, "name=value"),
             window=arguments.window,
             from_ms=parse_instant(arguments.from_, now_ms=now_ms, default_ms=0),
             to_ms=parse_instant(arguments.to, now_ms=now_ms, default_ms=MAX_EVENT_TIME_MS),
             group_by=None if arguments.group_by is None else filter(None, arguments.group_by.split(",")),
-            moving=arguments.moving,
-            total=arguments.total or (arguments.top is not None and not _by_window(arguments)),
-        )
-        compare = None
-        if arguments.compare is not None:
-            question, compare = question.compared_with(arguments.compare)
-        shape = Shape(
-            where=None if arguments.where is None else filter_of(question, arguments.where),
-            select=selected_of(question, pairs(arguments.select, option="--select")) or None,
-            fill=arguments.fill,
-            compare=compare,
+            total=arguments.total,
             top=arguments.top,
-            by=None if arguments.by is None else Column.parse(question.rollup, arguments.by),
+            by=arguments.by,
             each_window=arguments.each_window,
+            any_window=arguments.any_window,
+            where=arguments.where,
+            select=pairs(arguments.select, option="--select"),
+            compare=arguments.compare,
+            fill=arguments.fill,
+            moving=arguments.moving,
             limit=arguments.limit,
         )
         try:
@@ -109,13 +105,9 @@ class Asker:
         now_ms: int,
     ) -> "Answer":
         from processors.query.answer import answer, silence
+        from processors.query.tables import check_consumer
 
-        rollup = self.question.rollup
-        if rollup.consumer != consumer:  # whose progress is another: it would say a wrong freshness
-            raise ConfigError(
-                f"rollup {rollup.name} is counted by consumer {rollup.consumer}, and this stack counts for {consumer}: ask "
-                "the stack of that consumer (--target aws --stack NAME)"
-            )
+        check_consumer(self.question, consumer)
         if self.silent_ms is not None:
             as_of_ms = now_ms if self.as_of_ms is None else self.as_of_ms
             return silence(store, self.question, for_ms=self.silent_ms, as_of_ms=as_of_ms, now_ms=now_ms)
@@ -127,20 +119,6 @@ class Asker:
 def _check(arguments: argparse.Namespace) -> None:
     """Refuse what does not go together. Raises: ConfigError with every problem."""
     problems = []
-    if arguments.by is not None and arguments.top is None and arguments.compare is None:
-        problems.append("--by says how --top ranks, or what --compare compares: add one of them")
-    ranges = [each for each in ("each_window", "any_window", "total") if getattr(arguments, each)]
-    if len(ranges) > 1:
-        problems.append(f"{' and '.join(map(_option, ranges))} exclude each other")
-    problems += [
-        f"{_option(each)} says of what --top is: add --top N"
-        for each in ranges
-        if each != "total" and arguments.top is None
-    ]
-    if arguments.compare is not None and (arguments.total or (arguments.top and not _by_window(arguments))):
-        problems.append(
-            "--compare is of windows: leave --total out, and say --each-window or --any-window with --top"
-        )
     if arguments.silent is not None:
         given = (
             "window", "top", "where", "select", "compare", "fill", "plot", "follow", "total", "limit", "eventual",
@@ -160,15 +138,6 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ConfigError(*problems)
 
 
-def _by_window(arguments: argparse.Namespace) -> bool:
-    """Return whether --top ranks windows, not whole ranges."""
-    return bool(arguments.each_window or arguments.any_window)
-
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
-
-
 def tell(arguments: argparse.Namespace, asker: Asker, given: "Answer") -> None:
     """Write the answer down as it was asked for."""
     from processors.query.answer import told_errors
@@ -179,18 +148,20 @@ def tell(arguments: argparse.Namespace, asker: Asker, given: "Answer") -> None:
         _draw(arguments, given)
     elif arguments.format == "table" and arguments.output is None:
         _table(arguments, asker.question, given)
-    elif arguments.format == "parquet":
-        from processors.query.arrow import to_parquet
-
-        to_parquet(given, Path(arguments.output))
-        print(f"{arguments.output}: {len(given.rows):,} rows", file=sys.stderr)
     else:
-        _write(arguments, given)
+        write(arguments, given)
     for line in told_errors(given, asker.question):
         print(line, file=sys.stderr)
 
 
-def _write(arguments: argparse.Namespace, given: "Answer") -> None:
+def write(arguments: argparse.Namespace, given: "Answer") -> None:
+    """Write the answer as data: to --output, or standard output."""
+    if arguments.format == "parquet":
+        from processors.query.arrow import to_parquet
+
+        to_parquet(given, Path(arguments.output))
+        print(f"{arguments.output}: {len(given.rows):,} rows", file=sys.stderr)
+        return
     from processors.query.render import to_csv, to_json, to_ndjson
 
     if arguments.format == "json":
@@ -250,6 +221,30 @@ def _table(arguments: argparse.Namespace, question: "Question", given: "Answer")
     (console if width is not None else Screen(width=_ANY_WIDTH)).print(table)
     for each in said:
         print(each, file=sys.stderr)
+
+
+def print_table(given: "Answer", *, title: str, first: int = 0, texts: int = 0) -> None:
+    """Print the columns from *first* on; the first *texts* of all to the left, the others as numbers."""
+    from rich.table import Table
+
+    from processors.query.render import number_text
+    from producers.screen import Screen
+
+    if not given.rows:
+        print("no events in this range" if texts else "no rows", file=sys.stderr)
+        return
+    table = Table(title=visible(title))
+    for at, name in enumerate(given.names[first:], start=first):
+        is_text = (at < texts and not name.endswith("_s")) or (
+            not texts and any(isinstance(row[at], str) for row in given.rows[:100])
+        )
+        table.add_column(visible(name), justify="left" if is_text else "right", no_wrap=True)
+    for row in given.rows[:_MOST_ROWS]:
+        table.add_row(*(visible(number_text(each)) for each in row[first:]))
+    console = Screen()
+    Screen(width=None if console.is_terminal else _ANY_WIDTH).print(table)
+    if len(given.rows) > _MOST_ROWS:
+        print(f"{len(given.rows) - _MOST_ROWS:,} more rows: --format csv has them all", file=sys.stderr)
 
 
 def _asked_columns(arguments: argparse.Namespace, given: "Answer") -> set[str]:

@@ -4,14 +4,11 @@ import argparse
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.commands.arguments import aws_stack, usual_pipeline
 from infra.local.stack.home import Home, StackInfo
-from streamgage.durations import parse_duration
-from streamgage.errors import ConfigError
 
 if TYPE_CHECKING:
     from processors.query.cells import DynamoPartialStore
@@ -34,6 +31,18 @@ def find_place(arguments: argparse.Namespace) -> Place:
     home = Home.of(os.environ)
     info = home.info()
     return Place(Path(arguments.pipeline or info.pipeline), lambda: _open_local(home, info))
+
+
+def open_local_home(home: str | Path | None) -> Place:
+    """Return the stack that runs in the folder *home*, for ``Tables.local``. Raises: ConfigError, none runs there."""
+    place = Home.of(os.environ if home is None else {**os.environ, "STREAMGAGE_HOME": str(home)})
+    info = place.info()
+    return Place(Path(info.pipeline), lambda: _open_local(place, info))
+
+
+def open_aws_stack(stack: str, region: str | None, pipeline: Path) -> Place:
+    """Return a stack on AWS, for ``Tables.aws``."""
+    return Place(pipeline, lambda: _open_aws(stack, region))
 
 
 def _open_local(home: Home, info: StackInfo) -> "tuple[DynamoPartialStore, Freshness, str]":
@@ -63,16 +72,6 @@ def _open_aws(name: str, region: str | None) -> "tuple[DynamoPartialStore, Fresh
 
 def parse_instant(text: str | None, *, now_ms: int, default_ms: int) -> int:
     """Return the instant, in ms: an ISO date or time (UTC unless it says otherwise), or an age such as ``2h``."""
-    if text is None:
-        return default_ms
-    try:
-        return now_ms - parse_duration(text)
-    except ValueError:
-        pass
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ConfigError(
-            f"{text!r} is neither a time (2015-05-17, 2015-05-17T10:00:00Z) nor an age (30m, 2d)"
-        ) from error
-    return round((instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp() * 1000)
+    from processors.query.tables import instant_ms
+
+    return instant_ms(text, now_ms=now_ms, default_ms=default_ms)

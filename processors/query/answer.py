@@ -27,7 +27,7 @@ from processors.query.silence import instant_of, silent
 from streamgage.errors import ConfigError
 from streamgage.expressions.expression import Expression, exact, parse, parse_filter
 from streamgage.expressions.kinds import Kind
-from streamgage.measures.catalogue import find_measure
+from streamgage.measures.named import find_measure
 from streamgage.measures.windows import Window
 
 Cell = str | int | Decimal | bool | None

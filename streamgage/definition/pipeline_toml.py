@@ -24,7 +24,8 @@ from streamgage.definition.pipeline import (
 from streamgage.definition.toml_table import Table, joined, nearest, shown
 from streamgage.errors import ConfigError
 from streamgage.formats.avro import AvroSchema
-from streamgage.measures.catalogue import MEASURES, find_measure
+from streamgage.measures.catalogue import MEASURES
+from streamgage.measures.named import find_measure
 from streamgage.measures.windows import TumblingWindows
 
 if TYPE_CHECKING:

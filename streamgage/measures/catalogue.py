@@ -102,21 +102,3 @@ MEASURES: dict[str, Measure] = {
         Measure("last", ("last",), _last),
     )
 }
-
-
-def find_measure(name: str) -> Measure | None:
-    """Return the measure *name*; None where there is none."""
-    found = MEASURES.get(name)
-    if found is None:
-        from streamgage.measures.sketch_measures import find  # noqa: PLC0415 - a cold start does without
-
-        found = find(name)
-    return found
-
-
-def measure_named(name: str) -> Measure:
-    """Return the measure *name*. Raises: KeyError, there is none."""
-    found = find_measure(name)
-    if found is None:
-        raise KeyError(name)
-    return found

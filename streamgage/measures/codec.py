@@ -15,8 +15,9 @@ from operator import add, mul, sub
 from typing import Any
 
 from streamgage.measures.layout import StateLayout, Table
+from streamgage.measures.named import is_sketch
 from streamgage.measures.packing import pack, unpack, unpack_whole
-from streamgage.measures.parts import PARTS, Column, is_sketch
+from streamgage.measures.parts import PARTS, Column
 
 _TIMED = ("first", "last")
 

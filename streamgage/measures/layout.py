@@ -11,8 +11,9 @@ from itertools import accumulate, chain, pairwise
 from operator import itemgetter
 from typing import Any
 
-from streamgage.measures.catalogue import Value, measure_named
-from streamgage.measures.parts import Column, Groups, Part, Total, in_order, is_sketch, part_named
+from streamgage.measures.catalogue import Value
+from streamgage.measures.named import in_order, is_sketch, measure_named, part_named
+from streamgage.measures.parts import Column, Groups, Part, Total
 
 Table = list[Column]
 """Columns of states: ``table[0]`` counts events."""

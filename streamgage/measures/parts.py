@@ -7,7 +7,7 @@ Within a lane what comes later in the log is merged as the later one. So ties ne
 what it has, `last` takes the new.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import add, gt, itemgetter, lt, mul
 from typing import Any, Protocol
@@ -208,24 +208,3 @@ PARTS: dict[str, Part] = {
 
 TEXT = -1
 """Stands as the scale of a field of texts."""
-_SKETCHES = ("histogram", "distinct")
-
-
-def is_sketch(name: str) -> bool:
-    """Tell whether the part *name* is in ``sketch_parts``, which a cold start does without where no rollup has one."""
-    return name in _SKETCHES or name.startswith("sessions")
-
-
-def in_order(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the names of parts in the order in which a layout holds them."""
-    known = (*PARTS, *_SKETCHES)
-    return tuple(sorted(names, key=lambda name: (known.index(name) if name in known else len(known), name)))
-
-
-def part_named(name: str) -> Part:
-    """Return the part *name*."""
-    if not is_sketch(name):
-        return PARTS[name]
-    from streamgage.measures.sketch_parts import sketch_named  # noqa: PLC0415 - see is_sketch
-
-    return sketch_named(name)

@@ -19,6 +19,7 @@ from infra.local.dynamodb.api import TARGET, DynamoApi
 from infra.local.dynamodb.database import open_database
 from infra.local.dynamodb.store import Store
 from support.dynamo_requests import TABLES, Request, requests
+from support.examples import examples
 
 pytestmark = pytest.mark.local
 Ask = Callable[[str, Any], tuple[int, Any]]
@@ -152,7 +153,12 @@ def answers(ask: Ask, operation: str, request: dict[str, Any]) -> list[tuple[int
 def test_random_requests_get_the_same_answers(both: tuple[Ask, Ask]) -> None:
     ours, theirs = both
 
-    @settings(deadline=None, max_examples=150, derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(
+        deadline=None,
+        max_examples=examples(150, whole=300),
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
     @given(st.lists(requests(), min_size=8, max_size=30))
     def same(asked: list[Request]) -> None:
         create_tables(ours, theirs)

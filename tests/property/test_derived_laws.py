@@ -257,10 +257,15 @@ measures = {half = ["sum"]}
 """
 
 
+@cache
+def readings() -> Pipeline:
+    return parse_pipeline(READINGS, FilesIn(ROOT))
+
+
 @given(st.lists(st.integers(-20, 20), min_size=1, max_size=20), st.booleans())
 def test_doubles_are_what_they_say_in_blocks_too(tenths: list[int], in_a_block: bool) -> None:  # noqa: FBT001 - drawn
     """In a block a column of decimals comes as integers."""
-    pipeline = parse_pipeline(READINGS, FilesIn(ROOT))
+    pipeline = readings()
     schema = pipeline.sources["reading"].schema
     events = [
         {"device_id": "d", "metric": "m", "ts": ARRIVAL_MS, "value": each / 10, "tags": None}

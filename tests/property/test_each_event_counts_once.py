@@ -5,6 +5,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from support.examples import examples
 from support.fakes import KEY_LANES, World
 from support.schedules import Attack, judge, shared_out
 from support.strategies import SCHEDULES, Entry, Step, logs, pipeline
@@ -20,7 +21,7 @@ def watched(**more: Any) -> World:
     return World(pipeline(), store=WatchedStore(pipeline()), **more)
 
 
-@settings(max_examples=500, deadline=None, suppress_health_check=SLOW_TO_DRAW)
+@settings(max_examples=examples(300, whole=1_000), deadline=None, suppress_health_check=SLOW_TO_DRAW)
 @given(log=LOG, other=st.just([]) | OTHER_LOG, steps=SCHEDULES)
 def test_however_lambda_cuts_crashes_and_redelivers_each_event_counts_once(
     log: list[Entry], other: list[Entry], steps: list[Step]
@@ -30,7 +31,7 @@ def test_however_lambda_cuts_crashes_and_redelivers_each_event_counts_once(
     judge(world, log + other)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=SLOW_TO_DRAW)
+@settings(max_examples=examples(100, whole=200), deadline=None, suppress_health_check=SLOW_TO_DRAW)
 @given(log=LOG, steps=SCHEDULES, shares=st.sampled_from([1, 2, 9]))
 def test_it_holds_with_parallel_lanes_by_partition_key(
     log: list[Entry], steps: list[Step], shares: int
@@ -40,7 +41,7 @@ def test_it_holds_with_parallel_lanes_by_partition_key(
     judge(world, log)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=SLOW_TO_DRAW)
+@settings(max_examples=examples(40, whole=100), deadline=None, suppress_health_check=SLOW_TO_DRAW)
 @given(log=LOG, steps=SCHEDULES)
 def test_it_holds_with_concurrent_writes_and_a_memory_of_two_items(
     log: list[Entry], steps: list[Step]
@@ -50,7 +51,7 @@ def test_it_holds_with_concurrent_writes_and_a_memory_of_two_items(
     judge(world, log)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=SLOW_TO_DRAW)
+@settings(max_examples=examples(200, whole=400), deadline=None, suppress_health_check=SLOW_TO_DRAW)
 @given(
     log=logs(more_keys=True),
     steps=SCHEDULES,

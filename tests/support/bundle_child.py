@@ -41,8 +41,7 @@ said = []
 for number, batch in enumerate(batches):
     if number:  # what a definition with filters, derived fields or sketches loads
         from streamgage.definition.derived import filter_of
-        from streamgage.measures.catalogue import find_measure
-        from streamgage.measures.parts import part_named
+        from streamgage.measures.named import find_measure, part_named
         assert [part_named(each).identity for each in find_measure("p95").parts] == [part_named("histogram").identity]
         assert filter_of("status >= 500", {"status": "int"}).value({"status": 503}) is True
     aggregate = processors.aggregate.function._aggregate

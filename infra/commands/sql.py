@@ -1,0 +1,91 @@
+"""``streamgage sql``: ask by SQL."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from infra.commands.answering import print_table, write
+from infra.commands.arguments import Verbs, add_stack_options, add_verb, pairs
+from infra.commands.asked_at import find_place, parse_instant
+from streamgage.errors import ConfigError
+from streamgage.measures.windows import MAX_EVENT_TIME_MS
+
+EXAMPLES = """examples:
+  streamgage sql "select page, sum(events) n from page_views where \\"window\\" = '1d' group by page order by n desc limit 10"
+  streamgage sql "select * from device_metrics where \\"window\\" = '1h' and value_max > 100" --from 7d --format csv
+  streamgage sql "select d.site, avg(value_mean) from device_metrics join d using (device_id) group by all" --file d=devices.csv
+  streamgage sql - --format parquet --output answer.parquet < question.sql
+
+Each rollup is a table: its key's fields, "window" ('1h'), window_start, window_end, events, its measures by field_measure
+(bytes_sum), may_change, partial. What is read are the windows that overlap --from to --to, of one size where the statement
+says so of a table that it selects from alone, else of every size; so name one. One SELECT is run, by DuckDB, in memory; it
+sees these tables and the files that are named, and nothing else of this machine."""
+
+
+def add_parser(verbs: Verbs) -> None:
+    """Add ``sql``."""
+    parser = add_verb(
+        verbs,
+        "sql",
+        "ask by SQL: joins, and the user's own files",
+        description="Run one SELECT over rollups, by DuckDB.",
+        epilog=EXAMPLES,
+    )
+    parser.add_argument("statement", help="one SELECT; - reads it from standard input")
+    parser.add_argument(
+        "--from", dest="from_", metavar="TIME", help="ISO date or time (UTC), or an age: 30m, 2d"
+    )
+    parser.add_argument("--to", metavar="TIME", help="windows that begin before it; the same forms")
+    parser.add_argument(
+        "--file",
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help="one more table: .csv, .parquet, .json, .ndjson",
+    )
+    parser.add_argument("--timeout", type=_seconds, default=60.0, metavar="S", help="seconds; default: 60")
+    parser.add_argument("--format", choices=("table", "csv", "json", "ndjson", "parquet"), default="table")
+    parser.add_argument("--output", metavar="FILE", help="write there")
+    parser.add_argument(
+        "--raw", action="store_true", help="with csv: leave texts that a spreadsheet would take for formulas"
+    )
+    parser.add_argument("--pipeline", metavar="PATH", help="default: as `streamgage query`")
+    add_stack_options(parser)
+    parser.set_defaults(run=run)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 86_400:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds up to a day")
+    return seconds
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Answer on standard output."""
+    from infra.aws.stacks import aws_errors
+    from processors.query.tables import Tables
+
+    if arguments.format == "parquet" and arguments.output is None:
+        raise ConfigError("--format parquet is for a file: add --output FILE.parquet")
+    statement = sys.stdin.read() if arguments.statement == "-" else arguments.statement
+    now_ms = time.time_ns() // 1_000_000
+    tables = Tables(find_place(arguments), now_ms=lambda: now_ms)
+    with aws_errors("the table"):
+        result = tables.sql(
+            statement,
+            start=parse_instant(arguments.from_, now_ms=now_ms, default_ms=0),
+            end=parse_instant(arguments.to, now_ms=now_ms, default_ms=MAX_EVENT_TIME_MS),
+            files={name: Path(path) for name, path in pairs(arguments.file, option="--file").items()},
+            timeout_s=arguments.timeout,
+        )
+    if arguments.format == "table" and arguments.output is None:
+        print_table(result.answer, title="")
+    else:
+        write(arguments, result.answer)
+    print(f"{result.freshness}; {result.read_units:,g} read units", file=sys.stderr)
+    return 0
