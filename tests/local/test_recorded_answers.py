@@ -6,6 +6,7 @@ meanwhile. Nothing of the project computes what is expected.
 
 import calendar
 import csv
+import json
 import math
 import os
 import re
@@ -22,6 +23,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from infra.local.stack.clients import local_client
+from processors.query.tables import Tables
 from support.machine import Machine, merge_last_two, reshard, split_first
 from support.paths import ROOT
 
@@ -425,6 +427,21 @@ def test_sessions_and_bounces_of_each_day(machine: Machine) -> None:
     for row in rows:
         share = Decimal(row["page.bounces"]) / row["page.sessions"]
         assert abs(row["page.bounce_rate"] - share) < Decimal("1e-6")
+
+
+def test_sql_and_python_answer_as_the_command_line_does(machine: Machine) -> None:
+    pytest.importorskip("duckdb")
+    pages = ranked(Counter(view.page for view in views()), 10)
+    said_by_sql = machine.run(
+        "sql",
+        "select page, sum(events) n from page_views where \"window\" = '1d' group by page order by n desc, page limit 10",
+        "--format", "json",
+    )  # fmt: skip
+    assert [(row["page"], row["n"]) for row in json.loads(said_by_sql.stdout)] == pages
+    result = Tables.local(machine.home.root).query("page_views", window="1d", top=10)
+    names = result.answer.names
+    page, events = names.index("page"), names.index("events")
+    assert [(row[page], row[events]) for row in result.answer.rows] == pages
 
 
 @pytest.mark.parametrize(("measure", "share"), [("p50", 0.5), ("p95", 0.95)])
