@@ -156,7 +156,7 @@ def run(args: argparse.Namespace, kind: str, world: World) -> int:
     follow = position = None
     if args.follow:
         position = PositionFile(world.folder / f"{base}.position.json")
-        follow = Follow(world.folder / names[0], position.load(), clock=patience)
+        follow = Follow(world.folder / names[0], position.load(), clock=patience, warn=world.warn)
         position = None if args.dry_run else position
     with ExitStack() as stack:
         stdin = world.stdin

@@ -97,7 +97,7 @@ def _add_csv_options(parser: argparse.ArgumentParser) -> None:
         metavar="TEXT",
         action="append",
         default=[],
-        help="a cell of just this is a missing value, such as NA or -200; may be repeated",
+        help="a cell of just this is a missing value, such as NA or -200 (-200.0 too); may be repeated",
     )
     parser.add_argument(
         "--melt",

@@ -83,7 +83,7 @@ class Result:
     def pandas(self) -> Any:
         """Return a ``pandas.DataFrame``. Raises: ConfigError, pandas is not installed."""
         try:
-            import pandas  # noqa: F401 - Arrow makes the frame
+            import pandas as pd  # noqa: F401 - Arrow makes the frame
         except ModuleNotFoundError as error:
             raise _missing("pandas") from error
         return self.arrow().to_pandas()
@@ -91,10 +91,10 @@ class Result:
     def polars(self) -> Any:
         """Return a ``polars.DataFrame``. Raises: ConfigError, polars is not installed."""
         try:
-            import polars
+            import polars as pl
         except ModuleNotFoundError as error:
             raise _missing("polars") from error
-        return polars.from_arrow(self.arrow())
+        return pl.from_arrow(self.arrow())
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{html.escape(name)}</th>" for name in self.answer.names)

@@ -16,6 +16,7 @@ from producers.client.outbox import GivenUp
 from producers.client.ports import KinesisPort
 from producers.client.sender import Keep, Sender, first_shards
 from producers.client.settings import ProducerConfig, ProducerStats
+from producers.client.unsent import Unsent
 from producers.clock import Clock
 from streamgage.definition.pipeline import Source
 from streamgage.errors import DeliveryError
@@ -29,6 +30,7 @@ class Producer:
     """Puts user records into a stream, at least once each, or says which it could not.
 
     Several threads may call it; one call at a time does its work, and the others wait, also while it waits for Kinesis.
+    What was put and is never flushed, because the producer was not closed, is lost, which is logged as an error.
     Nothing happens between calls: a source that may fall silent calls ``poll`` now and then, or what it put last waits
     until the next put, ``flush`` or ``close``. A forked child has a producer with nothing in it, and another identity where
     *tags_for* is an Identity's; what the parent put, the parent sends. It cannot be pickled.
@@ -67,6 +69,7 @@ class Producer:
         self._batcher = Batcher(shards, self._config.batching, tags_for=tags_for)
         self._sender = self._new_sender()
         self._closed = False
+        self._unsent = Unsent(self, self._batcher, self._outbox)
         renew_in_children(self)
 
     def _new_sender(self) -> Sender:
@@ -103,6 +106,7 @@ class Producer:
         self.stats = ProducerStats()
         self._batcher = Batcher(self._batcher.shards, self._config.batching, tags_for=self._tags_for)
         self._sender = self._new_sender()
+        self._unsent.batcher, self._unsent.outbox = self._batcher, self._outbox
 
     @property
     def buffered_bytes(self) -> int:

@@ -153,11 +153,23 @@ class Sender:
                 break
             started += 1
             self.stats.requests += 1
-            if self._pool:
-                self._in_flight[self._pool.submit(self._put_records, request)] = request
+            if (future := self._submit(request)) is not None:
+                self._in_flight[future] = request
             else:
                 self._settle(request, partial(self._put_records, request))
         return started
+
+    def _submit(self, request: PutRequest) -> Future[Sequence[PutResult]] | None:
+        """Have another thread put *request*; None where there is none to do it."""
+        if self._pool is None:
+            return None
+        try:
+            return self._pool.submit(self._put_records, request)
+        except (
+            RuntimeError
+        ):  # the main thread has ended, and pools take nothing more; this thread may go on for long
+            self._pool = None
+            return None
 
     def _collect(self) -> None:
         """Take the answers that are there."""

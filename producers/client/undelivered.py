@@ -30,6 +30,7 @@ from streamgage.records import SealedRecord, UserRecord
 FORMAT, VERSION = "streamgage undelivered", 2
 _PRIVATE = 0o600
 _MOST_BYTES = 20 * KINESIS_RECORD_BYTES  # of a line: a record of 10 MiB in base64, and what is around it
+_BOM = b"\xef\xbb\xbf"
 _LINE = re.compile(rb'\{"crc32":"([0-9a-f]{8})","(header|record|end)":(\{.*\})\}')
 
 
@@ -151,22 +152,22 @@ Kept = SealedRecord | UserRecord | Damaged
 class UndeliveredReader:
     """Reads an undelivered file: once, from where *stream* stands. ``line`` is that of the record that came last.
 
-    ``is_whole`` tells, at the end, whether the writer said that this is all; what follows the end, or is missing in between,
-    is damage.
+    ``is_whole`` tells, at the end, whether the writer said that this is all (of files put together: each of the writers).
+    ``is_known`` tells whether any line was one of an undelivered file, be it damaged.
     """
 
     def __init__(self, stream: BinaryIO, name: str) -> None:
         self.line = 0
-        self.is_whole = False
+        self.is_whole = self.is_known = False
         self._stream, self._name = stream, name
-        self._sealed = self._unmarked = False
+        self._sealed = self._sealed_before = self._unmarked = self._cut = False
         self._number = self._damaged = 0
 
     def __iter__(self) -> Iterator[Kept]:
         """Yield what is in each line. Raises: ConfigError, a newer version wrote the file."""
         while raw := self._stream.readline(_MOST_BYTES):
             self.line += 1
-            text = raw.rstrip(b"\r\n")
+            text = raw.rstrip(b"\r\n").removeprefix(_BOM)  # an editor of Windows puts one
             if not text.strip():
                 continue
             try:
@@ -174,15 +175,16 @@ class UndeliveredReader:
             except (ValueError, KeyError, TypeError, RecursionError) as error:
                 self._damaged += 1
                 yield Damaged(self.line, f"{error}" or type(error).__name__, text)
-        self.is_whole |= self._unmarked  # version 1 never says
+        self.is_whole = (self.is_whole or self._unmarked) and not self._cut  # version 1 never says
 
     def _read(self, text: bytes) -> Iterator[Kept]:
         matched = _LINE.fullmatch(text)
+        self.is_known |= text.startswith(b'{"crc32"')
         if matched is None:
             if self._sealed or text.startswith(b'{"crc32"'):
                 raise ValueError("damaged: not a line of an undelivered file, or cut short")
             record = decode_unmarked(text)
-            self._unmarked = True
+            self._unmarked = self.is_known = True
             yield record
             return
         crc, kind, body = matched.groups()
@@ -195,10 +197,15 @@ class UndeliveredReader:
                 raise ConfigError(
                     f"{self._name}: version {value['version']}, not {VERSION}: a newer streamgage wrote it"
                 )
+            self._cut |= (
+                self._sealed_before and not self.is_whole
+            )  # of files put together the next one begins
+            self._sealed_before, self.is_whole, self._number, self._damaged = True, False, 0, 0
         elif kind == b"end":
             yield from self._missing(value["records"] + 1)
             self.is_whole = True
         else:
+            self.is_whole = False
             yield from self._missing(value["number"])
             self._number = value["number"]
             yield _decode(value)

@@ -13,6 +13,7 @@ from streamgage.errors import ConfigError
 
 MAX_ROW_LINES = 10_000  # a row that takes more, in quotes, is one whose quote was never meant
 DELIMITERS = (",", ";", "\t", "|")
+_EXCELS_LINE = re.compile(r'"?sep=([,;|\t])"?[ \r\n]*+')
 _QUOTED = re.compile(r'"[^"]*+"')
 _REREAD_BYTES = 4 * MAX_LINE_BYTES
 _REREAD_RATIO = 8
@@ -110,7 +111,7 @@ def read_csv(
     """Return the table in *lines*; only its header is read now.
 
     A row has as many cells as the header, and may have empty ones behind them. One row may take several lines, in
-    quotes. *delimiter* None is recognised by the header. *skip* lines stand before it; one that begins with *comment*
+    quotes. *delimiter* None is recognised by the header, or by Excel's line "sep=;" above it. *skip* lines stand before it; one that begins with *comment*
     is none.
 
     Raises:
@@ -119,6 +120,9 @@ def read_csv(
     """
     below = iter(lines)
     list(islice(below, skip))
+    said, below = _excels_line(below)
+    if delimiter is None:
+        delimiter = said
     if delimiter is None:
         delimiter, below = _recognise(below, name, comment)
     records = _Records(below, delimiter, comment)
@@ -128,13 +132,34 @@ def read_csv(
         except StopIteration:
             raise EmptyFile(f"{name} is empty; a CSV file begins with a header of column names") from None
         if isinstance(cells, str):
-            raise ConfigError(f"{name}, line {taken[0].number}: the header cannot be read: {cells}")
+            raise ConfigError(
+                f"{name}, line {taken[0].number}: the header cannot be read: {cells}{_cure(taken[0])}"
+            )
         if cells and any(map(str.strip, cells)):
             columns = tuple(map(str.strip, cells))
             while not columns[-1]:  # what stands behind the last delimiter is no column
                 columns = columns[:-1]
             notes: Counter[str] = Counter()
             return CsvTable(columns, _rows(records, columns, name, delimiter, notes), delimiter, notes)
+
+
+def _excels_line(lines: Iterator[Line]) -> tuple[str | None, Iterator[Line]]:
+    """Return the delimiter that a first line "sep=;" names, as Excel writes and reads it, and the lines but for that."""
+    first = next(lines, None)
+    if first is None:
+        return None, iter(())
+    if match := _EXCELS_LINE.fullmatch(first.text):
+        return match[1], lines
+    return None, chain([first], lines)
+
+
+def _cure(line: Line) -> str:
+    """Return what may be done about a header that cannot be read."""
+    if line.problem is None and b"\r" in line.raw.rstrip(b"\r\n"):
+        return "; where lines end in CR alone: tr '\\r' '\\n' < FILE | streamgage send csv - …"
+    if b"\0" in line.raw[:4]:
+        return "; likely UTF-16 without a byte order mark: --encoding utf-16-le (or utf-16-be)"
+    return ""
 
 
 def _recognise(lines: Iterator[Line], name: str, comment: str | None) -> tuple[str, Iterator[Line]]:

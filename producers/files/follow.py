@@ -123,17 +123,22 @@ class Follow:
         *,
         clock: Sleep,
         stopped: Callable[[], bool] = lambda: False,
+        warn: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.idle: Callable[[], None] = lambda: None
         self.stopped = stopped
+        self._warn = warn
         self._path = path
         self._position = position
         self._clock = clock
 
     def generations(self) -> Iterator[Generation]:
         """Yield each file that has, or had, the name; the first from where it was left. Raises: ConfigError."""
-        yield from self._left_behind()
-        position = self._position
+        found = False
+        for each in self._left_behind():
+            found = True
+            yield each
+        position = None if found else self._position
         while True:
             if self._path.exists() and not self._path.is_file():
                 raise ConfigError(f"{self._path}: not a file that grows; a pipe needs no --follow")
@@ -146,6 +151,11 @@ class Follow:
                 raise ConfigError(f"{self._path}: cannot be read ({error.strerror})") from error
             with raw:
                 begin_bytes = _known_bytes(raw, position)
+                if position is not None and position.done_bytes and not begin_bytes:
+                    self._warn(
+                        f"{self._path} is not the file that was followed until byte {position.done_bytes:,}, nor is that one "
+                        "beside it (compressed, cut to nothing, deleted?): what was written to it since is not sent"
+                    )
                 yield Generation(self._path, raw, self, begin_bytes=begin_bytes, is_past=False)
             position = None
 
@@ -160,9 +170,13 @@ class Follow:
         if position is None or not self._path.parent.is_dir():
             return
         for each in sorted(self._path.parent.iterdir()):
-            if each == self._path or not each.is_file() or each.stat().st_ino != position.inode:
+            try:
+                if each == self._path or not each.is_file() or each.stat().st_ino != position.inode:
+                    continue
+                opened = each.open("rb")
+            except OSError:  # gone meanwhile, or not for us: as good as not there
                 continue
-            with each.open("rb") as raw:
+            with opened as raw:
                 begin_bytes = _known_bytes(raw, position)
                 if begin_bytes:
                     yield Generation(each, raw, self, begin_bytes=begin_bytes, is_past=True)

@@ -5,6 +5,7 @@ import codecs
 import gzip
 import io
 import lzma
+import os
 import sys
 import zlib
 from collections.abc import Callable, Sequence
@@ -43,13 +44,21 @@ def find_files(names: Sequence[str], folder: Path) -> list[str]:
             str(each.relative_to(folder) if inside and each.is_relative_to(folder) else each)
             for each in files
         ]
-    places = [name if name == STDIN else str((folder / name).resolve()) for name in found]
+    # Not by Path.resolve, which before Python 3.13 raises a RuntimeError of links that lead to each other.
+    places = [name if name == STDIN else _realpath(folder / name) for name in found]
     for name, place in zip(found, places, strict=True):
         if places.count(place) > 1:
             raise ConfigError(f"{name}: named twice; each of its rows would count twice")
     if STDIN in found and len(found) > 1:
         raise ConfigError("standard input (-) is sent by itself, not beside files")
     return found
+
+
+def _realpath(path: Path) -> str:
+    try:
+        return os.path.realpath(path)
+    except ValueError:  # a name with a NUL: to open it says so
+        return str(path)
 
 
 def _fixed_parts(path: Path) -> int:

@@ -83,18 +83,28 @@ def read_lines(stream: ByteLines, name: str, *, encoding: str = "utf-8") -> Iter
         else:
             end_bytes += len(raw)
         if len(raw) > MAX_LINE_BYTES and not raw.endswith(b"\n"):
-            length_bytes = len(raw)
-            while rest := stream.readline(MAX_LINE_BYTES):
-                length_bytes += len(rest)
-                if rest.endswith(b"\n"):
-                    break
+            length_bytes, damage = _rest_of(stream, len(raw))
             end_bytes += length_bytes - len(raw)
             problem = (
                 f"{length_bytes:,} bytes long; a line has at most {MAX_LINE_BYTES:,} (raw is its beginning)"
             )
-            yield Line(number, raw[:KEPT_BYTES], "", problem, end_bytes)
+            yield Line(number, raw[:KEPT_BYTES], "", damage or problem, end_bytes)
+            if damage is not None:
+                return
             continue
         yield _line(number, raw, end_bytes, encoding)
+
+
+def _rest_of(stream: ByteLines, length_bytes: int) -> tuple[int, str | None]:
+    """Read a line to its end, and return its length, and what is damaged in it."""
+    try:
+        while rest := stream.readline(MAX_LINE_BYTES):
+            length_bytes += len(rest)
+            if rest.endswith(b"\n"):
+                break
+    except DamagedInput as error:
+        return length_bytes, str(error)
+    return length_bytes, None
 
 
 def _line(number: int, raw: bytes, end_bytes: int, encoding: str) -> Line:

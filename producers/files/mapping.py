@@ -26,6 +26,23 @@ class Cells:
 
     decimal_comma: bool = False
     missing: frozenset[str] = frozenset()
+    _numbers: frozenset[float] = field(init=False)
+
+    def __post_init__(self) -> None:
+        numbers = (self._number(each) for each in self.missing)
+        object.__setattr__(self, "_numbers", frozenset(each for each in numbers if each is not None))
+
+    def is_missing(self, cell: str, *, is_number: bool) -> bool:
+        """Whether *cell*, blanks cut off, marks a missing value; of numbers -200.0 is what -200 is."""
+        if cell in self.missing:
+            return True
+        return is_number and bool(self._numbers) and self._number(cell) in self._numbers
+
+    def _number(self, text: str) -> float | None:
+        try:
+            return float(text.replace(",", ".") if self.decimal_comma else text)
+        except ValueError:
+            return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +74,7 @@ class EventMapping:
     _map_fields: tuple[str, ...]
     _known: frozenset[str]
     unseen: set[str]
-    _missing: frozenset[str] = frozenset()
+    _cells: Cells = field(default_factory=Cells)
     _source: str | None = None
     ignored: Counter[str] = field(default_factory=Counter)
 
@@ -98,7 +115,11 @@ class EventMapping:
             if plan.optional:
                 return
             raise ValueError(f"{plan.field}: there is no {plan.column!r}; there are {_list(values)}")
-        if self._missing and isinstance(value, str) and value.strip() in self._missing:
+        if (
+            self._cells.missing
+            and isinstance(value, str)
+            and self._cells.is_missing(value.strip(), is_number=plan.measured)
+        ):
             if plan.measured and not plan.optional:
                 raise MissingValue(f"{plan.field}: {value.strip()!r} marks a missing value")
             value = ""
@@ -182,7 +203,7 @@ class _Planner:
                 if plan.column in maps.values()
                 for each in plan.joined or (plan.column,)
             },
-            self._cells.missing,
+            self._cells,
             self._source.name if is_json else None,
         )
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from producers.files.mapping import Cells
 from producers.files.rows import AnyRow, Row
 from streamgage.errors import ConfigError
 
@@ -40,12 +41,12 @@ def melt_rows(
     *,
     kept: Collection[str],
     left_out: Collection[str],
-    missing: Collection[str],
+    cells: Cells,
     notes: Counter[str],
 ) -> Melted:
     """Return *rows* with one row a metric: a column that is not *kept* beside them, nor *left_out*.
 
-    An empty cell, or one that marks a *missing* value, makes none; ``notes`` counts them.
+    An empty cell, or one that marks a missing value, makes none; ``notes`` counts them.
 
     Raises:
         ConfigError: no column is left, two have one name, or a column is called like a field that is filled here.
@@ -66,7 +67,7 @@ def melt_rows(
     return Melted(
         (*(each for each in columns if each in kept), melt.name_field, melt.value_field),
         metrics,
-        _melted(rows, metrics, melt, kept=kept, missing=frozenset(missing), notes=notes),
+        _melted(rows, metrics, melt, kept=kept, cells=cells, notes=notes),
     )
 
 
@@ -76,7 +77,7 @@ def _melted(
     melt: Melt,
     *,
     kept: Collection[str],
-    missing: frozenset[str],
+    cells: Cells,
     notes: Counter[str],
 ) -> Iterator[AnyRow]:
     for row in rows:
@@ -86,7 +87,7 @@ def _melted(
         beside = {name: value for name, value in row.values.items() if name in kept}
         for metric in metrics:
             cell = row.values[metric]
-            if isinstance(cell, str) and (not cell.strip() or cell.strip() in missing):
+            if isinstance(cell, str) and (not cell.strip() or cells.is_missing(cell.strip(), is_number=True)):
                 notes["missing values"] += 1
                 continue
             values = {**beside, melt.name_field: metric, melt.value_field: cell}

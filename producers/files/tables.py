@@ -13,12 +13,13 @@ from producers.files.access_log import AUTO, COLUMNS, AccessLog, read_access_log
 from producers.files.csv import read_csv
 from producers.files.follow import Follow, Generation
 from producers.files.inputs import STDIN, unpack
-from producers.files.lines import ByteLines, Line, read_lines
+from producers.files.lines import ByteLines, DamagedInput, Line, read_lines
 from producers.files.mapping import Cells, EventMapping, plan_mapping
 from producers.files.melt import Melt, melt_rows
 from producers.files.ndjson import read_ndjson
 from producers.files.rows import AnyRow, EmptyFile
 from producers.files.stop import Patience
+from producers.files.time_format import check_time_format
 from producers.files.times import TimeReader
 from producers.files.watched import open_input, watched
 from producers.files.zones import find_zone
@@ -50,17 +51,14 @@ class ReadOptions:
 
     def time_reader(self, source: Source) -> TimeReader:
         """Return what reads the event times of one file. Raises: ConfigError."""
-        form = self.time_format
-        if form is not None and "%I" in form and "%p" not in form:
-            raise ConfigError(
-                f"--time-format {form}: %I is an hour of twelve; of which half of the day? %p, or %H"
-            )
+        if self.time_format is not None:
+            check_time_format(self.time_format)
         zone = None if self.timezone is None else find_zone(self.timezone)
         if self.kind == "access-log":
             return TimeReader(zone=zone)
         return TimeReader(
             self.time_unit or source.time_unit,
-            form,
+            self.time_format,
             zone=zone,
             numbers="as JSON" if self.kind == "ndjson" else "by digits",
         )
@@ -177,12 +175,17 @@ class FileTables:
     ) -> Table:
         options, source = self._options, self._source
         stream: ByteLines
-        if generation is None:
-            stream, encoding = unpack(raw, name, encoding=options.encoding)
-        else:
-            stream, encoding = generation, options.encoding
-        lines, times = read_lines(stream, name, encoding=encoding), options.time_reader(source)
-        table = self._understood(name, lines, times)
+        try:
+            if generation is None:
+                stream, encoding = unpack(raw, name, encoding=options.encoding)
+            else:
+                stream, encoding = generation, options.encoding
+            lines, times = read_lines(stream, name, encoding=encoding), options.time_reader(source)
+            table = self._understood(name, lines, times)
+        except DamagedInput as error:
+            raise ConfigError(f"{name} {error}") from error
+        except OSError as error:
+            raise ConfigError(f"{name}: cannot be read ({error.strerror or error})") from error
         table.done_bytes, table.generation = done_bytes, generation
         return table
 
@@ -204,7 +207,7 @@ class FileTables:
                 options.melt,
                 kept=self._kept(columns, options.melt),
                 left_out=options.left_out,
-                missing=options.cells.missing,
+                cells=options.cells,
                 notes=csv.notes,
             )
             columns, rows = melted.columns, melted.rows

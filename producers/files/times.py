@@ -72,8 +72,9 @@ class TimeReader:
         return json_time_ms(value, self._unit)
 
     def _guess(self, text: str) -> TimeUnit:
-        digits = len(text.lstrip("+-").partition(".")[0])
-        unit = _DIGITS.get(digits)
+        whole = text.removeprefix("+").partition(".")[0]
+        digits = len(whole)
+        unit = None if whole[0] in "-0" else _DIGITS.get(digits)  # before 2001 either may be meant
         if unit is None:
             likely = f" (its length is that of {_LIKELY[digits]})" if digits in _LIKELY else ""
             raise ValueError(

@@ -5,7 +5,7 @@ that leaves it as it was, and sending all of it again changes nothing.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,25 +93,38 @@ class _Survey:
     unmarked: int = 0
     oldest_ms: int | None = None
     is_whole: bool = False
+    is_known: bool = False
 
 
 def _survey(job: ResendJob) -> _Survey:
     survey = _Survey()
     reader = UndeliveredReader(job.stream, job.name)
-    for kept in reader:
+    for kept in _readable(reader, job.name):
         survey.lines += 1
         survey.unmarked += isinstance(kept, UserRecord)
         if isinstance(kept, SealedRecord) and kept.kept_ms is not None:
             before_ms = survey.oldest_ms
             survey.oldest_ms = kept.kept_ms if before_ms is None else min(before_ms, kept.kept_ms)
-    survey.is_whole = reader.is_whole
+    survey.is_whole, survey.is_known = reader.is_whole, reader.is_known
     job.stream.seek(0)
     return survey
+
+
+def _readable(reader: UndeliveredReader, name: str) -> Iterator[Kept]:
+    try:
+        yield from reader
+    except OSError as error:
+        raise ConfigError(f"{name}: cannot be read ({error.strerror or error})") from error
 
 
 def _check(job: ResendJob, survey: _Survey, now_ms: int) -> None:
     if not survey.lines:
         raise ConfigError(f"{job.name} is empty")
+    if not survey.is_known:  # its lines would go to the rejects file, and it be removed
+        raise ConfigError(
+            f"{job.name} is no undelivered file: no line of it is one of such a file. Rows are sent by streamgage send csv, "
+            "ndjson or access-log; what is compressed, unpack first"
+        )
     age_ms = 0 if survey.oldest_ms is None else now_ms - survey.oldest_ms
     if age_ms > KEPT_MS and not job.force:
         raise ConfigError(

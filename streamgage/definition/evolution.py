@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from streamgage.definition.meanings import bad_defaults, changed_meanings
 from streamgage.definition.pipeline import Pipeline, Source
 from streamgage.errors import PoisonRecord
 from streamgage.formats.avro import AvroReader, AvroSchema
@@ -26,12 +27,17 @@ _PLAIN: dict[str, tuple[Any, ...]] = {
     "bytes": (b"a", b""),
     "string": ("a", ""),
 }
+_OTHER_RECORD = "Schema mismatch: {'type': 'record'"  # how fastavro begins where records have different names
 _NAMED = ("record", "error", "enum", "fixed")
 
 
 def problems_of(pipeline: Pipeline) -> list[str]:
     """Return what events of older schemas would come to: a sentence for each schema and field; none where all is well."""
-    return [problem for source in pipeline.sources.values() for problem in _problems(source)]
+    problems: list[str] = []
+    for source in pipeline.sources.values():
+        used = {name for each in pipeline.rollups_of(source.name) for name in (*each.key, *each.measures)}
+        problems += [*_problems(source), *changed_meanings(source, used)]
+    return problems
 
 
 def defaults_of(source: Source, keys: frozenset[str]) -> Iterator[tuple[str, str, Any]]:
@@ -43,6 +49,11 @@ def defaults_of(source: Source, keys: frozenset[str]) -> Iterator[tuple[str, str
 
 
 def _problems(source: Source) -> Iterator[str]:
+    for place, reason in bad_defaults(source.schema):
+        yield (
+            f"source {source.name}: the default of {place} is none of its type ({reason}): the first event without "
+            f"{place} would be quarantined"
+        )
     reader = AvroReader(source.schema, source.writers)
     for path, writer in zip(source.paths[1:], source.writers, strict=True):
         reason = _unreadable(reader, writer)
@@ -77,6 +88,8 @@ def _unreadable(reader: AvroReader, writer: AvroSchema) -> str:
 
 def _with_field(reason: str, reader: AvroSchema, writer: AvroSchema) -> str:
     """Return *reason* with the first field that cannot be read by itself, where one is to be found."""
+    if reason.startswith(_OTHER_RECORD) and _simple(writer.name) != _simple(reader.name):
+        return f"its record is {writer.name}, today's {reader.name}; give today's the alias {writer.name!r}"
     for name in writer.fields.keys() & reader.fields.keys():
         try:
             old, new = (_only(each, name) for each in (writer, reader))
@@ -88,6 +101,10 @@ def _with_field(reason: str, reader: AvroSchema, writer: AvroSchema) -> str:
         except ValueError:  # its type is defined in another field
             continue
     return reason
+
+
+def _simple(name: str) -> str:
+    return name.rpartition(".")[2]
 
 
 def _short(reason: str) -> str:

@@ -182,10 +182,13 @@ def _fewest_bytes(schema: Any, named: dict[str, int | None]) -> int:
 
 
 def _sum_of_fields(record: Any, named: dict[str, int | None]) -> int:
-    total = 0
+    total, names = 0, set[str]()
     for each in record["fields"]:
         if type(each["name"]) is not str:
             raise ValueError(f"{each['name']!r} is not the name of a field")
+        if each["name"] in names:  # fastavro would write the one value twice
+            raise ValueError(f"{record['name']} has two fields named {each['name']!r}")
+        names.add(each["name"])
         total += _fewest_bytes(each["type"], named)
     return total
 

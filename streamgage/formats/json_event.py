@@ -74,7 +74,7 @@ class JsonEvents:
     def __init__(self, schema: AvroSchema, event_time: str, unit: TimeUnit | None) -> None:
         self.unknown: Counter[str] = Counter()
         named: dict[str, ReadValue] = {}
-        self._readers = {each["name"]: _reader(each["type"], named) for each in schema.parsed["fields"]}
+        self._readers = {each["name"]: type_reader(each["type"], named) for each in schema.parsed["fields"]}
         self._readers[event_time] = lambda value: json_time_ms(value, unit)
         self._optional = frozenset(each["name"] for each in schema.parsed["fields"] if "default" in each)
 
@@ -151,13 +151,14 @@ def json_time_ms(value: object, unit: TimeUnit | None) -> int:
     return int(scaled.to_integral_value(context=_FLOOR))
 
 
-def _reader(avro_type: Any, named: dict[str, ReadValue]) -> ReadValue:
+def type_reader(avro_type: Any, named: dict[str, ReadValue]) -> ReadValue:
+    """Return what reads JSON as *avro_type*; *named* holds the readers of the types that were named before."""
     if isinstance(avro_type, list):
-        return _union([(_kind(each), _reader(each, named)) for each in avro_type])
+        return _union([(_kind(each), type_reader(each, named)) for each in avro_type])
     kind = _kind(avro_type)
     if isinstance(avro_type, str):
         return named.get(kind) or _SIMPLE[kind]
-    read = _complex(kind, avro_type, named) or _reader(avro_type["type"], named)
+    read = _complex(kind, avro_type, named) or type_reader(avro_type["type"], named)
     if "name" in avro_type:
         named[avro_type["name"]] = read
     return read
@@ -169,10 +170,10 @@ def _kind(avro_type: Any) -> str:
 
 def _complex(kind: str, avro_type: Any, named: dict[str, ReadValue]) -> ReadValue | None:
     if kind == "array":
-        items = _reader(avro_type["items"], named)
+        items = type_reader(avro_type["items"], named)
         return lambda value: [items(each) for each in _of(list, value, "a JSON array")]
     if kind == "map":
-        values = _reader(avro_type["values"], named)
+        values = type_reader(avro_type["values"], named)
         return lambda value: {name: values(each) for name, each in _of(dict, value, "a JSON object").items()}
     if kind in ("record", "error"):
         return _record(avro_type, named)
@@ -185,7 +186,9 @@ def _complex(kind: str, avro_type: Any, named: dict[str, ReadValue]) -> ReadValu
 
 
 def _record(avro_type: Any, named: dict[str, ReadValue]) -> ReadValue:
-    fields = [(each["name"], _reader(each["type"], named), "default" in each) for each in avro_type["fields"]]
+    fields = [
+        (each["name"], type_reader(each["type"], named), "default" in each) for each in avro_type["fields"]
+    ]
 
     def read(value: object) -> object:
         given, made = _of(dict, value, "a JSON object"), {}

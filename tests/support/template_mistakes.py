@@ -120,7 +120,10 @@ MISTAKES = (
         "",
         "SnapStart",
     ),
-    Mistake("SG019", "StartingPosition: TRIM_HORIZON", "StartingPosition: LATEST"),
+    *(
+        Mistake("SG019", "StartingPosition: TRIM_HORIZON", f"StartingPosition: {each}")
+        for each in ("LATEST", "latest", "AT_TIMESTAMP", "BEGINNING")
+    ),
     Mistake(
         "SG017",
         "BatchSize: 10000",
@@ -140,6 +143,7 @@ MISTAKES = (
             """{Pattern: '{"kinesis": {"partitionKey": ["k"]}}'}""",
             """{Pattern: '{"partitionKey": []}'}""",
             """{Pattern: 'error'}""",
+            """{Pattern: {data: {celsius: [1]}}}""",
         )
     ),
     Mistake(

@@ -45,7 +45,7 @@ class Budget:
 
 # Bytes a tenth above what they are, modules as many as there are (packages count: each is an import). Raise it with the
 # change that needs more, and say what it bought in docs/adr/0017.
-BUDGET = Budget(size_bytes=1_400_000, unzipped_bytes=3_500_000, modules_at_init=80)
+BUDGET = Budget(size_bytes=1_550_000, unzipped_bytes=4_100_000, modules_at_init=80)
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,8 @@ class Home:
     """Where a local stack keeps its things. Making one touches nothing."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root.resolve()
+        # Path.resolve raises a RuntimeError of links that lead to each other, before Python 3.13.
+        self.root = Path(os.path.realpath(root))
         self.lock_file = self.root / "lock"
         self.update_lock_file = self.root / "update.lock"
         self.info_file = self.root / "stack.json"

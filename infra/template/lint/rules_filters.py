@@ -61,9 +61,14 @@ def _filters(mapping: StreamMapping) -> tuple[Criteria | None, list[str]]:
     given = mapping.node.get("FilterCriteria")
     listed = given.get("Filters") if isinstance(given, dict) else None
     filters = listed if isinstance(listed, list) else []
-    if any(isinstance(each, dict) and isinstance(each.get("Pattern"), dict) for each in filters):
+    if any(isinstance(each, dict) and _is_unknown(each.get("Pattern")) for each in filters):
         return None, []
     return parse_criteria(given)
+
+
+def _is_unknown(pattern: object) -> bool:
+    """Whether *pattern* is what only AWS can work out, such as Fn::ImportValue; an object of its own is none, it is wrong."""
+    return isinstance(pattern, dict) and any(name == "Ref" or name.startswith("Fn::") for name in pattern)
 
 
 def _sources(subject: Subject) -> tuple[Source, ...]:

@@ -8,6 +8,7 @@ from infra.template.lint.subject import StreamMapping, Subject, environment, pro
 from streamgage.durations import format_duration
 
 RULES = Rules()
+_POSITIONS = ("TRIM_HORIZON", "LATEST", "AT_TIMESTAMP")
 _WITHOUT_PAYLOAD = ("AWS::SQS::Queue", "AWS::SNS::Topic")
 _FRESHNESS_METRICS = ("Behind", "IteratorAge")
 
@@ -293,16 +294,24 @@ def the_mapping_calls_the_alias(subject: Subject) -> Iterator[Problem]:
 @RULES.add(
     "SG019",
     "error",
-    what="a mapping that begins at LATEST",
+    what="a mapping that begins at LATEST, or nowhere",
     why="it begins where the stream is when Lambda first polls, minutes after the mapping was created or enabled: what was "
-    "sent before then is never counted, and nothing says how much",
+    "sent before then is never counted, and nothing says how much; where it begins nowhere, the deployment fails",
     mend="set StartingPosition to TRIM_HORIZON, or to AT_TIMESTAMP with a time before the first event that counts",
 )
 def mappings_begin_at_a_known_place(subject: Subject) -> Iterator[Problem]:
     """Source: https://docs.aws.amazon.com/lambda/latest/dg/services-kinesis-create.html, polling and stream starting positions."""
     for each in subject.mappings:
-        if each.node.get("StartingPosition") == "LATEST":
+        position = each.node.get("StartingPosition")
+        if position == "LATEST":
             yield Problem.at(each.node, "the mapping begins at LATEST", "StartingPosition")
+        elif isinstance(position, str) and position not in _POSITIONS:
+            what = f"StartingPosition is {position!r}, not one of {', '.join(_POSITIONS)}"
+            yield Problem.at(each.node, what, "StartingPosition")
+        elif position == "AT_TIMESTAMP" and each.node.get("StartingPositionTimestamp") in (None, ""):
+            yield Problem.at(
+                each.node, "AT_TIMESTAMP has no StartingPositionTimestamp beside it", "StartingPosition"
+            )
 
 
 def _snapped(mapping: StreamMapping) -> bool:

@@ -27,7 +27,7 @@ _ELB_CORE = (
     r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]++Z) \S++ (\S++) (?:\S++) (?:-?[0-9.]++ ){3}([0-9]{3}|-) (?:[0-9]{3}|-) "
     rf"(?:[0-9]++) ([0-9]{{1,18}}) {QUOTED} {QUOTED} \S++ \S++"
 )
-_ALB = re.compile(rf"(?:https?|h2|grpcs?|wss?) {_ELB_CORE} \S++ \"Root=[^\"]*+\" .*+[\r\n]*+")
+_ALB = re.compile(rf"(?:https?|h2|grpcs?|wss?) {_ELB_CORE} \S++ \"[^\"]*+\" .*+[\r\n]*+")
 _ELB = re.compile(rf"{_ELB_CORE}[ \r\n]*+")
 _S3 = re.compile(
     r"[0-9a-f]{64} \S++ \[([^\]]++)\] (\S++) \S++ \S++ [A-Z0-9]++(?:\.[A-Za-z0-9_]++)++ \S++ "

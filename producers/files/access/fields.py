@@ -13,6 +13,7 @@ COLUMNS = ("visitor_id", "page", "referrer", "action", "ts", "status", "bytes", 
 QUOTED = r'"([^"\\]*+(?:\\.[^"\\]*+)*+)"'
 
 _HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_](?:[A-Za-z0-9_-]*+(?:\.(?=[A-Za-z0-9_]))?)++\.?")
+_DIGITS_LAST = re.compile(r"(?:^|\.)[0-9]++\.?$")
 _PORT = re.compile(r":[0-9]{1,5}")
 _METHOD = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 _ESCAPE = re.compile(r'\\(["\\])')
@@ -50,8 +51,13 @@ def is_address(text: str) -> bool:
 
 @lru_cache(8192)
 def is_client(text: str) -> bool:
-    """Tell whether *text* can be who asked: an address or the name of a host."""
-    return len(text) <= 253 and (is_address(text) or _HOST.fullmatch(text) is not None)
+    """Tell whether *text* can be who asked: an address or the name of a host.
+
+    No name ends in digits alone (RFC 3696, 2): 203.0.113.300 is a damaged address, and 512 a number from another column.
+    """
+    if len(text) > 253:
+        return False
+    return is_address(text) or (_HOST.fullmatch(text) is not None and _DIGITS_LAST.search(text) is None)
 
 
 def without_port(text: str) -> str:

@@ -18,6 +18,12 @@ _LIKELY = (
         "Apache's error log, not its access log",
     ),
     (
+        re.compile(
+            r"[^\s,]++, [^,]*+, [0-9]{1,2}[/.][0-9]{1,2}[/.][0-9]{2,4}, [0-9]{1,2}:[0-9]{2}:[0-9]{2}, W3SVC"
+        ),
+        "IIS's own layout; choose W3C in its log settings, which says what stands where",
+    ),
+    (
         re.compile(rf"(?:{_ADDRESS}|unknown), ?"),
         "a list of addresses (X-Forwarded-For) where the client should stand; cut it to one",
     ),
@@ -27,7 +33,7 @@ _LIKELY = (
     ),
     (re.compile(r"\"[a-z_]++\",\""), "CSV (Google Cloud Storage, say): streamgage send csv"),
     (
-        re.compile(r"[{\[]"),
+        re.compile(r"\{|\[[{\"]"),
         "JSON of a layout of its own: streamgage send ndjson FILE --source click --map page=…",
     ),
 )

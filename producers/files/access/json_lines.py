@@ -50,8 +50,8 @@ def _caddy(entry: Mapping[str, object], request: Mapping[str, object]) -> Hit:
             time=_time(entry.get("ts")),
             method=_text(request.get("method")),
             target=_text(request.get("uri")),
-            status=_number(entry.get("status")),
-            size=_number(entry.get("size")),
+            status=_number(entry, "status"),
+            size=_number(entry, "size"),
             referrer=_header(headers, "Referer"),
             agent=_header(headers, "User-Agent"),
             more={"host": _text(request.get("host"))},
@@ -70,8 +70,8 @@ def _traefik(entry: Mapping[str, object]) -> Hit:
             time=_time(entry.get("StartUTC", entry.get("time"))),
             method=text("RequestMethod"),
             target=text("RequestPath"),
-            status=_number(entry.get("DownstreamStatus")),
-            size=_number(entry.get("DownstreamContentSize")),
+            status=_number(entry, "DownstreamStatus"),
+            size=_number(entry, "DownstreamContentSize"),
             referrer=text("request_Referer"),
             agent=text("request_User-Agent"),
             more={"host": text("RequestHost")},
@@ -98,10 +98,14 @@ def _header(headers: object, name: str) -> str | None:
     return str(values[0]) if isinstance(values, list) and values else None
 
 
-def _number(value: object) -> str | None:
+def _number(entry: Mapping[str, object], name: str) -> str | None:
+    """Return a number, None where the log has none. Raises: ValueError, it is something else: not nothing, either."""
+    value = entry.get(name)
+    if value is None:
+        return None
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**18:
         return str(value)
-    return None
+    raise ValueError(f'"{name}" is {value!r:.80}, not a whole number')
 
 
 def _text(value: object) -> str:

@@ -136,13 +136,16 @@ def test_mapped_columns_of_rows_that_failed_elsewhere_were_there(shell: Shell) -
 
 
 def test_keys_that_look_alike_are_mentioned(shell: Shell) -> None:
-    rows = "".join(f"2023-01-01,1,{each}\n" for each in ("d1", "d1 ", "e2\u00a0", "caf\u00e9", "cafe\u0301"))
+    rows = "".join(
+        f"2023-01-01,1,{each}\n" for each in ("d1", "d1 ", "e2\u00a0", "caf\u00e9", "cafe\u0301", "\ufeffd1")
+    )
     name = shell.write("a.csv", "ts,value,device_id\n" + rows)
     assert shell.send("csv", name, "--source", "reading", "--set", "metric=t") == 0
     said = shell.out.getvalue()
     assert "device_id: 'd1 ' and 'd1' look alike and are two keys" in said
     assert "device_id: 'e2\\xa0' has blanks around it" in said
-    assert "and 'café' look alike" in said
+    assert "'cafe\\u0301' and 'café' look alike" in said
+    assert "'\\ufeffd1' and 'd1' look alike" in said
 
 
 def test_so_are_keys_of_a_rollup_that_are_no_partition_key(shell: Shell) -> None:

@@ -1,12 +1,14 @@
 """One producer, many threads; and what a forked child has of it."""
 
 import copy
+import gc
 import multiprocessing
 import os
 import pickle
 import random
 import signal
 import socket
+import subprocess
 import sys
 import threading
 from collections import Counter
@@ -273,3 +275,49 @@ def _connected(port: int) -> list[int]:
             except (OSError, IndexError):
                 continue
     return found
+
+
+def test_a_thread_that_outlives_the_main_thread_sends_what_it_put(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = CountingStream()
+    producer = a_producer(stream, concurrency=3)
+    for number in range(100):
+        producer.put(UserRecord("k", b"%d" % number))
+    # What the interpreter does first when the main thread ends: from then on no pool takes anything.
+    monkeypatch.setattr("concurrent.futures.thread._shutdown", True)
+    for number in range(100, 200):
+        producer.put(UserRecord("k", b"%d" % number))
+    producer.close()
+    assert stream.counts == Counter(b"%d" % number for number in range(200))
+
+
+@pytest.mark.parametrize("calls", [(), ("flush",), ("close",)])
+def test_a_producer_that_goes_with_events_unsent_says_how_many(
+    calls: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    producer = a_producer(CountingStream())
+    for number in range(3):
+        producer.put(UserRecord("k", b"%d" % number))
+    for call in calls:
+        getattr(producer, call)()
+    del producer
+    gc.collect()
+    told = [] if calls else ["3 events were put into a producer that was never closed, and are lost"]
+    assert [each.partition(": call close()")[0] for each in caplog.messages] == told
+
+
+def test_at_the_end_of_the_interpreter_it_is_told_too_on_stderr_of_its_own() -> None:
+    script = (
+        "import random; from support.counting import CountingStream; from streamgage.records import UserRecord\n"
+        "from producers.client.producer import Producer; from producers.clock import MonotonicClock\n"
+        "producer = Producer(CountingStream(), clock=MonotonicClock(), rng=random.Random(1))\n"
+        "producer.put(UserRecord('k', b'1'))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        check=False,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.startswith("1 events were put into a producer that was never closed, and are lost")

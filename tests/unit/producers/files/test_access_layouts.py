@@ -77,6 +77,8 @@ INGRESS = (
         ("lighttpd", f"{CLIENT} www.example.org - {REQUEST} {AGENT}"),
         ("haproxy", HAPROXY),
         ("alb", ALB),
+        ("alb", ALB.replace("Root=1-58337262-36d2", "Self=1-67891234-12456789;Root=1-58337262-36d2")),
+        ("alb", ALB.replace("Root=1-58337262-36d2", "-")),
         ("elb", ELB),
         ("s3", S3),
         ("caddy", json.dumps(CADDY)),
@@ -210,3 +212,38 @@ def test_caddys_time_in_another_format_is_refused_where_it_could_be_another_unit
         parse_line(json.dumps({**CADDY, "ts": 1775984401250}))
     with pytest.raises(ValueError, match="no offset"):
         parse_line(json.dumps({**CADDY, "ts": "2026/04/12 09:00:01"}))
+
+
+@pytest.mark.parametrize("client", ["203.0.113.300", "203.0.113", "512", "host.7", "1775984401"])
+def test_a_number_is_no_host_name(client: str) -> None:
+    with pytest.raises(ValueError, match="is not CLIENT IDENT USER"):
+        parse_line(f"{client} - - {REQUEST} {AGENT}")
+
+
+@pytest.mark.parametrize("value", ["200", 2.5, -1, True, [200]])
+def test_a_number_in_json_that_is_none_is_refused_and_not_taken_for_nothing(value: object) -> None:
+    for log, name in ((CADDY, "status"), (CADDY, "size"), (TRAEFIK, "DownstreamContentSize")):
+        with pytest.raises(ValueError, match=f'"{name}" is .*, not a whole number'):
+            parse_line(json.dumps({**log, name: value}))
+
+
+def test_a_number_that_a_log_does_not_have_is_nothing() -> None:
+    values = parse_line(json.dumps({**CADDY, "size": None}))
+    assert (values["bytes"], values["status"]) == (None, 200)
+
+
+@pytest.mark.parametrize(
+    ("line", "likely"),
+    [
+        (
+            "192.168.114.201, -, 03/20/26, 7:55:20, W3SVC2, SALES1, 172.21.13.45, 4502, 163, 3223, 200",
+            "choose W3C",
+        ),
+        (f"[2001:db8::1] - - {REQUEST}", "a layout of its own"),
+        ('{"remote_addr": "203.0.113.7"}', "JSON of a layout of its own"),
+        ('[{"remote_addr": "203.0.113.7"}', "JSON of a layout of its own"),
+    ],
+)
+def test_the_likely_layout_is_the_right_one(line: str, likely: str) -> None:
+    with pytest.raises(ValueError, match=likely):
+        parse_line(line)

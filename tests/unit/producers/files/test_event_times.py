@@ -120,3 +120,10 @@ def test_the_hour_that_came_twice_is_its_first_and_the_one_that_never_was_is_ref
 def test_no_zone_is_guessed(name: str) -> None:
     with pytest.raises(ConfigError, match="no such zone"):
         find_zone(name)
+
+
+@pytest.mark.parametrize("text", ["-1767614400", "-1767614400000", "0000000042", "0001767614400"])
+def test_numbers_before_2001_are_of_no_unit_by_their_length(text: str) -> None:
+    with pytest.raises(ValueError, match="--time-unit"):
+        TimeReader()(text)
+    assert TimeReader("ms")(text) == int(text)

@@ -98,3 +98,25 @@ def test_a_number_that_is_none_comes_with_the_likely_cure() -> None:
     for mark in ("NA", "n/a", "-", "null", "#N/A"):
         with pytest.raises(ValueError, match="--na"):
             converter("double")(mark)
+
+
+@pytest.mark.parametrize("line", [b"sep=;\r\n", b'"sep=;"\n', b"\xef\xbb\xbfsep=;\n"])
+@pytest.mark.parametrize("delimiter", [None, ";"])
+def test_excels_line_names_the_delimiter_and_is_no_header(line: bytes, delimiter: str | None) -> None:
+    found = read_csv(read_lines(io.BytesIO(line + b"a,x;b\n1,5;2\n"), "f"), "f", delimiter=delimiter)
+    assert (found.columns, found.delimiter) == (("a,x", "b"), ";")
+    (row,) = found.rows
+    assert row.line == 3
+
+
+def test_a_column_named_sep_is_a_column() -> None:
+    assert table(b"sep\n1\n").columns == ("sep",)
+
+
+@pytest.mark.parametrize(
+    ("data", "cure"),
+    [(b"a,b\r1,2\r", "lines end in CR alone"), ("a,b\n1,2\n".encode("utf-16-le"), "utf-16-le")],
+)
+def test_a_header_that_cannot_be_read_comes_with_the_likely_cure(data: bytes, cure: str) -> None:
+    with pytest.raises(ConfigError, match=cure):
+        table(data)

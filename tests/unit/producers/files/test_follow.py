@@ -1,6 +1,8 @@
 """A file that grows: whole lines, rotation, truncation, and the place that is kept. Time passes in steps of a script."""
 
+import gzip
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -165,3 +167,44 @@ def test_a_position_is_kept_whole_and_a_damaged_one_is_named(tmp_path: Path) -> 
     file.path.write_text("{")
     with pytest.raises(ConfigError, match=r"p\.json: not a position"):
         file.load()
+
+
+def gone(path: Path) -> None:
+    path.unlink()
+
+
+def compressed(path: Path) -> None:
+    path.with_suffix(".log.gz").write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+
+
+def cut(path: Path) -> None:
+    path.with_suffix(".1").write_bytes(path.read_bytes())
+    path.write_text("")
+
+
+def moved(path: Path) -> None:
+    path.rename(path.with_suffix(".1"))
+
+
+def kept(_: Path) -> None:
+    """Leave the file where it is."""
+
+
+@pytest.mark.parametrize(
+    ("happens", "is_told"), [(gone, True), (compressed, True), (cut, True), (moved, False), (kept, False)]
+)
+def test_a_file_that_cannot_be_found_again_is_told_once(
+    path: Path, happens: Callable[[Path], None], *, is_told: bool
+) -> None:
+    path.write_text("a\nb\n")
+    position = kept_after(path, 2)
+    happens(path)
+    append(path, "c\n")()
+    told: list[str] = []
+    follow = Follow(path, position, clock=Script(rotate(path), append(path, "d\n")), warn=told.append)
+    with suppress(KeyboardInterrupt):
+        for generation in follow.generations():
+            while generation.readline(100):
+                pass
+    assert ["until byte 2, nor is that one beside it" in each for each in told] == [True] * is_told

@@ -1,17 +1,22 @@
 """Names to streams: patterns, compression, encodings."""
 
 import bz2
+import errno
 import gzip
 import io
 import lzma
+import random
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from processors.pipeline_files import load_pipeline
 from producers.files.inputs import check_encoding, find_files, unpack
-from producers.files.lines import read_lines
+from producers.files.lines import MAX_LINE_BYTES, DamagedInput, read_lines
+from producers.files.tables import FileTables, ReadOptions
 from streamgage.errors import ConfigError
+from support.paths import ROOT
 
 TEXT = "time,value\n2026-01-05,1\nä,2\n"
 
@@ -98,3 +103,53 @@ class TestNames:
     def test_what_cannot_be_meant_is_refused(self, folder: Path, names: list[str], problem: str) -> None:
         with pytest.raises(ConfigError, match=problem):
             find_files(names, folder)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, zstd])
+def test_what_is_cut_off_within_a_very_long_line_is_told_too(pack: Callable[[bytes], bytes]) -> None:
+    long = random.Random(1).randbytes(3 * MAX_LINE_BYTES).hex().encode()
+    *_, last = texts(pack(b"a\n" + long + b"\nb\n")[: -MAX_LINE_BYTES // 2])
+    assert "damaged from here on" in last
+
+
+class Faulty(io.RawIOBase):
+    """A file on a disk that gives *data* and then an error."""
+
+    def __init__(self, data: bytes, error: Exception) -> None:
+        self._data, self._error = data, error
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        if not self._data:
+            raise self._error
+        view = memoryview(buffer)  # type: ignore[arg-type]  # what io hands over
+        view[: len(self._data)] = self._data
+        read, self._data = len(self._data), b""
+        return read
+
+
+@pytest.mark.parametrize("data", [b"", b"time,va"])
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EIO, "Input/output error"), DamagedInput("Input/output error")]
+)
+def test_a_disk_that_fails_before_a_header_is_read_is_named_with_the_file(
+    data: bytes, error: Exception, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").touch()
+    source = load_pipeline(ROOT / "pipeline.toml").sources["reading"]
+    tables = FileTables(
+        ["a.csv"], ReadOptions("csv"), source, folder=tmp_path, stdin=io.BytesIO(), warn=print
+    )
+    monkeypatch.setattr("producers.files.tables.open_input", lambda _: io.BufferedReader(Faulty(data, error)))
+    with pytest.raises(ConfigError, match=r"a\.csv.*Input/output error"):
+        next(iter(tables))
+
+
+def test_a_link_that_leads_to_itself_is_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    assert find_files(["loop"], tmp_path) == ["loop"]
+    source = load_pipeline(ROOT / "pipeline.toml").sources["reading"]
+    with pytest.raises(ConfigError, match="loop: cannot be read"):
+        FileTables(["loop"], ReadOptions("csv"), source, folder=tmp_path, stdin=io.BytesIO(), warn=print)
