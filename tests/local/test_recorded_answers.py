@@ -22,6 +22,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from infra.commands.asked_at import open_local_home
 from infra.local.stack.clients import local_client
 from processors.query.tables import Tables
 from support.machine import Machine, merge_last_two, reshard, split_first
@@ -438,7 +439,7 @@ def test_sql_and_python_answer_as_the_command_line_does(machine: Machine) -> Non
         "--format", "json",
     )  # fmt: skip
     assert [(row["page"], row["n"]) for row in json.loads(said_by_sql.stdout)] == pages
-    result = Tables.local(machine.home.root).query("page_views", window="1d", top=10)
+    result = Tables(open_local_home(machine.home.root)).query("page_views", window="1d", top=10)
     names = result.answer.names
     page, events = names.index("page"), names.index("events")
     assert [(row[page], row[events]) for row in result.answer.rows] == pages
