@@ -18,6 +18,7 @@ ORDER = (
     "pipeline",
     "cost",
     "write_units",
+    "query",
     "fold",
     "producer",
     "cold_start",

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from processors.query.question import Question
 
 _FOLLOW_S = 2.0
-_ANY_WIDTH = 2_000  # of what no terminal shows: a table takes what it needs
 _MOST_ROWS = 100_000  # of a table for people
+_ANY_WIDTH = 2_000  # of what no terminal shows: a table takes what it needs
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,7 @@ class Asker:
             top=arguments.top,
             by=arguments.by,
             each_window=arguments.each_window,
+            any_window=arguments.any_window,
             where=arguments.where,
             select=pairs(arguments.select, option="--select"),
             compare=arguments.compare,
@@ -76,12 +77,23 @@ class Asker:
         store, fresh, consumer = self.place.open()
         eventual = store.eventually() if self.is_eventual else None
         given = self._answered(store, eventual, fresh, consumer, now_ms)
+        about = fresh.describe(now_ms)
+        if self.silent_ms is not None:
+            about = f"as of {self._silent_as_of(now_ms)}; {about}"
         if eventual is None:
-            return given, f"{fresh.describe(now_ms)}; {store.read_units:,g} read units"
+            return given, f"{about}; {store.read_units:,g} read units"
         return given, (
-            f"{fresh.describe(now_ms)}; {store.read_units + eventual.read_units:,g} read units, of them "
+            f"{about}; {store.read_units + eventual.read_units:,g} read units, of them "
             f"{eventual.read_units:,g} with eventual consistency: what was read so may lack what was written last, keys and "
             "windows too, and none of it is said to be complete"
+        )
+
+    def _silent_as_of(self, now_ms: int) -> str:
+        from processors.query.answer import time_text
+        from processors.query.silence import instant_of
+
+        return time_text(
+            instant_of(self.question, now_ms if self.as_of_ms is None else self.as_of_ms, now_ms=now_ms)
         )
 
     def _answered(
@@ -108,12 +120,16 @@ def _check(arguments: argparse.Namespace) -> None:
     """Refuse what does not go together. Raises: ConfigError with every problem."""
     problems = []
     if arguments.silent is not None:
-        given = ("top", "where", "select", "compare", "fill", "plot", "follow", "total", "limit", "eventual")
+        given = (
+            "window", "top", "where", "select", "compare", "fill", "plot", "follow", "total", "limit", "eventual",
+        )  # fmt: skip
         problems += [
-            f"--silent asks for keys by themselves: leave --{each} out"
+            f"--silent asks for keys by themselves, and reads the windows that it needs: leave --{each} out"
             for each in given
             if getattr(arguments, each)
         ]
+        if arguments.moving > 1:
+            problems.append("--silent asks for keys by themselves: leave --moving out")
     if arguments.format == "parquet" and arguments.output is None:
         problems.append("--format parquet is for a file: add --output FILE.parquet")
     if arguments.follow and (arguments.format == "parquet" or arguments.plot or arguments.output):
@@ -131,7 +147,7 @@ def tell(arguments: argparse.Namespace, asker: Asker, given: "Answer") -> None:
     if arguments.plot is not None:
         _draw(arguments, given)
     elif arguments.format == "table" and arguments.output is None:
-        _table(asker.question, given)
+        _table(arguments, asker.question, given)
     else:
         write(arguments, given)
     for line in told_errors(given, asker.question):
@@ -177,7 +193,7 @@ def _draw(arguments: argparse.Namespace, given: "Answer") -> None:
         to_image(
             lines, Path(arguments.output), column=arguments.plot, title=f"{arguments.rollup} {arguments.plot}"
         )
-        print(f"{arguments.output}: {len(lines)} lines", file=sys.stderr)
+        print(f"{arguments.output}: {len(lines)} {'line' if len(lines) == 1 else 'lines'}", file=sys.stderr)
     else:
         for each in in_terminal(lines, width=Screen().width):
             print(each)
@@ -188,13 +204,23 @@ def _draw(arguments: argparse.Namespace, given: "Answer") -> None:
         )
 
 
-def _table(question: "Question", given: "Answer") -> None:
-    """Print a table for people. The fields of one key stand in its title."""
-    one = question.key is not None and given.keys == len(question.rollup.key)
-    title = question.rollup.name
-    if one:
-        title += "  " + "  ".join(map("=".join, zip(question.rollup.key, question.key or (), strict=False)))
-    print_table(given, title=title, first=given.keys if one else 0, texts=given.keys + 2)
+def _table(arguments: argparse.Namespace, question: "Question", given: "Answer") -> None:
+    from processors.query.tabled import table_of
+    from producers.screen import Screen
+
+    if not given.rows:
+        was_silent = "last_seen" in given.names
+        print(
+            "no key of this range was silent so long" if was_silent else "no events in this range",
+            file=sys.stderr,
+        )
+        return
+    console = Screen()
+    width = console.width if console.is_terminal else None
+    table, said = table_of(question, given, width=width, asked=_asked_columns(arguments, given))
+    (console if width is not None else Screen(width=_ANY_WIDTH)).print(table)
+    for each in said:
+        print(each, file=sys.stderr)
 
 
 def print_table(given: "Answer", *, title: str, first: int = 0, texts: int = 0) -> None:
@@ -219,6 +245,15 @@ def print_table(given: "Answer", *, title: str, first: int = 0, texts: int = 0) 
     Screen(width=None if console.is_terminal else _ANY_WIDTH).print(table)
     if len(given.rows) > _MOST_ROWS:
         print(f"{len(given.rows) - _MOST_ROWS:,} more rows: --format csv has them all", file=sys.stderr)
+
+
+def _asked_columns(arguments: argparse.Namespace, given: "Answer") -> set[str]:
+    """Return the columns that the command line names, or asks for."""
+    from processors.query.shape import COMPARED
+
+    by = arguments.by or "events"
+    names = {by, *pairs(arguments.select, option="--select")}
+    return names | ({f"{by}.{how}" for how in COMPARED} & set(given.names))
 
 
 def follow(arguments: argparse.Namespace, asker: Asker) -> None:

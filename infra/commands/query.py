@@ -12,9 +12,11 @@ EXAMPLES = """examples:
   streamgage query page_views page=/index.html --window 1h --from 2015-05-17 --to 2015-05-18 --format csv
   streamgage query device_metrics device_id=machine-1 metric='*' --window 1d --format json
   streamgage query page_views --window 1d --from 2015-05-17 --to 2015-05-21 --top 10 --by events
+  streamgage query page_views --group-by '' --window 1h --top 3 --any-window
   streamgage query page_views page='/blog/*' --group-by '' --window 1d@Europe/Berlin --plot events
   streamgage query device_metrics --group-by metric --window 1w --compare previous --where "events > 100"
   streamgage query device_metrics --silent 1h --format json
+  streamgage query device_metrics --silent 1h --to 2014-04-24T01:00
   streamgage query device_metrics device_id=d-7 metric=humidity --window 1m --from 10m --follow
   streamgage query page_views --window 1h --format parquet --output views.parquet
   streamgage query device_metrics device_id=d-7 metric=humidity --target aws --stack plant-7
@@ -89,6 +91,11 @@ def _add_shape(parser: argparse.ArgumentParser) -> None:
         "--by", metavar="COLUMN", help="by what they are ranked, or what is compared: events, bytes.sum, …"
     )
     asked.add_argument("--each-window", action="store_true", help="with --top: the first N of each window")
+    asked.add_argument(
+        "--any-window",
+        action="store_true",
+        help="with --top: the first N rows of any window: the busiest hours",
+    )
     asked.add_argument(
         "--where", metavar="EXPRESSION", help="which rows: \"events > 100 and page like '/a%%'\""
     )

@@ -10,7 +10,6 @@ from itertools import chain
 from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from rich.text import Text
 
 from infra.local.comparison import Items, ReadItems, compare, question_of, read_all_items
@@ -23,9 +22,10 @@ from infra.local.stack.running import batch_lines, running
 from infra.local.stack.supervisor import Code, StackOptions
 from infra.local.stack.tables import Engine
 from processors.pipeline_files import load_pipeline
-from processors.query.answer import answer_of
-from processors.query.question import ask
-from processors.query.render import number_text
+from processors.query.answer import Answer, Shape, answer, answer_of
+from processors.query.question import Question, ask
+from processors.query.shape import Column
+from processors.query.tabled import table_of
 from producers.client.kinesis import connect
 from producers.screen import Screen
 from producers.simulators.fleet import FleetConfig, fleet_events
@@ -33,6 +33,7 @@ from producers.simulators.totals import Tally, Totals
 from producers.simulators.visitors import VisitorsConfig, visitor_events
 from streamgage.definition.pipeline import Pipeline
 from streamgage.formats.avro import Event
+from streamgage.measures.windows import MAX_EVENT_TIME_MS
 from streamgage.visible import visible
 
 _DRAIN_S = 1_200
@@ -114,7 +115,6 @@ def _demonstrate(options: DemoOptions, held: Hold) -> int:
         drained_s = _drain(console, home, sent)
         items = read_all_items(info)
     differences = compare(pipeline, items, sent.totals)
-    _show(console, pipeline, items, sent.totals)
     _figures(console, home, sent, drained_s, items=len(items))
     rows = sum(len(each) for each in sent.totals.values())
     if differences:
@@ -129,6 +129,7 @@ def _demonstrate(options: DemoOptions, held: Hold) -> int:
             f"{sent.events:,} events",
         )
     )
+    _show(console, pipeline, items, sent.totals)
     return 0
 
 
@@ -205,44 +206,31 @@ def _progress(console: Screen) -> Progress:
 
 
 def _show(console: Screen, pipeline: Pipeline, items: Items, totals: Totals) -> None:
-    """Show what an analyst would ask: one device by the minute, the pages that are looked at most."""
+    """Show what an analyst would ask, as ``streamgage query`` answers it: one device, and the pages looked at most."""
     store, rollup = ReadItems(items), pipeline.rollups["device_metrics"]
-    key = min(key for key, _, _ in totals[rollup.name])
-    question = question_of(pipeline, rollup, key, rollup.windows[0].label)
-    given = answer_of(question, ask(store, question, applied_ms=0, now_ms=0))
-    names = given.names
-    hidden = ("window_end", "may_change", "partial")
-    shown = [n for n in range(len(rollup.key), len(names)) if names[n] not in hidden]
-    _table(
-        console,
-        f"streamgage query device_metrics device_id={key[0]} metric={key[1]} --window {question.windows.label}",
-        [names[n] for n in shown],
-        [[number_text(row[n]) for n in shown] for row in given.rows],
+    device, metric = min(key for key, _, _ in totals[rollup.name])
+    question = question_of(pipeline, rollup, (device, metric), rollup.windows[0].label)
+    _tell(
+        console, question, answer_of(question, ask(store, question, applied_ms=MAX_EVENT_TIME_MS, now_ms=0)),
+        f"device_metrics device_id={device} metric={metric} --window {question.windows.label}",
+    )  # fmt: skip
+    label = pipeline.rollups["page_views"].windows[-1].label
+    question = Question.parse(
+        pipeline, rollup="page_views", key={}, window=label, from_ms=0, to_ms=MAX_EVENT_TIME_MS, total=True
     )
-    rollup = pipeline.rollups["page_views"]
-    label = rollup.windows[-1].label
-    pages = [
-        (row.events, row.key[0], row)
-        for row in ask(store, question_of(pipeline, rollup, None, label), applied_ms=0, now_ms=0)
-    ]
-    _table(
-        console,
-        f"the five pages looked at most in a window of {label}",
-        ["page", "events", "bytes.sum"],
-        [
-            [page, f"{events:,}", number_text(row.values["bytes"]["sum"])]
-            for events, page, row in sorted(pages, key=lambda each: (-each[0], each[1]))[:5]
-        ],
-    )
+    shape = Shape(top=5, by=Column.parse(question.rollup, "events"))
+    _tell(
+        console, question, answer(store, question, shape, applied_ms=MAX_EVENT_TIME_MS, now_ms=0),
+        f"page_views --window {label} --top 5 --by events",
+    )  # fmt: skip
 
 
-def _table(console: Screen, title: str, names: list[str], rows: list[list[str]]) -> None:
-    table = Table(title=title, title_justify="left")
-    for number, name in enumerate(names):
-        table.add_column(name, justify="left" if number == 0 else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
+def _tell(console: Screen, question: Question, given: Answer, asked: str) -> None:
+    console.print(Text.assemble(("$ ", "dim"), f"streamgage query {asked}"))
+    table, said = table_of(question, given, width=console.width, asked=("events",))
     console.print(table)
+    for each in said:
+        console.print(each)
 
 
 def _figures(console: Screen, home: Home, sent: Sent, drained_s: float, *, items: int) -> None:

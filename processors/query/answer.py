@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from processors.query.cells import PartialStore
 from processors.query.question import Question, Row, ask
+from processors.query.regroup import Group
 from processors.query.shape import (
     COMPARED,
     Column,
@@ -18,10 +19,11 @@ from processors.query.shape import (
     columns_of,
     compared,
     filled,
-    top,
-    top_of_each,
+    top_entries,
+    top_pairs,
+    top_pairs_of_each,
 )
-from processors.query.silence import silent
+from processors.query.silence import instant_of, silent
 from streamgage.errors import ConfigError
 from streamgage.expressions.expression import Expression, exact, parse, parse_filter
 from streamgage.expressions.kinds import Kind
@@ -29,6 +31,7 @@ from streamgage.measures.named import find_measure
 from streamgage.measures.windows import Window
 
 Cell = str | int | Decimal | bool | None
+MOST_ROWS = 1_000_000  # about 1.8 GB with all measures
 _TIMES = ("window_start", "window_end")
 _FLAGS = ("may_change", "partial")
 
@@ -107,7 +110,14 @@ def answer(
     Raises:
         ConfigError: it would be too much; what was read counts something else, or is damaged.
     """
-    rows: Iterable[Row] = ask(store, question, applied_ms=applied_ms, now_ms=now_ms, eventual=eventual)
+    rows: Iterable[Row] = ask(
+        store,
+        question,
+        applied_ms=applied_ms,
+        now_ms=now_ms,
+        eventual=eventual,
+        pick=_picked(question, shape),
+    )
     if shape.fill is not None:
         first_ms = question.from_ms or None
         last_ms = question.to_ms if question.to_ms <= now_ms else None  # what lies ahead is not empty yet
@@ -118,11 +128,17 @@ def answer(
         pairs = (Compared(row, None) for row in rows)
     pairs = _narrowed(question, shape, pairs)
     if shape.top is not None:
-        ranked = {id(each.row): each for each in pairs}
-        pick = top_of_each if shape.each_window else top
-        first = pick((each.row for each in ranked.values()), shape.by or Column(), shape.top)
-        pairs = [ranked[id(row)] for row in first]
+        first = top_pairs_of_each if shape.each_window else top_pairs
+        pairs = first(pairs, shape.by or Column(), shape.top)
     return _written(question, shape, pairs)
+
+
+def _picked(question: Question, shape: Shape) -> Callable[[Group], Iterable[int]] | None:
+    """Return what picks the top of each window, where nothing is asked of the others: the top of all is among them."""
+    count = shape.top
+    if count is None or shape.where is not None or shape.compare is not None or shape.fill is not None:
+        return None
+    return lambda group: top_entries(question.rollup, group, shape.by or Column(), count)
 
 
 def _narrowed(question: Question, shape: Shape, pairs: Iterable[Compared]) -> Iterator[Compared]:
@@ -156,6 +172,11 @@ def _written(question: Question, shape: Shape, pairs: Iterable[Compared]) -> Ans
         if shape.limit is not None and len(rows) >= shape.limit:
             left += 1
             continue
+        if len(rows) >= MOST_ROWS:
+            raise ConfigError(
+                f"the answer has more than {MOST_ROWS:,} rows: narrow it by name=pattern, --where, --top N or a shorter range, "
+                "merge by --group-by or larger windows, or say --limit N"
+            )
         row = each.row
         for name, bound in row.errors.items():
             errors[name] = max(bound, errors.get(name, 0.0))
@@ -177,8 +198,12 @@ def _written(question: Question, shape: Shape, pairs: Iterable[Compared]) -> Ans
 
 
 def silence(store: PartialStore, question: Question, *, for_ms: int, as_of_ms: int, now_ms: int) -> Answer:
-    """Return the keys that were not heard of for *for_ms* by *as_of_ms*, the longest silent first."""
-    found = silent(store, question, since_ms=as_of_ms - for_ms + 1, now_ms=now_ms)
+    """Return the keys that were not heard of for *for_ms* by *as_of_ms*, the longest silent first.
+
+    An instant of the past is that of the last boundary of windows up to it: ``instant_of``.
+    """
+    as_of_ms = instant_of(question, as_of_ms, now_ms=now_ms)
+    found = silent(store, question, for_ms=for_ms, as_of_ms=as_of_ms, now_ms=now_ms)
     names = (*question.key_names, "last_seen", "silent_s", "is_exact")
     rows: list[tuple[Cell, ...]] = [
         (*each.key, time_text(each.last_ms), Decimal(as_of_ms - each.last_ms) / 1000, each.is_exact)

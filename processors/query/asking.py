@@ -22,6 +22,7 @@ def prepared(
     top: int | None = None,
     by: str | None = None,
     each_window: bool = False,
+    any_window: bool = False,
     where: str | None = None,
     select: Mapping[str, str] | None = None,
     compare: str | None = None,
@@ -29,7 +30,7 @@ def prepared(
     moving: int = 1,
     limit: int | None = None,
 ) -> tuple[Question, Shape]:
-    """Return the question and the shape of its answer. Without *each_window* a *top* is of the whole range.
+    """Return the question and the shape of its answer. Without *each_window* or *any_window* a *top* is of the whole range.
 
     Raises:
         ConfigError: there is no such rollup, field, window or column, or they do not go together; every problem.
@@ -37,12 +38,18 @@ def prepared(
     problems = []
     if by is not None and top is None and compare is None:
         problems.append("--by says how --top ranks, or what --compare compares: add one of them")
-    if each_window and top is None:
-        problems.append("--each-window says of what --top is: add --top N")
-    if each_window and total:
-        problems.append("--each-window and --total exclude each other")
-    if compare is not None and (total or (top and not each_window)):
-        problems.append("--compare is of windows: leave --total out, and say --each-window with --top")
+    asked = {"--each-window": each_window, "--any-window": any_window, "--total": total}
+    ranges = [name for name, is_asked in asked.items() if is_asked]
+    if len(ranges) > 1:
+        problems.append(f"{' and '.join(ranges)} exclude each other")
+    problems += [
+        f"{name} says of what --top is: add --top N" for name in ranges if name != "--total" and top is None
+    ]
+    is_by_window = each_window or any_window
+    if compare is not None and (total or (top and not is_by_window)):
+        problems.append(
+            "--compare is of windows: leave --total out, and say --each-window or --any-window with --top"
+        )
     if problems:
         raise ConfigError(*problems)
     question = Question.parse(
@@ -54,7 +61,7 @@ def prepared(
         to_ms=to_ms,
         group_by=group_by,
         moving=moving,
-        total=total or (top is not None and not each_window),
+        total=total or (top is not None and not is_by_window),
     )
     earlier = None
     if compare is not None:

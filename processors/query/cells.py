@@ -1,6 +1,6 @@
 """Read the items of windows: from the root of each lane on, along the way that a key took when it was written."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
@@ -174,26 +174,28 @@ class CellReader:
     def _resolve(
         self, roots: Sequence[tuple[str, StoredItem]], keys: Sequence[str] | None
     ) -> Iterator[KeyStates]:
-        found: dict[Place, Chunk] = {}
-        level = {Place(sk): item for sk, item in roots}
-        while level:
-            chunks = {place: self._decoded(place, item) for place, item in level.items()}
-            found.update(chunks)
-            following = {
-                self._key_of(place): place
-                for above, chunk in chunks.items()
-                if chunk.onward
-                for place in below(above, chunk, keys)
-            }
-            items = self.store.get(list(following)) if following else {}
-            level = {following[key]: item for key, item in items.items()}
-        by_window: dict[int, list[tuple[Place, Chunk]]] = {}
-        for place, chunk in found.items():
-            by_window.setdefault(window_start_ms(place.sk), []).append((place, chunk))
+        by_window = self._chunks(roots, keys)
         for start_ms in sorted(by_window):
-            states = self._merged(start_ms, by_window[start_ms], keys)
+            states = self._merged(start_ms, by_window.pop(start_ms), keys)
             if states.keys:
                 yield states
+
+    def _chunks(
+        self, roots: Sequence[tuple[str, StoredItem]], keys: Sequence[str] | None
+    ) -> dict[int, list[tuple[Place, Chunk]]]:
+        """Return of each window what *roots* and the items below them hold."""
+        found: dict[int, list[tuple[Place, Chunk]]] = {}
+        level = {Place(sk): item for sk, item in roots}
+        while level:
+            following: dict[ItemKey, Place] = {}
+            for place, item in level.items():
+                chunk = self._decoded(place, item)
+                found.setdefault(window_start_ms(place.sk), []).append((place, chunk))
+                if chunk.onward:
+                    following |= {self._key_of(each): each for each in below(place, chunk, keys)}
+            items = self.store.get(list(following)) if following else {}
+            level = {following[key]: item for key, item in items.items()}
+        return found
 
     def _key_of(self, place: Place) -> ItemKey:
         return chunk_key(self.rollup, self.windows, chunk_name(place.among, place.number), place.sk)
@@ -211,25 +213,32 @@ class CellReader:
             raise ConfigError(f"{what} is damaged: {error}") from error
 
     def _merged(
-        self, start_ms: int, chunks: Iterable[tuple[Place, Chunk]], keys: Sequence[str] | None
+        self, start_ms: int, chunks: list[tuple[Place, Chunk]], keys: Sequence[str] | None
     ) -> KeyStates:
-        """Merge what the lanes hold, in the order of their names: a child of a shard comes behind its parent."""
+        """Merge what the lanes hold, in the order of their names: a child of a shard comes behind its parent.
+
+        *chunks* is emptied: of a million keys nothing is held twice.
+        """
         plan = plan_of(self.rollup.layout)
         wanted = None if keys is None else set(keys)
         places: dict[str, int] = {}
         table = plan.empty()
-        begins: dict[str, int] = {}
-        for _, chunk in sorted(chunks, key=lambda each: (lane_of(each[0].sk), each[0].among, each[0].number)):
+        begins: list[int] = []
+        chunks.sort(key=lambda each: (lane_of(each[0].sk), each[0].among, each[0].number), reverse=True)
+        while chunks:
+            _, chunk = chunks.pop()
             rows = [row for row, key in enumerate(chunk.keys) if wanted is None or key in wanted]
             of_rows = [chunk.keys[row] for row in rows]
             new = [key for key in of_rows if key not in places]
             plan.add_keys(table, len(new))
+            begins += [0] * len(new)
             for key in new:
                 places[key] = len(places)
-            for key in of_rows:
-                begins[key] = max(begins.get(key, 0), chunk.begin_ms)
-            plan.merge(table, [places[key] for key in of_rows], chunk.table, rows)
-        return KeyStates(start_ms, list(places), table, [begins[key] for key in places])
+            at = [places[key] for key in of_rows]
+            for place in at:
+                begins[place] = max(begins[place], chunk.begin_ms)
+            plan.merge(table, at, chunk.table, rows)
+        return KeyStates(start_ms, list(places), table, begins)
 
 
 def below(place: Place, chunk: Chunk, keys: Sequence[str] | None) -> Iterator[Place]:

@@ -1,28 +1,41 @@
 """A picture of an answer: lines over time in a terminal, or as PNG or SVG."""
 
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from processors.query.answer import Answer
+from processors.query.answer import Answer, Cell, time_text
 from streamgage.errors import ConfigError
+from streamgage.visible import visible
 
 MOST_LINES = 10
 _BARS = " ▁▂▃▄▅▆▇█"
 _LEVELS = len(_BARS) - 1
+_MOST_WIDE = 8  # columns of a bar
+_MOST_MARKED = 60  # points of a line that are told apart
+_LAST_MS = 253_402_214_400_000  # 9999-12-31: matplotlib has no years of five digits
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """The number of one window; None where it has none."""
+
+    start_ms: int
+    end_ms: int
+    value: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """The numbers of one key, with the times of their windows' starts; None is a gap."""
+    """The numbers of one key in the order of time. A window without events has no point: nothing is drawn there."""
 
     label: str
-    times: Sequence[str]
-    values: Sequence[float | None]
+    points: Sequence[Point]
 
 
 def lines_of(answer: Answer, column: str) -> tuple[list[Line], int]:
@@ -31,61 +44,120 @@ def lines_of(answer: Answer, column: str) -> tuple[list[Line], int]:
     Raises:
         ConfigError: the answer has no such column, or no windows.
     """
-    if column not in answer.names or "window_start" not in answer.names:
-        numbers = ", ".join(answer.names[answer.keys + 2 : -2])
-        raise ConfigError(f"--plot {column}: the answer has no such column over time; it has: {numbers}")
-    at, time = answer.names.index(column), answer.names.index("window_start")
-    found: dict[str, dict[str, float | None]] = {}
-    times: dict[str, None] = {}
+    known = [
+        name
+        for at, name in enumerate(answer.names)
+        if at >= answer.keys + 2 and name not in ("may_change", "partial")
+    ]
+    if column not in known or "window_start" not in answer.names:
+        raise ConfigError(
+            f"--plot {column}: the answer has no such column over time; it has: {', '.join(known)}"
+        )
+    at = answer.names.index(column)
+    found: dict[str, list[Point]] = {}
     for row in answer.rows:
         label = " ".join(str(each) for each in row[: answer.keys]) or column
         value = row[at]
         number = float(value) if isinstance(value, int | Decimal) and not isinstance(value, bool) else None
-        found.setdefault(label, {})[str(row[time])] = number
-        times[str(row[time])] = None
-    ordered = sorted(times)
-    lines = [Line(label, ordered, [of.get(each) for each in ordered]) for label, of in found.items()]
+        start_ms, end_ms = (_instant_ms(each) for each in row[answer.keys : answer.keys + 2])
+        found.setdefault(label, []).append(Point(start_ms, end_ms, number))
+    lines = [Line(label, sorted(points, key=lambda each: each.start_ms)) for label, points in found.items()]
     return lines[:MOST_LINES], len(lines) - min(len(lines), MOST_LINES)
 
 
+def _instant_ms(cell: Cell) -> int:
+    text = str(cell)
+    if text.endswith(" ms"):
+        return int(text.removesuffix(" ms"))
+    return round(datetime.fromisoformat(text).timestamp() * 1000)
+
+
 def in_terminal(lines: Sequence[Line], *, width: int, height: int = 8) -> list[str]:
-    """Return a chart of bars a line: its range at the left, times below, *width* columns at most."""
+    """Return a chart of bars a line: its range at the left, times below, *width* columns at most.
+
+    All lines have one axis of time, and each window stands where its time is: what is missing is a gap.
+    """
     text: list[str] = []
+    points = [each for line in lines for each in line.points]
+    if not points:
+        return text
+    first_ms, last_ms = min(each.start_ms for each in points), max(each.end_ms for each in points)
     for line in lines:
-        known = [each for each in line.values if each is not None]
+        known = [each.value for each in line.points if each.value is not None]
         if not known:
             continue
-        low, high = min(0.0, *known), max(known)
+        low, high = min(0.0, *known), max(0.0, *known)
         scale = f"{_short(high)}", f"{_short(low)}"
         margin = max(map(len, scale)) + 1
-        columns = _narrowed(line.values, max(width - margin - 1, 10))
-        text.append(line.label)
+        count = _columns(points, last_ms - first_ms, max(width - margin - 1, 10))
+        columns = _placed(line.points, first_ms, last_ms, count)
+        text.append(visible(line.label))
         for level in range(height, 0, -1):
             edge = scale[0] if level == height else scale[1] if level == 1 else ""
             text.append(
                 f"{edge:>{margin - 1}} ┤" + "".join(_cell(each, low, high, level, height) for each in columns)
             )
-        first, last = line.times[0], line.times[-1]
-        text.append(" " * margin + f"{first}{last:>{max(len(columns) - len(first), len(last) + 1)}}")
+        first, last = _times(first_ms, last_ms)
+        text.append(" " * (margin + 1) + f"{first}{last:>{max(count - len(first), len(last) + 1)}}")
     return text
 
 
+def _columns(points: Sequence[Point], span_ms: int, most: int) -> int:
+    """Return how many columns the time takes: as many for each window, up to eight, where there is room."""
+    windows = -(-span_ms // min(each.end_ms - each.start_ms for each in points))
+    return most if windows > most else windows * min(most // windows, _MOST_WIDE)
+
+
+def _placed(points: Sequence[Point], first_ms: int, last_ms: int, count: int) -> list[float | None]:
+    """Return a number for each of *count* columns: of the windows there, the greatest; None where there are none."""
+    columns: list[float | None] = [None] * count
+    for each in points:
+        if each.value is None:
+            continue
+        first = (each.start_ms - first_ms) * count // (last_ms - first_ms)
+        last = max((each.end_ms - first_ms) * count // (last_ms - first_ms), first + 1)
+        for column in range(first, min(last, count)):
+            known = columns[column]
+            columns[column] = each.value if known is None else max(known, each.value)
+    return columns
+
+
+def _times(first_ms: int, last_ms: int) -> tuple[str, str]:
+    """Return both ends of the axis: dates, where they are midnights of UTC."""
+    texts = [time_text(each) for each in (first_ms, last_ms)]
+    if all(each.endswith("T00:00:00Z") for each in texts):
+        texts = [each.removesuffix("T00:00:00Z") for each in texts]
+    return texts[0], texts[1]
+
+
 def _cell(value: float | None, low: float, high: float, level: int, height: int) -> str:
+    """Return the part of a bar that lies in *level*: from the least up to the number, at least a line of it."""
     if value is None:
         return " "
-    filled = (value - low) / (high - low) * height * _LEVELS if high > low else height * _LEVELS
-    return _BARS[max(0, min(_LEVELS, round(filled) - (level - 1) * _LEVELS))]
-
-
-def _narrowed(values: Sequence[float | None], most: int) -> list[float | None]:
-    """Return *values* in *most* columns at most: where several share one, the greatest of them."""
-    each = -(-len(values) // most)
-    runs = [values[first : first + each] for first in range(0, len(values), each)]
-    return [max((one for one in run if one is not None), default=None) for run in runs]
+    filled = (value - low) / (high - low) * height * _LEVELS if high > low else 0
+    steps = max(round(filled), 1)
+    return _BARS[max(0, min(_LEVELS, steps - (level - 1) * _LEVELS))]
 
 
 def _short(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def _with_gaps(points: Sequence[Point]) -> tuple[list[Any], list[float]]:
+    """Return times and numbers to draw a line through: it breaks where a window is missing."""
+    instants: list[Any] = []
+    values: list[float] = []
+    for number, each in enumerate(points):
+        if number and points[number - 1].end_ms < each.start_ms:
+            instants.append(_datetime(points[number - 1].end_ms))
+            values.append(math.nan)
+        instants.append(_datetime(each.start_ms))
+        values.append(math.nan if each.value is None else each.value)
+    return instants, values
+
+
+def _datetime(instant_ms: int) -> datetime:
+    return datetime.fromtimestamp(min(instant_ms, _LAST_MS) / 1000, UTC)
 
 
 def to_image(lines: Sequence[Line], path: Path, *, column: str, title: str) -> None:
@@ -106,13 +178,12 @@ def to_image(lines: Sequence[Line], path: Path, *, column: str, title: str) -> N
     (FigureCanvasSVG if path.suffix.lower() == ".svg" else FigureCanvasAgg)(figure)
     axes = figure.add_subplot()
     for line in lines:
-        instants: Any = [datetime.fromisoformat(each) for each in line.times]
-        values = [float("nan") if each is None else each for each in line.values]
-        marker = "o" if len(values) < 60 else None
-        axes.plot(
-            instants, values, label=line.label.replace("$", r"\$"), marker=marker, markersize=3, linewidth=1.4
-        )
+        instants, values = _with_gaps(line.points)
+        marker = "o" if len(values) < _MOST_MARKED else None
+        label = line.label.replace("$", r"\$")
+        axes.plot(instants, values, label=label, marker=marker, markersize=3, linewidth=1.4)
     axes.set_ylabel(column)
+    axes.set_xlabel("UTC", loc="right")
     axes.set_title(title.replace("$", r"\$"), loc="left", fontsize=11)
     axes.grid(visible=True, alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)

@@ -195,12 +195,14 @@ def ask(
     applied_ms: int,
     now_ms: int,
     eventual: PartialStore | None = None,
+    pick: Callable[[Group], Iterable[int]] | None = None,
 ) -> Iterator[Row]:
     """Yield a row a window and key that has events, in the order of time and of keys.
 
     *applied_ms* is the arrival time up to which all events are applied, as it was read before this: a window that ends
     later may still change. The others are read from *eventual*, where it is given. What is read there may be older than
     what is applied, for nobody knows how much; so a window of it is never said to be complete, and keys may be missing.
+    *pick* tells which entries of a window are wanted as rows: a row takes ten times the memory of a state.
     """
     rollup, plan = question.rollup, plan_of(question.rollup.layout)
     settled_ms = 0 if eventual is None else question.windows.assign(max(applied_ms, 0)).start_ms
@@ -208,8 +210,9 @@ def ask(
         window = group.window
         expired = _expired(question, window, now_ms)
         may_change = window.end_ms > applied_ms or window.start_ms < settled_ms
-        for row, key in sorted(enumerate(group.keys), key=lambda each: each[1]):
-            begin_ms = group.begin_ms[row]
+        wanted = range(len(group.keys)) if pick is None else pick(group)
+        for row in sorted(wanted, key=group.keys.__getitem__):
+            key, begin_ms = group.keys[row], group.begin_ms[row]
             began = begin_ms > 0 and begin_ms + question.max_future_ms > window.start_ms
             yield Row(
                 window,

@@ -14,7 +14,8 @@ from streamgage.fold.items import key_values
 from streamgage.measures.layout import StatePlan, Table
 from streamgage.measures.windows import Window
 
-MOST_KEYS = 2_000_000  # of a window or bucket: about 1 GB of states
+MOST_KEYS = 1_500_000  # of a window or bucket: with all measures about 1 GB of states
+_MOST_KNOWN = 100_000  # keys of which is remembered what they are merged into
 
 
 @dataclass(slots=True)
@@ -39,26 +40,43 @@ class Regroup:
     unites_keys: bool = False
 
     def by_window(self, states: Iterable[KeyStates], window_of: Callable[[int], Window]) -> Iterator[Group]:
-        """Yield each window, its keys merged, in the order of *states*."""
+        """Yield each window, its keys merged, in the order of *states*; what was read of it is let go of by then."""
         known: dict[str, tuple[str, ...] | None] = {}
-        for each in states:
-            picks: dict[tuple[str, ...], list[int]] = {}
-            for row, text in enumerate(each.keys):
-                if text in known:
-                    key = known[text]
-                else:
-                    key = known[text] = self.key_of(key_values(text))
-                    _bound(len(known))
-                if key is not None:
-                    picks.setdefault(key, []).append(row)
-            if picks:
-                begins = [max(each.begin_ms[row] for row in rows) for rows in picks.values()]
-                yield Group(
-                    window_of(each.start_ms),
-                    list(picks),
-                    self._joined(each.table, list(picks.values())),
-                    begins,
-                )
+        for group in map(lambda each: self._group(each, window_of, known), states):  # noqa: C417 - a loop would hold *each*
+            if group.keys:
+                yield group
+
+    def _group(
+        self,
+        states: KeyStates,
+        window_of: Callable[[int], Window],
+        known: dict[str, tuple[str, ...] | None],
+    ) -> Group:
+        _bound(len(states.keys))
+        keys: list[tuple[str, ...]] = []
+        rows: list[int] = []
+        for row, text in enumerate(states.keys):
+            if text in known:
+                key = known[text]
+            else:
+                key = self.key_of(key_values(text))
+                if len(known) < _MOST_KNOWN:
+                    known[text] = key
+            if key is not None:
+                keys.append(key)
+                rows.append(row)
+        window = window_of(states.start_ms)
+        if not self.unites_keys and len(rows) == len(states.keys) and len(set(keys)) == len(keys):
+            return Group(window, keys, states.table, list(states.begin_ms))
+        picks: dict[tuple[str, ...], list[int]] = {}
+        for key, row in zip(keys, rows, strict=True):
+            picks.setdefault(key, []).append(row)
+        return Group(
+            window,
+            list(picks),
+            self._joined(states.table, list(picks.values())),
+            [max(states.begin_ms[row] for row in of_key) for of_key in picks.values()],
+        )
 
     def _joined(self, table: Table, picks: Sequence[Sequence[int]]) -> Table:
         if self.unites_keys:
@@ -81,8 +99,9 @@ class Regroup:
             if merged is None or bucket != merged.window:
                 if merged is not None:
                     yield merged
-                merged, places = Group(bucket, [], self.plan.empty(), []), {}
-            self._add(merged, places, each)
+                merged, places = Group(bucket, each.keys, each.table, each.begin_ms), {}
+            else:
+                self._add(merged, places, each)
         if merged is not None:
             yield merged
 
@@ -92,9 +111,10 @@ class Regroup:
         places: dict[tuple[str, ...], int] = {}
         for each in groups:
             if merged is None:
-                merged = Group(each.window, [], self.plan.empty(), [])
-            merged.window = Window(merged.window.start_ms, each.window.end_ms)
-            self._add(merged, places, each)
+                merged = each
+            else:
+                merged.window = Window(merged.window.start_ms, each.window.end_ms)
+                self._add(merged, places, each)
         if merged is not None:
             yield merged
 
@@ -115,6 +135,8 @@ class Regroup:
             yield merged
 
     def _add(self, merged: Group, places: dict[tuple[str, ...], int], group: Group) -> None:
+        if len(places) < len(merged.keys):  # it is a first window so far, taken as it is
+            places.update(zip(merged.keys, range(len(merged.keys)), strict=True))
         new = [key for key in group.keys if key not in places]
         _bound(len(places) + len(new))
         self.plan.add_keys(merged.table, len(new))

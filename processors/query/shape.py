@@ -9,8 +9,10 @@ from itertools import groupby
 from typing import Literal
 
 from processors.query.question import Question, Row
+from processors.query.regroup import Group
 from streamgage.definition.pipeline import Rollup
 from streamgage.errors import ConfigError
+from streamgage.measures.layout import plan_of
 from streamgage.measures.windows import Window
 
 Value = int | Decimal | None
@@ -70,7 +72,7 @@ def top(rows: Iterable[Row], by: Column, count: int) -> list[Row]:
 
     A row without the number comes behind all that have it.
     """
-    return heapq.nsmallest(count, rows, key=lambda row: _descending(by.of(row), row))
+    return [each.row for each in top_pairs((Compared(row, None) for row in rows), by, count)]
 
 
 def top_of_each(rows: Iterable[Row], by: Column, count: int) -> Iterator[Row]:
@@ -79,8 +81,35 @@ def top_of_each(rows: Iterable[Row], by: Column, count: int) -> Iterator[Row]:
         yield from top(of_window, by, count)
 
 
-def _descending(value: Value, row: Row) -> tuple[bool, Value, tuple[str, ...], int]:
-    return value is None, 0 if value is None else -value, row.key, row.window.start_ms
+def top_pairs(pairs: "Iterable[Compared]", by: Column, count: int) -> "list[Compared]":
+    """Return the top of *pairs*, of which no more are held than are wanted."""
+    return heapq.nsmallest(
+        count, pairs, key=lambda each: (*_descending(by.of(each.row)), each.row.key, each.row.window.start_ms)
+    )
+
+
+def top_pairs_of_each(pairs: "Iterable[Compared]", by: Column, count: int) -> "Iterator[Compared]":
+    """Yield the top of each window, in the order of *pairs*, which is that of time."""
+    for _, of_window in groupby(pairs, key=lambda each: each.row.window):
+        yield from top_pairs(of_window, by, count)
+
+
+def top_entries(rollup: Rollup, group: Group, by: Column, count: int) -> list[int]:
+    """Return which entries of *group* are its top: of all that are not, no row need be made."""
+    plan, measures = plan_of(rollup.layout), {by.field: (by.measure,)} if by.field else {}
+
+    def number(entry: int) -> Value:
+        if by.field is None:
+            return int(group.table[0][entry])
+        return plan.read(group.table, entry, measures)[by.field][by.measure]
+
+    return heapq.nsmallest(
+        count, range(len(group.keys)), key=lambda entry: (*_descending(number(entry)), group.keys[entry])
+    )
+
+
+def _descending(value: Value) -> tuple[bool, Value]:
+    return value is None, 0 if value is None else -value
 
 
 def filled(
@@ -119,6 +148,8 @@ def filled(
         return Row(window, 0, nothing, window.end_ms > applied_ms, partial=False, key=key)
 
     window = window_of(first_ms)
+    if (last_ms - first_ms) // _longest_ms(window) * len(keys) > MOST_FILLED:
+        raise _too_many()
     while window.start_ms < last_ms:
         for key in keys:
             row = by_place.get((window.start_ms, key))
@@ -130,12 +161,21 @@ def filled(
                 before[key] = row
             made.append(row)
         if len(made) > MOST_FILLED:
-            raise ConfigError(
-                f"with its empty windows the answer has more than {MOST_FILLED:,} rows: ask for a shorter range, larger windows "
-                "or fewer keys"
-            )
+            raise _too_many()
         window = window_of(window.end_ms)
     return made
+
+
+def _longest_ms(window: Window) -> int:
+    """Return how long windows like *window* are at most: months and days of a place differ."""
+    return (window.end_ms - window.start_ms) * 8 // 7
+
+
+def _too_many() -> ConfigError:
+    return ConfigError(
+        f"with its empty windows the answer has more than {MOST_FILLED:,} rows: ask for a shorter range, larger windows "
+        "or fewer keys"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,11 @@
 """Which keys have fallen silent: when each was last heard of."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from processors.query.cells import PartialStore
 from processors.query.question import Question, groups_of
+from streamgage.measures.windows import TumblingWindows
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,20 +20,52 @@ class Seen:
     is_exact: bool
 
 
-def silent(store: PartialStore, question: Question, *, since_ms: int, now_ms: int) -> list[Seen]:
-    """Return the keys of *question* that were not heard of from *since_ms* on, the longest silent first.
+def instant_of(question: Question, as_of_ms: int, *, now_ms: int) -> int:
+    """Return the last instant up to *as_of_ms* of which it is known what came before: a boundary of windows, if past."""
+    if as_of_ms >= now_ms:
+        return as_of_ms
+    size_ms = min(each.size_ms for each in _kept(question))
+    return as_of_ms - as_of_ms % size_ms
 
-    A key that was never heard of in the range is not known here.
+
+def silent(store: PartialStore, question: Question, *, for_ms: int, as_of_ms: int, now_ms: int) -> list[Seen]:
+    """Return the keys of *question* that were not heard of for *for_ms* by *as_of_ms*, the longest silent first.
+
+    What came later is not looked at, so *as_of_ms* is an ``instant_of``. A key that was never heard of in the range is not
+    known here.
     """
-    found = {each.key: each for each in _seen(store, question, now_ms=now_ms)}
+    found: dict[tuple[str, ...], Seen] = {}
+    for part in _parts(question, as_of_ms, now_ms=now_ms):
+        for each in _seen(store, part, now_ms=now_ms):
+            known = found.get(each.key)
+            if known is None or known.last_ms < each.last_ms:
+                found[each.key] = each
     return sorted(
-        (each for each in found.values() if each.last_ms < since_ms),
+        (each for each in found.values() if each.last_ms <= as_of_ms - for_ms),
         key=lambda each: (each.last_ms, each.key),
     )
 
 
+def _kept(question: Question) -> list[TumblingWindows]:
+    """Return the windows that tell: the time of a last event is the same in all sizes, the end of a window is not."""
+    return sorted(
+        question.rollup.windows if _timed_columns(question) else [question.windows],
+        key=lambda each: -each.size_ms,
+    )
+
+
+def _parts(question: Question, as_of_ms: int, *, now_ms: int) -> Iterator[Question]:
+    """Yield the range up to *as_of_ms* by windows as large as fit: days cost a thousandth of what minutes do."""
+    from_ms = question.from_ms
+    for windows in _kept(question):
+        to_ms = question.to_ms if as_of_ms >= now_ms else as_of_ms - as_of_ms % windows.size_ms
+        if to_ms > from_ms:
+            yield replace(question, windows=windows, buckets=None, moving=1, from_ms=from_ms, to_ms=to_ms)
+            from_ms = to_ms
+
+
 def _seen(store: PartialStore, question: Question, *, now_ms: int) -> Iterator[Seen]:
-    """Yield what each window says of its keys, in the order of time: what comes later is later."""
+    """Yield what each window says of its keys."""
     timed = _timed_columns(question)
     for group in groups_of(store, question, now_ms=now_ms):
         for row, key in enumerate(group.keys):

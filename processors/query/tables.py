@@ -165,6 +165,7 @@ class Tables:
         top: int | None = None,
         by: str | None = None,
         each_window: bool = False,
+        any_window: bool = False,
         compare: str | None = None,
         fill: Filling | None = None,
         moving: int = 1,
@@ -187,6 +188,7 @@ class Tables:
             top: the first so many rows, over the whole range.
             by: by what they are ranked, or what is compared: "events", "bytes.sum".
             each_window: the first of each window instead.
+            any_window: the first rows of any window: the busiest hours.
             compare: "previous", or how long before, "7d": what was then, beside each row.
             fill: "null", "zero" or "previous": rows for windows without events.
             moving: each row of so many windows.
@@ -210,6 +212,7 @@ class Tables:
             top=top,
             by=by,
             each_window=each_window,
+            any_window=any_window,
             where=where,
             select=select,
             compare=compare,

@@ -19,7 +19,7 @@ def _quick(name: str) -> Result:
     return benchmark.run(quick=True, seed=DEFAULT_SEED, progress=lambda _: None)
 
 
-@pytest.mark.parametrize("name", ["codec", "fold", "function", "producer", "scaling", "tables"])
+@pytest.mark.parametrize("name", ["codec", "fold", "function", "producer", "query", "scaling", "tables"])
 def test_all_contestants_find_the_same(name: str) -> None:
     result = _quick(name)
     assert result.name == name

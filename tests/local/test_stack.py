@@ -230,8 +230,16 @@ def test_the_demo_compares_every_total(tmp_path: Path) -> None:
         "--pipeline",
         str(ROOT / "pipeline.toml"),
     )
-    assert "exact: all" in done.stdout
-    assert "10,000 events" in done.stdout
+    said, exact, answers = done.stdout.partition("exact: all")
+    assert exact
+    assert "10,000 events" in answers
+    device, pages = answers.split("$ streamgage query ")[1:]
+    assert "streamgage query" not in said
+    assert device.startswith("device_metrics device_id=device-0000 metric=")
+    assert pages.startswith("page_views --window 1d --top 5 --by events")
+    events = [int(line.split("│")[2]) for line in pages.splitlines() if line.startswith("│")]
+    assert len(events) == 5
+    assert events == sorted(events, reverse=True)
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import tracemalloc
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -9,14 +10,16 @@ import pytest
 
 from conftest import ClientFactory, create_table
 from processors.aggregate.progress import progress_pk
+from processors.query import answer as answers
+from processors.query import regroup
 from processors.query.answer import answer_of
 from processors.query.cells import DynamoPartialStore
 from processors.query.progress import read_progress
 from processors.query.question import Question, Row, ask
 from processors.query.render import number_text, to_csv, to_json
 from processors.query.selection import Selection
-from processors.query.shape import filled
-from processors.query.silence import Seen, silent
+from processors.query.shape import Column, filled, top, top_of_each
+from processors.query.silence import Seen, instant_of, silent
 from streamgage.definition.pipeline import Rollup
 from streamgage.errors import ConfigError
 from streamgage.fold.chunk import Chunk, encode_chunk
@@ -170,9 +173,11 @@ class CountedReads(Reads):
     def __init__(self, store: InMemoryItemStore) -> None:
         super().__init__(store)
         self.ranges = self.gets = self.keys = 0
+        self.partitions: set[str] = set()
 
     def range(self, pk: str, first_sk: str, last_sk: str) -> Iterator[tuple[str, StoredItem]]:
         self.ranges += 1
+        self.partitions.add(pk)
         return super().range(pk, first_sk, last_sk)
 
     def get(self, keys: Sequence[ItemKey]) -> Mapping[ItemKey, StoredItem]:
@@ -493,18 +498,42 @@ def test_a_bucket_of_which_a_part_is_not_kept_any_more_is_partial() -> None:
 
 
 def test_the_silent_are_told_with_the_time_of_their_last_event() -> None:
-    world = world_of((ARRIVAL_MS, 1.0), (ARRIVAL_MS + 5, 2.0))
-    everything = question(window="1h")
-    (one,) = silent(Reads(world.store), everything, since_ms=ARRIVAL_MS + 6, now_ms=NOW_MS)
-    assert one == Seen(KEY_VALUES, ARRIVAL_MS + 5, is_exact=True)
-    assert silent(Reads(world.store), everything, since_ms=ARRIVAL_MS + 5, now_ms=NOW_MS) == []
+    store = Reads(world_of((ARRIVAL_MS, 1.0), (ARRIVAL_MS + 5, 2.0)).store)
+    seen = Seen(KEY_VALUES, ARRIVAL_MS + 5, is_exact=True)
+    for for_ms, told in [(NOW_MS - ARRIVAL_MS - 5, [seen]), (NOW_MS - ARRIVAL_MS - 4, [])]:
+        assert silent(store, question(), for_ms=for_ms, as_of_ms=NOW_MS, now_ms=NOW_MS) == told
+
+
+@pytest.mark.parametrize("minutes", [1, 2, 61, 62, 63, 64, 1500])
+def test_who_was_silent_at_an_instant_is_told_by_what_came_before_it(minutes: int) -> None:
+    """Windows of all sizes tell the time of the last event; one that goes on beyond the instant may tell a later one."""
+    first_ms = ARRIVAL_MS - 120 * MINUTE_MS
+    times = [first_ms, first_ms + 61 * MINUTE_MS + 7, first_ms + 63 * MINUTE_MS + 9]
+    store = Reads(world_of(*((ts, 1.0) for ts in times)).store)
+    as_of_ms, now_ms = first_ms + minutes * MINUTE_MS, ARRIVAL_MS + 9 * 86_400_000
+    last_ms = max(ts for ts in times if ts < as_of_ms)
+    for for_ms, is_silent in [(as_of_ms - last_ms, True), (as_of_ms - last_ms + 1, False)]:
+        found = silent(store, question(), for_ms=for_ms, as_of_ms=as_of_ms, now_ms=now_ms)
+        assert found == ([Seen(KEY_VALUES, last_ms, is_exact=True)] if is_silent else [])
+
+
+def test_an_instant_of_the_past_is_a_boundary_of_windows_and_the_present_is_itself() -> None:
+    assert instant_of(question(), ARRIVAL_MS + MINUTE_MS + 5, now_ms=NOW_MS * 2) == ARRIVAL_MS + MINUTE_MS
+    assert instant_of(question(), NOW_MS + 5, now_ms=NOW_MS + 5) == NOW_MS + 5
+
+
+def test_who_is_silent_is_read_from_the_largest_windows() -> None:
+    reads = CountedReads(crowd(3, minutes=8).store)
+    found = silent(reads, question(device_id="*"), for_ms=1, as_of_ms=NOW_MS, now_ms=NOW_MS)
+    assert (len(found), reads.ranges) == (3, 1)
+    assert {pk.split("|")[1] for pk in reads.partitions} == {"1h"}
 
 
 def test_where_no_last_is_kept_a_key_was_heard_of_in_its_last_window() -> None:
     world, schema = World(pipeline()), pipeline().sources["click"].schema
     assert invoke(world.sandbox(), [StreamRecord("shardId-0", 1, "p", schema.encode(click("v", "/a", ARRIVAL_MS, 5)), ARRIVAL_MS)]) is None  # fmt: skip
     asked = Question.parse(pipeline(), rollup="page_views", key={}, window="1h", from_ms=0, to_ms=2**47)
-    (one,) = silent(Reads(world.store), asked, since_ms=2**46, now_ms=NOW_MS)
+    (one,) = silent(Reads(world.store), asked, for_ms=1, as_of_ms=2**46, now_ms=NOW_MS)
     assert one == Seen(("/a",), ARRIVAL_MS + 3_600_000, is_exact=False)
 
 
@@ -575,3 +604,65 @@ def test_json_is_exact_whatever_the_key_is() -> None:
         to_json(answer_of(question(device_id=key, metric="t"), rows_of(ROLLUP, (key, "t"), *VALUES)))
     )
     assert row["device_id"] == key
+
+
+def test_an_answer_of_more_rows_than_are_held_is_refused_and_a_limit_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(answers, "MOST_ROWS", 5)
+    store, asked = Reads(crowd(6).store), question(device_id="*")
+    with pytest.raises(ConfigError, match=r"more than 5 rows: .*--limit"):
+        answers.answer(store, asked, answers.Shape(), applied_ms=NOW_MS, now_ms=NOW_MS)
+    given = answers.answer(store, asked, answers.Shape(limit=5), applied_ms=NOW_MS, now_ms=NOW_MS)
+    assert (len(given.rows), given.left) == (5, 1)
+
+
+@pytest.mark.parametrize("by", ["events", "value.sum", "value.variance"])
+@pytest.mark.parametrize("each_window", [False, True])
+@pytest.mark.parametrize("total", [False, True])
+def test_the_first_are_the_same_whether_rows_are_made_of_all_or_not(
+    *, by: str, each_window: bool, total: bool
+) -> None:
+    store = Reads(crowd(30, minutes=4, shards=2).store)
+    asked = Question.parse(
+        pipeline(), rollup="device_metrics", key={}, window="1m", from_ms=0, to_ms=2**42, total=total
+    )
+    column = Column.parse(ROLLUP, by)
+    given = answers.answer(
+        store,
+        asked,
+        answers.Shape(top=7, by=column, each_window=each_window),
+        applied_ms=NOW_MS,
+        now_ms=NOW_MS,
+    )
+    rows = list(ask(store, asked, applied_ms=NOW_MS, now_ms=NOW_MS))
+    first = top_of_each(rows, column, 7) if each_window else top(rows, column, 7)
+    assert given == answers.answer_of(asked, first)
+    assert len(given.rows) == (28 if each_window and not total else 7)
+
+
+def test_more_keys_than_there_is_memory_for_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Reads(crowd(7).store)
+    monkeypatch.setattr(regroup, "MOST_KEYS", 6)
+    with pytest.raises(ConfigError, match="more than 6 keys: narrow the question"):
+        list(ask(store, question(device_id="*"), applied_ms=NOW_MS, now_ms=NOW_MS))
+    monkeypatch.setattr(regroup, "MOST_KEYS", 7)
+    assert len(list(ask(store, question(device_id="*"), applied_ms=NOW_MS, now_ms=NOW_MS))) == 7
+
+
+def test_the_first_of_a_million_keys_take_a_gigabyte_at_most() -> None:
+    """Of three thousand, three thousandths of it: no rows are made of those that are not told."""
+    count = 3_000
+    store = Reads(crowd(count, room_bytes=2_000).store)
+    asked = Question.parse(
+        pipeline(), rollup="device_metrics", key={}, window="1m", from_ms=0, to_ms=2**42, total=True
+    )
+    shape = answers.Shape(top=10, by=Column.parse(ROLLUP, "value.sum"))
+    tracemalloc.start()
+    try:
+        given = answers.answer(store, asked, shape, applied_ms=NOW_MS, now_ms=NOW_MS)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert [row[0] for row in given.rows] == [f"d{count - 1 - number}" for number in range(10)]
+    assert peak_bytes / count < 1_073
