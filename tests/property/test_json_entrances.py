@@ -14,7 +14,7 @@ from producers.files.tables import FileTables, ReadOptions
 from producers.files.verdict import ConsumerRules
 from streamgage.definition.pipeline import Pipeline, Source
 from streamgage.definition.pipeline_toml import parse_pipeline
-from streamgage.errors import PoisonRecord
+from streamgage.errors import ConfigError, PoisonRecord
 from streamgage.formats.avro import AvroReader, Event
 from streamgage.formats.json_event import json_events_of
 from streamgage.reading.record_reader import RecordReader, SourceReader
@@ -94,6 +94,13 @@ def from_stream(pipeline: Pipeline, data: bytes) -> Event | str:
 
 def from_file(pipeline: Pipeline, source: Source, data: bytes) -> Event | str:
     """Return the event that `send ndjson` sends of a line, if it sends it."""
+    try:
+        return _of_line(pipeline, source, data)
+    except ConfigError:  # the whole input: it is binary
+        return REFUSED
+
+
+def _of_line(pipeline: Pipeline, source: Source, data: bytes) -> Event | str:
     options, rules = ReadOptions("ndjson"), ConsumerRules(pipeline, source)
     tables = FileTables(["-"], options, source, folder=ROOT, stdin=io.BytesIO(data), warn=print)
     for table in tables:

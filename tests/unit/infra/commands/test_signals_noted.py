@@ -15,9 +15,15 @@ from producers.files.stop import Patience, Stop, Stopped
 @pytest.fixture(autouse=True)
 def _handlers_are_put_back() -> Iterator[None]:
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    inherited = [signal.getsignal(each) for each in numbers]
+    for each in numbers:  # a job in the background is started with SIGINT ignored
+        signal.signal(each, signal.default_int_handler if each == signal.SIGINT else signal.SIG_DFL)
     before = [signal.getsignal(each) for each in numbers]
     yield
-    assert [signal.getsignal(each) for each in numbers] == before
+    now = [signal.getsignal(each) for each in numbers]
+    for each, handler in zip(numbers, inherited, strict=True):
+        signal.signal(each, handler)
+    assert now == before
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

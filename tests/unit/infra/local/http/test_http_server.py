@@ -78,7 +78,7 @@ def test_whatever_goes_wrong_no_socket_is_left(
     before = descriptors()
     for _ in range(30):
         assert ask(server, data).split(b" ")[1] == status
-    wait_until(lambda: server.open_connections == 0, seconds=10, what="the connections to be let go")
+    wait_until(lambda: server.open_connections == 0, seconds=60, what="the connections to be let go")
     assert descriptors() <= before
     assert ("ZeroDivisionError" in capsys.readouterr().err) == (status == b"500")
 
@@ -115,7 +115,7 @@ def test_a_connection_that_is_answered_outlives_those_that_wait(serve: Serve) ->
         assert entered.wait(10)
         for _ in range(10):
             stack.enter_context(connect(server)).sendall(b"GET")
-        wait_until(lambda: server.open_connections == 3, seconds=10, what="the others to be given up")
+        wait_until(lambda: server.open_connections == 3, seconds=60, what="the others to be given up")
         go_on.set()
         assert first.recv(1000).endswith(b"kept")
 
@@ -137,15 +137,15 @@ def test_each_phase_that_takes_too_long_is_ended(serve: Serve, sent: bytes) -> N
         with suppress(ConnectionResetError):
             while client.recv(1000):
                 pass
-    wait_until(lambda: server.open_connections == 0, seconds=10, what="the connection to be let go")
+    wait_until(lambda: server.open_connections == 0, seconds=60, what="the connection to be let go")
 
 
 def test_a_client_that_does_not_read_is_ended(serve: Serve) -> None:
     server = serve(lambda _: Response(200, bytes(30_000_000)), write_s=0)
     with connect(server) as client:
         client.sendall(GET)
-        wait_until(lambda: server.open_connections == 1, seconds=10, what="the connection")
-        wait_until(lambda: server.open_connections == 0, seconds=10, what="the connection to be given up")
+        wait_until(lambda: server.open_connections == 1, seconds=60, what="the connection")
+        wait_until(lambda: server.open_connections == 0, seconds=60, what="the connection to be given up")
 
 
 def test_halves_of_bodies_are_bounded_together(serve: Serve) -> None:
@@ -156,7 +156,7 @@ def test_halves_of_bodies_are_bounded_together(serve: Serve) -> None:
         for client in clients:
             with suppress(ConnectionResetError, BrokenPipeError):
                 client.sendall(head + bytes(400_000))
-        wait_until(lambda: 0 < server.open_connections < 5, seconds=10, what="some to be given up")
+        wait_until(lambda: 0 < server.open_connections < 5, seconds=60, what="some to be given up")
         assert server.buffered_bytes <= 1_000_000
 
 
