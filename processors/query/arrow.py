@@ -7,7 +7,7 @@ whose numbers take more than 38 digits becomes text, for no number type of Arrow
 import io
 from collections.abc import Sequence
 from datetime import datetime
-from decimal import Decimal
+from decimal import Context, Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from processors.query.render import number_text
 from streamgage.errors import ConfigError
 
 _DIGITS = 38
+_WIDE = Context(prec=1_000)  # that of the thread would round to 28 digits
 _INT64 = 2**63
 _FLAGS = frozenset({"may_change", "partial", "is_exact"})
 _TIMES = frozenset({"window_start", "window_end", "last_seen"})
@@ -67,7 +68,7 @@ def _room(numbers: Sequence[Decimal]) -> tuple[int, int]:
     """Return how many places behind the point, and before it, all of *numbers* take."""
     places = whole = 0
     for each in numbers:
-        _, digits, exponent = each.normalize().as_tuple()
+        _, digits, exponent = _WIDE.normalize(each).as_tuple()
         if not isinstance(exponent, int):
             continue
         places = max(places, -exponent)

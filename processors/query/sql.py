@@ -25,8 +25,11 @@ from streamgage.definition.pipeline import Pipeline, Rollup
 from streamgage.errors import ConfigError
 
 MOST_ROWS = 2_000_000
-_MEMORY = "2GB"
-_THREADS = 2
+_CONFIG = {
+    "memory_limit": "2GB",
+    "threads": 2,
+    "python_enable_replacements": False,  # else a name might be a variable of whoever asks
+}
 _READERS = {
     ".csv": "read_csv",
     ".tsv": "read_csv",
@@ -57,6 +60,12 @@ class SqlTables:
         if rollup.consumer != self.consumer:
             raise ConfigError(
                 f"rollup {rollup.name} is counted by consumer {rollup.consumer}, and this stack counts for {self.consumer}"
+            )
+        kept = [windows.label for windows in rollup.windows]
+        if labels is not None and (others := sorted(labels - set(kept))):
+            raise ConfigError(
+                f'SQL: {rollup.name} keeps no windows of {", ".join(others)}: "window" is one of {", ".join(kept)}; '
+                "streamgage query merges others"
             )
         rows: list[tuple[Cell, ...]] = []
         names: tuple[str, ...] = ()
@@ -101,7 +110,7 @@ def run(statement: str, tables: SqlTables, *, files: Mapping[str, Path], timeout
         import duckdb
     except ModuleNotFoundError as error:
         raise ConfigError("this needs DuckDB: pip install 'streamgage[ask]'") from error
-    connection = duckdb.connect(":memory:", config={"memory_limit": _MEMORY, "threads": _THREADS})
+    connection = duckdb.connect(":memory:", config=_CONFIG)
     try:
         named = _named(connection, statement)
         for name, path in files.items():
