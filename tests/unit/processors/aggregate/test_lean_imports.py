@@ -38,7 +38,7 @@ OURS = {
         "formats": "avro blocks blocks.columns blocks.decimal_column blocks.floats blocks.ints blocks.layout blocks.reader "
         "kinesis_event kpl mark singles varint",
         "limits": "",
-        "measures": "catalogue codec decimals layout packing parts windows",
+        "measures": "catalogue codec decimals layout named packing parts windows",
         "reading": "places poison record_reader row_shape row_values rows",
         "records": "",
     },

@@ -313,7 +313,7 @@ def test_at_the_end_of_the_interpreter_it_is_told_too_on_stderr_of_its_own() -> 
         "producer.put(UserRecord('k', b'1'))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script],
+        [sys.executable, "-P", "-c", script],
         capture_output=True,
         check=False,
         text=True,
