@@ -172,7 +172,7 @@ def test_a_page_in_a_browser_posts_to_every_port_and_nothing_happens(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )
         try:
-            assert done.wait(60), "the page did not come to its end"
+            assert done.wait(180), "the page did not come to its end"
         finally:
             os.killpg(process.pid, 9)
             process.wait()
