@@ -44,10 +44,20 @@ class _Signals:
     hook: Callable[["sys.UnraisableHookArgs"], object] = staticmethod(sys.__unraisablehook__)
 
     @classmethod
-    def receive(cls, number: int, _frame: FrameType | None) -> None:
-        if cls.noting is None:
+    def receive(cls, number: int, frame: FrameType | None) -> None:
+        if cls.noting is not None:
+            cls.noting.ask(number)
+        elif _is_in_hook(frame):  # nobody would get it there either
+            _thread.start_new_thread(_again, (number,))
+        else:
             raise Ended(number)
-        cls.noting.ask(number)
+
+
+def _is_in_hook(frame: FrameType | None) -> bool:
+    """Tell whether *frame* is that of the hook, or of what it calls."""
+    while frame is not None and frame.f_code is not _unraisable.__code__:
+        frame = frame.f_back
+    return frame is not None
 
 
 @contextmanager

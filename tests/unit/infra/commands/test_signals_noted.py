@@ -1,8 +1,11 @@
 """What signals do to a command, in this process."""
 
+import _thread
 import os
 import signal
+import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -43,6 +46,36 @@ def test_a_signal_that_is_ignored_stays_so() -> None:
         signal.signal(signal.SIGHUP, before)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+
+def test_a_signal_that_meets_the_hook_of_destructors_comes_again_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two signals: the first in a destructor, the second while it is seen to."""
+
+    class Unlucky:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    def started(*given: Any) -> None:
+        if not raised:
+            raised.append(True)
+            signal.raise_signal(signal.SIGHUP)  # in a function that the hook calls
+        real(*given)
+
+    raised: list[bool] = []
+    real = _thread.start_new_thread
+    monkeypatch.setattr(_thread, "start_new_thread", started)
+
+    def wait_for_it() -> None:
+        Unlucky()
+        while True:
+            time.sleep(0.01)
+
+    with pytest.raises(Ended), ending_by_signals(is_last=False):
+        wait_for_it()
+    assert raised
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_a_signal_that_meets_a_destructor_comes_again() -> None:
