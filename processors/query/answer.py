@@ -19,9 +19,9 @@ from processors.query.shape import (
     columns_of,
     compared,
     filled,
+    top,
     top_entries,
-    top_pairs,
-    top_pairs_of_each,
+    top_of_each,
 )
 from processors.query.silence import instant_of, silent
 from streamgage.errors import ConfigError
@@ -121,14 +121,23 @@ def answer(
     if shape.fill is not None:
         first_ms = question.from_ms or None
         last_ms = question.to_ms if question.to_ms <= now_ms else None  # what lies ahead is not empty yet
-        rows = filled(rows, question, shape.fill, applied_ms=applied_ms, first_ms=first_ms, last_ms=last_ms)
+        settled_ms = applied_ms if eventual is None else 0  # what is read there may lack a row
+        rows = filled(
+            rows,
+            question,
+            shape.fill,
+            applied_ms=settled_ms,
+            now_ms=now_ms,
+            first_ms=first_ms,
+            last_ms=last_ms,
+        )
     if shape.compare is not None:
-        pairs: Iterable[Compared] = compared(rows, shape.compare, question.asked_from_ms)
+        pairs: Iterable[Compared] = compared(rows, question, shape.compare, now_ms=now_ms)
     else:
         pairs = (Compared(row, None) for row in rows)
     pairs = _narrowed(question, shape, pairs)
     if shape.top is not None:
-        first = top_pairs_of_each if shape.each_window else top_pairs
+        first = top_of_each if shape.each_window else top
         pairs = first(pairs, shape.by or Column(), shape.top)
     return _written(question, shape, pairs)
 
@@ -190,7 +199,7 @@ def _written(question: Question, shape: Shape, pairs: Iterable[Compared]) -> Ans
                 *(one.value(named) for one in select.values()),
                 *each.cells(beside),
                 row.may_change,
-                row.partial,
+                each.partial,
             )
         )
     names = (*question.key_names, *_TIMES, *(each.name for each in columns), *select, *extra, *_FLAGS)

@@ -46,10 +46,12 @@ def prepared(
         f"{name} says of what --top is: add --top N" for name in ranges if name != "--total" and top is None
     ]
     is_by_window = each_window or any_window
-    if compare is not None and (total or (top and not is_by_window)):
-        problems.append(
-            "--compare is of windows: leave --total out, and say --each-window or --any-window with --top"
-        )
+    is_total = total or (top is not None and not is_by_window)
+    problems += [
+        f"{name} is of windows: leave --total out, and say --each-window or --any-window with --top"
+        for name, is_asked in {"--compare": compare, "--fill": fill, "--moving": moving > 1}.items()
+        if is_asked and is_total
+    ]
     if problems:
         raise ConfigError(*problems)
     question = Question.parse(

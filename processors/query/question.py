@@ -25,10 +25,10 @@ class Row:
     """One window of one key, or of what was merged. ``values`` is ``{field: {measure: value}}``.
 
     ``may_change`` tells that the window was not over, or not all that arrived before its end was applied, when it was
-    read; or that it was read where that cannot be told (see ``ask``). A late event corrects its window even after that. ``partial``: some of it is not counted here. Either what arrived
-    before ``began_ms``, when the consumer that counted it began, for the window had begun then, or would soon: clocks may be
-    ahead. Or a part of it that is not kept any more: ``expired``. ``errors`` says by
-    how much those values may be off that are not exact, relatively: ``{"bytes.p95": 0.011}``.
+    read; or that it was read where that cannot be told (see ``ask``). A late event corrects its window even after that.
+    ``partial``: some of it is not counted here, or not kept any more: see ``Question.is_partial``. ``begin_ms`` is the arrival
+    time from which on its key is counted, 0: from the first record on. ``errors`` says by how much those values may be off
+    that are not exact, relatively: ``{"bytes.p95": 0.011}``.
     """
 
     window: Window
@@ -37,8 +37,7 @@ class Row:
     may_change: bool
     partial: bool
     key: tuple[str, ...]
-    began_ms: int = 0
-    expired: bool = False
+    begin_ms: int = 0
     errors: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -168,6 +167,23 @@ class Question:
         """Return the window of an answer that holds *instant_ms*."""
         return (self.windows.assign if self.buckets is None else self.buckets.window_of)(instant_ms)
 
+    def row_window(self, window: Window) -> Window:
+        """Return what a row tells of whose last window is *window*: all of those that it moves over."""
+        return Window(before(self.window_of, window.start_ms, self.moving - 1), window.end_ms)
+
+    def is_partial(self, window: Window, begin_ms: int, now_ms: int) -> bool:
+        """Return whether a part of *window* of a key that is counted from *begin_ms* on is not counted, or not kept any more.
+
+        What arrived before *begin_ms*, when the consumer that counts it began, is not in a window that had begun then, or
+        would soon: clocks may be ahead. Of a whole range the range is asked about, not where its first events lie.
+        """
+        is_range = isinstance(self.buckets, RangeBucket)
+        first_ms = (is_range and self.from_ms) or window.start_ms  # a range from 0 on is whatever there is
+        if begin_ms > 0 and first_ms < begin_ms + self.max_future_ms:
+            return True
+        keep_ms = self.rollup.keep_ms
+        return keep_ms is not None and self.windows.assign(first_ms).end_ms + keep_ms <= now_ms
+
 
 def _windows(
     rollup: Rollup, window: str | None, from_ms: int, to_ms: int
@@ -208,21 +224,18 @@ def ask(
     settled_ms = 0 if eventual is None else question.windows.assign(max(applied_ms, 0)).start_ms
     for group in groups_of(store, question, now_ms=now_ms, eventual=eventual, settled_ms=settled_ms):
         window = group.window
-        expired = _expired(question, window, now_ms)
         may_change = window.end_ms > applied_ms or window.start_ms < settled_ms
         wanted = range(len(group.keys)) if pick is None else pick(group)
         for row in sorted(wanted, key=group.keys.__getitem__):
             key, begin_ms = group.keys[row], group.begin_ms[row]
-            began = begin_ms > 0 and begin_ms + question.max_future_ms > window.start_ms
             yield Row(
                 window,
                 group.table[0][row],
                 plan.read(group.table, row, rollup.measures),
                 may_change=may_change,
-                partial=began or expired,
+                partial=question.is_partial(window, begin_ms, now_ms),
                 key=key,
-                began_ms=begin_ms if began else 0,
-                expired=expired,
+                begin_ms=begin_ms,
                 errors={
                     f"{of}.{name}": bound
                     for (of, name), bound in plan.bounds(group.table, row, rollup.measures).items()
@@ -260,7 +273,7 @@ def groups_of(
     if moving > 1:
         groups = (
             each
-            for each in regroup.moving(groups, moving, question.window_of)
+            for each in regroup.moving(groups, moving, question.window_of, min(question.to_ms, now_ms))
             if each.window.end_ms > question.from_ms
         )
     return groups
@@ -283,14 +296,3 @@ def _key_of(question: Question) -> Callable[[tuple[str, ...]], tuple[str, ...] |
         return lambda key: key if matches is None or matches(key) else None
     at = [question.rollup.key.index(name) for name in question.group_by]
     return lambda key: tuple(key[each] for each in at) if matches is None or matches(key) else None
-
-
-def _expired(question: Question, window: Window, now_ms: int) -> bool:
-    """Return whether a part of *window*, or of what was asked for, is not kept any more."""
-    keep_ms = question.rollup.keep_ms
-    if keep_ms is None:
-        return False
-    if isinstance(question.buckets, RangeBucket):
-        first_ms = question.from_ms  # 0: whatever there is
-        return bool(first_ms) and question.windows.assign(first_ms).end_ms + keep_ms <= now_ms
-    return question.windows.assign(window.start_ms).end_ms + keep_ms <= now_ms

@@ -6,6 +6,7 @@ What is merged are states, not values: a mean of a day is the mean of its events
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from processors.query.buckets import Buckets
 from processors.query.cells import KeyStates
@@ -119,16 +120,34 @@ class Regroup:
             yield merged
 
     def moving(
-        self, groups: Iterable[Group], count: int, window_of: Callable[[int], Window]
+        self, groups: Iterable[Group], count: int, window_of: Callable[[int], Window], to_ms: int
     ) -> Iterator[Group]:
-        """Yield for each window the merge of it and those before it, *count* windows long, the empty ones among them."""
+        """Yield for each window the merge of it and those before it, *count* windows long, where any of them has events.
+
+        Windows that begin from *to_ms* on are told only where they have events themselves.
+        """
         recent: deque[Group] = deque()
-        for each in groups:
-            recent.append(each)
-            first_ms = before(window_of, each.window.start_ms, count - 1)
-            while recent[0].window.start_ms < first_ms:
-                recent.popleft()
-            merged = Group(Window(first_ms, each.window.end_ms), [], self.plan.empty(), [])
+        next_ms = 0
+        for each in chain(groups, (None,)):
+            until_ms = to_ms if each is None else each.window.start_ms
+            while recent and next_ms < until_ms:
+                window = window_of(next_ms)
+                next_ms = window.end_ms
+                yield from self._merged(recent, window, count, window_of)
+            if each is not None:
+                next_ms = each.window.end_ms
+                recent.append(each)
+                yield from self._merged(recent, each.window, count, window_of)
+
+    def _merged(
+        self, recent: deque[Group], window: Window, count: int, window_of: Callable[[int], Window]
+    ) -> Iterator[Group]:
+        """Yield the merge of those of *recent* that are among the *count* windows up to *window*, and forget the others."""
+        first_ms = before(window_of, window.start_ms, count - 1)
+        while recent and recent[0].window.start_ms < first_ms:
+            recent.popleft()
+        if recent:
+            merged = Group(Window(first_ms, window.end_ms), [], self.plan.empty(), [])
             places: dict[tuple[str, ...], int] = {}
             for one in recent:
                 self._add(merged, places, one)

@@ -67,31 +67,20 @@ def columns_of(rollup: Rollup) -> list[Column]:
     ]
 
 
-def top(rows: Iterable[Row], by: Column, count: int) -> list[Row]:
-    """Return the *count* rows with the greatest numbers, the greatest first; of equal ones by key and time.
+def top(pairs: "Iterable[Compared]", by: Column, count: int) -> "list[Compared]":
+    """Return the *count* with the greatest numbers, the greatest first; of equal ones by key and time.
 
-    A row without the number comes behind all that have it.
+    A row without the number comes behind all that have it. No more are held than are wanted.
     """
-    return [each.row for each in top_pairs((Compared(row, None) for row in rows), by, count)]
-
-
-def top_of_each(rows: Iterable[Row], by: Column, count: int) -> Iterator[Row]:
-    """Yield the top of each window, in the order of *rows*, which is that of time."""
-    for _, of_window in groupby(rows, key=lambda row: row.window):
-        yield from top(of_window, by, count)
-
-
-def top_pairs(pairs: "Iterable[Compared]", by: Column, count: int) -> "list[Compared]":
-    """Return the top of *pairs*, of which no more are held than are wanted."""
     return heapq.nsmallest(
         count, pairs, key=lambda each: (*_descending(by.of(each.row)), each.row.key, each.row.window.start_ms)
     )
 
 
-def top_pairs_of_each(pairs: "Iterable[Compared]", by: Column, count: int) -> "Iterator[Compared]":
+def top_of_each(pairs: "Iterable[Compared]", by: Column, count: int) -> "Iterator[Compared]":
     """Yield the top of each window, in the order of *pairs*, which is that of time."""
     for _, of_window in groupby(pairs, key=lambda each: each.row.window):
-        yield from top_pairs(of_window, by, count)
+        yield from top(of_window, by, count)
 
 
 def top_entries(rollup: Rollup, group: Group, by: Column, count: int) -> list[int]:
@@ -118,13 +107,15 @@ def filled(
     how: Filling,
     *,
     applied_ms: int,
+    now_ms: int,
     first_ms: int | None,
     last_ms: int | None,
 ) -> list[Row]:
     """Return *rows* with one for every window without events, of each key that has any, from *first_ms* up to *last_ms*.
 
     None is from the first row on, and up to the last. ``null``: no value; ``zero``: 0 of counts and sums, else no value;
-    ``previous``: what the key had before, where it had.
+    ``previous``: what the key had before, where it had. A window that is not kept any more, or lies before its key was
+    counted, is partial: nobody knows whether it had events.
 
     Raises:
         ConfigError: they would be more than a million.
@@ -133,10 +124,12 @@ def filled(
     if not known:
         return []
     window_of = question.window_of
-    keys = sorted({row.key for row in known})
-    first_ms = known[0].window.start_ms if first_ms is None else first_ms
+    begins = {row.key: 0 for row in sorted(known, key=lambda row: row.key)}
+    for row in known:
+        begins[row.key] = max(begins[row.key], row.begin_ms)
+    first_ms = known[0].window.end_ms - 1 if first_ms is None else first_ms
     last_ms = max(row.window.end_ms for row in known) if last_ms is None else last_ms
-    by_place = {(row.window.start_ms, row.key): row for row in known}
+    by_place = {(row.window.end_ms, row.key): row for row in known}
     made: list[Row] = []
     before: dict[tuple[str, ...], Row] = {}
     nothing: dict[str, dict[str, Value]] = {
@@ -144,22 +137,23 @@ def filled(
         for field, measures in question.rollup.measures.items()
     }
 
-    def empty(key: tuple[str, ...], window: Window) -> Row:
-        return Row(window, 0, nothing, window.end_ms > applied_ms, partial=False, key=key)
+    def empty(key: tuple[str, ...], window: Window, begin_ms: int) -> Row:
+        may_change = window.end_ms > applied_ms
+        partial = question.is_partial(window, begin_ms, now_ms)
+        last = before.get(key)
+        if how != "previous" or last is None:
+            return Row(window, 0, nothing, may_change=may_change, partial=partial, key=key, begin_ms=begin_ms)
+        return replace(last, window=window, may_change=may_change, partial=partial or last.partial, events=0)
 
     window = window_of(first_ms)
-    if (last_ms - first_ms) // _longest_ms(window) * len(keys) > MOST_FILLED:
+    if (last_ms - first_ms) // _longest_ms(window) * len(begins) > MOST_FILLED:
         raise _too_many()
     while window.start_ms < last_ms:
-        for key in keys:
-            row = by_place.get((window.start_ms, key))
-            if row is None:
-                row = empty(key, window)
-                if how == "previous" and key in before:
-                    row = replace(before[key], window=window, may_change=row.may_change, events=0)
-            else:
-                before[key] = row
-            made.append(row)
+        for key, begin_ms in begins.items():
+            found = by_place.get((window.end_ms, key))
+            if found is not None:
+                before[key] = found
+            made.append(found or empty(key, question.row_window(window), begin_ms))
         if len(made) > MOST_FILLED:
             raise _too_many()
         window = window_of(window.end_ms)
@@ -180,33 +174,52 @@ def _too_many() -> ConfigError:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A row beside the one of an earlier window of its key, which may be missing: None."""
+    """A row beside the one of an earlier window of its key: None where that had no events, or none are known of it."""
 
     row: Row
     before: Row | None
+    is_known: bool = True
+
+    @property
+    def partial(self) -> bool:
+        """Whether a part of either is not counted, or not kept any more."""
+        return self.row.partial or not self.is_known or (self.before is not None and self.before.partial)
 
     def cells(self, columns: Sequence[Column]) -> list[Value]:
         """Return of each column: its number before, the difference, and that in percent of what was before."""
         return [cell for column in columns for cell in self._cells(column)]
 
     def _cells(self, column: Column) -> tuple[Value, Value, Value]:
-        after = column.of(self.row)
-        before = column.of(self.before) if self.before else 0 if column.is_additive else None
+        after, before = column.of(self.row), self._number_before(column)
         if after is None or before is None:
             return before, None, None
         change = Fraction(after) - Fraction(before)
         percent = Decimal(round(change * 10_000 / Fraction(before))).scaleb(-2) if before else None
         return before, after - before, percent
 
+    def _number_before(self, column: Column) -> Value:
+        if self.before is not None:
+            return column.of(self.before)
+        return 0 if self.is_known and column.is_additive else None
+
 
 COMPARED = ("before", "change", "change_percent")
 """What is told of each column that is compared."""
 
 
-def compared(rows: Iterable[Row], earlier: Callable[[Window], Window], from_ms: int) -> Iterator[Compared]:
-    """Yield each row from *from_ms* on beside the one of the *earlier* window; *rows* are in the order of time."""
+def compared(
+    rows: Iterable[Row], question: Question, earlier: Callable[[Window], Window], *, now_ms: int
+) -> Iterator[Compared]:
+    """Yield each row that *question* asks for beside the one of the *earlier* window; *rows* are in the order of time.
+
+    Keys that had events in the earlier window only have no row.
+    """
     known: dict[tuple[int, tuple[str, ...]], Row] = {}
     for row in rows:
         known[row.window.start_ms, row.key] = row
-        if row.window.end_ms > from_ms:
-            yield Compared(row, known.get((earlier(row.window).start_ms, row.key)))
+        if row.window.end_ms > question.asked_from_ms:
+            window = earlier(row.window)
+            before = known.get((window.start_ms, row.key))
+            yield Compared(
+                row, before, before is not None or not question.is_partial(window, row.begin_ms, now_ms)
+            )

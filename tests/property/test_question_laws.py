@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from processors.query.buckets import parse_buckets
 from processors.query.question import Question, ask
-from processors.query.shape import Column, compared, filled, top, top_of_each
+from processors.query.shape import Column, Compared, compared, filled, top, top_of_each
 from streamgage.measures.windows import MAX_EVENT_TIME_MS
 from streamgage.records import StreamRecord
 from support.fakes import NOW_MS, Reads, World, invoke
@@ -152,7 +152,8 @@ def test_totals_and_tops_are_of_the_whole_range(
     assert {row.key: row.values["value"]["sum"] for row in rows} == sums
     by = Column.parse(total.rollup, "value.sum")
     right = sorted(sums.items(), key=lambda each: (-each[1], each[0]))[:count]
-    assert [(row.key, by.of(row)) for row in top(rows, by, count)] == right
+    told = [each.row for each in top((Compared(row, None) for row in rows), by, count)]
+    assert [(row.key, by.of(row)) for row in told] == right
 
 
 @given(EVENTS, st.integers(1, 4))
@@ -162,7 +163,7 @@ def test_tops_of_each_window_are_the_first_of_its_rows(events: list[Event], coun
         pipeline(), rollup="device_metrics", key={}, window="1h", from_ms=0, to_ms=2**42
     )
     rows = list(ask(store, question, applied_ms=NOW_MS, now_ms=NOW_MS))
-    told = list(top_of_each(rows, Column(), count))
+    told = [each.row for each in top_of_each((Compared(row, None) for row in rows), Column(), count)]
     for window in {row.window for row in rows}:
         of_window = sorted(
             (row for row in rows if row.window == window), key=lambda row: (-row.events, row.key)
@@ -185,11 +186,12 @@ def test_moving_windows_hold_all_that_lies_in_them(events: list[Event], count: i
     )
     store = Reads(world_of(events, 2).store)
     told = {row.window: row.events for row in ask(store, question, applied_ms=NOW_MS, now_ms=NOW_MS)}
-    ends = {each.ts // HOUR_MS * HOUR_MS + HOUR_MS for each in events}
-    right = {
-        end: sum(end - count * HOUR_MS <= each.ts < end for each in events) for end in ends if end > from_ms
+    last = max(*(each.ts for each in events), NOW_MS - 1) // HOUR_MS * HOUR_MS + HOUR_MS
+    ends = range(last, max(from_ms, EARLIEST_MS - HOUR_MS), -HOUR_MS)
+    right = {end: sum(end - count * HOUR_MS <= each.ts < end for each in events) for end in ends}
+    assert {window.end_ms: found for window, found in told.items()} == {
+        end: found for end, found in right.items() if found
     }
-    assert {window.end_ms: found for window, found in told.items()} == right
     assert all(window.end_ms - window.start_ms == count * HOUR_MS for window in told)
 
 
@@ -199,7 +201,9 @@ def test_filled_rows_have_every_window_and_change_none(events: list[Event]) -> N
         pipeline(), rollup="device_metrics", key={}, window="6h", from_ms=0, to_ms=2**42
     )
     rows = list(ask(Reads(world_of(events, 1).store), question, applied_ms=NOW_MS, now_ms=NOW_MS))
-    made = filled(rows, question, "zero", applied_ms=NOW_MS, first_ms=EARLIEST_MS, last_ms=None)
+    made = filled(
+        rows, question, "zero", applied_ms=NOW_MS, now_ms=NOW_MS, first_ms=EARLIEST_MS, last_ms=None
+    )
     keys = sorted({row.key for row in rows})
     starts = range(
         EARLIEST_MS // (6 * HOUR_MS) * 6 * HOUR_MS, max(row.window.end_ms for row in rows), 6 * HOUR_MS
@@ -222,7 +226,7 @@ def test_a_comparison_is_with_the_window_before(events: list[Event]) -> None:
     )
     rows = list(ask(Reads(world_of(events, 1).store), question, applied_ms=NOW_MS, now_ms=NOW_MS))
     days = {row.window.start_ms: row.events for row in rows}
-    for each in compared(rows, lambda window: question.window_of(window.start_ms - 1), 0):
+    for each in compared(rows, *question.compared_with("previous"), now_ms=NOW_MS):
         before, change, percent = each.cells([Column()])
         assert before == days.get(each.row.window.start_ms - DAY_MS, 0)
         assert change == each.row.events - (before or 0)

@@ -18,7 +18,7 @@ from processors.query.progress import read_progress
 from processors.query.question import Question, Row, ask
 from processors.query.render import number_text, to_csv, to_json
 from processors.query.selection import Selection
-from processors.query.shape import Column, filled, top, top_of_each
+from processors.query.shape import Column, Compared, filled, top, top_of_each
 from processors.query.silence import Seen, instant_of, silent
 from streamgage.definition.pipeline import Rollup
 from streamgage.errors import ConfigError
@@ -494,7 +494,7 @@ def test_a_bucket_of_which_a_part_is_not_kept_any_more_is_partial() -> None:
         (start_ms + 3_600_000 + keep_ms, True),
     ):
         (row,) = ask(store, question(window="1d"), applied_ms=NOW_MS, now_ms=now_ms)
-        assert (row.expired, row.partial) == (expired, expired)
+        assert row.partial == expired
 
 
 def test_the_silent_are_told_with_the_time_of_their_last_event() -> None:
@@ -541,14 +541,22 @@ def test_rows_that_fill_too_much_are_refused() -> None:
     asked = question(window="1m")
     rows = list(ask(Reads(world_of((ARRIVAL_MS, 1.0)).store), asked, applied_ms=NOW_MS, now_ms=NOW_MS))
     with pytest.raises(ConfigError, match="more than 1,000,000 rows"):
-        filled(rows, asked, "null", applied_ms=NOW_MS, first_ms=0, last_ms=None)
+        filled(rows, asked, "null", applied_ms=NOW_MS, now_ms=NOW_MS, first_ms=0, last_ms=None)
 
 
 def test_what_was_before_fills_until_something_comes() -> None:
     asked = question(window="1m")
     events = ((ARRIVAL_MS, 1.0), (ARRIVAL_MS + 3 * MINUTE_MS, 2.0))
     rows = list(ask(Reads(world_of(*events).store), asked, applied_ms=NOW_MS, now_ms=NOW_MS))
-    made = filled(rows, asked, "previous", applied_ms=NOW_MS, first_ms=ARRIVAL_MS - MINUTE_MS, last_ms=None)
+    made = filled(
+        rows,
+        asked,
+        "previous",
+        applied_ms=NOW_MS,
+        now_ms=NOW_MS,
+        first_ms=ARRIVAL_MS - MINUTE_MS,
+        last_ms=None,
+    )
     assert [(row.events, row.values["value"]["sum"]) for row in made] == [
         (0, None),
         (1, 1),
@@ -635,9 +643,9 @@ def test_the_first_are_the_same_whether_rows_are_made_of_all_or_not(
         applied_ms=NOW_MS,
         now_ms=NOW_MS,
     )
-    rows = list(ask(store, asked, applied_ms=NOW_MS, now_ms=NOW_MS))
+    rows = [Compared(row, None) for row in ask(store, asked, applied_ms=NOW_MS, now_ms=NOW_MS)]
     first = top_of_each(rows, column, 7) if each_window else top(rows, column, 7)
-    assert given == answers.answer_of(asked, first)
+    assert given == answers.answer_of(asked, [each.row for each in first])
     assert len(given.rows) == (28 if each_window and not total else 7)
 
 
