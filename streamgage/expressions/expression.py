@@ -220,7 +220,8 @@ class _Parser:
             if self._take(",") is None:
                 break
         self._expect(")")
-        return self._made(Kind.BOOLEAN, _each(wanted.__contains__, left.run), at)
+        absent = None if None in wanted else False  # what is not known may be the value
+        return self._made(Kind.BOOLEAN, _each(lambda each: each in wanted or absent, left.run), at)
 
     def _like(self, left: _Node, at: int) -> _Node | None:
         if self._take("like") is None:
@@ -240,15 +241,9 @@ class _Parser:
         high = self._sum()
         for each in (low, high):
             self._comparable(left, each, each.at)
-        runs = left.run, low.run, high.run
-
-        def run(columns: Columns, count: int) -> Sequence[Any]:
-            return [
-                None if value is None or least is None or most is None else least <= value <= most
-                for value, least, most in zip(*(each(columns, count) for each in runs), strict=True)
-            ]
-
-        return self._made(Kind.BOOLEAN, run, at)
+        from_low = _pairwise(_null(operator.ge), left.run, low.run)
+        to_high = _pairwise(_null(operator.le), left.run, high.run)
+        return self._made(Kind.BOOLEAN, _pairwise(_both, from_low, to_high), at)
 
     def _sum(self) -> _Node:
         node = self._product()
@@ -461,7 +456,11 @@ def _listed(names: Mapping[str, Kind]) -> str:
 
 
 def _modulo(dividend: Any, divisor: Any) -> Any:
-    return dividend % divisor if divisor else None
+    """Return what is left, with the sign of *dividend*: as SQL, and of integers, floats and decimals alike."""
+    if not divisor:
+        return None
+    left = abs(dividend) % abs(divisor)
+    return -left if dividend < 0 else left
 
 
 def _null(of: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:

@@ -108,7 +108,8 @@ def day(time_ms: Any, zone: str = "UTC") -> str | None:
 
 def bucket(value: Any, size: Any) -> Any:
     """Return the multiple of *size* at or below *value*."""
-    return value // size * size
+    below = value // size * size
+    return below - size if below > value else below  # decimals are divided towards 0
 
 
 def _good_zone(given: tuple[Any, ...]) -> str:

@@ -55,6 +55,9 @@ def value(text: str, row: Mapping[str, Any] = ROW) -> Any:
         ("-(1 + 1)", -2),
         ("7 / 2", 3.5),
         ("7 % 4", 3),
+        ("-7 % 4", -3),
+        ("7 % -4", 3),
+        ("-7.5 % 4", -3.5),
         ("7 / 0", None),
         ("7 % 0", None),
         ("bytes.sum / 8", 125),
@@ -77,6 +80,9 @@ def value(text: str, row: Mapping[str, Any] = ROW) -> Any:
         ("status in (500, 503)", True),
         ("status not in (500, 502)", True),
         ("agent in ('x')", None),
+        ("status in (503, null)", True),
+        ("status in (502, null)", None),
+        ("status not in (502, null)", None),
         ("value in (-1, 0.1)", True),
         ("page like '/a/%'", True),
         ("page like '%.html'", True),
@@ -87,6 +93,9 @@ def value(text: str, row: Mapping[str, Any] = ROW) -> Any:
         ("status between 500 and 599", True),
         ("status not between 500 and 599", False),
         ("agent between 'a' and 'b'", None),
+        ("status between null and 1000", None),
+        ("status between null and 1", False),
+        ("status not between 1000 and null", True),
         ("coalesce(agent, 'none')", "none"),
         ("coalesce(agent, null)", None),
         ("if(status >= 500, 'bad', 'good')", "bad"),
@@ -201,6 +210,17 @@ def test_what_no_number_can_hold_is_null() -> None:
     assert value("status * value", row) is None
     assert value("status * 0.5 > 1", row) is None
     assert value("bucket(value * 100, 3) > 1", {**ROW, "value": float("nan")}) in (False, None)
+
+
+@pytest.mark.parametrize("kind", [int, float, Decimal])
+@pytest.mark.parametrize(
+    ("value", "left", "below"), [(-7, -3, -8), (-8, 0, -8), (-1, -1, -4), (0, 0, 0), (7, 3, 4)]
+)
+def test_what_is_left_and_what_is_below_are_the_same_of_every_kind_of_number(
+    kind: type[Any], value: int, left: int, below: int
+) -> None:
+    for text, right in (("value % 4", left), ("value % -4", left), ("bucket(value, 4)", below)):
+        assert parse(text, NAMES, number=exact).value({"value": kind(value)}) == right
 
 
 def test_decimals_stay_exact_where_columns_hold_them() -> None:
