@@ -22,9 +22,10 @@ setup: $(READY) ## Set up .venv; the other targets do it themselves.
 demo: $(READY) ## Run the whole pipeline on this machine and compare every total.
 	$(BIN)/streamgage demo
 
+WORKERS := --max-worker-restart 0  # after a worker that died xdist would wait for ever for what it had
 test: check ## All checks, and every test but the slow ones.
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/local
-	$(BIN)/python -m pytest -m "not slow" -n 4 --dist loadfile tests/local  # more workers: these wait for processes
+	$(BIN)/python -m pytest -m "not slow" $(WORKERS) -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/local
+	$(BIN)/python -m pytest -m "not slow" $(WORKERS) -n 4 --dist loadfile tests/local  # more workers: these wait for processes
 
 THOROUGH := tests/property/test_each_event_counts_once.py tests/contract/test_dynamodb_differential.py  # say examples(…)
 slow: $(READY) ## The long runs of the suites, but for the chaos table and the soak.

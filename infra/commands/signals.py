@@ -24,31 +24,54 @@ class Ended(KeyboardInterrupt):
         super().__init__()
 
 
-def _again(number: int) -> None:
+def _again(number: int, watch: "_Watch") -> None:
     time.sleep(_AGAIN_S)
-    os.kill(os.getpid(), number)
+    watch.send(number)
 
 
 def _unraisable(what: "sys.UnraisableHookArgs") -> None:
     """Where Ended met a destructor, or the callback of a weak reference, nobody got it: let the signal come again."""
     if isinstance(what.exc_value, Ended):
-        _thread.start_new_thread(_again, (what.exc_value.number,))
+        _thread.start_new_thread(_again, (what.exc_value.number, _Signals.watch))
     else:
         _Signals.hook(what)
+
+
+class _Watch:
+    """The time in which signals are received; a signal that is to come again after it is late, and would be the system's."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._is_over = False
+
+    def send(self, number: int) -> None:
+        with self._lock:
+            if not self._is_over:
+                os.kill(os.getpid(), number)
+
+    def end(self) -> None:
+        with self._lock:
+            self._is_over = True
 
 
 class _Signals:
     """Who is told of a signal just now: the Stop that notes it, or nobody."""
 
     noting: Stop | None = None
+    late: list[int] | None = (
+        None  # a list while the handlers are put back: nothing is raised between two lines of it
+    )
+    watch = _Watch()
     hook: Callable[["sys.UnraisableHookArgs"], object] = staticmethod(sys.__unraisablehook__)
 
     @classmethod
     def receive(cls, number: int, frame: FrameType | None) -> None:
-        if cls.noting is not None:
+        if cls.late is not None:
+            cls.late.append(number)
+        elif cls.noting is not None:
             cls.noting.ask(number)
         elif _is_in_hook(frame):  # nobody would get it there either
-            _thread.start_new_thread(_again, (number,))
+            _thread.start_new_thread(_again, (number, cls.watch))
         else:
             raise Ended(number)
 
@@ -70,6 +93,7 @@ def ending_by_signals(*, is_last: bool) -> Iterator[None]:
         yield
         return
     _Signals.hook, sys.unraisablehook = sys.unraisablehook, _unraisable
+    outer, _Signals.watch = _Signals.watch, _Watch()
     before = {number: signal.getsignal(number) for number in _ENDING}
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
@@ -77,10 +101,17 @@ def ending_by_signals(*, is_last: bool) -> Iterator[None]:
     try:
         yield
     finally:
+        late: list[int] = []
+        _Signals.late = late
+        _Signals.watch.end()
+        _Signals.watch = outer
         sys.unraisablehook = _Signals.hook
         for number, handler in before.items():
             is_ignored = handler is signal.SIG_IGN
             signal.signal(number, signal.SIG_DFL if is_last and not is_ignored else handler)
+        _Signals.late = None
+        if late:
+            raise Ended(late[0])
 
 
 @contextmanager

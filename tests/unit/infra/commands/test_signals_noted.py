@@ -14,6 +14,8 @@ from infra.commands.signals import Ended, ending_by_signals, noting_signals
 from producers.clock import WallClock
 from producers.files.stop import Patience, Stop, Stopped
 
+LATER = (signal.SIGTERM, signal.SIGHUP)
+
 
 @pytest.fixture(autouse=True)
 def _handlers_are_put_back() -> Iterator[None]:
@@ -51,7 +53,7 @@ def test_a_signal_that_is_ignored_stays_so() -> None:
 def test_a_signal_that_meets_the_hook_of_destructors_comes_again_too(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Two signals: the first in a destructor, the second while it is seen to."""
+    """Two signals: the first in a destructor, the second while it is seen to. The later one is not the system's either."""
 
     class Unlucky:
         def __del__(self) -> None:
@@ -66,6 +68,8 @@ def test_a_signal_that_meets_the_hook_of_destructors_comes_again_too(
     raised: list[bool] = []
     real = _thread.start_new_thread
     monkeypatch.setattr(_thread, "start_new_thread", started)
+    was_met = [signal.signal(each, lambda number, _frame: late.append(number)) for each in LATER]
+    late: list[int] = []
 
     def wait_for_it() -> None:
         Unlucky()
@@ -74,7 +78,11 @@ def test_a_signal_that_meets_the_hook_of_destructors_comes_again_too(
 
     with pytest.raises(Ended), ending_by_signals(is_last=False):
         wait_for_it()
+    time.sleep(0.1)  # ten times what either waits before it comes again
+    for number, handler in zip(LATER, was_met, strict=True):
+        signal.signal(number, handler)
     assert raised
+    assert late == []
     assert "Traceback" not in capsys.readouterr().err
 
 
