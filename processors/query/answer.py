@@ -228,9 +228,7 @@ def told_errors(answer: Answer, question: Question) -> Iterator[str]:
         measure = find_measure(column.measure)
         if bound is not None and measure is not None:
             yield (
-                f"{column.name}: {bound:.2%} {measure.error}"
-                if bound
-                else f"{column.name}: exact, but for chance"
+                f"{column.name}: {bound:.2%} {measure.error}" if bound else f"{column.name}: {measure.exact}"
             )
 
 

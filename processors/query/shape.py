@@ -13,6 +13,7 @@ from processors.query.regroup import Group
 from streamgage.definition.pipeline import Rollup
 from streamgage.errors import ConfigError
 from streamgage.measures.layout import plan_of
+from streamgage.measures.named import measure_named
 from streamgage.measures.windows import Window
 
 Value = int | Decimal | None
@@ -41,7 +42,7 @@ class Column:
     @property
     def is_number(self) -> bool:
         """Whether it may be ranked and compared."""
-        return self.measure != "histogram"
+        return self.field is None or measure_named(self.measure).is_number
 
     @classmethod
     def parse(cls, rollup: Rollup, text: str) -> "Column":

@@ -4,7 +4,7 @@ No file is opened here: who reads a definition hands in its text, and what reads
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from streamgage.definition.build_index import BuildIndex
@@ -22,9 +22,10 @@ from streamgage.definition.pipeline import (
     layout_of,
 )
 from streamgage.definition.toml_table import Table, joined, nearest, shown
+from streamgage.durations import format_duration
 from streamgage.errors import ConfigError
 from streamgage.formats.avro import AvroSchema
-from streamgage.measures.catalogue import MEASURES
+from streamgage.measures.catalogue import MEASURES, Measure
 from streamgage.measures.named import find_measure
 from streamgage.measures.windows import TumblingWindows
 
@@ -265,6 +266,7 @@ def _rollup(table: Table, sources: Mapping[str, Source], broken: set[str]) -> Ro
         table.problem("generation", f"{shown(generation)} is not a whole number from 1 to 999999")
     consumer = table.name("consumer", default=DEFAULT_CONSUMER)
     measures = _measures(table, {**fields, **_types_of(derived, number="double")})
+    _check_sessions(table, windows, measures)
     where = _where(table, fields)
     table.no_other_keys()
     if len(table.problems) > before or source is None:
@@ -297,17 +299,51 @@ def _measures(table: Table, fields: Mapping[str, Any]) -> dict[str, tuple[str, .
             )
             continue
         known = {each: find_measure(each) for each in wanted}
-        of_texts = all(
-            each is not None and (each.columns == "texts" or each.name == "count") for each in known.values()
-        )
-        types = NUMBER_TYPES | TEXT_TYPES if of_texts else NUMBER_TYPES
-        table.field(path, name, fields, types, "a measure", nullable=True)
+        _measured(table, path, name, fields, known)
         for each, found in known.items():
             if found is None:
                 names = [*MEASURES, *_more_measures()]
                 table.problem(path, f"{each!r} is not a measure{nearest(each, names)}")
         measures[name] = tuple(dict.fromkeys(wanted))
     return measures
+
+
+def _measured(
+    table: Table, path: str, name: str, fields: Mapping[str, Any], known: Mapping[str, Measure | None]
+) -> None:
+    """Check that the field *name* is of a type that the *known* measures are of; what is unknown is taken for of numbers."""
+    of_texts = [each for each, found in known.items() if found is not None and found.columns == "texts"]
+    of_numbers = [
+        each
+        for each, found in known.items()
+        if found is None or (found.columns == "numbers" and each != "count")
+    ]
+    if of_texts and of_numbers:
+        table.problem(
+            path,
+            f"{joined(of_texts)} is of texts, {joined(of_numbers)} of numbers: no field has both",
+        )
+    elif of_texts:
+        table.field(path, name, fields, TEXT_TYPES, joined(of_texts), nullable=True)
+    else:
+        types = NUMBER_TYPES if of_numbers else NUMBER_TYPES | TEXT_TYPES
+        table.field(path, name, fields, types, "a measure", nullable=True)
+
+
+def _check_sessions(
+    table: Table, windows: Sequence[TumblingWindows], measures: Mapping[str, Sequence[str]]
+) -> None:
+    """Check that an item holds what sessions a key may have in a window."""
+    for name, wanted in measures.items():
+        for each in wanted:
+            found = find_measure(each)
+            longest_ms = None if found is None else found.longest_ms
+            if longest_ms is not None and windows and windows[-1].size_ms > longest_ms:
+                table.problem(
+                    f"measures.{name}",
+                    f"a key may have more sessions in {windows[-1].label} than an item holds of {each!r}: take windows of "
+                    f"{format_duration(longest_ms)} at most, or a longer gap: '{each.partition('@')[0]}@1h'",
+                )
 
 
 def _more_measures() -> tuple[str, ...]:

@@ -248,7 +248,7 @@ class ChunkContribution:
     def _room(self, chunk: Chunk, new: Sequence[int], size_bytes: float) -> int:
         """Return how many of the *new* keys *chunk* takes. The root of more keys than fit takes none of them."""
         cell = self.cell
-        key_bytes, most_key_bytes = cell.key_bytes(), cell.plan.most_key_bytes
+        key_bytes, most_key_bytes = cell.key_bytes(), cell.plan.most_key_bytes(cell.windows.size_ms)
         most_bytes = len(chunk.keys) * most_key_bytes + len("".join(chunk.keys).encode())
         if size_bytes + len(new) * key_bytes < cell.room_bytes:  # mostly all of them fit
             names = "".join(cell.texts_of(new))

@@ -62,4 +62,10 @@ def _size_bytes(plan: StatePlan, chunk: Chunk) -> int:
     """Return about how many bytes *chunk* takes in memory: a test compares."""
     columns = len(chunk.table)
     key_bytes = columns * _STATE_BYTES + plan.pairs * _PAIR_BYTES + _NAME_BYTES
-    return _CHUNK_BYTES + columns * _COLUMN_BYTES + len(chunk.keys) * key_bytes + sum(map(len, chunk.keys))
+    return (
+        _CHUNK_BYTES
+        + columns * _COLUMN_BYTES
+        + len(chunk.keys) * key_bytes
+        + sum(map(len, chunk.keys))
+        + plan.held_bytes(chunk.table)
+    )

@@ -26,7 +26,7 @@ from streamgage.measures.decimals import divide, unscale
 
 
 class JsonText(str):
-    """A value that has a structure of its own, as JSON: of ``histogram`` alone, where every other measure is a number."""
+    """A value that has a structure of its own, as JSON: of a measure that is no number."""
 
     __slots__ = ()
 
@@ -42,8 +42,9 @@ _EXTRA_PLACES = 3  # a mean of n values has more decimals than the values
 class Measure:
     """One measure: the *parts* that it is read from, and how. ``read(parts, scale)`` returns its value.
 
-    ``columns`` says what kind of field it is of: "numbers", or "texts" as well. Where it is not exact, ``bound(parts)`` says
-    how far the value may be off, relatively, and ``error`` of what.
+    ``columns`` says what kind of field it is of: "numbers", "texts", or "any" of both. ``is_number`` tells whether its values
+    may be ranked and compared. ``longest_ms`` is the longest window that holds it. Where it is not exact, ``bound(parts)``
+    says how far the value may be off, relatively, and ``error`` of what; ``exact`` is said where it is not off.
     """
 
     name: str
@@ -52,6 +53,9 @@ class Measure:
     columns: str = "numbers"
     error: str = ""
     bound: Callable[[Parts], float] | None = None
+    exact: str = "exact"
+    is_number: bool = True
+    longest_ms: int | None = None
 
 
 def _count(parts: Parts, _scale: int) -> Value:

@@ -78,9 +78,22 @@ class StatePlan:
         self.layout = layout
         self._fields = [[part_named(name) for name in each.parts] for each in layout.fields]
         self._parts: list[Part] = [_EVENTS, *chain.from_iterable(self._fields)]
-        self.most_key_bytes = sum(part.most_bytes for part in self._parts)
+        self._sketches: list[tuple[int, Any]] = [
+            (at, part) for at, part in enumerate(self._parts) if hasattr(part, "held_bytes")
+        ]
         self.pairs = sum(part.is_timed for part in self._parts)
         self._timed = [any(part.is_timed for part in parts) for parts in self._fields]
+
+    def most_key_bytes(self, size_ms: int) -> int:
+        """Return how many bytes a key takes at most in a window of *size_ms*."""
+        return sum(
+            part.most_bytes_in(size_ms) if hasattr(part, "most_bytes_in") else part.most_bytes
+            for part in self._parts
+        )
+
+    def held_bytes(self, table: Table) -> int:
+        """Return about how many bytes those states of *table* take in memory that are larger than numbers."""
+        return sum(part.held_bytes(table[at]) for at, part in self._sketches)
 
     def fold(self, events: EventColumns, groups: Sequence[Sequence[int]]) -> Table:
         """Return the states of *groups* of events: their ordinals, in the order of the log, at least one each."""

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from streamgage.measures.catalogue import MEASURES, Measure
 from streamgage.measures.parts import PARTS, Part
 
-_SKETCHES = ("histogram", "distinct")
+_SKETCHES = ("histogram", "distinct", "signal")
+_BY_GAP = ("sessions", "entry", "exit")
 
 
 def find_measure(name: str) -> Measure | None:
@@ -28,7 +29,7 @@ def measure_named(name: str) -> Measure:
 
 def is_sketch(name: str) -> bool:
     """Tell whether the part *name* is in ``sketch_parts``, which a cold start does without where no rollup has one."""
-    return name in _SKETCHES or name.startswith("sessions")
+    return name in _SKETCHES or name.startswith(_BY_GAP)
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:

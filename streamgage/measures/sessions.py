@@ -17,8 +17,12 @@ from streamgage.measures.packing import pack, unpack_whole
 from streamgage.measures.parts import Column, Groups
 
 DEFAULT_GAP_S = 1_800
-MOST_SESSIONS = 10_000  # of a key in a window: more than any window below a month can have
-_DAY_S = 86_400
+MOST_SESSIONS = 20_000
+"""Of a key in a window: as many fit into an item. A gap that is too short for a window is refused with the definition."""
+MOST_WITH_TEXTS = 4_000
+"""Where each has a text: see ``session_texts``."""
+_SESSION_BYTES = 5 + 5 + 8  # begin, length, events
+_HELD_BYTES = 150  # of a session in memory
 
 Sessions = tuple[tuple[int, int, int], ...]
 """A state: (begin in ms, end in ms, events) of each session."""
@@ -68,11 +72,18 @@ class SessionsPart:
 
     identity: Sessions = ()
     is_timed = True
-    most_bytes = MOST_SESSIONS * 12
+    most_bytes = MOST_SESSIONS * _SESSION_BYTES
 
     def __init__(self, gap_s: int) -> None:
         self._gap_ms = gap_s * 1000
-        self.most_bytes = (_DAY_S // gap_s + 1) * 12  # of a day, which is what they are for
+
+    def most_bytes_in(self, size_ms: int) -> int:
+        """Return how many bytes the sessions of a window of *size_ms* take at most."""
+        return min(size_ms // self._gap_ms + 1, MOST_SESSIONS) * _SESSION_BYTES + 2
+
+    def held_bytes(self, column: Column) -> int:
+        """Return about how many bytes the states of *column* take in memory."""
+        return sum(map(len, column)) * _HELD_BYTES
 
     def fold(self, groups: Groups) -> Column:
         """Return the sessions of each group."""

@@ -11,6 +11,11 @@ bounces          sessions of one event                                        0
 bounce_rate      bounces / sessions                                           None
 session_length   the mean of end - begin, in seconds                          None
 session_events   the mean number of events                                    None
+entry            of each session the text at its first event: how many        none
+                 sessions have which, the most first, as JSON
+exit             likewise of its last event                                   none
+time_weighted_   of a signal that holds its value until the next event: its   None; also of one instant
+mean             mean from the first event to the last
 delta            last - first                                                 None
 rate             (last - first) / the seconds between their event times       None; also of one instant
 ================ ============================================================ ============================
@@ -22,13 +27,14 @@ import json
 import re
 from collections.abc import Callable
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from streamgage.durations import parse_duration
 from streamgage.measures import distinct, histogram
 from streamgage.measures.catalogue import JsonText, Measure, Parts, Value
 from streamgage.measures.decimals import divide, unscale
-from streamgage.measures.sessions import DEFAULT_GAP_S, Totals, totals_of
+from streamgage.measures.sessions import DEFAULT_GAP_S, MOST_SESSIONS, MOST_WITH_TEXTS, Totals, totals_of
 
 _QUANTILE = re.compile(r"p((?:[1-9][0-9]?|0)(?:\.[0-9]{0,2}[1-9])?)")
 _DIGITS = 6  # significant; the error is in the third
@@ -37,6 +43,7 @@ _SHARE_PLACES = 6
 _LONGEST_GAP_MS = 86_400_000
 
 
+@lru_cache(maxsize=256)
 def find(name: str) -> Measure | None:
     """Return the measure *name*, or None."""
     match = _QUANTILE.fullmatch(name)
@@ -47,15 +54,45 @@ def find(name: str) -> Measure | None:
 
 def _of_sessions(name: str) -> Measure | None:
     kind, mark, gap = name.partition("@")
-    read = _SESSIONS.get(kind)
+    if kind not in _SESSIONS and kind not in _SESSION_TEXTS:
+        return None
     try:
         gap_ms = parse_duration(gap) if mark else DEFAULT_GAP_S * 1000
     except ValueError:
         return None
-    if read is None or gap_ms % 1000 or not 1_000 <= gap_ms <= _LONGEST_GAP_MS:
+    if gap_ms % 1000 or not 1_000 <= gap_ms <= _LONGEST_GAP_MS:
         return None
-    part = f"sessions{gap_ms // 1000}"
-    return Measure(name, (part,), lambda parts, _scale: read(totals_of(parts[part])), columns="texts")
+    if kind in _SESSION_TEXTS:
+        return _session_texts(name, f"{kind}{gap_ms // 1000}", MOST_WITH_TEXTS * gap_ms)
+    part, read, longest_ms = f"sessions{gap_ms // 1000}", _SESSIONS[kind], MOST_SESSIONS * gap_ms
+    return Measure(
+        name,
+        (part,),
+        lambda parts, _scale: read(totals_of(parts[part])),
+        columns="any",
+        longest_ms=longest_ms,
+    )
+
+
+def _session_texts(name: str, part: str, longest_ms: int) -> Measure:
+    def read(parts: Parts, _scale: int) -> Any:
+        from streamgage.measures.session_texts import shown  # noqa: PLC0415 - by who names it
+
+        return JsonText(shown(parts[part]))
+
+    return Measure(name, (part,), read, columns="texts", is_number=False, longest_ms=longest_ms)
+
+
+def _time_weighted_mean(parts: Parts, scale: int) -> Value:
+    from streamgage.measures.time_weighted import mean  # noqa: PLC0415 - by who names it
+
+    return mean(parts["signal"], scale)
+
+
+def _time_weighted_error(parts: Parts) -> float:
+    from streamgage.measures.time_weighted import error  # noqa: PLC0415 - by who names it
+
+    return error(parts["signal"])
 
 
 def _quantile(name: str, fraction: Decimal) -> Measure:
@@ -105,24 +142,38 @@ _SESSIONS: dict[str, Callable[[Totals], Value]] = {
     "session_length": lambda totals: _share(totals.length_ms, totals.sessions * 1000),
     "session_events": lambda totals: _share(totals.events, totals.sessions),
 }
+_SESSION_TEXTS = ("entry", "exit")
 _OF_A_VALUE = "of the value of that rank at most"
 _OTHERS = {
     each.name: each
     for each in (
         Measure(
-            "histogram", ("histogram",), _histogram, error="of a value at most, by its bucket", bound=_bound
+            "histogram",
+            ("histogram",),
+            _histogram,
+            error="of a value at most, by its bucket",
+            bound=_bound,
+            is_number=False,
         ),
         Measure(
             "distinct",
             ("distinct",),
             _distinct,
-            columns="texts",
+            columns="any",
             error="standard error",
             bound=_standard_error,
+            exact="exact, but for chance",
+        ),
+        Measure(
+            "time_weighted_mean",
+            ("signal",),
+            _time_weighted_mean,
+            error="of the distance between the least and the greatest value at most",
+            bound=_time_weighted_error,
         ),
         Measure("delta", ("first", "last"), _delta),
         Measure("rate", ("first", "last"), _rate),
     )
 }
-NAMES = ("p50", "p90", "p95", "p99", "p99.9", *_OTHERS, *_SESSIONS)
+NAMES = ("p50", "p90", "p95", "p99", "p99.9", *_OTHERS, *_SESSIONS, *_SESSION_TEXTS)
 """Some of the names, for who is told what there is."""

@@ -1,22 +1,36 @@
-"""Parts whose states are sketches: histograms and sets of different values. Imported by pipelines that have one.
+"""Parts whose states are larger than numbers: histograms, sets of different values. Imported by pipelines that have one.
 
 In a body they stand column by column, as the numbers of other parts do; docs/formats.md has the layout.
 """
 
 from collections.abc import Sequence
 from itertools import accumulate, chain, pairwise
-from typing import Any
+from typing import Any, Protocol
 
 from streamgage.measures import distinct, histogram
 from streamgage.measures.distinct import MOST_TOKENS, Distinct, Tokens
 from streamgage.measures.histogram import LOWEST_SCALE, MOST_BUCKETS, SCALE, Histogram
 from streamgage.measures.packing import pack, unpack_whole
-from streamgage.measures.parts import Column, Groups
+from streamgage.measures.parts import Column, Groups, Part
 from streamgage.measures.sessions import SessionsPart
 
 _TOKEN_BYTES = 4
 _REGISTER_BYTES = 896
 _DENSE = MOST_TOKENS + 1  # stands where a number of tokens would
+_HELD_BUCKET, _HELD_TOKEN, _HELD_REGISTERS = 56, 75, 10_300  # bytes in memory
+
+
+class SketchPart(Part, Protocol):
+    """A part whose states stand in a body in a way of their own."""
+
+    def held_bytes(self, column: Column) -> int:
+        """Return about how many bytes the states of *column* take in memory."""
+
+    def pack(self, column: Sequence[Any], *, start_ms: int) -> bytes:
+        """Return *column* of a window that starts at *start_ms*."""
+
+    def unpack(self, data: bytes, at: int, count: int, *, start_ms: int) -> tuple[Column, int]:
+        """Return what ``pack`` wrote of *count* keys, and where it ends. Raises: ValueError, IndexError: it is damaged."""
 
 
 class HistogramPart:
@@ -24,6 +38,10 @@ class HistogramPart:
 
     identity, is_timed = histogram.EMPTY, False
     most_bytes = MOST_BUCKETS * (2 + 8) + 16
+
+    def held_bytes(self, column: Column) -> int:
+        """Return about how many bytes the states of *column* take in memory."""
+        return sum(len(each.places) for each in column) * _HELD_BUCKET
 
     def fold(self, groups: Groups) -> Column:
         """Return the histogram of each group."""
@@ -86,6 +104,12 @@ class DistinctPart:
     def __init__(self) -> None:
         self._tokens = Tokens()
 
+    def held_bytes(self, column: Column) -> int:
+        """Return about how many bytes the states of *column* take in memory."""
+        return sum(
+            len(each) * _HELD_TOKEN if isinstance(each, frozenset) else _HELD_REGISTERS for each in column
+        )
+
     def fold(self, groups: Groups) -> Column:
         """Return the set of each group."""
         tokens = self._tokens
@@ -132,13 +156,26 @@ class DistinctPart:
         return states, at
 
 
-SketchPart = HistogramPart | DistinctPart | SessionsPart
 _PARTS: dict[str, SketchPart] = {"histogram": HistogramPart(), "distinct": DistinctPart()}
 
 
 def sketch_named(name: str) -> SketchPart:
-    """Return the part *name*: ``histogram``, ``distinct``, or ``sessions1800``, by a gap in seconds."""
+    """Return the part *name*: ``histogram``, ``distinct``, ``signal``; ``sessions1800``, ``entry60``, by a gap in seconds."""
     found = _PARTS.get(name)
     if found is None:
-        found = _PARTS[name] = SessionsPart(int(name.removeprefix("sessions")))
+        found = _PARTS[name] = _made(name)
     return found
+
+
+def _made(name: str) -> SketchPart:
+    if name == "signal":
+        from streamgage.measures.time_weighted import SignalPart  # noqa: PLC0415 - by who names it
+
+        return SignalPart()
+    kind = name.rstrip("0123456789")
+    gap_s = int(name.removeprefix(kind))
+    if kind == "sessions":
+        return SessionsPart(gap_s)
+    from streamgage.measures.session_texts import SessionTextsPart  # noqa: PLC0415 - by who names it
+
+    return SessionTextsPart(gap_s, is_exit=kind == "exit")

@@ -24,13 +24,14 @@ from streamgage.measures.packing import (
     zigzag_varint,
 )
 from support.read_body import read_body
-from support.strategies import pipeline
+from support.strategies import DAY_MS, pipeline
 
 CALM = settings(max_examples=200, deadline=None)
 ROLLUP = pipeline().rollups["device_metrics"]
 LAYOUTS = [each.layout for each in pipeline().rollups.values()] + [
     StateLayout(()),
     StateLayout((FieldLayout.of("x", 3, ("variance", "last")), FieldLayout.of("y", 0, ("min",)))),
+    StateLayout((FieldLayout.of("x", 3, ("max", "time_weighted_mean")),)),
 ]
 START_MS = 1_699_999_200_000
 
@@ -151,7 +152,7 @@ def test_states_of_any_values_take_no_more_bytes_than_their_parts_say(
     layout, chunk = drawn
     plan, heads_bytes = plan_of(layout), 60 * (1 + 9 * len(layout.fields))
     data = encode_table(layout, chunk.table, start_ms=START_MS)
-    assert len(data) <= heads_bytes + len(chunk.keys) * plan.most_key_bytes
+    assert len(data) <= heads_bytes + len(chunk.keys) * plan.most_key_bytes(DAY_MS)
 
 
 def test_the_largest_states_take_about_what_their_parts_say_and_no_more() -> None:
@@ -168,7 +169,8 @@ def test_the_largest_states_take_about_what_their_parts_say_and_no_more() -> Non
     }
     columns = [(1, n), *(parts[name] for name in layout.fields[0].parts)]
     data = encode_table(layout, [list(each) * (count // 2) for each in columns], start_ms=START_MS)
-    assert 0.9 * count * plan.most_key_bytes < len(data) <= count * plan.most_key_bytes + 200
+    most_bytes = count * plan.most_key_bytes(DAY_MS)
+    assert 0.9 * most_bytes < len(data) <= most_bytes + 200
 
 
 @pytest.mark.parametrize("counts", [(15, 16, 17), (20, 33, 34), (1, 40, 41)])

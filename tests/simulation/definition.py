@@ -53,7 +53,7 @@ keep = "90d"
 [rollups.measures]
 ts = ["min", "max"]
 bytes = ["sum"]
-page = ["sessions", "bounces"]
+page = ["sessions", "bounces", "entry", "exit"]
 
 [[rollups]]
 name = "bands"
@@ -63,7 +63,7 @@ key = ["band"]
 windows = ["1h"]
 keep = "90d"
 [rollups.measures]
-value = ["p95", "distinct"]
+value = ["p95", "distinct", "time_weighted_mean"]
 device_id = ["distinct"]
 
 [[rollups]]
@@ -111,7 +111,7 @@ def _draw_event(rng: random.Random, number: int, now_ms: int, devices: int) -> S
         visitor = rng.choice(("v0", "v1"))
         event = {
             "visitor_id": visitor,
-            "page": "/",
+            "page": ("/", "/a", "/é" * 40, "/é" * 41)[number % 4],
             "ts": now_ms - rng.choice((0, 1, 1_799_000, 86_400_000)),
             "bytes": rng.choice((None, number)),
             "properties": {"id": str(number)},

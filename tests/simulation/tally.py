@@ -1,5 +1,6 @@
 """What should be there: a naive account of the log, which shares no code with the pipeline's fold, codec or measures."""
 
+import base64
 import hashlib
 import math
 from collections import Counter, defaultdict
@@ -41,14 +42,14 @@ COUNTED = {
             "reading",
             ("value",),
             (("1h", 3_600_000),),
-            "device_id@-1:distinct;value@9:histogram,distinct",
+            "device_id@-1:distinct;value@9:histogram,distinct,signal",
         ),
         Counted(
             "visits",
             "click",
             ("visitor_id",),
             (("1d", 86_400_000),),
-            "bytes@0:sum;page@-1:sessions1800;ts@0:min,max",
+            "bytes@0:sum;page@-1:entry1800,exit1800,sessions1800;ts@0:min,max",
         ),
     ),
     "second": (
@@ -202,14 +203,38 @@ def _token(kind: bytes, text: str) -> int:
     return int(bits[-26:], 2) * 64 + len(bits[:-26].partition("1")[0])
 
 
-def _visits(times: list[int]) -> list[tuple[int, int, int]]:
-    """Return when each run of *times* with no pause above half an hour began and ended, and of how many it is."""
-    found: list[list[int]] = []
-    for time in sorted(times):
-        if not found or time > found[-1][-1] + 1_800_000:
+def _visits(views: list[tuple[int, str]]) -> list[list[tuple[int, str]]]:
+    """Return the runs of *views* with no pause above half an hour."""
+    found: list[list[tuple[int, str]]] = []
+    for view in sorted(views):
+        if not found or view[0] > found[-1][-1][0] + 1_800_000:
             found.append([])
-        found[-1].append(time)
-    return [(each[0], each[-1], len(each)) for each in found]
+        found[-1].append(view)
+    return found
+
+
+def _short(page: str) -> str:
+    """Return a page of up to 64 bytes; of a longer one what fits into 57, and the hash of all."""
+    if len(page.encode()) <= 64:
+        return page
+    told = base64.urlsafe_b64encode(hashlib.blake2b(page.encode(), digest_size=8).digest())[:11].decode()
+    return page.encode()[:57].decode(errors="ignore") + "…" + told
+
+
+def _signal(points: list[tuple[int, int]]) -> tuple[int, tuple[tuple[int, ...], ...]]:
+    """Return the coarseness at which *points* lie in 64 cells of time at most, and what each of these holds."""
+    level = 0
+    while len({time // 2**level for time, _ in points}) > 64:
+        level += 1
+    cells: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for point in sorted(points):
+        cells[point[0] // 2**level].append(point)
+    found = []
+    for held in cells.values():
+        values = [value for _, value in held]
+        (end, last), total = held[-1], sum(values)
+        found.append((held[0][0], end, last, min(values), max(values), len(values), total))
+    return level, tuple(found)
 
 
 def _verdict(sent: Sent, arrival_ms: int) -> str:
@@ -226,9 +251,18 @@ def fold_naively(place: Place, parts: Iterable[Part]) -> list[Any]:
     ordered = list(parts)
     rollup = place[0].partition(".")[0]
     if rollup == "visits":
-        times = [part.event["ts"] for part in ordered]
+        views = [(part.event["ts"], _short(part.event["page"])) for part in ordered]
         sizes = [part.event["bytes"] for part in ordered if part.event["bytes"] is not None]
-        return [len(ordered), sum(sizes), _visits(times), min(times), max(times)]
+        visits = [(*each[0], *each[-1], len(each)) for each in _visits(views)]
+        return [
+            len(ordered),
+            sum(sizes),
+            [(begin, end, entry) for begin, entry, end, _, _ in visits],
+            [(begin, end, left) for begin, _, end, left, _ in visits],
+            [(begin, end, count) for begin, _, end, _, count in visits],
+            min(views)[0],
+            max(views)[0],
+        ]
     scaled = [int(Decimal(repr(part.event["value"])) * 10**9) for part in ordered]
     places = sorted(
         [part.event["ts"], part.sequence_number, part.sub_sequence_number, value]
@@ -243,6 +277,7 @@ def fold_naively(place: Place, parts: Iterable[Part]) -> list[Any]:
             {_token(b"t", part.event["device_id"]) for part in ordered},
             (5, values.count(0), dict(sorted(buckets.items()))),
             {_token(b"n", str(each)) for each in scaled},
+            _signal([(part.event["ts"], value) for part, value in zip(ordered, scaled, strict=True)]),
         ]
     if rollup == "latest":
         return [len(ordered), len(ordered), max(scaled), last]

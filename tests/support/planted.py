@@ -28,9 +28,11 @@ from streamgage.fold.chunk_memory import ChunkMemory
 from streamgage.fold.items import StoredItem
 from streamgage.fold.source_fold import Events, SourceFold
 from streamgage.fold.verdicts import TimeBounds, untimely, verdict
-from streamgage.measures import distinct, histogram
+from streamgage.measures import distinct, histogram, time_weighted
 from streamgage.measures.histogram import Histogram
+from streamgage.measures.session_texts import SessionTextsPart
 from streamgage.measures.sessions import SessionsPart
+from streamgage.measures.time_weighted import Signal
 from streamgage.reading.places import Places
 from streamgage.reading.poison import Poison
 from streamgage.reading.record_reader import RecordReader
@@ -443,6 +445,27 @@ def sessions_end_with_their_batch(patch: pytest.MonkeyPatch) -> None:
     )
 
 
+def late_views_correct_nothing(patch: pytest.MonkeyPatch) -> None:
+    """What a batch brings of before the last session that is known is dropped: its entry stands."""
+    merged = SessionTextsPart._merged
+
+    def mutant(self: SessionTextsPart, states: Sequence[Any]) -> Any:
+        known, *others = [each for each in states if each] or [()]
+        kept = [tuple(span for span in each if span[0] >= known[-1][0]) for each in others]
+        return merged(self, [known, *kept])
+
+    patch.setattr(SessionTextsPart, "_merged", mutant)
+
+
+def signal_in_the_order_of_batches(patch: pytest.MonkeyPatch) -> None:
+    """What a batch brings is taken to come after all that is known."""
+
+    def merged(signals: Sequence[Signal]) -> Signal:
+        return Signal(signals[0].level, tuple(chain.from_iterable(each.cells for each in signals)))
+
+    patch.setattr(time_weighted, "merged", merged)
+
+
 MEASURE_BUGS: Mapping[str, Plant] = {
     plant.__name__: plant
     for plant in (
@@ -450,6 +473,8 @@ MEASURE_BUGS: Mapping[str, Plant] = {
         histogram_takes_the_later,
         distinct_of_the_last_batch,
         sessions_end_with_their_batch,
+        late_views_correct_nothing,
+        signal_in_the_order_of_batches,
     )
 }
 """Of filters and sketches, which the simulation's definition has."""

@@ -35,8 +35,9 @@ def read_body(body: bytes, layout_text: str, start_ms: int) -> ReadBody:
         for name in sorted({"first", "last"} & set(parts)):
             times[name], at = _column(payload, at, count)
         for name in parts:
-            if name.startswith("sessions"):
-                read[name], at = _sessions(payload, at, count, start_ms)
+            timed = _TIMED_READERS.get(name.rstrip("0123456789"))
+            if timed is not None:
+                read[name], at = timed(payload, at, count, start_ms)
             else:
                 read[name], at = _READERS.get(name, _column)(payload, at, count)
         rows = [_state(dict(zip(read, row, strict=True))) for row in zip(*read.values(), strict=True)]
@@ -143,7 +144,52 @@ def _sessions(data: bytes, at: int, count: int, start_ms: int) -> tuple[list[Any
     return [every[sum(sizes[:key]) : sum(sizes[: key + 1])] for key in range(count)], at
 
 
+def _session_texts(data: bytes, at: int, count: int, start_ms: int) -> tuple[list[Any], int]:
+    """Read entries, or exits: of each key (begin, end, text) of each session."""
+    sizes, at = _column(data, at, count)
+    begins, at = _column(data, at, sum(sizes))
+    lengths, at = _column(data, at, sum(sizes))
+    number, at = _varint(data, at)
+    text_sizes, at = _column(data, at, number)
+    texts = []
+    for size in text_sizes:
+        texts.append(data[at : at + size].decode("utf-8", "surrogatepass"))
+        at += size
+    which, at = _column(data, at, sum(sizes))
+    every = [
+        (start_ms + begin, start_ms + begin + length, texts[place])
+        for begin, length, place in zip(begins, lengths, which, strict=True)
+    ]
+    return [every[sum(sizes[:key]) : sum(sizes[: key + 1])] for key in range(count)], at
+
+
+def _signals(data: bytes, at: int, count: int, start_ms: int) -> tuple[list[Any], int]:
+    """Read signals: of each key the level, and (first, last, value, least, greatest, number, sum) of each cell."""
+    levels, at = _column(data, at, count)
+    sizes, at = _column(data, at, count)
+    columns = []
+    for _ in range(7):
+        column, at = _column(data, at, sum(sizes))
+        columns.append(column)
+    rows, states = iter(zip(*columns, strict=True)), []
+    for level, size in zip(levels, sizes, strict=True):
+        end_ms, cells = start_ms, []
+        for _ in range(size):
+            pause, length, low, height, above, number, rest = next(rows)
+            first_ms = end_ms + pause
+            end_ms = first_ms + length
+            cells.append((first_ms, end_ms, low + above, low, low + height, number, rest + number * low))
+        states.append((level, tuple(cells)))
+    return states, at
+
+
 _READERS = {"histogram": _histograms, "distinct": _sets}
+_TIMED_READERS = {
+    "sessions": _sessions,
+    "entry": _session_texts,
+    "exit": _session_texts,
+    "signal": _signals,
+}
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

@@ -93,7 +93,15 @@ def test_the_function_does_without_what_only_queries_and_producers_import() -> N
     }
     sketches = {
         f"streamgage.measures.{each}"
-        for each in ("distinct", "histogram", "sessions", "sketch_measures", "sketch_parts")
+        for each in (
+            "distinct",
+            "histogram",
+            "session_texts",
+            "sessions",
+            "sketch_measures",
+            "sketch_parts",
+            "time_weighted",
+        )
     }
     assert set(imports.later) == formats | quarantine | expressions | sketches | {
         "streamgage.definition.derived"
