@@ -20,9 +20,9 @@ signal goes on from one to the next.
 Source: https://docs.timescale.com/api/latest/hyperfunctions/time-weighted-calculations/ (its method LOCF)
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
-from itertools import accumulate, chain, groupby, pairwise
+from itertools import accumulate, chain, groupby, pairwise, repeat
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -74,10 +74,13 @@ NONE = Signal(0, ())
 
 def of_points(times: Sequence[int], values: Sequence[int]) -> Signal:
     """Return the state of events, in any order."""
-    level = _least_level(set(times))
+    distinct = set(times)
+    level = _least_level(distinct)
     points = sorted(zip(times, values, strict=True))
-    if not level and len(points) == len(set(times)):  # the usual case
-        return Signal(0, tuple([Cell(time, time, value, value, value, 1, value) for time, value in points]))
+    if not level and len(points) == len(distinct):  # the usual case
+        at, each = zip(*points, strict=True) if points else ((), ())
+        cells = zip(at, at, each, each, each, repeat(1, len(at)), each, strict=True)
+        return Signal(0, tuple(map(Cell._make, cells)))
     runs = groupby(points, key=lambda point: point[0] >> level)
     return Signal(level, tuple([_cell(list(run)) for _, run in runs]))
 
@@ -89,7 +92,7 @@ def _cell(points: Sequence[tuple[int, int]]) -> Cell:
     return Cell(points[0][0], last_ms, value, min(values), max(values), len(values), sum(values))
 
 
-def _least_level(times: set[int]) -> int:
+def _least_level(times: Collection[int]) -> int:
     """Return the least level at which *times* fill no more cells than there may be."""
     low, high = 0, 0 if len(times) <= MOST_CELLS else _HIGHEST_LEVEL
     while low < high:

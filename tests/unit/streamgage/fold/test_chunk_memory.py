@@ -1,6 +1,7 @@
 """What a sandbox remembers of the chunks that it wrote: by their bytes, within a bound, and never more than the table says."""
 
 import tracemalloc
+from typing import Any
 
 import pytest
 
@@ -9,6 +10,7 @@ from streamgage.fold.chunk import Chunk, encode_chunk
 from streamgage.fold.chunk_memory import CellName, ChunkMemory
 from streamgage.measures.catalogue import MEASURES
 from streamgage.measures.layout import EventColumns, FieldLayout, StateLayout, plan_of
+from streamgage.measures.parts import TEXT
 from streamgage.records import StreamRecord, UserRecord
 from support.fakes import World, invoke
 from support.strategies import ARRIVAL_MS, aggregated, pipeline, reading
@@ -95,6 +97,37 @@ def test_the_bytes_it_counts_are_about_those_that_a_chunk_takes(keys: int) -> No
     finally:
         tracemalloc.stop()
     assert 0.8 < memory.held_bytes / taken < 2
+
+
+SKETCHES = {
+    "p95": 9, "distinct": 0, "time_weighted_mean": 9, "sessions@1s": TEXT, "entry@1s": TEXT, "exit@1s": TEXT,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("events", [2, 40, 300])
+@pytest.mark.parametrize("measure", SKETCHES)
+def test_states_that_are_larger_than_numbers_count_by_what_they_hold(measure: str, events: int) -> None:
+    """Else a sandbox would remember a hundred times what it may, and end for want of memory."""
+    scale = SKETCHES[measure]
+    layout = StateLayout((FieldLayout.of("x", scale, (measure,)),))
+    plan, memory = plan_of(layout), ChunkMemory(most_bytes=2**30)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for number in range(10):
+            values: list[Any] = [7**each * 10**9 % (10**12 + number) for each in range(20 * events)]
+            if scale == TEXT:
+                values = [f"/page/{each % 50}" for each in values]
+            times = [1_700_000_000_000 + 3_000 * (each % events) for each in range(20 * events)]
+            groups = [range(at * events, (at + 1) * events) for at in range(20)]
+            keys = [f"device-{number:05d}-{at:03d}" for at in range(20)]
+            one = Chunk(0, plan.fold(EventColumns((values,), (False,), times), groups), keys)
+            memory.put((plan, 60_000, 0), encode_chunk(one, layout, start_ms=0), one)
+            del values, times
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert 0.5 < memory.held_bytes / taken < 4
 
 
 def test_a_sandbox_reads_no_body_that_it_wrote_itself(monkeypatch: pytest.MonkeyPatch) -> None:
