@@ -12,6 +12,8 @@ from functools import cache
 from infra.aws.cost.item_size import write_units
 from streamgage.fold.cells import AIM, FEW, FULL_BYTES
 
+MANY = 16  # events of a key, from where on its state hardly grows, if it is of numbers
+FULL = 256  # and if it is a sketch
 SAMPLE = 48  # keys, by which fold/cells.py judges what one takes
 _NAME_DEFLATES = 16  # and it reckons with so much of a name beside
 _DEPTH = 40  # of chunks: 2**40 of them
@@ -21,6 +23,8 @@ _LEAST = 1e-3  # chunks: what is less is nothing
 @dataclass(frozen=True, slots=True)
 class BodyBytes:
     """What a body takes: *head*, and a key with its state, of *one* event and of *many*; *name*: of a key's text alone.
+
+    *full* is set where a state grows with its events (sketches): what it takes of FULL events, when it hardly grows any more.
 
     *sampled* is what fold/cells.py takes a key of many events for: by the first 48 that come, head included. A device's keys
     come together, and their names shrink more than those of keys that a hash put together. *around* is the rest of an
@@ -33,10 +37,15 @@ class BodyBytes:
     sampled: float
     name: float
     around: float
+    full: float | None = None
 
     def key(self, events: float) -> float:
-        """Return the bytes of a key of so many events: ``many - (many - one) / events²``."""
-        return self.many - (self.many - self.one) / max(events, 1.0) ** 2
+        """Return the bytes of a key of so many events: ``many - (many - one) / events²``; linear where a state grows."""
+        if self.full is None:
+            return self.many - (self.many - self.one) / max(events, 1.0) ** 2
+        if events <= MANY:
+            return self.one + (self.many - self.one) * (max(events, 1.0) - 1) / (MANY - 1)
+        return self.many + (self.full - self.many) * min((events - MANY) / (FULL - MANY), 1.0)
 
     def judged(self, events: float, *, keys: float) -> float:
         """Return what fold/cells.py takes a key of so many events for, of a batch that adds *keys* keys."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from infra.aws.cost.chunks import SAMPLE, BodyBytes
+from infra.aws.cost.chunks import FULL, MANY, SAMPLE, BodyBytes
 from infra.aws.cost.counting import attributes_of
 from infra.aws.cost.item_size import item_size_bytes
 from infra.aws.cost.load import RollupLoad
@@ -18,11 +18,11 @@ from streamgage.fold.cells import Cell, ChunkContribution
 from streamgage.fold.chunk import Chunk, encode_chunk
 from streamgage.fold.items import Lanes, StoredItem
 from streamgage.formats.kpl_builder import AggregateBuilder
+from streamgage.measures.named import is_sketch
 from streamgage.records import StreamRecord
 
 _NOW_MS = 1_767_225_600_000
 _KEYS = 240  # that are looked at
-_MANY = 16  # events of a key, from where on its state hardly grows
 _SHARD = "shardId-000000000000"
 _SPAN_MS = 50_000
 _FOR_EVER_MS = 365 * 86_400_000  # what is kept for ever is planned as it is after a year
@@ -80,15 +80,18 @@ def weigh(
     if problems:
         raise ConfigError(*problems)
     try:
-        few, many = (_record(source, rollups, metrics, each) for each in (1, _MANY))
+        few, many = (_record(source, rollups, metrics, each) for each in (1, MANY))
+        full = _record(source, rollups, metrics, FULL, keys=SAMPLE) if any(map(_grows, rollups)) else b""
     except (ValueError, StreamgageError) as error:
         raise ConfigError(
             f"no sample event of {source.name} could be made ({error}); say --event-bytes"
         ) from error
-    bytes_ = body_bytes(_cells(pipeline, few), _cells(pipeline, many))
+    bytes_ = body_bytes(
+        _cells(pipeline, few), _cells(pipeline, many), _cells(pipeline, full) if full else None
+    )
     return Weighed(
         source.name,
-        len(many) / (_KEYS * _MANY) + _TABLE_ENTRY_BYTES,
+        len(many) / (_KEYS * MANY) + _TABLE_ENTRY_BYTES,
         tuple(
             RollupLoad(
                 name=each.name,
@@ -121,25 +124,34 @@ def _keys(rollup: Rollup, *, devices: int, metrics: int) -> int:
     return devices * (metrics if len(rollup.key) > 1 else 1)
 
 
-def _record(source: Source, rollups: Sequence[Rollup], metrics: int, events: int) -> bytes:
-    """Return an aggregated record of as many keys as are looked at, each of so many *events*."""
+def _grows(rollup: Rollup) -> bool:
+    """Tell whether its states grow with their events."""
+    return any(is_sketch(part) for each in rollup.layout.fields for part in each.parts)
+
+
+def _record(
+    source: Source, rollups: Sequence[Rollup], metrics: int, events: int, *, keys: int = _KEYS
+) -> bytes:
+    """Return an aggregated record of as many *keys* as are looked at, each of so many *events*."""
     span_ms = min(_SPAN_MS, *(each.size_ms for rollup in rollups for each in rollup.windows))
     dice = random.Random(1)  # noqa: S311 - samples, the same each time
-    devices = [dice.randrange(_NUMBERS) for _ in range(_KEYS)]
+    devices = [dice.randrange(_NUMBERS) for _ in range(keys)]
     names = [
         {
             **{name: _part_number(rollups, source, name, at % metrics, dice) for name in _parts(rollups)},
             source.partition_key: devices[at // metrics],
         }
-        for at in range(_KEYS)
+        for at in range(keys)
     ]
-    levels = [dice.randrange(_NUMBERS) for _ in range(_KEYS)]
+    levels = [dice.randrange(_NUMBERS) for _ in range(keys)]
     measured = {each.field for rollup in rollups for each in rollup.layout.fields}
     builder, encoder = AggregateBuilder(), encoder_of(source)
-    for number in range(_KEYS * events):
-        numbers, level = names[number % _KEYS], levels[number % _KEYS]
+    for number in range(keys * events):
+        numbers, level = names[number % keys], levels[number % keys]
         event = {
-            name: _value(_known(kind) if name in measured else kind, level + dice.randrange(_SPREAD))
+            name: _measured(_known(kind), level + dice.randrange(_SPREAD))
+            if name in measured
+            else _value(kind, level + dice.randrange(_SPREAD))
             for name, kind in source.schema.fields.items()
         }
         event[source.event_time] = _NOW_MS + dice.randrange(span_ms)
@@ -159,6 +171,11 @@ def _part_number(
     """Return which value a part of a key has: of what a device has several, its *metric*; else any."""
     of_device = any(name in each.key and source.partition_key in each.key for each in rollups)
     return metric if of_device else dice.randrange(_NUMBERS)
+
+
+def _measured(kind: Any, number: int) -> Any:
+    """Return a value of a measured field: of a text one of many, for they are told apart."""
+    return f"sample-{number % _NUMBERS:05d}" if kind == "string" else _value(kind, number)
 
 
 def _known(kind: Any) -> Any:
@@ -183,8 +200,13 @@ def _cells(pipeline: Pipeline, data: bytes) -> dict[str, Cell]:
     return cells
 
 
-def body_bytes(of_one: Mapping[str, Cell], of_many: Mapping[str, Cell]) -> dict[str, BodyBytes]:
-    """Return what the bodies of each rollup take, encoded by the real code: of keys that came together, and of others."""
+def body_bytes(
+    of_one: Mapping[str, Cell], of_many: Mapping[str, Cell], of_full: Mapping[str, Cell] | None = None
+) -> dict[str, BodyBytes]:
+    """Return what the bodies of each rollup take, encoded by the real code: of keys that came together, and of others.
+
+    *of_full* holds cells of SAMPLE keys of FULL events, where states grow so long.
+    """
     found = {}
     for name, cell in of_many.items():
         keys = min(len(cell.keys), SAMPLE)
@@ -197,7 +219,13 @@ def body_bytes(of_one: Mapping[str, Cell], of_many: Mapping[str, Cell]) -> dict[
         item = StoredItem(cell.fence, cell.counts, b"", cell.expires_s)
         around = item_size_bytes(attributes_of(cell.item_key(100, 10), item))
         names = sum(len(key.text.encode()) for key in cell.keys) / len(cell.keys)
-        found[name] = BodyBytes(head, min(one, many), many, sampled, names, around)
+        full = None
+        if of_full is not None and _grows(cell.rollup):
+            whole = of_full[name]
+            every = range(len(whole.keys))
+            few = every[: len(every) // 3]
+            full = (_body(whole, every) - _body(whole, few)) / (len(every) - len(few))
+        found[name] = BodyBytes(head, min(one, many), many, sampled, names, around, full)
     return found
 
 
