@@ -4,8 +4,8 @@ A state holds of each session begin, end and that text, in the order of time, wi
 Of several events at that one instant the least text stands at an entry, the greatest at an exit, by code points: so a state is
 a function of the set of events, and an event that comes late and bridges two sessions corrects them, whenever it comes.
 
-A text of more than 64 bytes of UTF-8 stands shortened: as many whole characters as 57 bytes hold, ``…`` and eleven
-characters of its hash. That takes more than 64 bytes, so no text is taken for another that is shortened, and of two long
+A text of more than 96 bytes of UTF-8 stands shortened: as many whole characters as 89 bytes hold, ``…`` and eleven
+characters of its hash. That takes more than 96 bytes, so no text is taken for another that is shortened, and of two long
 texts that begin alike each is counted for itself.
 
 Over several keys sessions are counted by their texts, never united; over windows of one key they are united.
@@ -25,11 +25,11 @@ from streamgage.measures.packing import pack, read_varint, unpack_whole, varint
 from streamgage.measures.parts import Column, Groups
 from streamgage.measures.sessions import MOST_WITH_TEXTS
 
-MOST_TEXT_BYTES = 64
+MOST_TEXT_BYTES = 96
 SHOWN = 20
 """Texts that an answer tells one by one, of those with the most sessions."""
 MOST_TEXTS = 500_000  # of one answer: some 100 MB
-_KEPT_BYTES, _HASH_BYTES = 57, 8
+_KEPT_BYTES, _HASH_BYTES = 89, 8
 _LONGEST_BYTES = _KEPT_BYTES + 3 + 11  # of a text that is shortened
 _SESSION_BYTES = 5 + 5 + 3 + 1 + _LONGEST_BYTES  # begin, length, which text; the text and its length
 _HELD_BYTES = 115  # of a session in memory
@@ -42,7 +42,7 @@ Ends = tuple[tuple[int, int, str], ...]
 
 
 def shortened(text: str) -> str:
-    """Return *text* as a state has it: what is longer than 64 bytes in UTF-8 shortened to 68 to 71 of them."""
+    """Return *text* as a state has it: what is longer than 96 bytes in UTF-8 shortened to 100 to 103 of them."""
     data = text.encode(*_ENCODING)
     if len(data) <= MOST_TEXT_BYTES:
         return text

@@ -19,7 +19,7 @@ from streamgage.measures.parts import Column, Groups
 DEFAULT_GAP_S = 1_800
 MOST_SESSIONS = 20_000
 """Of a key in a window: as many fit into an item. A gap that is too short for a window is refused with the definition."""
-MOST_WITH_TEXTS = 4_000
+MOST_WITH_TEXTS = 3_000
 """Where each has a text: see ``session_texts``."""
 _SESSION_BYTES = 5 + 5 + 8  # begin, length, events
 _HELD_BYTES = 110  # of a session in memory

@@ -214,11 +214,11 @@ def _visits(views: list[tuple[int, str]]) -> list[list[tuple[int, str]]]:
 
 
 def _short(page: str) -> str:
-    """Return a page of up to 64 bytes; of a longer one what fits into 57, and the hash of all."""
-    if len(page.encode()) <= 64:
+    """Return a page of up to 96 bytes; of a longer one what fits into 89, and the hash of all."""
+    if len(page.encode()) <= 96:
         return page
     told = base64.urlsafe_b64encode(hashlib.blake2b(page.encode(), digest_size=8).digest())[:11].decode()
-    return page.encode()[:57].decode(errors="ignore") + "…" + told
+    return page.encode()[:89].decode(errors="ignore") + "…" + told
 
 
 def _signal(points: list[tuple[int, int]]) -> tuple[int, tuple[tuple[int, ...], ...]]:
