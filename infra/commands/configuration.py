@@ -66,7 +66,9 @@ OF_PIPELINE = {
         "measures": "What is computed, by field: `count`, `sum`, `min`, `max`, `mean`, `variance`, `first`, `last`, `delta`, `rate` "
         "exactly; `p50`, `p95`, `p99.9` and the like and `histogram` to 1.1 % of a value; `distinct`, of texts too, with a "
         "standard error of 2.3 %; `sessions`, `bounces`, `bounce_rate`, `session_length`, `session_events` of a key's runs without "
-        "30 minutes of pause, or `sessions@10m` ([why](adr/0032-sketches.md)).",
+        "30 minutes of pause, or `sessions@10m`; of a text `entry` and `exit`: how many of these runs begin, or end, with which; "
+        "`time_weighted_mean` of a signal that holds its value until the next event, exact of 64 different times and with its bound "
+        "of more ([why](adr/0032-sketches.md)).",
     },
 }
 _DEFAULTS = {"blocks": "`false`", "time_unit": "none", "generation": "`1`", "derive": "none", "where": "all", "scale": "by type", "max_future": "none",
