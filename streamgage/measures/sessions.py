@@ -22,7 +22,7 @@ MOST_SESSIONS = 20_000
 MOST_WITH_TEXTS = 3_000
 """Where each has a text: see ``session_texts``."""
 _SESSION_BYTES = 5 + 5 + 8  # begin, length, events
-_HELD_BYTES = 110  # of a session in memory
+_HELD_BYTES = 145  # of a session in memory
 
 Sessions = tuple[tuple[int, int, int], ...]
 """A state: (begin in ms, end in ms, events) of each session."""
