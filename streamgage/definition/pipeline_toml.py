@@ -289,10 +289,7 @@ def _together(table: Table, key: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(named)) < len(named):
         table.problem("together", f"{named} names a field twice")
     elif set(named) == set(key):
-        table.problem(
-            "together",
-            f"{named} is the whole key, of which each stands by itself: leave it out, or name fewer fields",
-        )
+        table.problem("together", f"{named} is the whole key: name fewer fields, or leave it out")
     return tuple(each for each in key if each in named)
 
 
