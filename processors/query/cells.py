@@ -4,8 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
+from threading import Lock
 from typing import Any, Protocol
 
+from processors.query.fetch import fetch
 from processors.sink.attributes import stored_item
 from streamgage.definition.pipeline import Rollup
 from streamgage.errors import ConfigError, RetryableError
@@ -52,6 +54,7 @@ class DynamoPartialStore:
 
     def __init__(self, client: Any, table: str, *, consistent: bool = True) -> None:
         self._client, self._table, self._consistent = client, table, consistent
+        self._alone = Lock()
         self.read_units = 0.0
 
     def eventually(self) -> "DynamoPartialStore":
@@ -68,7 +71,7 @@ class DynamoPartialStore:
             ReturnConsumedCapacity="TOTAL",
         )
         for page in pages:
-            self.read_units += _units(page.get("ConsumedCapacity"))
+            self._count(page.get("ConsumedCapacity"))
             for item in page["Items"]:
                 yield item["sk"]["S"], stored_item(item)
 
@@ -92,7 +95,7 @@ class DynamoPartialStore:
         for _ in range(_ROUNDS):
             answer = self._client.batch_get_item(RequestItems=wanted, ReturnConsumedCapacity="TOTAL")
             for each in answer.get("ConsumedCapacity") or ():
-                self.read_units += _units(each)
+                self._count(each)
             for item in answer["Responses"].get(self._table, ()):
                 found[ItemKey(item["pk"]["S"], item["sk"]["S"])] = stored_item(item)
             wanted = answer.get("UnprocessedKeys") or {}
@@ -100,9 +103,9 @@ class DynamoPartialStore:
                 return found
         raise RetryableError(f"table {self._table} is throttled: keys were left unread {_ROUNDS} times")
 
-
-def _units(capacity: Mapping[str, Any] | None) -> float:
-    return float(capacity["CapacityUnits"]) if capacity else 0.0
+    def _count(self, capacity: Mapping[str, Any] | None) -> None:
+        with self._alone:  # requests are under way in several threads
+            self.read_units += float(capacity["CapacityUnits"]) if capacity else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,15 +192,17 @@ class CellReader:
     ) -> dict[int, list[tuple[Place, Chunk]]]:
         """Return of each window what *roots* and the items below them hold."""
         found: dict[int, list[tuple[Place, Chunk]]] = {}
+        onward: dict[str, int] = {}
         level = {Place(sk): item for sk, item in roots}
         while level:
             following: dict[ItemKey, Place] = {}
             for place, item in level.items():
                 chunk = self._decoded(place, item)
                 found.setdefault(window_start_ms(place.sk), []).append((place, chunk))
+                onward.setdefault(place.sk, chunk.onward)
                 if chunk.onward:
                     following |= {self._key_of(each): each for each in self._below(place, chunk, keys)}
-            items = self.store.get(list(following)) if following else {}
+            items = fetch(self.store, {key: each.among for key, each in following.items()}, onward)
             level = {following[key]: item for key, item in items.items()}
         return found
 

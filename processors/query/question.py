@@ -291,7 +291,7 @@ def _states(
 ) -> Iterator[KeyStates]:
     rollup = question.rollup
     keys = None if question.key is None else [key_text(rollup, question.key)]
-    return CellReader(store, rollup, question.windows, question.counts, question.hashes).read(
+    return CellReader(store, rollup, question.windows, question.counts, hashes=question.hashes).read(
         from_ms, to_ms, keys, now_ms=now_ms
     )
 

@@ -11,11 +11,12 @@ from benchmarks.sandbox import counting_of
 from infra.aws.cost.chunks import SAMPLE, Level, _beyond, levels, read_for_group, touched
 from infra.aws.cost.counting import Consumed, CountingTable
 from infra.aws.cost.weigh import body_bytes, bytes_together
-from processors.query.cells import CellReader
+from processors.query.question import Question, ask
+from processors.query.selection import Selection
 from processors.sink.attributes import stored_item
 from processors.sink.fenced import AggregateSink, SinkLimits
 from streamgage.fold.cells import FOREVER_S, Cell
-from streamgage.fold.items import ItemKey, StoredItem, hashes_together, key_hash
+from streamgage.fold.items import ItemKey, StoredItem, key_hash
 from streamgage.fold.states import Key
 from streamgage.measures.catalogue import MEASURES
 from streamgage.measures.layout import EventColumns, plan_of
@@ -161,11 +162,11 @@ def items_read(table: CountingTable, cell: Cell, device: int) -> int:
             asked.extend(key for key in keys if key in table.rows)
             return {key: stored_item(table.rows[key]) for key in keys if key in table.rows}
 
-    reader = CellReader(
-        Rows(), cell.rollup, cell.windows, cell.counts, hashes_together([f"device-{device:05d}"])
+    selection = Selection.of(cell.rollup, {"device_id": f"device-{device:05d}"})
+    question = Question(
+        cell.rollup, cell.counts, None, cell.windows, START_MS, START_MS + 1, selection=selection
     )
-    (states,) = reader.read(START_MS, START_MS + 1, None, now_ms=START_MS)
-    assert [key for key in states.keys if key.startswith(f"device-{device:05d}|")]
+    assert list(ask(Rows(), question, applied_ms=0, now_ms=START_MS))
     return len(asked)
 
 
