@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.aws.cost.counting import CountedReads
-from processors.query.fetch import fetch, spans_of
+from processors.query.fetch import Span, fetch, spans_of
 from streamgage.fold.items import ItemKey, StoredItem, chunk_name, sort_key
 
 LANES = [f"telemetry/shardId-{number:012d}" for number in range(3)]
@@ -59,26 +59,51 @@ def test_between_few_keys_that_went_on_stand_many_that_nobody_asks_for() -> None
     assert (store.requests, store.read_units) == (1, len(asked))
 
 
-@given(data=st.data())
-def test_whatever_is_wanted_is_found_and_costs_no_more_than_each_by_itself(data: st.DataObject) -> None:
-    roots = dict(
-        zip(SKS, data.draw(st.lists(st.sampled_from([0, 2, 4, 5]), min_size=60, max_size=60)), strict=True)
+def test_a_few_strangers_between_are_read_with_the_others_and_no_more() -> None:
+    near, far = SKS[::4], SKS[::5]
+    assert spans_of({key(2, 1, sk): 2 for sk in near}, dict.fromkeys(SKS, 2)) == (
+        [Span(PK + "2.1", near[0], near[-1])],
+        [],
     )
-    may_have = [
-        (among, number, sk)
-        for sk, onward in roots.items()
-        for among in (2, 4, 5, 8)
-        for number in range(2)
-        if onward and among % onward == 0
-    ]
-    exist = data.draw(st.sets(st.sampled_from(may_have))) if may_have else set()
-    asked = data.draw(st.sets(st.sampled_from(may_have))) if may_have else set()
-    store = CountedReads({key(*each): item(data.draw(st.integers(0, 800))) for each in exist})
-    wanted = {key(*each): each[0] for each in asked}
+    assert spans_of({key(2, 1, sk): 2 for sk in far}, dict.fromkeys(SKS, 2)) == (
+        [],
+        [key(2, 1, sk) for sk in far],
+    )
 
-    found = fetch(store, wanted, roots)
 
-    assert found == {each: store.items[each] for each in wanted if each in store.items}
+def test_strangers_are_those_too_whose_chunks_stand_further_below() -> None:
+    far = SKS[::5]
+    spans, alone = spans_of({key(8, 1, sk): 8 for sk in far}, dict.fromkeys(SKS, 2))
+    assert (spans, len(alone)) == ([], len(far))
+
+
+CHUNKS = [(2, 0), (2, 1), (4, 3), (5, 4), (8, 6)]
+CELLS = st.lists(st.sampled_from([True, True, False]), min_size=len(SKS), max_size=len(SKS))
+
+
+@given(
+    onwards=st.lists(st.sampled_from([0, 2, 2, 2, 4, 5]), min_size=len(SKS), max_size=len(SKS)),
+    exist=st.tuples(*[CELLS] * len(CHUNKS)),
+    asked=st.tuples(*[CELLS] * len(CHUNKS)),
+    size_bytes=st.integers(0, 800),
+)
+def test_whatever_is_wanted_is_found_and_costs_no_more_than_each_by_itself(
+    onwards: list[int], exist: tuple[list[bool], ...], asked: tuple[list[bool], ...], size_bytes: int
+) -> None:
+    roots = dict(zip(SKS, onwards, strict=True))
+
+    def places(chosen: tuple[list[bool], ...]) -> dict[ItemKey, int]:
+        return {
+            key(among, number, sk): among
+            for (among, number), cells in zip(CHUNKS, chosen, strict=True)
+            for (sk, onward), is_chosen in zip(roots.items(), cells, strict=True)
+            if is_chosen and onward and among % onward == 0
+        }
+
+    wanted = places(asked)
+    store = CountedReads(dict.fromkeys(places(exist), item(size_bytes)))
+
+    assert fetch(store, wanted, roots) == {each: store.items[each] for each in wanted if each in store.items}
     alone = CountedReads(store.items)
     alone.get(list(wanted))
     assert store.read_units <= alone.read_units
