@@ -11,16 +11,23 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import accumulate
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 from streamgage.fold.items import ItemKey, StoredItem
-
-if TYPE_CHECKING:
-    from processors.query.cells import PartialStore
 
 _LEAST = 3  # items that are read by a Query: of fewer, a hundred fit into one request for as many read units
 _STRANGERS = 3  # items that nobody asked for, between two that are: with these, four make a read unit
 _READERS = 8
+
+
+class Fetched(Protocol):
+    """Where items are fetched from; several threads ask at once."""
+
+    def range(self, pk: str, first_sk: str, last_sk: str) -> Iterator[tuple[str, StoredItem]]:
+        """Yield (sk, item) of the partition *pk* with first_sk ≤ sk ≤ last_sk."""
+
+    def get(self, keys: Sequence[ItemKey]) -> Mapping[ItemKey, StoredItem]:
+        """Return those of *keys*, any number, that exist."""
 
 
 class Span(NamedTuple):
@@ -32,7 +39,7 @@ class Span(NamedTuple):
 
 
 def fetch(
-    store: "PartialStore", wanted: Mapping[ItemKey, int], roots: Mapping[str, int]
+    store: Fetched, wanted: Mapping[ItemKey, int], roots: Mapping[str, int]
 ) -> dict[ItemKey, StoredItem]:
     """Return those items of *wanted* that exist; each is of a chunk among so many as stands beside its key.
 
@@ -48,9 +55,7 @@ def fetch(
     return found
 
 
-def _read(
-    store: "PartialStore", spans: Sequence[Span]
-) -> Iterator[tuple[Span, list[tuple[str, StoredItem]]]]:
+def _read(store: Fetched, spans: Sequence[Span]) -> Iterator[tuple[Span, list[tuple[str, StoredItem]]]]:
     if len(spans) < 2:
         yield from ((span, list(store.range(*span))) for span in spans)
         return
