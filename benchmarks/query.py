@@ -293,8 +293,8 @@ def _result(
         limits=(
             "DynamoDB itself is not the machine of who asks, and answers a page of 1 MB in some 10 to 30 ms.",
             (
-                "A key's state of a closed shard is read each time: where all shards were replaced n times within a window, its "
-                "answer reads n + 1 times as much."
+                "A key's state of a closed shard is read each time: where all shards were replaced n times within a window, "
+                "n + 1 of each key are merged. The items of one chunk are read by one Query, for a quarter of the read units."
             ),
         ),
     )

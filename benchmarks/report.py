@@ -19,6 +19,7 @@ ORDER = (
     "cost",
     "write_units",
     "query",
+    "together",
     "fold",
     "producer",
     "cold_start",

@@ -49,6 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
             f"rollup {rollup.name} of {rollup.source}: by {', '.join(rollup.key)}; windows {windows}; "
             f"kept {'for ever' if rollup.keep_ms is None else format_duration(rollup.keep_ms)}{counted_by}"
         )
+        if rollup.together:
+            print(f"  together: {', '.join(rollup.together)}")
         if rollup.where is not None:
             print(f"  where {rollup.where.text}")
         for field, measures in rollup.measures.items():

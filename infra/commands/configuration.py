@@ -57,6 +57,8 @@ OF_PIPELINE = {
         "name": "Lower-case letters, digits and `_`.",
         "source": "The source that it aggregates.",
         "key": "The fields that it is grouped by, of the schema or derived.",
+        "together": "Fields of the key whose values are often asked for alone: keys that share them stand in the same items, so "
+        "that a question such as `device_id=d1` reads these and no others. [What it costs](adr/0033-together.md).",
         "where": 'Which events count in it: `"status >= 500"`, by the fields of the schema. [What it may say](expressions.md).',
         "windows": "Sizes of tumbling windows, aligned to the epoch.",
         "keep": "How long after its window an item is deleted. Longer than RetentionHours and MaxRecordAgeSeconds "
@@ -71,7 +73,7 @@ OF_PIPELINE = {
         "of more ([why](adr/0032-sketches.md)).",
     },
 }
-_DEFAULTS = {"blocks": "`false`", "time_unit": "none", "generation": "`1`", "derive": "none", "where": "all", "scale": "by type", "max_future": "none",
+_DEFAULTS = {"blocks": "`false`", "time_unit": "none", "generation": "`1`", "derive": "none", "where": "all", "together": "none", "scale": "by type", "max_future": "none",
              "max_lateness": "none", "measures": "the count of events", "keep": "for ever", "consumer": "`main`"}  # fmt: skip
 _HEAD = """# Configuration
 

@@ -58,6 +58,13 @@ def add_parser(verbs: Verbs) -> None:
         default=[],
         help="how many keys a rollup has, again for each",
     )
+    parser.add_argument(
+        "--groups",
+        metavar="ROLLUP=N",
+        action="append",
+        default=[],
+        help="how many values the fields have that keep its keys together, again for each",
+    )
     parser.add_argument("--event-bytes", type=float, help="of a user record; default: measured")
     parser.add_argument("--blocks", action="store_true", help="producers send compressed blocks of events")
     parser.add_argument("--block-event-bytes", type=float, help="of an event in a block; default: measured")
@@ -156,8 +163,8 @@ def load_of(arguments: argparse.Namespace) -> Load:
 
 
 def _reference(arguments: argparse.Namespace) -> tuple[float, tuple[RollupLoad, ...]]:
-    if arguments.source or arguments.keys:
-        raise ConfigError("--source and --keys are about a definition: give --pipeline too")
+    if arguments.source or arguments.keys or arguments.groups:
+        raise ConfigError("--source, --keys and --groups are about a definition: give --pipeline too")
     try:
         windows_ms = tuple(parse_duration(each) for each in (arguments.windows or "1m").split(","))
         keep_ms = parse_duration(arguments.keep or _ITEM_KEEP)
@@ -190,17 +197,18 @@ def _weighed(arguments: argparse.Namespace) -> tuple[float, tuple[RollupLoad, ..
         source,
         devices=arguments.devices,
         metrics=arguments.metrics,
-        keys=_key_counts(arguments.keys),
+        keys=_counts("--keys", arguments.keys),
+        groups=_counts("--groups", arguments.groups),
     )
     return weighed.event_bytes, weighed.rollups
 
 
-def _key_counts(texts: list[str]) -> dict[str, int]:
+def _counts(option: str, texts: list[str]) -> dict[str, int]:
     counts = {}
     for text in texts:
         name, _, number = text.partition("=")
         if not name or not number.isdecimal():
-            raise ConfigError(f"--keys {text}: write ROLLUP=NUMBER")
+            raise ConfigError(f"{option} {text}: write ROLLUP=NUMBER")
         counts[name] = int(number)
     return counts
 

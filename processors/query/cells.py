@@ -4,8 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
+from threading import Lock
 from typing import Any, Protocol
 
+from processors.query.fetch import fetch
 from processors.sink.attributes import stored_item
 from streamgage.definition.pipeline import Rollup
 from streamgage.errors import ConfigError, RetryableError
@@ -17,7 +19,7 @@ from streamgage.fold.items import (
     chunk_key,
     chunk_name,
     chunk_number,
-    hash_of,
+    key_hash,
     lane_of,
     window_prefix,
     window_start_ms,
@@ -52,6 +54,7 @@ class DynamoPartialStore:
 
     def __init__(self, client: Any, table: str, *, consistent: bool = True) -> None:
         self._client, self._table, self._consistent = client, table, consistent
+        self._alone = Lock()
         self.read_units = 0.0
 
     def eventually(self) -> "DynamoPartialStore":
@@ -68,7 +71,7 @@ class DynamoPartialStore:
             ReturnConsumedCapacity="TOTAL",
         )
         for page in pages:
-            self.read_units += _units(page.get("ConsumedCapacity"))
+            self._count(page.get("ConsumedCapacity"))
             for item in page["Items"]:
                 yield item["sk"]["S"], stored_item(item)
 
@@ -92,7 +95,7 @@ class DynamoPartialStore:
         for _ in range(_ROUNDS):
             answer = self._client.batch_get_item(RequestItems=wanted, ReturnConsumedCapacity="TOTAL")
             for each in answer.get("ConsumedCapacity") or ():
-                self.read_units += _units(each)
+                self._count(each)
             for item in answer["Responses"].get(self._table, ()):
                 found[ItemKey(item["pk"]["S"], item["sk"]["S"])] = stored_item(item)
             wanted = answer.get("UnprocessedKeys") or {}
@@ -100,9 +103,9 @@ class DynamoPartialStore:
                 return found
         raise RetryableError(f"table {self._table} is throttled: keys were left unread {_ROUNDS} times")
 
-
-def _units(capacity: Mapping[str, Any] | None) -> float:
-    return float(capacity["CapacityUnits"]) if capacity else 0.0
+    def _count(self, capacity: Mapping[str, Any] | None) -> None:
+        with self._alone:  # requests are under way in several threads
+            self.read_units += float(capacity["CapacityUnits"]) if capacity else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +132,16 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class CellReader:
-    """Reads the cells of one rollup and window size. *counts* is the fingerprint that its items must have."""
+    """Reads the cells of one rollup and window size. *counts* is the fingerprint that its items must have.
+
+    Where all keys are read, those are left out that stand where no key has one of *hashes*; None: none is left out.
+    """
 
     store: PartialStore
     rollup: Rollup
     windows: TumblingWindows
     counts: str
+    hashes: range | None = None
 
     def read(
         self, from_ms: int, to_ms: int, keys: Sequence[str] | None, *, now_ms: int
@@ -185,17 +192,22 @@ class CellReader:
     ) -> dict[int, list[tuple[Place, Chunk]]]:
         """Return of each window what *roots* and the items below them hold."""
         found: dict[int, list[tuple[Place, Chunk]]] = {}
+        onward: dict[str, int] = {}
         level = {Place(sk): item for sk, item in roots}
         while level:
             following: dict[ItemKey, Place] = {}
             for place, item in level.items():
                 chunk = self._decoded(place, item)
                 found.setdefault(window_start_ms(place.sk), []).append((place, chunk))
+                onward.setdefault(place.sk, chunk.onward)
                 if chunk.onward:
-                    following |= {self._key_of(each): each for each in below(place, chunk, keys)}
-            items = self.store.get(list(following)) if following else {}
+                    following |= {self._key_of(each): each for each in self._below(place, chunk, keys)}
+            items = fetch(self.store, {key: each.among for key, each in following.items()}, onward)
             level = {following[key]: item for key, item in items.items()}
         return found
+
+    def _below(self, place: Place, chunk: Chunk, keys: Sequence[str] | None) -> Iterator[Place]:
+        return below(self.rollup, place, chunk, keys, self.hashes)
 
     def _key_of(self, place: Place) -> ItemKey:
         return chunk_key(self.rollup, self.windows, chunk_name(place.among, place.number), place.sk)
@@ -241,18 +253,31 @@ class CellReader:
         return KeyStates(start_ms, list(places), table, begins)
 
 
-def below(place: Place, chunk: Chunk, keys: Sequence[str] | None) -> Iterator[Place]:
-    """Yield where keys are that *chunk* has no room for: all of them, or those of *keys* that it does not hold."""
+def below(
+    rollup: Rollup, place: Place, chunk: Chunk, keys: Sequence[str] | None, hashes: range | None
+) -> Iterator[Place]:
+    """Yield where keys are that *chunk* has no room for: those of *keys* that it does not hold.
+
+    Where *keys* is None: all of them, or those that have one of *hashes*.
+    """
     among = chunk.onward
     if keys is None:
-        share = among // max(place.among, 1)
-        first = place.number * share
-        for number in range(first, first + share):
+        for number in _numbers_below(place, among, hashes):
             yield Place(place.sk, among, number)
         return
     held = set(chunk.keys)
     for key in keys:
         if key not in held:
-            key_hash = hash_of(key)
-            if not place.among or chunk_number(key_hash, place.among) == place.number:
-                yield Place(place.sk, among, chunk_number(key_hash, among))
+            hash_ = key_hash(rollup, key)
+            if not place.among or chunk_number(hash_, place.among) == place.number:
+                yield Place(place.sk, among, chunk_number(hash_, among))
+
+
+def _numbers_below(place: Place, among: int, hashes: range | None) -> range:
+    """Return which chunks *among* so many take what the one at *place* has no room for; of *hashes* only."""
+    share = among // max(place.among, 1)
+    first, last = place.number * share, (place.number + 1) * share - 1
+    if hashes is not None:
+        first = max(first, chunk_number(hashes.start, among))
+        last = min(last, chunk_number(hashes[-1], among))
+    return range(first, last + 1)

@@ -52,7 +52,7 @@ def view_items(store: PartialStore, question: Question) -> Iterator[ItemView]:
                 view = _view(question, _key(question, place), item)
                 yield view
                 if view.chunk and view.chunk.onward:
-                    following += below(place, view.chunk, keys)
+                    following += below(rollup, place, view.chunk, keys, question.hashes)
             by_key = {_key(question, place): place for place in following}
             level = {by_key[key]: item for key, item in store.get(list(by_key)).items()} if by_key else {}
 

@@ -13,7 +13,7 @@ from streamgage.definition.fingerprint import counts_of
 from streamgage.definition.pipeline import Pipeline, Rollup
 from streamgage.durations import parse_duration
 from streamgage.errors import ConfigError
-from streamgage.fold.items import key_text
+from streamgage.fold.items import hashes_together, key_text
 from streamgage.measures.layout import plan_of
 from streamgage.measures.windows import TumblingWindows, Window
 
@@ -159,6 +159,13 @@ class Question:
         )
 
     @property
+    def hashes(self) -> range | None:
+        """The hashes that the keys have which are asked for, where they stand together; None: any."""
+        together = self.rollup.together
+        values = self.selection.values_of(together) if self.selection and together else None
+        return None if values is None else hashes_together(values)
+
+    @property
     def key_names(self) -> tuple[str, ...]:
         """The fields of the key that an answer tells apart."""
         return self.rollup.key if self.group_by is None else self.group_by
@@ -284,7 +291,7 @@ def _states(
 ) -> Iterator[KeyStates]:
     rollup = question.rollup
     keys = None if question.key is None else [key_text(rollup, question.key)]
-    return CellReader(store, rollup, question.windows, question.counts).read(
+    return CellReader(store, rollup, question.windows, question.counts, hashes=question.hashes).read(
         from_ms, to_ms, keys, now_ms=now_ms
     )
 

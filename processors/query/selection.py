@@ -1,7 +1,7 @@
 """Which keys are asked for: one, or all whose fields match patterns."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from streamgage.definition.pipeline import Rollup
@@ -41,9 +41,13 @@ class Selection:
     @property
     def key(self) -> tuple[str, ...] | None:
         """The one key that is meant; None where there may be several."""
-        if len(self.wanted) < len(self.names) or any(map(_WILD.search, self.wanted.values())):
+        return self.values_of(self.names)
+
+    def values_of(self, names: Sequence[str]) -> tuple[str, ...] | None:
+        """Return the one value that each field of *names* has to have; None where there may be several."""
+        if any(name not in self.wanted or _WILD.search(self.wanted[name]) for name in names):
             return None
-        return tuple(_literal(self.wanted[name]) for name in self.names)
+        return tuple(_literal(self.wanted[name]) for name in names)
 
     def matcher(self) -> Callable[[tuple[str, ...]], bool]:
         """Return what tells whether the values of a key match."""

@@ -21,7 +21,8 @@ def counts_of(pipeline: Pipeline, rollup: Rollup) -> str:
     """Return the fingerprint of what an item of *rollup* counts.
 
     It names the consumer, the source, the field of event time and its unit, the key fields in order, the filter, the
-    layout of the state, and the texts of the derived fields among those. Not in it: the windows (each size has items of its own), ``keep``, the order of measures, and what
+    layout of the state, the texts of the derived fields among those, and which fields keep keys together, for that says
+    where a key is found. Not in it: the windows (each size has items of its own), ``keep``, the order of measures, and what
     of an event is refused (``max_future``, ``max_lateness``), which may change while the same is counted.
     """
     source = pipeline.sources[rollup.source]
@@ -37,6 +38,8 @@ def counts_of(pipeline: Pipeline, rollup: Rollup) -> str:
     used = {name: derived[name] for name in (*rollup.key, *rollup.measures) if name in derived}
     if used:  # else as it was before there were any
         counted["derived"] = used
+    if rollup.together:  # likewise
+        counted["together"] = rollup.together
     return _short(json.dumps(counted, sort_keys=True, separators=(",", ":")))
 
 
@@ -96,7 +99,7 @@ def differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[str
     return [
         f"{name} would be {'added' if name not in before else 'removed'}"
         if (name in before) is not (name in after)
-        else f"{name} would count something else: its source, event time, key, measures or scales"
+        else f"{name} would count something else: its source, event time, key, measures or scales, or what it keeps together"
         if _fingerprint(before[name]) != _fingerprint(after[name])
         else f"{name} would be kept longer: what it holds expires as it was written, and a later event would found a window "
         "anew that looks whole"

@@ -66,7 +66,8 @@ class Rollup:
 
     ``keep_ms`` is how long an item is kept after the end of its window; None is for ever. A changed ``generation`` starts
     the rollup afresh, beside the old. ``consumer`` names who counts it: rollups of one consumer share one progress.
-    Of the source's events it counts those of which ``where`` is true; None: all.
+    Of the source's events it counts those of which ``where`` is true; None: all. Keys that share the fields ``together``,
+    which are some of the key's in its order, stand in the same items; of none, each stands by itself.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Rollup:
     layout: StateLayout
     consumer: str = DEFAULT_CONSUMER
     where: "Expression | None" = None
+    together: tuple[str, ...] = ()
 
     def window_named(self, label: str) -> TumblingWindows | None:
         """Return the windows of this rollup that *label* (``"1h"``, ``"60m"``) names."""

@@ -259,6 +259,7 @@ def _rollup(table: Table, sources: Mapping[str, Source], broken: set[str]) -> Ro
         table.field(f"key[{number}]", each, key_fields, KEY_TYPES, "a key")
     if len(set(key)) < len(key):
         table.problem("key", f"{list(key)} names a field twice")
+    together = _together(table, key)
     windows = _windows(table)
     keep_ms = table.duration("keep")
     generation = table.take("generation", 1)
@@ -272,7 +273,26 @@ def _rollup(table: Table, sources: Mapping[str, Source], broken: set[str]) -> Ro
     if len(table.problems) > before or source is None:
         return None
     layout = layout_of(measures, source.scales)
-    return Rollup(name, source_name, key, windows, keep_ms, generation, measures, layout, consumer, where)
+    return Rollup(
+        name, source_name, key, windows, keep_ms, generation, measures, layout, consumer, where, together
+    )
+
+
+def _together(table: Table, key: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the fields that keep keys together, in the order of *key*; none where nothing is said of it."""
+    if table.take("together", None) is None:
+        return ()
+    named = table.texts("together")
+    if not key:  # that is a problem of its own
+        return ()
+    for number, each in enumerate(named):
+        if each not in key:
+            table.problem(f"together[{number}]", f"{each!r} is not part of the key{nearest(each, key)}")
+    if len(set(named)) < len(named):
+        table.problem("together", f"{named} names a field twice")
+    elif set(named) == set(key):
+        table.problem("together", f"{named} is the whole key: name fewer fields, or leave it out")
+    return tuple(each for each in key if each in named)
 
 
 def _windows(table: Table) -> tuple[TumblingWindows, ...]:

@@ -11,7 +11,7 @@ body     the keys of the chunk and their states, binary (fold/chunk.py)
 expires  when DynamoDB may delete the item (TTL), in s since the epoch
 ======== ==========================================================================
 
-A key's chunk is found by its hash: see fold/cells.py.
+A key's chunk is found by its hash: see fold/cells.py. Keys that stand together (``Rollup.together``) share the first bits.
 """
 
 import hashlib
@@ -27,6 +27,7 @@ from streamgage.measures.windows import TumblingWindows
 
 ROOT = "0"  # the chunk where each key is looked for first
 HASH_BITS = 64
+TOGETHER_BITS = 20  # of a hash, by the fields that keep keys together: so many tell a million devices apart
 _START_DIGITS = 15
 _LANE_KEY_BYTES = 512
 
@@ -93,6 +94,31 @@ def key_values(text: str) -> tuple[str, ...]:
 def hash_of(key: str) -> int:
     """Return 64 bits that decide where a key stands: the same everywhere, and nobody can choose them cheaply."""
     return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=HASH_BITS // 8).digest(), "big")
+
+
+def key_hash(rollup: Rollup, key: str) -> int:
+    """Return the 64 bits that decide in which chunk *key*, a text of ``key_text``, stands.
+
+    Where *rollup* keeps keys together, the first bits are those of the fields that do; the others are of the whole key, so
+    that keys which fill many chunks spread over them after all.
+    """
+    if not rollup.together:
+        return hash_of(key)
+    parts = key.split("|")
+    own_bits = HASH_BITS - TOGETHER_BITS
+    shared = _together_hash(parts[rollup.key.index(name)] for name in rollup.together)
+    return shared << own_bits | hash_of(key) >> TOGETHER_BITS
+
+
+def hashes_together(values: Iterable[object]) -> range:
+    """Return the hashes that keys have whose fields ``Rollup.together`` are *values*, in that order; few others have them."""
+    own_bits = HASH_BITS - TOGETHER_BITS
+    shared = _together_hash(map(_escape, values))
+    return range(shared << own_bits, (shared + 1) << own_bits)
+
+
+def _together_hash(parts: Iterable[str]) -> int:
+    return hash_of("|".join(parts)) >> (HASH_BITS - TOGETHER_BITS)
 
 
 def sort_key(start_ms: int, lane: str) -> str:

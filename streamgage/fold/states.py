@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from streamgage.definition.pipeline import Rollup
 from streamgage.errors import PoisonRecord
-from streamgage.fold.items import hash_of, key_text
+from streamgage.fold.items import key_hash, key_text
 from streamgage.measures.layout import EventColumns, Table, plan_of
 from streamgage.measures.windows import TumblingWindows
 from streamgage.reading.places import Places
@@ -164,5 +164,5 @@ class RollupFold:
         if key is None:
             text = key_text(self.rollup, values)
             self._memory.make_room(text)
-            key = self._keys[values] = Key(text, hash_of(text))
+            key = self._keys[values] = Key(text, key_hash(self.rollup, text))
         return key

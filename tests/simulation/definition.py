@@ -70,6 +70,7 @@ device_id = ["distinct"]
 name = "latest"
 source = "reading"
 key = ["metric", "device_id"]
+together = ["metric"]
 windows = ["1h"]
 consumer = "second"
 [rollups.measures]

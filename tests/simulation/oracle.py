@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 from infra.local.mapping.stream import ShardCheckpoint
+from simulation.asking import Held
 from simulation.schedule import SimulationError
 from simulation.table import Row
 from simulation.tally import COUNTED, LAYOUTS, LogRecord, Place, Tally, fold_naively
@@ -171,6 +172,15 @@ class Oracle:
                 self._broken(f"{who} is ahead: poison {poison_id} is not in the quarantine")
 
     # At the end.
+
+    def held(self) -> Held:
+        """Return how many events the items hold."""
+        found: Counter[tuple[str, str, int, str]] = Counter()
+        for key, body in self._bodies.items():
+            rollup, label, _ = key.pk.split("|")
+            for name, state in body.states.items():
+                found[rollup.partition(".")[0], label, int(key.sk[:15]), name] += state[0]
+        return found
 
     def judge(self) -> None:
         """Check that each event counted once."""

@@ -2,13 +2,15 @@
 
 import sys
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 import processors.aggregate.progress
+import processors.query.question
+import streamgage.fold.states
 from infra.local.mapping.shard import ShardMapping, _Lane
 from infra.local.mapping.stream import ShardCheckpoint, StreamMapping
 from processors.aggregate.batch import Aggregate
@@ -19,7 +21,7 @@ from producers.client.identity import Identity
 from simulation.oracle import Oracle
 from simulation.runner import simulate
 from simulation.tally import Tally
-from streamgage.fold.items import ItemKey, Lanes, StoredItem
+from streamgage.fold.items import ItemKey, Lanes, StoredItem, hash_of
 from streamgage.fold.lane_log import LaneLog
 from streamgage.formats.mark import Mark, encode_mark
 from streamgage.records import StreamRecord
@@ -234,6 +236,21 @@ def bisect_forgets_the_right_half(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ShardMapping, "_fail", mutant)
 
 
+def together_forgotten_by_the_writer(patch: pytest.MonkeyPatch) -> None:
+    """Keys that should stand together are placed by the hash of the whole key."""
+    patch.setattr(streamgage.fold.states, "key_hash", lambda _rollup, key: hash_of(key))
+
+
+def together_looked_for_by_the_whole_key(patch: pytest.MonkeyPatch) -> None:
+    """Who asks for keys that stand together looks where the hash of what they share would put a key of that name."""
+
+    def mutant(values: Iterable[str]) -> range:
+        first = hash_of("|".join(values))
+        return range(first, first + 1)
+
+    patch.setattr(processors.query.question, "hashes_together", mutant)
+
+
 _UNORDERED = ("no_fence", "duplicates_dropped_by_batch_hash")
 
 BUGS: Mapping[str, Plant] = {
@@ -261,6 +278,8 @@ BUGS: Mapping[str, Plant] = {
             nothing_inherited,
             one_parent_inherited,
             grandparents_forgotten,
+            together_forgotten_by_the_writer,
+            together_looked_for_by_the_whole_key,
         )
     },
 }

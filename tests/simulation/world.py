@@ -15,6 +15,7 @@ from processors.aggregate.progress import BatchProgress, ProgressReader, Reader
 from processors.deadline import Deadline
 from processors.sink.breaker import Breaker
 from processors.sink.fenced import AggregateSink, SinkLimits
+from simulation.asking import check_answers
 from simulation.definition import pipeline
 from simulation.function import Calls, Function
 from simulation.mapping import Driver, Watch
@@ -146,6 +147,11 @@ class Consumer:
                     f"{shard.shard_id} of {NAME} stands still for {self.name}: kept {kept}, its log ends at {last}"
                 )
 
+    def ask(self) -> None:
+        """Check that the reader finds what the table holds."""
+        asked = check_answers(self._pipeline, self.world.table.rows, self.oracle.held())
+        self.world.branches["keys that stand together, found below the root"] += asked
+
     def _sandbox(self) -> Aggregate:
         """Return a function with an empty memory, as the composition root builds it."""
         world, plan, arn = self.world, self.world.plan, self.world.stream.arn
@@ -222,6 +228,7 @@ class World:
         self._check_idle()
         for consumer in self.consumers:
             consumer.oracle.judge()
+            consumer.ask()
         for sender in self.traffic.senders:
             self.branches["producer: stored on another shard than predicted"] += (
                 sender.producer.stats.entries_misrouted

@@ -1,7 +1,8 @@
 """In how many items the keys of one cell (rollup, window, lane) stand, how many of them a batch writes, in which units.
 
-The rules are those of fold/cells.py, on average: keys fall into chunks by chance (Poisson), a chunk takes new keys until
-its body is full, and what has no room goes on to chunks below it. A test holds the result against the real code.
+The rules are those of fold/cells.py, on average: keys fall into chunks by chance (Poisson), or in groups that stand together,
+a chunk takes new keys until its body is full, and what has no room goes on to chunks below it. A test holds the result
+against the real code.
 """
 
 import math
@@ -70,25 +71,43 @@ REFERENCE_BYTES = BodyBytes(head=112, one=8, many=19, sampled=18.7, name=25, aro
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """Chunks that are alike: so many, with room for *room* keys each; *mean* keys on average are sent there."""
+    """Chunks that are alike: so many, with room for *room* keys each; *mean* keys on average are sent there.
+
+    They are sent in groups of *together* keys, which all go to one chunk. *exact*: it is not chance how many each gets.
+    """
 
     chunks: float
     mean: float
     room: int
+    together: float = 1.0
+    exact: bool = False
 
 
-def levels(keys: float, *, first: float, room: int, key_bytes: float) -> Iterator[Level]:
-    """Yield the chunks in which *keys* keys stand, from the root on; *first* of them came with the first batch."""
+def levels(
+    keys: float, *, first: float, room: int, key_bytes: float, together: float = 1.0
+) -> Iterator[Level]:
+    """Yield the chunks in which *keys* keys stand, from the root on; *first* of them came with the first batch.
+
+    Of keys in groups as large as a chunk, each group has chunk after chunk for itself.
+    """
     in_root = min(keys, float(room)) if first <= room else 0.0
-    yield Level(1.0, in_root, room)
+    yield Level(1.0, in_root, room, exact=True)
     left = keys - in_root
     if left <= 0:
         return
     came = max(1.0, min(first, left))
     chunks = max(math.floor(came * key_bytes / (AIM * FULL_BYTES)) + 1.0, float(FEW))
+    if together >= room:
+        whole, rest = divmod(together, room)
+        yield Level(left / together * whole, float(room), room, exact=True)
+        if rest >= 1:
+            yield Level(left / together, rest, room, exact=True)
+        return
     for _ in range(_DEPTH):
-        yield Level(chunks, left / chunks, room)
-        over, closed = _beyond(left / chunks, room)
+        yield Level(chunks, left / chunks, room, together)
+        over, closed = _beyond(left / chunks, room, together)
+        if together > 1 and closed:
+            together = max(1.0, min(together, over / closed))
         left, chunks = over * chunks, closed * chunks * FEW
         if chunks < _LEAST or left < _LEAST:
             return
@@ -112,20 +131,21 @@ def touched(
     first_events: float,
     by_batch: float,
     events: float,
+    together: float = 1.0,
 ) -> Touched:
     """Return what a batch of *by_batch* of the *keys* keys of a cell writes, each of which has *events* by then.
 
-    *first* of them came with the cell's first batch, with *first_events* each.
+    *first* of them came with the cell's first batch, with *first_events* each. *together* of them share an item each.
     """
     share = min(1.0, by_batch / keys)
     room = bytes_.room(first_events, keys=first)
     judged = bytes_.judged(first_events, keys=first)
     items = units = standing = stored = 0.0
-    for number, level in enumerate(levels(keys, first=first, room=room, key_bytes=judged)):
+    for number, level in enumerate(levels(keys, first=first, room=room, key_bytes=judged, together=together)):
         if number == 0 and not level.mean:  # a root of no keys is written once, and says where they are
             standing, stored = standing + 1, stored + bytes_.item(0, 0)
             continue
-        for count, chance in _chances(level, exact=number == 0):
+        for count, chance in _chances(level):
             size_bytes = bytes_.item(count, events)
             written = level.chunks * chance * (1 - (1 - share) ** count)
             items += written
@@ -135,26 +155,48 @@ def touched(
     return Touched(items, units, standing, stored)
 
 
-def _chances(level: Level, *, exact: bool) -> Iterator[tuple[int, float]]:
+def read_for_group(
+    keys: float, bytes_: BodyBytes, *, first: float, first_events: float, together: float
+) -> float:
+    """Return how many items of a cell are read for one group of *together* keys, on average: those on its way."""
+    room = bytes_.room(first_events, keys=first)
+    judged = bytes_.judged(first_events, keys=first)
+    items, reached = 0.0, 1.0
+    if together >= room and keys > room:
+        return 1 + math.ceil(together / room)
+    for level in levels(keys, first=first, room=room, key_bytes=judged, together=together):
+        items += reached
+        if items > 1:  # how often the others that are sent there leave no room for all of the group
+            free = max(0.0, room - level.together)
+            reached *= _beyond(level.mean, int(free), level.together)[1]
+    return items
+
+
+def _chances(level: Level) -> Iterator[tuple[float, float]]:
     """Yield how many keys a chunk of *level* may hold, at least one, and the chance of it."""
-    if exact:
+    if level.exact:
         yield max(1, round(level.mean)), 1.0
         return
-    chance = below = math.exp(-level.mean)
-    for count in range(1, level.room):
-        chance *= level.mean / count
+    mean = level.mean / level.together
+    chance = below = math.exp(-mean)
+    for count in range(1, math.ceil(level.room / level.together)):
+        chance *= mean / count
         below += chance
-        yield count, chance
+        yield count * level.together, chance
     yield level.room, max(0.0, 1 - below)
 
 
 @cache
-def _beyond(mean: float, room: int) -> tuple[float, float]:
-    """Return how many of *mean* keys a chunk (Poisson) has no *room* for, and the chance that it has none for some."""
-    chance = below = math.exp(-mean)
+def _beyond(mean: float, room: int, together: float = 1.0) -> tuple[float, float]:
+    """Return how many of *mean* keys a chunk (Poisson) has no *room* for, and the chance that it has none for some.
+
+    They come in groups of *together*.
+    """
+    groups = mean / together
+    chance = below = math.exp(-groups)
     unused = room * chance
-    for count in range(1, room + 1):
-        chance *= mean / count
-        unused += (room - count) * chance
+    for count in range(1, int(room / together) + 1):
+        chance *= groups / count
+        unused += (room - count * together) * chance
         below += chance
     return max(0.0, mean - room + unused), max(0.0, 1 - below)

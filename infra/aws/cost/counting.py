@@ -1,7 +1,9 @@
 """The sink's store in memory, which counts what AWS would bill for it."""
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 from infra.aws.cost.item_size import item_size_bytes, read_units, write_units
@@ -9,6 +11,9 @@ from processors.deadline import Deadline
 from processors.sink.attributes import stored_item
 from processors.sink.writes import WRITTEN, Moved, Outcome, Write
 from streamgage.fold.items import ItemKey, StoredItem
+from streamgage.limits import DYNAMODB_BATCH_GET_KEYS, MIB
+
+_PAGE_BYTES = MIB  # of a Query
 
 Item = Mapping[str, Mapping[str, Any]]
 
@@ -89,3 +94,48 @@ def attributes_of(key: ItemKey, item: StoredItem) -> Item:
         "body": {"B": item.body},
         "expires": {"N": str(item.expires_s)},
     }
+
+
+@dataclass(slots=True)
+class CountedReads:
+    """A PartialStore over *items* that counts what AWS bills for strongly consistent reads: ``read_units``, ``requests``.
+
+    Source: read-write-operations.html: BatchGetItem "rounds up the size of each item to the next 4 KB boundary"; Query
+    "processes all items as one read operation. As a result, DynamoDB computes the total size of all items and then
+    rounds up to the next 4 KB boundary"; a page is 1 MB of items.
+    """
+
+    items: Mapping[ItemKey, StoredItem]
+    read_units: int = 0
+    requests: int = 0
+    _by_pk: dict[str, list[str]] = field(default_factory=dict)
+    _alone: Lock = field(default_factory=Lock)
+
+    def __post_init__(self) -> None:
+        """Sort what there is by its keys."""
+        for key in sorted(self.items):
+            self._by_pk.setdefault(key.pk, []).append(key.sk)
+
+    def range(self, pk: str, first_sk: str, last_sk: str) -> Iterator[tuple[str, StoredItem]]:
+        """Yield the items of *pk* from one sort key to another, both included."""
+        sks = self._by_pk.get(pk, [])
+        pages = [0]
+        for sk in sks[bisect_left(sks, first_sk) : bisect_right(sks, last_sk)]:
+            size_bytes = item_size_bytes(attributes_of(ItemKey(pk, sk), self.items[ItemKey(pk, sk)]))
+            if pages[-1] + size_bytes > _PAGE_BYTES:
+                pages.append(0)
+            pages[-1] += size_bytes
+            yield sk, self.items[ItemKey(pk, sk)]
+        self._count(sum(map(read_units, pages)), len(pages))
+
+    def get(self, keys: Sequence[ItemKey]) -> Mapping[ItemKey, StoredItem]:
+        """Return those of *keys* that exist."""
+        found = {key: self.items[key] for key in keys if key in self.items}
+        sizes = [item_size_bytes(attributes_of(key, found[key])) if key in found else 0 for key in keys]
+        self._count(sum(map(read_units, sizes)), -(-len(keys) // DYNAMODB_BATCH_GET_KEYS))
+        return found
+
+    def _count(self, units: int, requests: int) -> None:
+        with self._alone:  # a reader asks in several threads
+            self.read_units += units
+            self.requests += requests

@@ -161,14 +161,17 @@ class RollupFlow:
 
 def rollup_flow(load: Load, rollup: RollupLoad, *, lanes: float, batch_s: float) -> RollupFlow:
     """Return what a batch of one of *lanes* invocations at once writes of *rollup*."""
-    # Where order holds by partition key only, a device is a lane, and no item holds keys of two.
-    cells = load.devices / lanes if load.parallelization_factor > 1 else 1.0
-    keys = float(rollup.keys) if rollup.spread else max(1.0, rollup.keys / lanes / cells)
+    cells, keys, together = cells_of(load, rollup, lanes=lanes)
     key_events_per_s = load.events_per_s / lanes / cells / keys
     total = RollupFlow()
     for window_ms in rollup.windows_ms:
         of_window = _window_flow(
-            rollup.bytes, keys, key_events_per_s, batch_s=batch_s, window_s=window_ms / 1000
+            rollup.bytes,
+            keys,
+            key_events_per_s,
+            batch_s=batch_s,
+            window_s=window_ms / 1000,
+            together=together,
         )
         begun_per_s = 1000 / window_ms * lanes * cells
         # Each item is read when it is met first; those of cells that outgrow the memory, each time.
@@ -189,23 +192,43 @@ def rollup_flow(load: Load, rollup: RollupLoad, *, lanes: float, batch_s: float)
     return total
 
 
+def cells_of(load: Load, rollup: RollupLoad, *, lanes: float) -> tuple[float, float, float]:
+    """Return how many cells a window has in one of *lanes*, how many keys each has, and how many of these stand together."""
+    # Where order holds by partition key only, a device is a lane, and no item holds keys of two.
+    cells = load.devices / lanes if load.parallelization_factor > 1 else 1.0
+    keys = float(rollup.keys) if rollup.spread else max(1.0, rollup.keys / lanes / cells)
+    together = rollup.together.keys_of(rollup.keys, of_cell=keys) if rollup.together else 1.0
+    return cells, keys, together
+
+
 @cache
 def _window_flow(
-    bytes_: BodyBytes, keys: float, key_events_per_s: float, *, batch_s: float, window_s: float
+    bytes_: BodyBytes,
+    keys: float,
+    key_events_per_s: float,
+    *,
+    batch_s: float,
+    window_s: float,
+    together: float,
 ) -> Touched:
     """Return what a batch writes of cells of one window size: the mean over the life of a window; standing at its end."""
     batches = 1 + window_s / batch_s  # that meet one window
     by_batch = keys * items_a_key(events_per_s=key_events_per_s, batch_s=batch_s, window_s=window_s)
     by_batch /= 1 + batch_s / window_s  # so many cells does a batch meet
-    first_s = min(batch_s, window_s) / 2  # of the first batch's events, on average
-    first = max(1.0, keys * min(1.0, key_events_per_s * first_s))
-    first_events = max(1.0, key_events_per_s * first_s)
+    first_s = _first_s(batch_s, window_s)
+    first, first_events = first_batch(keys, key_events_per_s, batch_s=batch_s, window_s=window_s)
     items = units = 0.0
     for quantile in _LIFE:
         heard = key_events_per_s * max(quantile * window_s, first_s)
         so_far = max(first, by_batch, keys * min(1.0, heard))
         each = touched(
-            so_far, bytes_, first=first, first_events=first_events, by_batch=by_batch, events=max(1.0, heard)
+            so_far,
+            bytes_,
+            first=first,
+            first_events=first_events,
+            by_batch=by_batch,
+            events=max(1.0, heard),
+            together=max(1.0, together * so_far / keys),
         )
         items += each.items / len(_LIFE)
         units += each.units / len(_LIFE)
@@ -216,9 +239,22 @@ def _window_flow(
         first_events=first_events,
         by_batch=by_batch,
         events=max(1.0, key_events_per_s * window_s),
+        together=max(1.0, together * min(1.0, key_events_per_s * window_s)),
     )
     cells = batches * batch_s / window_s
     return Touched(items * cells, units * cells, at_end.standing, at_end.stored_bytes)
+
+
+def first_batch(
+    keys: float, key_events_per_s: float, *, batch_s: float, window_s: float
+) -> tuple[float, float]:
+    """Return how many of *keys* keys the first batch of a window has, and how many events of each."""
+    first_s = _first_s(batch_s, window_s)
+    return max(1.0, keys * min(1.0, key_events_per_s * first_s)), max(1.0, key_events_per_s * first_s)
+
+
+def _first_s(batch_s: float, window_s: float) -> float:
+    return min(batch_s, window_s) / 2  # of the first batch's events, on average
 
 
 def _progress_writes(load: Load, *, shards: int, batch_s: float, one_key: bool) -> float:

@@ -1,6 +1,6 @@
 """What a pipeline has to carry, and what its events and items weigh: the planner's input."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from infra.aws.cost.chunks import BodyBytes
 from streamgage.errors import ConfigError
@@ -50,6 +50,23 @@ class Speeds:
         return fixed_s + writes * max(cpu_s, waiting_s)
 
 
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Keys that stand together: there are *groups* groups, by *fields*. *apart*: what bodies take without that.
+
+    ``spread`` says that the fields do not hold the partition key: each shard sees something of every group.
+    """
+
+    fields: tuple[str, ...]
+    groups: int
+    apart: BodyBytes
+    spread: bool = False
+
+    def keys_of(self, keys: int, *, of_cell: float) -> float:
+        """Return how many of the *keys* keys of a rollup stand together in a cell, which has *of_cell* of them."""
+        return max(1.0, (of_cell if self.spread else keys) / self.groups)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RollupLoad:
     """One rollup: *keys* keys in all, tumbling *windows_ms*, bodies of so many *bytes*, kept *keep_s* after a window's end.
@@ -63,6 +80,11 @@ class RollupLoad:
     bytes: BodyBytes
     keep_s: float
     spread: bool = False
+    together: Together | None = None
+
+    def apart(self) -> "RollupLoad":
+        """Return the same rollup, of which each key stands by itself."""
+        return self if self.together is None else replace(self, bytes=self.together.apart, together=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The planner: from a load to shards, mapping, memory, write units, dollars and warnings. Pure."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from infra.aws.cost.capacity import Capacity, capacity_of
@@ -9,6 +9,7 @@ from infra.aws.cost.flow import Flow, flow_of
 from infra.aws.cost.load import Load
 from infra.aws.cost.model import HOURS_A_MONTH, SECONDS_A_MONTH, Bill, Usage, bill
 from infra.aws.cost.prices import PriceTable
+from infra.aws.cost.together import Beside, beside
 from infra.aws.cost.warn import warnings_of
 from streamgage.errors import ConfigError
 from streamgage.limits import ESM_WINDOW_S, SHARD_IN_BYTES_PER_S, SHARD_IN_RECORDS_PER_S
@@ -35,7 +36,8 @@ class Point:
 class Plan:
     """The answer. Bills are of a month, with a table on demand; ``curve`` shows what other batching windows would give.
 
-    ``capacity`` is what the table would have instead, provisioned.
+    ``capacity`` is what the table would have instead, provisioned. ``together``: rollups whose keys stand together, beside
+    the same without.
     """
 
     load: Load
@@ -46,6 +48,7 @@ class Plan:
     capacity: Capacity
     curve: tuple[Point, ...]
     warnings: tuple[str, ...]
+    together: tuple[Beside, ...] = ()
 
     @property
     def parameters(self) -> dict[str, int]:
@@ -97,6 +100,7 @@ class Plan:
                 }
                 for each in self.curve
             ],
+            "together": [asdict(each) for each in self.together],
             "warnings": list(self.warnings),
         }
 
@@ -122,6 +126,7 @@ def make_plan(load: Load, prices: PriceTable) -> Plan:
         capacity_of(best.flow, prices, peak=load.peak, on_demand=best.bill),
         tuple(_point(load, prices, shards=shards, window_s=each) for each in windows_s),
         tuple(warnings_of(load, best.flow, window_s=best.batching_window_s, fewest_shards=fewest)),
+        tuple(beside(load, best.flow)),
     )
 
 

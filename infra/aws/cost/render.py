@@ -9,7 +9,15 @@ from infra.aws.cost.prices import PriceTable
 def render_plan(plan: Plan, prices: PriceTable) -> str:
     """Return *plan* as text."""
     return "\n".join(
-        [*_shape(plan), *_bill(plan), *_curve(plan), *_paste(plan), *_warnings(plan), *_notes(prices)]
+        [
+            *_shape(plan),
+            *_together(plan),
+            *_bill(plan),
+            *_curve(plan),
+            *_paste(plan),
+            *_warnings(plan),
+            *_notes(prices),
+        ]
     )
 
 
@@ -40,6 +48,31 @@ def _shape(plan: Plan) -> Iterator[str]:
         ),
     ):
         yield f"  {name:14} {value}"
+
+
+def _together(plan: Plan) -> Iterator[str]:
+    million_s = 1e6 / plan.load.events_per_s
+    for each in plan.together:
+        together, apart = each.together, each.apart
+        yield ""
+        yield f"{each.rollup}: {each.keys:,.3g} keys of one {', '.join(each.fields)} together, beside each by itself"
+        for name, ours, other, unit in (
+            (
+                "write units",
+                together.write_units_per_s * million_s,
+                apart.write_units_per_s * million_s,
+                "a million events, at most",
+            ),
+            ("stored", together.stored_bytes / 2**30, apart.stored_bytes / 2**30, "GB when full"),
+            ("an item", together.item_bytes, apart.item_bytes, "bytes"),
+        ):
+            yield f"  {name:14} {_short(ours)} instead of {_short(other)} {unit} ({ours / other - 1:+.0%})"
+        read = f"{_short(together.read_items)} items a window and lane instead of {_short(apart.read_items)}"
+        yield f"  {'a question':14} about one {', '.join(each.fields)} reads {read}"
+
+
+def _short(number: float) -> str:
+    return f"{number:,.1f}" if number < 100 else f"{number:,.0f}"
 
 
 def _bill(plan: Plan) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Any
 from infra.aws.cost.chunks import FULL, MANY, SAMPLE, BodyBytes
 from infra.aws.cost.counting import attributes_of
 from infra.aws.cost.item_size import item_size_bytes
-from infra.aws.cost.load import RollupLoad
+from infra.aws.cost.load import RollupLoad, Together
 from producers.client.encoder import encoder_of
 from streamgage.definition.fingerprint import counts_of
 from streamgage.definition.pipeline import Pipeline, Rollup, Source
@@ -53,17 +53,29 @@ def choose_source(pipeline: Pipeline, name: str | None) -> Source:
 
 
 def weigh(
-    pipeline: Pipeline, source: Source, *, devices: int, metrics: int, keys: Mapping[str, int]
+    pipeline: Pipeline,
+    source: Source,
+    *,
+    devices: int,
+    metrics: int,
+    keys: Mapping[str, int],
+    groups: Mapping[str, int] | None = None,
 ) -> Weighed:
     """Return what readings of many keys weigh, and how many keys each rollup has.
 
     A rollup by the partition key alone has *devices* keys, one by more fields *devices* x *metrics*; of any other only
-    *keys* can say.
+    *keys* can say. Keys that stand together by the partition key alone do so in *devices* groups; of others only *groups*
+    can say.
 
     Raises:
         ConfigError: the schema has a type that no sample is made of; a rollup's keys are not known, or not a rollup's.
     """
     spread = {each.name: each.key for each in pipeline.rollups_of(source.name)}
+    together = {each.name: each.together for each in pipeline.rollups_of(source.name) if each.together}
+    groups = {
+        **{name: devices for name, fields in together.items() if fields == (source.partition_key,)},
+        **(groups or {}),
+    }
     pipeline = _whole(pipeline)
     rollups = list(pipeline.rollups_of(source.name))
     problems = [
@@ -77,6 +89,17 @@ def weigh(
         for each in rollups
         if source.partition_key not in spread[each.name] and each.name not in keys
     ]
+    problems += [
+        f"--groups {name}: {source.name} has no such rollup whose keys stand together"
+        for name in groups
+        if name not in together
+    ]
+    problems += [f"--groups {name}={count}: at least 1" for name, count in groups.items() if count < 1]
+    problems += [
+        f"keys of {name} stand together by {', '.join(fields)}: say how many values that has with --groups {name}=N"
+        for name, fields in together.items()
+        if name not in groups
+    ]
     if problems:
         raise ConfigError(*problems)
     try:
@@ -86,9 +109,9 @@ def weigh(
         raise ConfigError(
             f"no sample event of {source.name} could be made ({error}); say --event-bytes"
         ) from error
-    bytes_ = body_bytes(
-        _cells(pipeline, few), _cells(pipeline, many), _cells(pipeline, full) if full else None
-    )
+    of_one, of_many = _cells(pipeline, few), _cells(pipeline, many)
+    of_full = _cells(pipeline, full) if full else {}
+    bytes_ = body_bytes(of_one, of_many, of_full) | bytes_together(of_one, of_many, of_full)
     return Weighed(
         source.name,
         len(many) / (_KEYS * MANY) + _TABLE_ENTRY_BYTES,
@@ -100,6 +123,14 @@ def weigh(
                 bytes=bytes_[each.name],
                 keep_s=(_FOR_EVER_MS if each.keep_ms is None else each.keep_ms) / 1000,
                 spread=source.partition_key not in spread[each.name],
+                together=Together(
+                    together[each.name],
+                    groups[each.name],
+                    apart[each.name],
+                    spread=source.partition_key not in together[each.name],
+                )
+                if each.name in together
+                else None,
             )
             for each in rollups
         ),
@@ -116,8 +147,14 @@ def _whole(pipeline: Pipeline) -> Pipeline:
         source = pipeline.sources[each.source]
         derived = source.derived.expressions if source.derived else {}
         key = dict.fromkeys(source.partition_key if part in derived else part for part in each.key)
-        rollups[name] = replace(each, where=None, key=tuple(key))
+        rollups[name] = replace(each, where=None, key=tuple(key), together=_still_together(each, tuple(key)))
     return replace(pipeline, rollups=rollups)
+
+
+def _still_together(rollup: Rollup, key: tuple[str, ...]) -> tuple[str, ...]:
+    """Return which fields of *key*, that stands for the rollup's, keep keys together; none where all that do are derived."""
+    together = tuple(each for each in rollup.together if each in key)
+    return () if set(together) == set(key) else together
 
 
 def _keys(rollup: Rollup, *, devices: int, metrics: int) -> int:
@@ -201,32 +238,57 @@ def _cells(pipeline: Pipeline, data: bytes) -> dict[str, Cell]:
 
 
 def body_bytes(
-    of_one: Mapping[str, Cell], of_many: Mapping[str, Cell], of_full: Mapping[str, Cell] | None = None
+    of_one: Mapping[str, Cell], of_many: Mapping[str, Cell], of_full: Mapping[str, Cell]
 ) -> dict[str, BodyBytes]:
     """Return what the bodies of each rollup take, encoded by the real code: of keys that came together, and of others.
 
     *of_full* holds cells of SAMPLE keys of FULL events, where states grow so long.
     """
-    found = {}
-    for name, cell in of_many.items():
-        keys = min(len(cell.keys), SAMPLE)
-        chosen = random.Random(1).sample(range(len(cell.keys)), keys)  # noqa: S311 - as a hash would
-        few_bytes, all_bytes = _body(cell, chosen[: keys // 3]), _body(cell, chosen)
-        many = (all_bytes - few_bytes) / (keys - keys // 3)
-        head = max(0.0, all_bytes - many * keys)
-        one = (_body(of_one[name], chosen) - head) / keys
-        sampled = _body(cell, range(keys)) / keys
-        item = StoredItem(cell.fence, cell.counts, b"", cell.expires_s)
-        around = item_size_bytes(attributes_of(cell.item_key(100, 10), item))
-        names = sum(len(key.text.encode()) for key in cell.keys) / len(cell.keys)
-        full = None
-        if of_full is not None and _grows(cell.rollup):
-            whole = of_full[name]
-            every = range(len(whole.keys))
-            few = every[: len(every) // 3]
-            full = (_body(whole, every) - _body(whole, few)) / (len(every) - len(few))
-        found[name] = BodyBytes(head, min(one, many), many, sampled, names, around, full)
-    return found
+    return {
+        name: _body_bytes(of_one[name], cell, _at_random(cell), of_full.get(name))
+        for name, cell in of_many.items()
+    }
+
+
+def bytes_together(
+    of_one: Mapping[str, Cell], of_many: Mapping[str, Cell], of_full: Mapping[str, Cell]
+) -> dict[str, BodyBytes]:
+    """Return the same of the rollups whose keys stand together, for such keys: their names shrink more."""
+    return {
+        name: _body_bytes(of_one[name], cell, _side_by_side(cell), of_full.get(name))
+        for name, cell in of_many.items()
+        if cell.rollup.together
+    }
+
+
+def _at_random(cell: Cell) -> list[int]:
+    keys = min(len(cell.keys), SAMPLE)
+    return random.Random(1).sample(range(len(cell.keys)), keys)  # noqa: S311 - as a hash would
+
+
+def _side_by_side(cell: Cell) -> list[int]:
+    return sorted(range(len(cell.keys)), key=lambda row: cell.keys[row].hash)[:SAMPLE]
+
+
+def _body_bytes(of_one: Cell, cell: Cell, chosen: Sequence[int], whole: Cell | None) -> BodyBytes:
+    keys = len(chosen)
+    few_bytes, all_bytes = _body(cell, chosen[: keys // 3]), _body(cell, chosen)
+    many = (all_bytes - few_bytes) / (keys - keys // 3)
+    head = max(0.0, all_bytes - many * keys)
+    one = (_body(of_one, chosen) - head) / keys
+    sampled = _body(cell, range(keys)) / keys
+    item = StoredItem(cell.fence, cell.counts, b"", cell.expires_s)
+    around = item_size_bytes(attributes_of(cell.item_key(100, 10), item))
+    names = sum(len(key.text.encode()) for key in cell.keys) / len(cell.keys)
+    full = _full_bytes(whole) if whole is not None and _grows(cell.rollup) else None
+    return BodyBytes(head, min(one, many), many, sampled, names, around, full)
+
+
+def _full_bytes(whole: Cell) -> float:
+    """Return the bytes of one more key in *whole*."""
+    every = range(len(whole.keys))
+    few = every[: len(every) // 3]
+    return (_body(whole, every) - _body(whole, few)) / (len(every) - len(few))
 
 
 def _body(cell: Cell, rows: Sequence[int]) -> int:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,9 @@ def test_a_definition_gives_windows_and_sizes(capsys: pytest.CaptureFixture[str]
         ((*DEFINITION, "--source", "click", "--keys", "page_views"), "write ROLLUP=NUMBER"),
         ((*DEFINITION, "--source", "click", "--keys", "page_views=0"), "at least 1"),
         ((*DEFINITION, "--source", "reading", "--keys", "visits=3"), "has no such rollup"),
+        ((*DEFINITION, "--source", "reading", "--groups", "visits=3"), "whose keys stand together"),
+        ((*DEFINITION, "--source", "reading", "--groups", "device_metrics"), "write ROLLUP=NUMBER"),
+        (("--groups", "device_metrics=3"), "give --pipeline too"),
         ((*DEFINITION, "--source", "reading", "--windows", "1m"), "stand in the definition"),
         (("--pipeline", "nowhere.toml"), "nowhere.toml"),
         (("--blocks", "--no-aggregation"), "contradict"),
@@ -103,3 +107,50 @@ def test_without_matplotlib_it_says_what_to_install(tmp_path: Path, monkeypatch:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ConfigError, match="bench"):
         plan(*REFERENCE, "--plot", str(tmp_path / "cost.svg"))
+
+
+def definition_with(folder: Path, together: str) -> Path:
+    """Return the repository's definition, whose readings stand together."""
+    shutil.copytree(ROOT / "schemas", folder / "schemas")
+    text = (ROOT / "pipeline.toml").read_text(encoding="utf-8")
+    key = 'key = ["device_id", "metric"]'
+    assert text.count(key) == 1
+    (folder / "pipeline.toml").write_text(
+        text.replace(key, f'{key}\ntogether = ["{together}"]'), encoding="utf-8"
+    )
+    return folder / "pipeline.toml"
+
+
+def test_what_it_costs_that_keys_stand_together_is_said_beside_the_same_without(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = definition_with(tmp_path, "device_id")
+    ours = ("--pipeline", str(path), "--source", "reading", "--shards", "12", "--batching-window-s", "30")
+    planned = as_json(capsys, *ours, "--metrics", "8")
+    (beside,) = planned["together"]
+    assert (beside["rollup"], beside["fields"], beside["keys"]) == ("device_metrics", ["device_id"], 8)
+    together, apart = beside["together"], beside["apart"]
+    assert 1 < together["write_units_per_s"] / apart["write_units_per_s"] < 1.4
+    assert 2 <= together["read_items"] < 4
+    assert apart["read_items"] > 50
+    without = as_json(capsys, *DEFINITION, *ours[2:], "--metrics", "8")
+    assert without["together"] == []
+    difference = together["write_units_per_s"] - apart["write_units_per_s"]
+    assert planned["write_units_per_s"] - without["write_units_per_s"] == pytest.approx(difference, rel=0.01)
+
+    assert plan(*REFERENCE, *ours, "--metrics", "8") == 0
+    said = capsys.readouterr().out
+    assert "device_metrics: 8 keys of one device_id together, beside each by itself" in said
+    assert "a question     about one device_id reads 2." in said
+
+
+def test_of_groups_that_are_not_partition_keys_it_has_to_be_said_how_many_there_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours = ("--pipeline", str(definition_with(tmp_path, "metric")), "--source", "reading")
+    with pytest.raises(ConfigError, match="--groups device_metrics=N"):
+        plan(*REFERENCE, *ours)
+    with pytest.raises(ConfigError, match="at least 1"):
+        plan(*REFERENCE, *ours, "--groups", "device_metrics=0")
+    (beside,) = as_json(capsys, *ours, "--groups", "device_metrics=100", "--shards", "4")["together"]
+    assert beside["keys"] == 10_000 * 3 / 4 / 100

@@ -95,12 +95,13 @@ def test_a_fingerprint_is_eleven_characters_that_never_change_by_themselves() ->
         ('event_time = "ts"\n[[sources]]\nname = "click"', 'event_time = "at"\n[[sources]]\nname = "click"'),
         ('key = ["device_id", "metric"]', 'key = ["metric", "device_id"]'),
         ('key = ["device_id", "metric"]', 'key = ["device_id"]'),
+        ('key = ["device_id", "metric"]', 'key = ["device_id", "metric"]\ntogether = ["metric"]'),
         ('value = ["sum", "min"]', 'value = ["sum", "max"]'),
         ('value = ["sum", "min"]', 'value = ["sum", "min"]\nts = ["max"]'),
         ('event_time = "ts"\n[[sources]]\nname = "click"',
          'event_time = "ts"\nscale = {value = 3}\n[[sources]]\nname = "click"'),
     ],
-    ids=["consumer", "source", "event time", "order of keys", "keys", "measures", "fields", "scale"],
+    ids=["consumer", "source", "event time", "order of keys", "keys", "together", "measures", "fields", "scale"],
 )  # fmt: skip
 def test_whatever_changes_what_is_counted_changes_the_fingerprint(old: str, new: str) -> None:
     schema = (ROOT / "schemas/reading.avsc").read_text()

@@ -273,3 +273,30 @@ def test_a_key_of_two_types_is_refused_for_two_values_could_share_it() -> None:
     assert schema != SCHEMA
     found = problems(GOOD, Texts(reading=schema))
     assert any("'device_id' is int or string" in each for each in found)
+
+
+TWO = GOOD.replace('key = ["device_id"]', 'key = ["device_id", "metric"]\ntogether = {}')
+
+
+def test_keys_stand_together_by_some_of_their_fields_in_the_order_of_the_key() -> None:
+    three = TWO.replace('"metric"]', '"metric", "ts"]').format('["ts", "device_id"]')
+    assert parse_pipeline(three, Texts()).rollups["device_metrics"].together == ("device_id", "ts")
+    assert parse_pipeline(GOOD, Texts()).rollups["device_metrics"].together == ()
+
+
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        ('"device_id"', "rollups[0].together: 'device_id' is not a list of texts"),
+        ("[]", "rollups[0].together: [] is not a list of texts"),
+        ('["device"]', "rollups[0].together[0]: 'device' is not part of the key; did you mean 'device_id'?"),
+        ('["value"]', "rollups[0].together[0]: 'value' is not part of the key; known are device_id, metric"),
+        ('["metric", "metric"]', "rollups[0].together: ['metric', 'metric'] names a field twice"),
+        (
+            '["metric", "device_id"]',
+            "rollups[0].together: ['metric', 'device_id'] is the whole key: name fewer fields, or leave it out",
+        ),
+    ],
+)
+def test_what_cannot_keep_keys_together_is_refused(said: str, problem: str) -> None:
+    assert problems(TWO.format(said)) == (problem,)
