@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Protocol
 
+from processors.query.plain_answers import answer_plainly
 from processors.sink.attributes import stored_item
 from streamgage.definition.pipeline import Rollup
 from streamgage.errors import ConfigError, RetryableError
@@ -42,7 +43,9 @@ class PartialStore(Protocol):
 
 
 class DynamoPartialStore:
-    """Items in DynamoDB, by paginated Query and by BatchGetItem in parallel. *client* is a boto3 DynamoDB client.
+    """Items in DynamoDB, by paginated Query and by BatchGetItem in parallel.
+
+    *client* is a boto3 DynamoDB client, which then answers these two as ``answer_plainly`` says.
 
     Not *consistent*, its reads cost half, and an item may be returned as it was before, or not at all: DynamoDB says
     not for how long. ``read_units`` adds up what the reads cost.
@@ -51,6 +54,7 @@ class DynamoPartialStore:
     """
 
     def __init__(self, client: Any, table: str, *, consistent: bool = True) -> None:
+        answer_plainly(client)
         self._client, self._table, self._consistent = client, table, consistent
         self.read_units = 0.0
 
