@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 
 from processors.query.cells import PartialStore
 from processors.query.question import Question, Row, ask
@@ -147,7 +148,7 @@ def _picked(question: Question, shape: Shape) -> Callable[[Group], Iterable[int]
     count = shape.top
     if count is None or shape.where is not None or shape.compare is not None or shape.fill is not None:
         return None
-    return lambda group: top_entries(question.rollup, group, shape.by or Column(), count)
+    return top_entries(question, shape.by or Column(), count)
 
 
 def _narrowed(question: Question, shape: Shape, pairs: Iterable[Compared]) -> Iterator[Compared]:
@@ -232,6 +233,7 @@ def told_errors(answer: Answer, question: Question) -> Iterator[str]:
             )
 
 
+@lru_cache(maxsize=1024)  # each key of a window asks again
 def time_text(instant_ms: int) -> str:
     """Return an instant as ISO 8601 in UTC, with as much of it as there is."""
     try:

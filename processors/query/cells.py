@@ -1,6 +1,6 @@
 """Read the items of windows: from the root of each lane on, along the way that a key took when it was written."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
@@ -8,6 +8,7 @@ from threading import Lock
 from typing import Any, Protocol
 
 from processors.query.fetch import fetch
+from processors.query.plain_answers import answer_plainly
 from processors.sink.attributes import stored_item
 from streamgage.definition.pipeline import Rollup
 from streamgage.errors import ConfigError, RetryableError
@@ -25,7 +26,7 @@ from streamgage.fold.items import (
     window_start_ms,
 )
 from streamgage.limits import DYNAMODB_BATCH_GET_KEYS
-from streamgage.measures.layout import Table, plan_of
+from streamgage.measures.layout import StateLayout, Table, plan_of
 from streamgage.measures.windows import TumblingWindows
 
 _ROOTS = 500  # items at once: what is held in memory while a long range is read
@@ -44,7 +45,9 @@ class PartialStore(Protocol):
 
 
 class DynamoPartialStore:
-    """Items in DynamoDB, by paginated Query and by BatchGetItem in parallel. *client* is a boto3 DynamoDB client.
+    """Items in DynamoDB, by paginated Query and by BatchGetItem in parallel.
+
+    *client* is a boto3 DynamoDB client, which then answers these two as ``answer_plainly`` says.
 
     Not *consistent*, its reads cost half, and an item may be returned as it was before, or not at all: DynamoDB says
     not for how long. ``read_units`` adds up what the reads cost.
@@ -53,6 +56,7 @@ class DynamoPartialStore:
     """
 
     def __init__(self, client: Any, table: str, *, consistent: bool = True) -> None:
+        answer_plainly(client)
         self._client, self._table, self._consistent = client, table, consistent
         self._alone = Lock()
         self.read_units = 0.0
@@ -135,6 +139,7 @@ class CellReader:
     """Reads the cells of one rollup and window size. *counts* is the fingerprint that its items must have.
 
     Where all keys are read, those are left out that stand where no key has one of *hashes*; None: none is left out.
+    Of their states only the columns of *layout* are read, of the keys that *wants* tells; None: all of them.
     """
 
     store: PartialStore
@@ -142,6 +147,8 @@ class CellReader:
     windows: TumblingWindows
     counts: str
     hashes: range | None = None
+    layout: StateLayout | None = None
+    wants: Callable[[str], bool] | None = None
 
     def read(
         self, from_ms: int, to_ms: int, keys: Sequence[str] | None, *, now_ms: int
@@ -183,7 +190,7 @@ class CellReader:
     ) -> Iterator[KeyStates]:
         by_window = self._chunks(roots, keys)
         for start_ms in sorted(by_window):
-            states = self._merged(start_ms, by_window.pop(start_ms), keys)
+            states = self._merged(start_ms, by_window.pop(start_ms))
             if states.keys:
                 yield states
 
@@ -193,11 +200,12 @@ class CellReader:
         """Return of each window what *roots* and the items below them hold."""
         found: dict[int, list[tuple[Place, Chunk]]] = {}
         onward: dict[str, int] = {}
+        wants = self.wants if keys is None else frozenset(keys).__contains__
         level = {Place(sk): item for sk, item in roots}
         while level:
             following: dict[ItemKey, Place] = {}
             for place, item in level.items():
-                chunk = self._decoded(place, item)
+                chunk = self._decoded(place, item, wants)
                 found.setdefault(window_start_ms(place.sk), []).append((place, chunk))
                 onward.setdefault(place.sk, chunk.onward)
                 if chunk.onward:
@@ -212,7 +220,7 @@ class CellReader:
     def _key_of(self, place: Place) -> ItemKey:
         return chunk_key(self.rollup, self.windows, chunk_name(place.among, place.number), place.sk)
 
-    def _decoded(self, place: Place, item: StoredItem) -> Chunk:
+    def _decoded(self, place: Place, item: StoredItem, wants: Callable[[str], bool] | None) -> Chunk:
         what = f"an item of {self.rollup.name} at {place.sk}"
         if item.counts != self.counts:
             raise ConfigError(
@@ -220,36 +228,40 @@ class CellReader:
                 "the definition it was written by, or set the next generation of the rollup"
             )
         try:
-            return decode_chunk(item.body, self.rollup.layout, start_ms=window_start_ms(place.sk))
+            return decode_chunk(
+                item.body,
+                self.rollup.layout,
+                start_ms=window_start_ms(place.sk),
+                asked=self.layout,
+                wanted=wants,
+            )
         except ValueError as error:
             raise ConfigError(f"{what} is damaged: {error}") from error
 
-    def _merged(
-        self, start_ms: int, chunks: list[tuple[Place, Chunk]], keys: Sequence[str] | None
-    ) -> KeyStates:
+    def _merged(self, start_ms: int, chunks: list[tuple[Place, Chunk]]) -> KeyStates:
         """Merge what the lanes hold, in the order of their names: a child of a shard comes behind its parent.
 
         *chunks* is emptied: of a million keys nothing is held twice.
         """
-        plan = plan_of(self.rollup.layout)
-        wanted = None if keys is None else set(keys)
-        places: dict[str, int] = {}
-        table = plan.empty()
-        begins: list[int] = []
         chunks.sort(key=lambda each: (lane_of(each[0].sk), each[0].among, each[0].number), reverse=True)
+        _, first = chunks.pop()
+        if not chunks:
+            return KeyStates(start_ms, first.keys, first.table, [first.begin_ms] * len(first.keys))
+        plan = plan_of(self.layout or self.rollup.layout)
+        places = {key: place for place, key in enumerate(first.keys)}
+        table, begins = first.table, [first.begin_ms] * len(first.keys)
         while chunks:
             _, chunk = chunks.pop()
-            rows = [row for row, key in enumerate(chunk.keys) if wanted is None or key in wanted]
-            of_rows = [chunk.keys[row] for row in rows]
-            new = [key for key in of_rows if key not in places]
-            plan.add_keys(table, len(new))
-            begins += [0] * len(new)
-            for key in new:
-                places[key] = len(places)
-            at = [places[key] for key in of_rows]
+            known = [row for row, key in enumerate(chunk.keys) if key in places]
+            at = [places[chunk.keys[row]] for row in known]
             for place in at:
                 begins[place] = max(begins[place], chunk.begin_ms)
-            plan.merge(table, at, chunk.table, rows)
+            plan.merge(table, at, chunk.table, known)
+            new = [row for row, key in enumerate(chunk.keys) if key not in places]
+            plan.add(table, chunk.table, new)
+            begins += [chunk.begin_ms] * len(new)
+            for row in new:
+                places[chunk.keys[row]] = len(places)
         return KeyStates(start_ms, list(places), table, begins)
 
 

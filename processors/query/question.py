@@ -13,11 +13,12 @@ from streamgage.definition.fingerprint import counts_of
 from streamgage.definition.pipeline import Pipeline, Rollup
 from streamgage.durations import parse_duration
 from streamgage.errors import ConfigError
-from streamgage.fold.items import hashes_together, key_text
-from streamgage.measures.layout import plan_of
+from streamgage.fold.items import hashes_together, key_text, key_values
+from streamgage.measures.layout import StateLayout, plan_of
 from streamgage.measures.windows import TumblingWindows, Window
 
 _MOST_MOVING = 1_000
+_MOST_KNOWN = 100_000  # keys of which is remembered whether they are asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +159,15 @@ class Question:
             max(window.start_ms - back_ms, 0)
         )
 
+    def of_measures(self, measures: Mapping[str, tuple[str, ...]]) -> "Question":
+        """Return the question of those *measures* alone, which the rollup keeps: all others are neither decoded nor answered."""
+        return replace(self, rollup=replace(self.rollup, measures=dict(measures)))
+
+    @property
+    def layout(self) -> StateLayout:
+        """What stands where in the states that answer it: of all that is kept, what its measures need."""
+        return self.rollup.layout.of_measures(self.rollup.measures)
+
     @property
     def hashes(self) -> range | None:
         """The hashes that the keys have which are asked for, where they stand together; None: any."""
@@ -227,26 +237,29 @@ def ask(
     what is applied, for nobody knows how much; so a window of it is never said to be complete, and keys may be missing.
     *pick* tells which entries of a window are wanted as rows: a row takes ten times the memory of a state.
     """
-    rollup, plan = question.rollup, plan_of(question.rollup.layout)
+    plan, measures = plan_of(question.layout), question.rollup.measures
+    read, bounds = plan.reader(measures), plan.bounds(measures)
     settled_ms = 0 if eventual is None else question.windows.assign(max(applied_ms, 0)).start_ms
     for group in groups_of(store, question, now_ms=now_ms, eventual=eventual, settled_ms=settled_ms):
         window = group.window
         may_change = window.end_ms > applied_ms or window.start_ms < settled_ms
         wanted = range(len(group.keys)) if pick is None else pick(group)
+        partial_from = {
+            begin_ms: question.is_partial(window, begin_ms, now_ms) for begin_ms in set(group.begin_ms)
+        }
         for row in sorted(wanted, key=group.keys.__getitem__):
-            key, begin_ms = group.keys[row], group.begin_ms[row]
+            begin_ms = group.begin_ms[row]
             yield Row(
                 window,
                 group.table[0][row],
-                plan.read(group.table, row, rollup.measures),
+                read(group.table, row),
                 may_change=may_change,
-                partial=question.is_partial(window, begin_ms, now_ms),
-                key=key,
+                partial=partial_from[begin_ms],
+                key=group.keys[row],
                 begin_ms=begin_ms,
-                errors={
-                    f"{of}.{name}": bound
-                    for (of, name), bound in plan.bounds(group.table, row, rollup.measures).items()
-                },
+                errors={}
+                if bounds is None
+                else {f"{of}.{name}": bound for (of, name), bound in bounds(group.table, row).items()},
             )
 
 
@@ -262,9 +275,9 @@ def groups_of(
 
     Windows that begin before *settled_ms* are read from *eventual*, where it is given.
     """
-    rollup, windows, moving = question.rollup, question.windows, question.moving
+    windows, moving = question.windows, question.moving
     first_ms = before(question.window_of, question.from_ms, moving - 1)
-    regroup = Regroup(plan_of(rollup.layout), _key_of(question), question.group_by is not None)
+    regroup = Regroup(plan_of(question.layout), _key_of(question), question.group_by is not None)
     bound_ms = first_ms if eventual is None else min(max(settled_ms, first_ms), question.to_ms)
     parts = [(eventual, first_ms, bound_ms), (store, bound_ms, question.to_ms)]
     states = chain.from_iterable(
@@ -291,15 +304,44 @@ def _states(
 ) -> Iterator[KeyStates]:
     rollup = question.rollup
     keys = None if question.key is None else [key_text(rollup, question.key)]
-    return CellReader(store, rollup, question.windows, question.counts, hashes=question.hashes).read(
-        from_ms, to_ms, keys, now_ms=now_ms
+    reader = CellReader(
+        store,
+        rollup,
+        question.windows,
+        question.counts,
+        hashes=question.hashes,
+        layout=question.layout,
+        wants=_wants(question),
     )
+    return reader.read(from_ms, to_ms, keys, now_ms=now_ms)
 
 
-def _key_of(question: Question) -> Callable[[tuple[str, ...]], tuple[str, ...] | None]:
-    """Return what a key is merged into; None where it is not asked for."""
-    matches = question.selection.matcher() if question.selection else None
+def _wants(question: Question) -> Callable[[str], bool] | None:
+    """Return what tells whether the key of a text is asked for; None where all are."""
+    selection = question.selection
+    if selection is None or selection.takes_all:
+        return None
+    matches = selection.matcher()
+    return _Known(lambda text: matches(key_values(text))).__getitem__
+
+
+class _Known(dict[str, bool]):
+    """What *tell* says of texts, each of which is asked again in every window."""
+
+    def __init__(self, tell: Callable[[str], bool]) -> None:
+        self._tell = tell
+
+    def __missing__(self, text: str) -> bool:
+        """Ask, and remember."""
+        told = self._tell(text)
+        if len(self) < _MOST_KNOWN:
+            self[text] = told
+        return told
+
+
+def _key_of(question: Question) -> Callable[[tuple[str, ...]], tuple[str, ...]]:
+    """Return what a key is merged into."""
     if question.group_by is None:
-        return lambda key: key if matches is None or matches(key) else None
+        return lambda key: key
     at = [question.rollup.key.index(name) for name in question.group_by]
-    return lambda key: tuple(key[each] for each in at) if matches is None or matches(key) else None
+    return lambda key: tuple(key[each] for each in at)

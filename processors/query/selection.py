@@ -49,6 +49,11 @@ class Selection:
             return None
         return tuple(_literal(self.wanted[name]) for name in names)
 
+    @property
+    def takes_all(self) -> bool:
+        """Whether every key matches."""
+        return all(text == "*" for text in self.wanted.values())
+
     def matcher(self) -> Callable[[tuple[str, ...]], bool]:
         """Return what tells whether the values of a key match."""
         tests = [(at, _test(self.wanted[name])) for at, name in enumerate(self.names) if name in self.wanted]

@@ -12,7 +12,7 @@ from processors.query.question import Question, Row
 from processors.query.regroup import Group
 from streamgage.definition.pipeline import Rollup
 from streamgage.errors import ConfigError
-from streamgage.measures.layout import plan_of
+from streamgage.measures.layout import Table, plan_of
 from streamgage.measures.named import measure_named
 from streamgage.measures.windows import Window
 
@@ -84,18 +84,21 @@ def top_of_each(pairs: "Iterable[Compared]", by: Column, count: int) -> "Iterato
         yield from top(of_window, by, count)
 
 
-def top_entries(rollup: Rollup, group: Group, by: Column, count: int) -> list[int]:
-    """Return which entries of *group* are its top: of all that are not, no row need be made."""
-    plan, measures = plan_of(rollup.layout), {by.field: (by.measure,)} if by.field else {}
+def top_entries(question: Question, by: Column, count: int) -> Callable[[Group], list[int]]:
+    """Return what tells which entries of a group are its top: of all that are not, no row need be made."""
+    measures = {by.field: (by.measure,)} if by.field else {}
+    read = plan_of(question.layout).reader(measures)
 
-    def number(entry: int) -> Value:
-        if by.field is None:
-            return int(group.table[0][entry])
-        return plan.read(group.table, entry, measures)[by.field][by.measure]
+    def number(table: Table, entry: int) -> Value:
+        return int(table[0][entry]) if by.field is None else read(table, entry)[by.field][by.measure]
 
-    return heapq.nsmallest(
-        count, range(len(group.keys)), key=lambda entry: (*_descending(number(entry)), group.keys[entry])
-    )
+    def picked(group: Group) -> list[int]:
+        table, keys = group.table, group.keys
+        return heapq.nsmallest(
+            count, range(len(keys)), key=lambda entry: (*_descending(number(table, entry)), keys[entry])
+        )
+
+    return picked
 
 
 def _descending(value: Value) -> tuple[bool, Value]:

@@ -75,5 +75,5 @@ def _seen(store: PartialStore, question: Question, *, now_ms: int) -> Iterator[S
 
 def _timed_columns(question: Question) -> list[int]:
     """Return where in a table of states times of last events stand."""
-    parts = [name for field in question.rollup.layout.fields for name in field.parts]
+    parts = [name for field in question.layout.fields for name in field.parts]
     return [at for at, name in enumerate(parts, start=1) if name == "last"]

@@ -14,7 +14,9 @@ the names, which seldom change, need not be deflated again.
 """
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import compress
 
 from streamgage.measures.codec import decode_table, encode_table
 from streamgage.measures.layout import StateLayout, Table
@@ -24,6 +26,7 @@ VERSION = 1
 MAX_PAYLOAD_BYTES = 4 * 1024 * 1024  # ten times what an item holds: what claims more is damaged
 MAX_KEYS = 50_000  # of an item: a hundred times what it is given room for
 _DEFLATED = 1
+_WHOLE = 8  # times: where more than that share of the keys is wanted, whole columns are read faster than entries of them
 _APART = 16  # keys, from where on names and table are deflated apart
 
 
@@ -88,8 +91,19 @@ def _deflated(data: bytes) -> bytes:
     return zlib.compress(data, wbits=-zlib.MAX_WBITS)
 
 
-def decode_chunk(body: bytes, layout: StateLayout, *, start_ms: int) -> Chunk:
-    """Return what ``encode_chunk`` wrote. Raises: ValueError, where *body* is damaged, or of a newer version."""
+def decode_chunk(
+    body: bytes,
+    layout: StateLayout,
+    *,
+    start_ms: int,
+    asked: StateLayout | None = None,
+    wanted: Callable[[str], bool] | None = None,
+) -> Chunk:
+    """Return what ``encode_chunk`` wrote: of the keys that are *wanted*, and the columns *asked*; None is all.
+
+    Raises:
+        ValueError: *body* is damaged, or of a newer version. What is not asked for may be damaged unseen.
+    """
     try:
         if body[0] != VERSION:
             raise ValueError(f"version {body[0]}, not {VERSION}: a newer streamgage wrote it")
@@ -104,7 +118,14 @@ def decode_chunk(body: bytes, layout: StateLayout, *, start_ms: int) -> Chunk:
         if found != count or count > MAX_KEYS:
             raise ValueError(f"{found} names of {count} keys, of which an item holds {MAX_KEYS} at most")
         keys = names.decode().split("\n") if count else []
-        table = decode_table(layout, payload, at, count=count, start_ms=start_ms)
+        rows = list(range(count) if wanted is None else compress(range(count), map(wanted, keys)))
+        are_few = len(rows) * _WHOLE < count
+        table = decode_table(
+            layout, payload, at, count=count, start_ms=start_ms, asked=asked, rows=rows if are_few else None
+        )
+        if len(rows) < count:
+            keys = [keys[row] for row in rows]
+            table = table if are_few else [[column[row] for row in rows] for column in table]
     except (IndexError, TypeError, zlib.error, UnicodeDecodeError, OverflowError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
     return Chunk(begin_ms, table, keys, onward)

@@ -11,15 +11,27 @@ window's start.
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from operator import add, mul, sub
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from streamgage.measures.layout import StateLayout, Table
 from streamgage.measures.named import is_sketch
 from streamgage.measures.packing import pack, unpack, unpack_whole
 from streamgage.measures.parts import PARTS, Column
 
+if TYPE_CHECKING:
+    from streamgage.measures.sketch_parts import SketchPart
+
 _TIMED = ("first", "last")
+_BASES = {
+    "max": ("min",),
+    "first": ("min",),
+    "last": ("min",),
+    "sum": ("n", "min"),
+    "sumsq": ("n", "min", "sum"),
+}
+"""What a part stands relative to, where the least value is kept."""
 
 
 def encode_table(layout: StateLayout, table: Table, *, start_ms: int) -> bytes:
@@ -37,7 +49,7 @@ def encode_table(layout: StateLayout, table: Table, *, start_ms: int) -> bytes:
                 times, columns[name] = _apart(columns[name], start_ms)
                 pieces.append(pack(times))
         pieces += [
-            _packed_sketches(name, column, start_ms)
+            _sketch_named(name).pack(column, start_ms=start_ms)
             if is_sketch(name)
             else events
             if name == "n" and column == table[0]
@@ -47,45 +59,76 @@ def encode_table(layout: StateLayout, table: Table, *, start_ms: int) -> bytes:
     return b"".join(pieces)
 
 
-def decode_table(layout: StateLayout, data: bytes, at: int, *, count: int, start_ms: int) -> Table:
-    """Return the table of *count* keys at *at* of *data*, which is its end too.
+def decode_table(
+    layout: StateLayout,
+    data: bytes,
+    at: int,
+    *,
+    count: int,
+    start_ms: int,
+    asked: StateLayout | None = None,
+    rows: Sequence[int] | None = None,
+) -> Table:
+    """Return the table of *count* keys at *at* of *data*, which is its end too: the columns *asked* of it, of the keys at *rows*.
+
+    None is all. What is not asked for is passed over as cheaply as its end can be told; behind the last column that is
+    needed nothing is looked at.
 
     Raises:
         ValueError, IndexError, TypeError: it is damaged; TypeError where one column has an entry that another has not.
     """
-    events, at = unpack_whole(data, at, count)
+    events, at = unpack_whole(data, at, count, rows)
     table: Table = [events]
-    for field in layout.fields:
+    for reads, wanted in _reads(layout, asked or layout):
         times: dict[str, Column] = {}
         columns: dict[str, Column] = {}
-        for name in _TIMED:
-            if name in field.parts:
-                times[name], at = unpack(data, at, count)
-        for name in field.parts:
-            if is_sketch(name):
-                columns[name], at = _sketches(name, data, at, count, start_ms)
-                continue
-            read = unpack if PARTS[name].identity is None else unpack_whole
-            columns[name], at = read(data, at, count)
+        for name, read, into_times, is_needed in reads:
+            into = times if into_times else columns
+            of_rows = rows if is_needed else ()
+            if read is None:
+                sketch = _sketch_named(name)
+                into[name], at = sketch.unpack(data, at, count, start_ms=start_ms, rows=of_rows)
+            else:
+                into[name], at = read(data, at, count, of_rows)
         columns = _absolute(columns)
-        for name, offsets in times.items():
-            columns[name] = _paired(offsets, columns[name], start_ms)
-        table += columns.values()
-    if at != len(data):
+        for name in wanted:
+            table.append(_paired(times[name], columns[name], start_ms) if name in times else columns[name])
+    if at != len(data) and asked in (None, layout):
         raise ValueError(f"{len(data) - at} bytes are left over")
     return table
 
 
-def _packed_sketches(name: str, column: Sequence[Any], start_ms: int) -> bytes:
+_Read = tuple[str, Callable[..., tuple[Column, int]] | None, bool, bool]
+"""A column: its part, what reads it (None: it is of sketches), whether it holds the times of pairs, whether it is needed."""
+
+
+@lru_cache(maxsize=256)  # of each layout what questions ask of it
+def _reads(layout: StateLayout, asked: StateLayout) -> list[tuple[list[_Read], tuple[str, ...]]]:
+    """Return of each field how its columns are read, in the order in which they stand, and which parts are *asked*."""
+    parts_of = {field.field: field.parts for field in asked.fields}
+    found = []
+    for field in layout.fields:
+        wanted = parts_of.get(field.field, ())
+        needed = {
+            *wanted,
+            *(base for name in wanted for base in _BASES.get(name, ()) if "min" in field.parts),
+        }
+        reads: list[_Read] = [(name, unpack, True, name in needed) for name in _TIMED if name in field.parts]
+        for name in field.parts:
+            read = None if is_sketch(name) else unpack if PARTS[name].identity is None else unpack_whole
+            reads.append((name, read, False, name in needed))
+        found.append((reads, wanted))
+    while found and not found[-1][1]:
+        found.pop()
+    while found and not found[-1][0][-1][3]:
+        found[-1][0].pop()
+    return found
+
+
+def _sketch_named(name: str) -> "SketchPart":
     from streamgage.measures.sketch_parts import sketch_named  # noqa: PLC0415 - see is_sketch
 
-    return sketch_named(name).pack(column, start_ms=start_ms)
-
-
-def _sketches(name: str, data: bytes, at: int, count: int, start_ms: int) -> tuple[Column, int]:
-    from streamgage.measures.sketch_parts import sketch_named  # noqa: PLC0415 - see is_sketch
-
-    return sketch_named(name).unpack(data, at, count, start_ms=start_ms)
+    return sketch_named(name)
 
 
 def _apart(pairs: Sequence[Any], start_ms: int) -> tuple[Sequence[Any], Sequence[Any]]:

@@ -4,15 +4,15 @@ A table of states is a list of columns, one entry a key in each: first the numbe
 measured field in the order of the layout.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from itertools import accumulate, chain, pairwise
 from operator import itemgetter
 from typing import Any
 
 from streamgage.measures.catalogue import Value
-from streamgage.measures.named import in_order, is_sketch, measure_named, part_named
+from streamgage.measures.named import in_order, measure_named, part_named
 from streamgage.measures.parts import Column, Groups, Part, Total
 
 Table = list[Column]
@@ -41,6 +41,15 @@ class StateLayout:
     """What stands where in a table of states."""
 
     fields: tuple[FieldLayout, ...]
+
+    def of_measures(self, measures: Mapping[str, Sequence[str]]) -> "StateLayout":
+        """Return the layout of what *measures* alone need, in the same order."""
+        fields = (
+            FieldLayout.of(each.field, each.scale, measures[each.field])
+            for each in self.fields
+            if measures.get(each.field)
+        )
+        return StateLayout(tuple(fields))
 
     @property
     def text(self) -> str:
@@ -164,37 +173,60 @@ class StatePlan:
         self, table: Table, row: int, measures: Mapping[str, Sequence[str]]
     ) -> dict[str, dict[str, Value]]:
         """Return ``{field: {measure: value}}`` of one entry; ``measures`` names those wanted of each field."""
-        values: dict[str, dict[str, Value]] = {}
-        at = 1
-        for field in self.layout.fields:
-            columns = table[at : at + len(field.parts)]
-            at += len(field.parts)
-            parts = {name: column[row] for name, column in zip(field.parts, columns, strict=True)}
-            values[field.field] = {
-                measure: measure_named(measure).read(parts, field.scale)
-                for measure in measures.get(field.field, ())
-            }
-        return values
+        return self.reader(measures)(table, row)
+
+    def reader(
+        self, measures: Mapping[str, Sequence[str]]
+    ) -> Callable[[Table, int], dict[str, dict[str, Value]]]:
+        """Return what ``read`` does, for many entries: what depends on *measures* alone is found once."""
+        fields = []
+        for field, at in self._places():
+            asked = {name: measure_named(name) for name in measures.get(field.field, ())}
+            needed = {part for each in asked.values() for part in each.parts}
+            places = [(place, name) for place, name in enumerate(field.parts, at) if name in needed]
+            reads = [(name, each.read) for name, each in asked.items()]
+            fields.append((field.field, field.scale, places, reads))
+
+        def read(table: Table, row: int) -> dict[str, dict[str, Value]]:
+            values: dict[str, dict[str, Value]] = {}
+            for field, scale, places, reads in fields:
+                parts = {name: table[at][row] for at, name in places}
+                values[field] = {name: value(parts, scale) for name, value in reads}
+            return values
+
+        return read
 
     def bounds(
-        self, table: Table, row: int, measures: Mapping[str, Sequence[str]]
-    ) -> dict[tuple[str, str], float]:
-        """Return by how much values of one entry may be off, relatively: of those measures that are not exact."""
-        found: dict[tuple[str, str], float] = {}
+        self, measures: Mapping[str, Sequence[str]]
+    ) -> Callable[[Table, int], dict[tuple[str, str], float]] | None:
+        """Return what tells of one entry by how much values may be off, relatively; None where all *measures* are exact."""
+        fields = []
+        for field, at in self._places():
+            bounds = [(name, measure_named(name).bound) for name in measures.get(field.field, ())]
+            known = [((field.field, name), bound) for name, bound in bounds if bound is not None]
+            if known:
+                fields.append((list(enumerate(field.parts, at)), known))
+        if not fields:
+            return None
+
+        def bounds_of(table: Table, row: int) -> dict[tuple[str, str], float]:
+            found: dict[tuple[str, str], float] = {}
+            for places, known in fields:
+                parts = {name: table[at][row] for at, name in places}
+                found |= {name: bound(parts) for name, bound in known}
+            return found
+
+        return bounds_of
+
+    def _places(self) -> Iterator[tuple[FieldLayout, int]]:
+        """Yield each field, and where its columns begin in a table."""
         at = 1
         for field in self.layout.fields:
-            columns = table[at : at + len(field.parts)]
+            yield field, at
             at += len(field.parts)
-            if any(map(is_sketch, field.parts)):
-                parts = {name: column[row] for name, column in zip(field.parts, columns, strict=True)}
-                for name in measures.get(field.field, ()):
-                    bound = measure_named(name).bound
-                    if bound is not None:
-                        found[field.field, name] = bound(parts)
-        return found
 
 
-@cache
+@lru_cache(maxsize=256)
 def plan_of(layout: StateLayout) -> StatePlan:
     """Return the operations of *layout*."""
     return StatePlan(layout)

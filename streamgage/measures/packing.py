@@ -57,8 +57,10 @@ def pack(column: Ints) -> bytes:
     return head + _planes(known, width)
 
 
-def unpack(data: bytes, at: int, count: int) -> tuple[list[Any], int]:
+def unpack(data: bytes, at: int, count: int, rows: Sequence[int] | None = None) -> tuple[list[Any], int]:
     """Return the column of *count* entries (integers, or None) at *at* of *data*, and where it ends.
+
+    Of *rows* alone, where they are given: of a few a tenth of the work; of none, it is only passed over.
 
     Raises:
         ValueError, IndexError: it is damaged.
@@ -77,6 +79,8 @@ def unpack(data: bytes, at: int, count: int) -> tuple[list[Any], int]:
     stop = at + width * known
     if stop > len(data) or known < 0:
         raise ValueError(f"a column ends at byte {stop} of {len(data)}")
+    if rows is not None:
+        return _entries(data[at:stop], known, gaps, rows, (base, _POWERS[places])) if rows else [], stop
     values = _from_planes(data[at:stop], width, known)
     power = _POWERS[places]
     if base or places:
@@ -87,11 +91,29 @@ def unpack(data: bytes, at: int, count: int) -> tuple[list[Any], int]:
     return [None if gaps >> number & 1 else next(there) for number in range(count)], stop
 
 
-def unpack_whole(data: bytes, at: int, count: int) -> tuple[list[int], int]:
+def unpack_whole(
+    data: bytes, at: int, count: int, rows: Sequence[int] | None = None
+) -> tuple[list[int], int]:
     """Return what ``unpack`` does, of a column in which no entry is missing. Raises: ValueError, IndexError."""
     if data[at] & _GAPS:
         raise ValueError(f"entries are missing in the column at byte {at}, which has them all")
-    return unpack(data, at, count)
+    return unpack(data, at, count, rows)
+
+
+def _entries(
+    planes: bytes, known: int, gaps: int, rows: Sequence[int], base_and_power: tuple[int, int]
+) -> list[Any]:
+    """Return the entries at *rows* of a column: each entry's bytes stand *known* apart."""
+    base, power = base_and_power
+    if not gaps:
+        return [(int.from_bytes(planes[row::known], "little") + base) * power for row in rows]
+    return [
+        None
+        if gaps >> row & 1
+        else (int.from_bytes(planes[row - (gaps & (1 << row) - 1).bit_count() :: known], "little") + base)
+        * power
+        for row in rows
+    ]
 
 
 @lru_cache(maxsize=256)

@@ -180,15 +180,23 @@ class SessionTextsPart:
             )
         )
 
-    def unpack(self, data: bytes, at: int, count: int, *, start_ms: int) -> tuple[Column, int]:
-        """Return what ``pack`` wrote, and where it ends. Raises: ValueError, IndexError: it is damaged."""
+    def unpack(
+        self, data: bytes, at: int, count: int, *, start_ms: int, rows: Sequence[int] | None = None
+    ) -> tuple[Column, int]:
+        """Return what ``pack`` wrote, of *rows* alone where they are given, and where it ends.
+
+        Raises:
+            ValueError, IndexError: it is damaged.
+        """
         sizes, at = unpack_whole(data, at, count)
         if not all(0 <= each <= MOST_WITH_TEXTS for each in sizes) or sum(sizes) > max(count, len(data)):
             raise ValueError("more sessions than there are")
-        begins, at = unpack_whole(data, at, sum(sizes))
-        lengths, at = unpack_whole(data, at, sum(sizes))
+        wanted = range(count) if rows is None else rows
+        of_spans = None if wanted else ()
+        begins, at = unpack_whole(data, at, sum(sizes), of_spans)
+        lengths, at = unpack_whole(data, at, sum(sizes), of_spans)
         texts, at = _texts(data, at, sum(sizes))
-        which, at = unpack_whole(data, at, sum(sizes))
+        which, at = unpack_whole(data, at, sum(sizes), of_spans)
         if min(lengths, default=0) < 0 or not all(0 <= each < len(texts) for each in which):
             raise ValueError("a session that ends before it begins, or of a text that is none")
         spans = [
@@ -196,8 +204,9 @@ class SessionTextsPart:
             for begin, length, place in zip(begins, lengths, which, strict=True)
         ]
         states: Column = []
-        for first, last in pairwise(accumulate(sizes, initial=0)):
-            state = tuple(spans[first:last])
+        bounds = list(accumulate(sizes, initial=0))
+        for row in wanted:
+            state = tuple(spans[bounds[row] : bounds[row + 1]])
             if any(after[0] - before[1] <= self._gap_ms for before, after in pairwise(state)):
                 raise ValueError("sessions that are not apart")
             states.append(state)

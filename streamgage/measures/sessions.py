@@ -121,14 +121,22 @@ class SessionsPart:
             )
         )
 
-    def unpack(self, data: bytes, at: int, count: int, *, start_ms: int) -> tuple[Column, int]:
-        """Return what ``pack`` wrote, and where it ends. Raises: ValueError, IndexError: it is damaged."""
+    def unpack(
+        self, data: bytes, at: int, count: int, *, start_ms: int, rows: Sequence[int] | None = None
+    ) -> tuple[Column, int]:
+        """Return what ``pack`` wrote, of *rows* alone where they are given, and where it ends.
+
+        Raises:
+            ValueError, IndexError: it is damaged.
+        """
         sizes, at = unpack_whole(data, at, count)
         if not all(0 <= each <= MOST_SESSIONS for each in sizes) or sum(sizes) > max(count, len(data)):
             raise ValueError("more sessions than there are")
-        begins, at = unpack_whole(data, at, sum(sizes))
-        lengths, at = unpack_whole(data, at, sum(sizes))
-        events, at = unpack_whole(data, at, sum(sizes))
+        wanted = range(count) if rows is None else rows
+        of_spans = None if wanted else ()
+        begins, at = unpack_whole(data, at, sum(sizes), of_spans)
+        lengths, at = unpack_whole(data, at, sum(sizes), of_spans)
+        events, at = unpack_whole(data, at, sum(sizes), of_spans)
         spans = [
             (start_ms + begin, start_ms + begin + length, number)
             for begin, length, number in zip(begins, lengths, events, strict=True)
@@ -136,8 +144,9 @@ class SessionsPart:
         if min(lengths, default=0) < 0 or min(events, default=1) < 1:
             raise ValueError("a session that ends before it begins, or of no events")
         states: Column = []
-        for first, last in pairwise(accumulate(sizes, initial=0)):
-            state = tuple(spans[first:last])
+        bounds = list(accumulate(sizes, initial=0))
+        for row in wanted:
+            state = tuple(spans[bounds[row] : bounds[row + 1]])
             if any(after[0] - before[1] <= self._gap_ms for before, after in pairwise(state)):
                 raise ValueError("sessions that are not apart")
             states.append(state)

@@ -29,8 +29,14 @@ class SketchPart(Part, Protocol):
     def pack(self, column: Sequence[Any], *, start_ms: int) -> bytes:
         """Return *column* of a window that starts at *start_ms*."""
 
-    def unpack(self, data: bytes, at: int, count: int, *, start_ms: int) -> tuple[Column, int]:
-        """Return what ``pack`` wrote of *count* keys, and where it ends. Raises: ValueError, IndexError: it is damaged."""
+    def unpack(
+        self, data: bytes, at: int, count: int, *, start_ms: int, rows: Sequence[int] | None = None
+    ) -> tuple[Column, int]:
+        """Return what ``pack`` wrote of *count* keys, of *rows* alone where they are given, and where it ends.
+
+        Raises:
+            ValueError, IndexError: it is damaged.
+        """
 
 
 class HistogramPart:
@@ -74,8 +80,20 @@ class HistogramPart:
             )
         )
 
-    def unpack(self, data: bytes, at: int, count: int, *, start_ms: int) -> tuple[Column, int]:  # noqa: ARG002 - no times
-        """Return what ``pack`` wrote, and where it ends. Raises: ValueError, IndexError: it is damaged."""
+    def unpack(
+        self,
+        data: bytes,
+        at: int,
+        count: int,
+        *,
+        start_ms: int,  # noqa: ARG002 - no times
+        rows: Sequence[int] | None = None,
+    ) -> tuple[Column, int]:
+        """Return what ``pack`` wrote, of *rows* alone where they are given, and where it ends.
+
+        Raises:
+            ValueError, IndexError: it is damaged.
+        """
         scales, at = unpack_whole(data, at, count)
         zeros, at = unpack_whole(data, at, count)
         sizes, at = unpack_whole(data, at, count)
@@ -83,11 +101,14 @@ class HistogramPart:
             raise ValueError("a histogram of more buckets than there are")
         if not all(LOWEST_SCALE <= each <= SCALE for each in scales):
             raise ValueError("a histogram of a scale that is none")
-        steps, at = unpack_whole(data, at, sum(sizes))
-        counts, at = unpack_whole(data, at, sum(sizes))
+        wanted = range(count) if rows is None else rows
+        of_buckets = None if wanted else ()
+        steps, at = unpack_whole(data, at, sum(sizes), of_buckets)
+        counts, at = unpack_whole(data, at, sum(sizes), of_buckets)
         states: Column = []
-        bounds = pairwise(accumulate(sizes, initial=0))
-        for scale, zero, (first, last) in zip(scales, zeros, bounds, strict=True):
+        bounds = list(accumulate(sizes, initial=0))
+        for row in wanted:
+            scale, zero, first, last = scales[row], zeros[row], bounds[row], bounds[row + 1]
             if first < last and (min(counts[first:last]) < 1 or min(steps[first + 1 : last], default=1) < 1):
                 raise ValueError("a histogram whose buckets are not in order, or empty")
             places = tuple(accumulate(steps[first:last]))
@@ -134,26 +155,39 @@ class DistinctPart:
         ]
         return pack(sizes) + b"".join(pieces)
 
-    def unpack(self, data: bytes, at: int, count: int, *, start_ms: int) -> tuple[Column, int]:  # noqa: ARG002 - no times
-        """Return what ``pack`` wrote, and where it ends. Raises: ValueError, IndexError: it is damaged."""
+    def unpack(
+        self,
+        data: bytes,
+        at: int,
+        count: int,
+        *,
+        start_ms: int,  # noqa: ARG002 - no times
+        rows: Sequence[int] | None = None,
+    ) -> tuple[Column, int]:
+        """Return what ``pack`` wrote, of *rows* alone where they are given, and where it ends.
+
+        Raises:
+            ValueError, IndexError: it is damaged.
+        """
         sizes, at = unpack_whole(data, at, count)
+        if not all(0 <= each <= _DENSE for each in sizes):
+            raise ValueError("a set of more tokens than there are")
+        lengths = (_REGISTER_BYTES if size == _DENSE else size * _TOKEN_BYTES for size in sizes)
+        bounds = list(accumulate(lengths, initial=at))
+        if bounds[-1] > len(data):
+            raise ValueError("a set of values is cut off")
         states: Column = []
-        for size in sizes:
-            if not 0 <= size <= _DENSE:
-                raise ValueError("a set of more tokens than there are")
-            end = at + (_REGISTER_BYTES if size == _DENSE else size * _TOKEN_BYTES)
-            if end > len(data):
-                raise ValueError("a set of values is cut off")
-            if size == _DENSE:
-                states.append(distinct.unpack_registers(data[at:end]))
+        for row in range(count) if rows is None else rows:
+            first, last = bounds[row], bounds[row + 1]
+            if sizes[row] == _DENSE:
+                states.append(distinct.unpack_registers(data[first:last]))
             else:
-                places = range(at, end, _TOKEN_BYTES)
+                places = range(first, last, _TOKEN_BYTES)
                 tokens = frozenset(int.from_bytes(data[each : each + _TOKEN_BYTES], "big") for each in places)
-                if len(tokens) != size:
+                if len(tokens) != sizes[row]:
                     raise ValueError("a set has a token twice")
                 states.append(tokens)
-            at = end
-        return states, at
+        return states, bounds[-1]
 
 
 _PARTS: dict[str, SketchPart] = {"histogram": HistogramPart(), "distinct": DistinctPart()}

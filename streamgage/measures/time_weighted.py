@@ -223,25 +223,34 @@ class SignalPart:
             )
         )
 
-    def unpack(self, data: bytes, at: int, count: int, *, start_ms: int) -> tuple[Column, int]:
-        """Return what ``pack`` wrote, and where it ends. Raises: ValueError, IndexError: it is damaged."""
+    def unpack(
+        self, data: bytes, at: int, count: int, *, start_ms: int, rows: Sequence[int] | None = None
+    ) -> tuple[Column, int]:
+        """Return what ``pack`` wrote, of *rows* alone where they are given, and where it ends.
+
+        Raises:
+            ValueError, IndexError: it is damaged.
+        """
         levels, at = unpack_whole(data, at, count)
         sizes, at = unpack_whole(data, at, count)
         if not all(0 <= each <= MOST_CELLS for each in sizes) or sum(sizes) > _MOST_IN_ITEM:
             raise ValueError("a signal of more cells than there are")
         if not all(0 <= each <= _HIGHEST_LEVEL for each in levels):
             raise ValueError("a signal of a level that is none")
+        wanted = range(count) if rows is None else rows
         columns = []
         for _ in range(7):
-            column, at = unpack_whole(data, at, sum(sizes))
+            column, at = unpack_whole(data, at, sum(sizes), None if wanted else ())
             columns.append(column)
         if any(min(each, default=0) < 0 for each in (columns[1], *columns[3:])):
             raise ValueError("a cell that ends before it begins, or whose values are not in order")
-        rows = list(zip(*columns, strict=True))
-        states: Column = []
-        for level, (first, last) in zip(levels, pairwise(accumulate(sizes, initial=0)), strict=True):
-            states.append(_checked(Signal(level, tuple(_cells(rows[first:last], start_ms)))))
-        return states, at
+        cells = list(zip(*columns, strict=True))
+        bounds = list(accumulate(sizes, initial=0))
+        states = [
+            Signal(levels[row], tuple(_cells(cells[bounds[row] : bounds[row + 1]], start_ms)))
+            for row in wanted
+        ]
+        return list(map(_checked, states)), at
 
 
 def _cells(rows: Iterable[tuple[int, ...]], end_ms: int) -> Iterable[Cell]:

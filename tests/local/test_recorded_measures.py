@@ -162,8 +162,10 @@ def test_the_mean_over_time_of_a_temperature(window: str) -> None:
     near = 0
     for row, number in zip(rows, sorted(by_window), strict=True):
         held = sorted(dict(sorted(by_window[number])).items())
-        values = [value for _, value in held]
-        area = sum(Fraction(value) * (after - ts) for (ts, value), (after, _) in pairwise(held))
+        values = [Fraction(value) for _, value in held]
+        area = sum(
+            (Fraction(value) * (after - ts) for (ts, value), (after, _) in pairwise(held)), Fraction(0)
+        )
         told = row["value.time_weighted_mean"]
         if len(held) < 2:
             assert told is None

@@ -111,7 +111,8 @@ def weigh(
         ) from error
     of_one, of_many = _cells(pipeline, few), _cells(pipeline, many)
     of_full = _cells(pipeline, full) if full else {}
-    bytes_ = body_bytes(of_one, of_many, of_full) | bytes_together(of_one, of_many, of_full)
+    apart = body_bytes(of_one, of_many, of_full)
+    bytes_ = apart | bytes_together(of_one, of_many, of_full)
     return Weighed(
         source.name,
         len(many) / (_KEYS * MANY) + _TABLE_ENTRY_BYTES,

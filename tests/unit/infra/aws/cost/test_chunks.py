@@ -136,7 +136,7 @@ def test_where_keys_stand_together_a_batch_writes_and_a_question_reads_what_the_
         {ROLLUP.name: cell_of(numbers[:240], fence=1, events=events, dice=dice, together=together)}
         for events in (1, 16)
     )
-    bytes_ = bytes_together(one, many)[ROLLUP.name]
+    bytes_ = bytes_together(one, many, {})[ROLLUP.name]
     said = touched(
         keys, bytes_, first=first, first_events=4, by_batch=by_batch, events=100, together=together
     )
