@@ -113,12 +113,12 @@ def test_it_is_no_further_off_than_it_says(points: list[Point]) -> None:
 
 @pytest.mark.parametrize(("held", "peak"), [(0, 100), (100, 0)])
 def test_how_far_off_it_may_be_is_reached(held: int, peak: int) -> None:
-    """A value that holds nearly all of each cell, and at its end twenty events of another."""
+    """A value that holds nearly all of each cell, and at its end some events of another."""
     points = []
     for cell in range(MOST_CELLS):
         first_ms = ((START_MS >> 12) + cell) << 12
         peaks = [(first_ms + ms, peak) for ms in range(4_075, 4_095)]
-        points += [(first_ms, held), *peaks, (first_ms + 4_095, held)]
+        points += [(first_ms, held), *peaks, (first_ms + 4_095, peak)]
     right, state = exactly(points), state_of(points)
     told = time_weighted.mean(state, 0)
     assert right is not None
