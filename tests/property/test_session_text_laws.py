@@ -20,6 +20,7 @@ from streamgage.definition.pipeline_toml import parse_pipeline
 from streamgage.errors import ConfigError
 from streamgage.fold.cells import _MOST_BYTES
 from streamgage.measures import session_texts
+from streamgage.measures.distinct import Tokens
 from streamgage.measures.layout import FieldLayout, StateLayout, plan_of
 from streamgage.measures.named import measure_named
 from streamgage.measures.packing import pack, varint
@@ -145,6 +146,19 @@ def test_long_texts_that_begin_alike_are_counted_apart() -> None:
     events = [(START_MS + n * 100_000, f"{long}{n % 2}") for n in range(5)]
     told = json.loads(session_texts.shown(folded(part, events)))
     assert sorted(told["top"].values()) == [2, 3]
+
+
+def test_what_is_remembered_of_texts_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text may be as long as a record: twenty thousand of them would end a sandbox."""
+    remembered, tokens = session_texts._Shortened(), Tokens()
+    for number in range(30):
+        text = f"{number}" + "x" * 2_000
+        assert remembered[text] == shortened(text)
+        assert tokens[text] == tokens[text]
+    assert (len(remembered), len(tokens)) == (0, 0)
+    monkeypatch.setattr(session_texts, "_REMEMBERED", 5)
+    assert [remembered[f"/{number}"] for number in range(30)] == [f"/{number}" for number in range(30)]
+    assert len(remembered) <= 5
 
 
 def test_no_more_texts_are_told_one_by_one_than_are_said_and_the_rest_in_numbers() -> None:
