@@ -31,7 +31,7 @@ _MOST_VALUE = (64 - _P - _T + 1) << _T
 _TOKEN_BITS = 26  # of the hash's low end; the other six say how many zeros it begins with
 _LOW = (1 << _TOKEN_BITS) - 1
 _REGISTER_BYTES = REGISTERS * (6 + _T + _D) // 8
-_REMEMBERED = 50_000
+_REMEMBERED, _LONG = 50_000, 1_000  # values, and bytes of a text that is not remembered
 
 Distinct = frozenset[int] | tuple[int, ...]
 """A state: a set of tokens, or all registers."""
@@ -46,6 +46,8 @@ class Tokens(dict[str | int, int]):
         kind = b"t" if type(value) is str else b"n"
         text = str(value).encode("utf-8", "surrogatepass")
         token = token_of(int.from_bytes(blake2b(kind + text, digest_size=8).digest(), "big"))
+        if len(text) > _LONG:
+            return token
         if len(self) >= _REMEMBERED:
             self.clear()
         self[value] = token

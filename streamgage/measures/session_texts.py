@@ -33,7 +33,7 @@ _KEPT_BYTES, _HASH_BYTES = 89, 8
 _LONGEST_BYTES = _KEPT_BYTES + 3 + 11  # of a text that is shortened
 _SESSION_BYTES = 5 + 5 + 3 + 1 + _LONGEST_BYTES  # begin, length, which text; the text and its length
 _HELD_BYTES = 145  # of a session in memory
-_REMEMBERED = 20_000
+_REMEMBERED, _LONG = 20_000, 1_000  # texts, and characters of one that is not remembered
 _ENCODING = "utf-8", "surrogatepass"  # JSON can say half a character
 _HALF = re.compile("[\ud800-\udfff]")
 
@@ -54,12 +54,15 @@ def shortened(text: str) -> str:
 
 
 class _Shortened(dict[str, str]):
-    """``shortened`` of texts, which come again: remembered."""
+    """``shortened`` of texts, which come again: remembered, bounded."""
 
     def __missing__(self, text: str) -> str:
+        short = shortened(text)
+        if len(text) > _LONG:
+            return short
         if len(self) >= _REMEMBERED:
             self.clear()
-        short = self[text] = shortened(text)
+        self[text] = short
         return short
 
 

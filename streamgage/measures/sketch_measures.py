@@ -1,24 +1,24 @@
 """Measures that few pipelines have: of sketches, and of first and last. Imported by those that do.
 
-================ ============================================================ ============================
-name             value                                                        of no values
-================ ============================================================ ============================
-p50, p99.9, …    about the value of rank ceil(p/100 · n) from the least on    None
-histogram        how many values lie in which bucket, as OTLP's JSON has it   no buckets
-distinct         about how many different values there were; of texts too     0
-sessions         runs of a key's events with no pause above 30 minutes        0
-bounces          sessions of one event                                        0
-bounce_rate      bounces / sessions                                           None
-session_length   the mean of end - begin, in seconds                          None
-session_events   the mean number of events                                    None
-entry            of each session the text at its first event: how many        none
-                 sessions have which, the most first, as JSON
-exit             likewise of its last event                                   none
-time_weighted_   of a signal that holds its value until the next event: its   None; also of one instant
-mean             mean from the first event to the last
-delta            last - first                                                 None
-rate             (last - first) / the seconds between their event times       None; also of one instant
-================ ============================================================ ============================
+================== ============================================================ ============================
+name               value                                                        of no values
+================== ============================================================ ============================
+p50, p99.9, …      about the value of rank ceil(p/100 · n) from the least on    None
+histogram          how many values lie in which bucket, as OTLP's JSON has it   no buckets
+distinct           about how many different values there were; of texts too     0
+sessions           runs of a key's events with no pause above 30 minutes        0
+bounces            sessions of one event                                        0
+bounce_rate        bounces / sessions                                           None
+session_length     the mean of end - begin, in seconds                          None
+session_events     the mean number of events                                    None
+entry              of each session the text at its first event: how many        none
+                   sessions have which, the most first, as JSON
+exit               likewise of its last event                                   none
+time_weighted_mean of a signal that holds its value until the next event: its   None; also of one instant
+                   mean from the first event to the last
+delta              last - first                                                 None
+rate               (last - first) / the seconds between their event times       None; also of one instant
+================== ============================================================ ============================
 
 Another pause than 30 minutes stands behind the name: ``sessions@10m``.
 """

@@ -20,7 +20,10 @@ from streamgage.definition.pipeline_toml import parse_pipeline
 from streamgage.errors import ConfigError
 from streamgage.fold.cells import _MOST_BYTES
 from streamgage.measures import session_texts
+from streamgage.measures.distinct import Tokens
+from streamgage.measures.layout import FieldLayout, StateLayout, plan_of
 from streamgage.measures.named import measure_named
+from streamgage.measures.packing import pack, varint
 from streamgage.measures.parts import TEXT, Groups
 from streamgage.measures.session_texts import SHOWN, SessionTextsPart, shortened
 from streamgage.measures.sessions import MOST_WITH_TEXTS
@@ -103,6 +106,27 @@ def test_a_late_event_that_bridges_two_sessions_corrects_both() -> None:
     assert left == ((START_MS, START_MS + 61 * 60_000, "/last"),)
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_of_one_instant_the_least_text_enters_and_the_greatest_leaves(
+    turned: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    """Whichever of two batches lasts longer; and a pause as long as the gap does not end a session."""
+    gap_ms = 1_800_000
+    batches = [[(START_MS, "/b"), (START_MS + gap_ms, "/c")], [(START_MS, "/a" if turned else "/b2")]]
+    batches[1].append((START_MS + 2 * gap_ms, "/y"))
+    batches += [[(START_MS + 2 * gap_ms, "/z" if turned else "/x")]]
+    events = [event for batch in batches for event in batch]
+    for name in ("entry1800", "exit1800"):
+        part = part_of(name)
+        merged: Any = [()]
+        for batch in reversed(batches) if turned else batches:
+            merged = part.merge(merged, [folded(part, batch)])
+        assert merged == [tuple(ends_naively(events, gap_ms, is_exit=name == "exit1800"))]
+        assert len(merged[0]) == 1
+    shorter, longer = ((START_MS, START_MS, "/b"),), ((START_MS, START_MS + 5, "/a"),)
+    assert part_of("entry1800").merge([shorter], [longer]) == [longer]
+
+
 @given(TEXTS | st.text(min_size=40, max_size=110), TEXTS | st.text(min_size=40, max_size=110))
 def test_a_long_text_is_shortened_and_taken_for_no_other(one: str, two: str) -> None:
     short, data = shortened(one), one.encode("utf-8", "surrogatepass")
@@ -122,6 +146,19 @@ def test_long_texts_that_begin_alike_are_counted_apart() -> None:
     events = [(START_MS + n * 100_000, f"{long}{n % 2}") for n in range(5)]
     told = json.loads(session_texts.shown(folded(part, events)))
     assert sorted(told["top"].values()) == [2, 3]
+
+
+def test_what_is_remembered_of_texts_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text may be as long as a record: twenty thousand of them would end a sandbox."""
+    remembered, tokens = session_texts._Shortened(), Tokens()
+    for number in range(30):
+        text = f"{number}" + "x" * 2_000
+        assert remembered[text] == shortened(text)
+        assert tokens[text] == tokens[text]
+    assert (len(remembered), len(tokens)) == (0, 0)
+    monkeypatch.setattr(session_texts, "_REMEMBERED", 5)
+    assert [remembered[f"/{number}"] for number in range(30)] == [f"/{number}" for number in range(30)]
+    assert len(remembered) <= 5
 
 
 def test_no_more_texts_are_told_one_by_one_than_are_said_and_the_rest_in_numbers() -> None:
@@ -162,6 +199,39 @@ def test_damaged_bytes_are_named_or_are_another_state(logs: list[list[Event]], d
         return
     assert len(states) == len(column)
     assert end <= len(broken)
+
+
+def test_what_no_sessions_have_is_damaged() -> None:
+    part = part_of("entry60")
+    good = b"".join(
+        (pack([2]), pack([0, 100_000]), pack([0, 5]), varint(2), pack([1, 1]), b"ab", pack([0, 1]))
+    )
+    assert part.unpack(good, 0, 1, start_ms=0) == ([((0, 0, "a"), (100_000, 100_005, "b"))], len(good))
+    for old, new, said in (
+        (b"ab", b"ba", "not in order"),
+        (b"ab", b"aa", "not in order"),
+        (pack([0, 1]), pack([0, -1]), "a text that is none"),
+        (pack([0, 1]), pack([0, 2]), "a text that is none"),
+        (pack([0, 5]), pack([0, -5]), "ends before it begins"),
+        (pack([0, 100_000]), pack([0, 60_000]), "not apart"),
+        (pack([0, 100_000]), pack([100_000, 0]), "not apart"),
+        (varint(2), varint(3), "more texts than sessions"),
+        (pack([1, 1]), pack([1, 120]), "too long, or cut off"),
+        (b"ab", b"\xff\xfe", "codec"),
+        (pack([2]), pack([2_000_000]), "more sessions"),
+    ):
+        at = good.rindex(old) if new != varint(3) else len(pack([2]) + pack([0, 100_000]) + pack([0, 5]))
+        with pytest.raises(ValueError, match=said):
+            part.unpack(good[:at] + new + good[at + len(old) :], 0, 1, start_ms=0)
+
+
+def test_a_key_is_thought_to_take_as_much_as_its_window_may_hold() -> None:
+    """Else so many keys would share an item that it could grow beyond what DynamoDB holds."""
+    for measure in ("entry", "sessions"):
+        plan = plan_of(StateLayout((FieldLayout.of("page", TEXT, (measure,)),)))
+        day, week, ever = (plan.most_key_bytes(size_ms) for size_ms in (DAY_MS, 7 * DAY_MS, 9_999 * DAY_MS))
+        assert 6.5 * day < week < 7 * day
+        assert week < ever < _MOST_BYTES
 
 
 def test_as_many_sessions_as_a_window_may_have_fit_into_an_item_and_no_more_are_read() -> None:

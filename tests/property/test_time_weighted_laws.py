@@ -111,16 +111,14 @@ def test_it_is_no_further_off_than_it_says(points: list[Point]) -> None:
         assert time_weighted.error(state) == 0
 
 
-def test_how_far_off_it_may_be_is_reached() -> None:
-    """A value that holds nearly all of each cell, and at its end twenty events of another."""
+@pytest.mark.parametrize(("held", "peak"), [(0, 100), (100, 0)])
+def test_how_far_off_it_may_be_is_reached(held: int, peak: int) -> None:
+    """A value that holds nearly all of each cell, and at its end some events of another."""
     points = []
     for cell in range(MOST_CELLS):
         first_ms = ((START_MS >> 12) + cell) << 12
-        points += [
-            (first_ms, 0),
-            *((first_ms + ms, 100) for ms in range(4_075, 4_095)),
-            (first_ms + 4_095, 0),
-        ]
+        peaks = [(first_ms + ms, peak) for ms in range(4_075, 4_095)]
+        points += [(first_ms, held), *peaks, (first_ms + 4_095, peak)]
     right, state = exactly(points), state_of(points)
     told = time_weighted.mean(state, 0)
     assert right is not None
