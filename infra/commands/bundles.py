@@ -25,7 +25,9 @@ def zips_given(given: Sequence[Path], places: Iterable[str]) -> dict[str, Path]:
         for each in inside:
             name = each.name if each.name in by_name else only
             if name is None:
-                problems.append(f"--bundle {each}: this template takes {', '.join(by_name)}; a zip is known by its name")
+                problems.append(
+                    f"--bundle {each}: this template takes {', '.join(by_name)}; a zip is known by its name"
+                )
             elif by_name[name] in found:
                 problems.append(f"--bundle {each}: {found[by_name[name]]} is {name} already")
             else:

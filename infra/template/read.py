@@ -74,10 +74,12 @@ def local_code(template: Mapping[str, Any]) -> dict[str, str]:
             continue
         properties = {**usual, **(each.get("Properties") or {})}
         place, handler = properties.get("CodeUri"), str(properties.get("Handler", ""))
-        if not isinstance(place, str) or place.startswith("s3://"):
+        if not isinstance(place, str) or place.startswith("s3://") or "InlineCode" in properties:
             continue
         if found.setdefault(place, handler) != handler:
-            problems.append(f"{name}: CodeUri {place} has two handlers, {found[place]} and {handler}; give each its own")
+            problems.append(
+                f"{name}: CodeUri {place} has two handlers, {found[place]} and {handler}; give each its own"
+            )
     if problems:
         raise ConfigError(*problems)
     return found

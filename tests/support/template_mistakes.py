@@ -250,7 +250,10 @@ MISTAKES = (
     Mistake("SG061", ", Audience: [charts]}", "}", "JwtConfiguration:"),
     Mistake("SG062", "Timeout: 29", "Timeout: 31"),
     Mistake(
-        "SG062", "IntegrationUri: !Ref Answer.Alias", "IntegrationUri: !Ref Answer.Alias\n      TimeoutInMillis: 28999", "Timeout: 29"
+        "SG062",
+        "IntegrationUri: !Ref Answer.Alias",
+        "IntegrationUri: !Ref Answer.Alias\n      TimeoutInMillis: 28999",
+        "Timeout: 29",
     ),
     Mistake("SG063", ", ThrottlingBurstLimit: 100}", "}", "DefaultRouteSettings:"),
     Mistake(

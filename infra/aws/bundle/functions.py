@@ -55,7 +55,9 @@ def named(name: str) -> Function:
     for each in FUNCTIONS:
         if each.name == name:
             return each
-    raise ConfigError(f"there is no function {name!r}; there are: {', '.join(each.name for each in FUNCTIONS)}")
+    raise ConfigError(
+        f"there is no function {name!r}; there are: {', '.join(each.name for each in FUNCTIONS)}"
+    )
 
 
 def of_code(code: Mapping[str, str]) -> dict[str, Function]:

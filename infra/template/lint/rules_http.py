@@ -55,7 +55,9 @@ def functions_answer_while_somebody_waits(subject: Subject) -> Iterator[Problem]
         function = subject.functions.get(subject.function_of(node.get("IntegrationUri")) or "")
         waits_ms = whole(node.get("TimeoutInMillis"), _LONGEST_MS)
         if function is not None and 1000 * whole(function.get("Timeout"), 3) > waits_ms:
-            what = f"the function has {whole(function.get('Timeout'), 3)} s, and the API waits for {waits_ms} ms"
+            what = (
+                f"the function has {whole(function.get('Timeout'), 3)} s, and the API waits for {waits_ms} ms"
+            )
             yield Problem.at(function, what, "Timeout")
 
 
