@@ -106,7 +106,7 @@ def main(source: Path, destination: Path) -> None:
                 count=Count(), sum=Sum("value"), max=Max("value")
             )
             windows.final("partition").update(
-                lambda value, key, timestamp, headers, rows=found[label]: rows.append((key, value)),  # noqa: ARG005
+                lambda value, key, timestamp, headers, rows=found[label]: rows.append((key, value)),  # noqa: ARG005 - by metadata=True it is called with four
                 metadata=True,
             )
         cpu_s = run(app, topic, [*messages, closing])

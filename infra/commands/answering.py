@@ -13,7 +13,6 @@ from infra.commands.asked_at import Place, parse_instant
 from producers.terminal import data_out
 from streamgage.errors import ConfigError
 from streamgage.measures.windows import MAX_EVENT_TIME_MS
-from streamgage.visible import visible
 
 if TYPE_CHECKING:
     from processors.query.answer import Answer, Shape
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
     from processors.query.question import Question
 
 _FOLLOW_S = 2.0
-_MOST_ROWS = 100_000  # of a table for people
-_ANY_WIDTH = 2_000  # of what no terminal shows: a table takes what it needs
+ANY_WIDTH = 2_000  # of what no terminal shows: a table takes what it needs
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,33 +216,9 @@ def _table(arguments: argparse.Namespace, question: "Question", given: "Answer")
     console = Screen()
     width = console.width if console.is_terminal else None
     table, said = table_of(question, given, width=width, asked=_asked_columns(arguments, given))
-    (console if width is not None else Screen(width=_ANY_WIDTH)).print(table)
+    (console if width is not None else Screen(width=ANY_WIDTH)).print(table)
     for each in said:
         print(each, file=sys.stderr)
-
-
-def print_table(given: "Answer", *, title: str, first: int = 0, texts: int = 0) -> None:
-    """Print the columns from *first* on; the first *texts* of all to the left, the others as numbers."""
-    from rich.table import Table
-
-    from processors.query.render import number_text
-    from producers.screen import Screen
-
-    if not given.rows:
-        print("no events in this range" if texts else "no rows", file=sys.stderr)
-        return
-    table = Table(title=visible(title))
-    for at, name in enumerate(given.names[first:], start=first):
-        is_text = (at < texts and not name.endswith("_s")) or (
-            not texts and any(isinstance(row[at], str) for row in given.rows[:100])
-        )
-        table.add_column(visible(name), justify="left" if is_text else "right", no_wrap=True)
-    for row in given.rows[:_MOST_ROWS]:
-        table.add_row(*(visible(number_text(each)) for each in row[first:]))
-    console = Screen()
-    Screen(width=None if console.is_terminal else _ANY_WIDTH).print(table)
-    if len(given.rows) > _MOST_ROWS:
-        print(f"{len(given.rows) - _MOST_ROWS:,} more rows: --format csv has them all", file=sys.stderr)
 
 
 def _asked_columns(arguments: argparse.Namespace, given: "Answer") -> set[str]:

@@ -4,12 +4,20 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from infra.commands.answering import print_table, write
+from infra.commands.answering import ANY_WIDTH, write
 from infra.commands.arguments import Verbs, add_stack_options, add_verb, pairs
 from infra.commands.asked_at import find_place, parse_instant
 from streamgage.errors import ConfigError
 from streamgage.measures.windows import MAX_EVENT_TIME_MS
+from streamgage.visible import visible
+
+if TYPE_CHECKING:
+    from processors.query.answer import Answer
+
+_MOST_ROWS = 100_000  # of a table for people
+_LOOKED_AT = 100  # rows, for whether a column has texts
 
 EXAMPLES = """examples:
   streamgage sql "select page, sum(events) n from page_views where \\"window\\" = '1d' group by page order by n desc limit 10"
@@ -84,8 +92,30 @@ def run(arguments: argparse.Namespace) -> int:
             timeout_s=arguments.timeout,
         )
     if arguments.format == "table" and arguments.output is None:
-        print_table(result.answer, title="")
+        _print_table(result.answer)
     else:
         write(arguments, result.answer)
     print(f"{result.freshness}; {result.read_units:,g} read units", file=sys.stderr)
     return 0
+
+
+def _print_table(given: "Answer") -> None:
+    """Print all columns: those with texts to the left, numbers to the right."""
+    from rich.table import Table
+
+    from processors.query.render import number_text
+    from producers.screen import Screen
+
+    if not given.rows:
+        print("no rows", file=sys.stderr)
+        return
+    table = Table()
+    for at, name in enumerate(given.names):
+        is_text = any(isinstance(row[at], str) for row in given.rows[:_LOOKED_AT])
+        table.add_column(visible(name), justify="left" if is_text else "right", no_wrap=True)
+    for row in given.rows[:_MOST_ROWS]:
+        table.add_row(*(visible(number_text(each)) for each in row))
+    console = Screen()
+    Screen(width=None if console.is_terminal else ANY_WIDTH).print(table)
+    if len(given.rows) > _MOST_ROWS:
+        print(f"{len(given.rows) - _MOST_ROWS:,} more rows: --format csv has them all", file=sys.stderr)

@@ -27,7 +27,7 @@ class OwnSockets:
     def _noting(self, pool_class: Any) -> Any:
         connections = self._connections
 
-        class Connection(pool_class.ConnectionCls):  # type: ignore[misc]
+        class Connection(pool_class.ConnectionCls):  # type: ignore[misc]  # a base that is known when it runs
             def connect(self) -> None:
                 super().connect()
                 connections.add(self)

@@ -141,7 +141,7 @@ def test_no_call_begins_when_the_deadline_has_passed() -> None:
     with serving(FakeDynamo()) as service, closing(client_of(service)) as client:
         deadline = time.deadline(5)
         time.now_s += 5
-        client._credentials = asked.append  # type: ignore[assignment]
+        client._credentials = asked.append  # type: ignore[assignment]  # what is asked is of interest, not its answer
         with pytest.raises(RetryableError, match="no time left"):
             call(client, deadline)
     assert (service.connections, asked) == (0, [])

@@ -255,7 +255,7 @@ class _Connection(asyncio.Protocol):
 
     def _dispatch(self, requests: list[tuple[int, Request]]) -> None:
         for stream, request in requests:
-            self._server.submit(request, lambda answer, stream=stream: self._answered(stream, answer))  # type: ignore[misc]
+            self._server.submit(request, lambda answer, stream=stream: self._answered(stream, answer))  # type: ignore[misc]  # mypy has no type for a lambda with a default
         self._flush()
 
     def _answered(self, stream: int, response: Response | None) -> None:

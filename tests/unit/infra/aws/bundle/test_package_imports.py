@@ -89,9 +89,8 @@ def test_the_function_does_without_what_only_queries_and_producers_import() -> N
     )
     formats = {f"streamgage.formats.{each}" for each in ("avro_codec", "json_event", "iso_time")}
     quarantine = {f"processors.quarantine.{each}" for each in ("bulk", "message", "objects")}
-    expressions = {
-        f"streamgage.expressions{each}" for each in ("", ".expression", ".functions", ".kinds", ".lexer")
-    }
+    files = ("computing", "expression", "functions", "kinds", "lexer", "parser")
+    expressions = {"streamgage.expressions", *(f"streamgage.expressions.{each}" for each in files)}
     sketches = {
         f"streamgage.measures.{each}"
         for each in ("distinct", "histogram", "sessions", "sketch_measures", "sketch_parts")
