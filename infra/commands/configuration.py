@@ -32,6 +32,17 @@ OF_FUNCTION = {
     "lost. The template sets it.",
     "STREAMGAGE_WRITE_CONCURRENCY": "Writes to the table at a time, of one batch: 1 to 64.",
 }
+OF_API = {
+    "STREAMGAGE_STREAM": "The stream that is asked whether anything came that is not applied. The template sets it.",
+    "STREAMGAGE_CONSUMER": "Whose rollups are asked. The template sets it.",
+    "STREAMGAGE_TABLE": "The table that is asked. The template sets it.",
+    "STREAMGAGE_PIPELINE": "The definition, in the bundle.",
+    "STREAMGAGE_KEYS_CLAIM": "The claim of a token that says which keys its bearer may see; empty: all. The template sets it, to "
+    "JwtKeysClaim.",
+    "STREAMGAGE_HTTP_ORIGINS": "Whose pages may read answers from another origin, by commas; `*` is anybody's. On AWS the gateway "
+    "does it: ApiOrigins.",
+    "QUARANTINE_QUEUE_URL": "The queue whose messages are counted. The template sets it.",
+}
 OF_COMMANDS = {
     "STREAMGAGE_PIPELINE": ("pipeline.toml", "The definition, where `--pipeline` does not say."),
     "STREAMGAGE_HOME": (".streamgage", "Where a local stack keeps its data and its logs."),
@@ -131,7 +142,7 @@ def parameters() -> Mapping[str, Mapping[str, Any]]:
 
 def page() -> str:
     """Return the whole page."""
-    return "\n".join([_HEAD, *_pipeline(), *_template(), *_function(), *_commands()]) + "\n"
+    return "\n".join([_HEAD, *_pipeline(), *_template(), *_function(), *_api(), *_commands()]) + "\n"
 
 
 def _pipeline() -> Iterator[str]:
@@ -177,6 +188,11 @@ def _function() -> Iterator[str]:
             for name, text in OF_FUNCTION.items()
         ),
     )
+
+
+def _api() -> Iterator[str]:
+    yield "## Environment of the API's function\n"
+    yield from _table(("variable", "what it means"), ((f"`{name}`", text) for name, text in OF_API.items()))
 
 
 def _commands() -> Iterator[str]:
