@@ -15,7 +15,6 @@ from typing import Any
 
 from infra.local.kinesis.tls import server_context
 
-
 _SHARD = {"ShardId": "shardId-000000000000", "SequenceNumberRange": {"StartingSequenceNumber": "1"}}
 _ANSWERS: dict[str, Any] = {
     "BatchGetItem": {"Responses": {}, "UnprocessedKeys": {}},
