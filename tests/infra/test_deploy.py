@@ -525,7 +525,8 @@ class Shell:
 
     def package(self, function: Function, pipeline: Path, architecture: str, folder: Path) -> Path:
         self.packaged.append((function.name, pipeline, architecture))
-        return zipped(folder, function.name)
+        (folder / function.name).mkdir()
+        return zipped(folder / function.name, function.name)
 
     def plan(
         self, kind: str, *changes: dict[str, Any], status: str = "CREATE_COMPLETE", reason: str = ""
