@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.coldstart.http_stage import REQUEST, event_of
+from benchmarks.coldstart.http_stage import EMPTY, FASTAPI, OURS, REQUEST, event_of
 from benchmarks.harness import WrongAnswerError
-from benchmarks.http_cold_start import EMPTY, FASTAPI, OURS, check
+from benchmarks.http_cold_start import check
 
 
 def answer(status: int = 200, **body: Any) -> bytes:
