@@ -278,38 +278,6 @@ def test_locally_a_property_that_a_condition_leaves_out_is_left_out() -> None:
     assert "ShardCount" not in resolve(stream, {**outputs, mark: "AWS::NoValue"})
 
 
-def test_locally_lists_and_mappings_are_put_together_of_texts(tmp_path: Path) -> None:
-    """The emulator gives out texts; an expression may be a list or a mapping all the same."""
-    text = TEMPLATE.read_text(encoding="utf-8")
-    with_lists = tmp_path / "template.yaml"
-    with_lists.write_text(
-        text.replace(
-            "      StreamModeDetails: {StreamMode: !Ref StreamMode}\n",
-            "      StreamModeDetails: {StreamMode: !Ref StreamMode}\n"
-            "      Listed: !Split [',', !Ref JwtAudience]\n"
-            "      Chosen: !If [Jwt, {Audience: !Split [',', !Ref JwtAudience], Issuer: !Ref JwtIssuer}, !Ref AWS::NoValue]\n",
-        ),
-        "utf-8",
-    )
-    divided = divide(with_lists)
-    stream, values = divided.streams["Stream"], divided.cloudformation["Outputs"]
-    asked = {name: json.dumps(each["Value"], sort_keys=True) for name, each in values.items()}
-    for holds in ("true", "false"):
-        given = {
-            '{"Ref": "JwtAudience"}': "charts,notebooks",
-            '{"Ref": "JwtIssuer"}': "https://example.com",
-            '{"Fn::If": ["Jwt", "true", "false"]}': holds,
-        }
-        outputs = {
-            name: given.get(each, "AWS::NoValue" if "NoValue" in each else "x")
-            for name, each in asked.items()
-        }
-        found = resolve(stream, outputs)
-        assert found["Listed"] == ["charts", "notebooks"]
-        chosen = {"Audience": ["charts", "notebooks"], "Issuer": "https://example.com"}
-        assert found.get("Chosen") == (chosen if holds == "true" else None)
-
-
 def test_locally_a_reference_to_what_is_not_there_is_refused(tmp_path: Path) -> None:
     text = TEMPLATE.read_text(encoding="utf-8")
     broken = tmp_path / "template.yaml"

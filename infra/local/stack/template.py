@@ -190,12 +190,6 @@ def resolve(value: Any, outputs: Mapping[str, str]) -> Any:
     if isinstance(value, dict):
         if value.keys() == {"Fn::Output"}:
             return outputs[value["Fn::Output"]]
-        if value.keys() == {"Fn::Split"}:
-            separator, text = value["Fn::Split"]
-            return resolve(text, outputs).split(separator)
-        if value.keys() == {"Fn::If"}:
-            condition, then, otherwise = value["Fn::If"]
-            return resolve(then if resolve(condition, outputs) == "true" else otherwise, outputs)
         resolved = {key: resolve(each, outputs) for key, each in value.items()}
         return {key: each for key, each in resolved.items() if each != _ABSENT}
     if isinstance(value, list):
@@ -232,20 +226,10 @@ def _depends_on(resource: Mapping[str, Any], names: Mapping[str, tuple[str, str]
 
 
 def _mark(value: Any, outputs: dict[str, Any]) -> Any:
-    """Replace each expression in *value* by a mark, and put the expression into *outputs* under the mark's name.
-
-    An output is a text: what makes a list or a mapping (Split, or an If between such) is put together by ``resolve``.
-    """
+    """Replace each expression in *value* by a mark, and put the expression into *outputs* under the mark's name."""
     if isinstance(value, dict):
         key = next(iter(value), "")
-        if value.keys() == {"Fn::Split"}:
-            separator, text = value["Fn::Split"]
-            return {key: [separator, _mark(text, outputs)]}
-        if value.keys() == {"Fn::If"} and not all(map(_is_text, value[key][1:])):
-            condition, *branches = value[key]
-            holds = _mark({key: [condition, "true", "false"]}, outputs)
-            return {key: [holds, *(_mark(each, outputs) for each in branches)]}
-        if _is_expression(value):
+        if len(value) == 1 and (key == "Ref" or key.startswith("Fn::")):
             value = _spelled_out(value)
             text = json.dumps(value, sort_keys=True)
             name = next(
@@ -258,17 +242,6 @@ def _mark(value: Any, outputs: dict[str, Any]) -> Any:
     if isinstance(value, list):
         return [_mark(each, outputs) for each in value]
     return value
-
-
-def _is_expression(value: Any) -> bool:
-    return isinstance(value, dict) and len(value) == 1 and next(iter(value)).startswith(("Ref", "Fn::"))
-
-
-def _is_text(value: Any) -> bool:
-    """Tell whether CloudFormation makes one text, number or truth of *value*, and not a list or a mapping."""
-    if isinstance(value, dict) and value.keys() == {"Fn::If"}:
-        return all(map(_is_text, value["Fn::If"][1:]))
-    return not isinstance(value, list | dict) or (_is_expression(value) and "Fn::Split" not in value)
 
 
 def _spelled_out(value: Any) -> Any:
