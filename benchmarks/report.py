@@ -23,6 +23,7 @@ ORDER = (
     "fold",
     "producer",
     "cold_start",
+    "http_cold_start",
     "function",
     "scaling",
     "codec",

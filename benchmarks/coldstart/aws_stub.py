@@ -15,20 +15,25 @@ from typing import Any
 
 from infra.local.kinesis.tls import server_context
 
+_SHARD = {"ShardId": "shardId-000000000000", "SequenceNumberRange": {"StartingSequenceNumber": "1"}}
+_ANSWERS: dict[str, Any] = {
+    "BatchGetItem": {"Responses": {}, "UnprocessedKeys": {}},
+    "GetRecords": {"Records": [], "MillisBehindLatest": 0, "NextShardIterator": "iterator"},  # at the end
+    "GetShardIterator": {"ShardIterator": "iterator"},
+    "ListShards": {"Shards": [_SHARD]},
+    "Query": {"Items": [], "Count": 0},
+}
+
 
 def answer(operation: str, request: Any) -> Any:
     """Return what *operation* answers to *request*."""
-    if operation == "ListShards":
-        return {"Shards": [{"ShardId": "shardId-000000000000"}]}
     if operation == "DescribeStreamSummary":  # of a stream that is young: nothing was missed
         return {
             "StreamDescriptionSummary": {"StreamCreationTimestamp": time.time(), "RetentionPeriodHours": 24}
         }
-    if operation == "BatchGetItem":
-        return {"Responses": {}, "UnprocessedKeys": {}}
     if operation == "BatchExecuteStatement":
         return {"Responses": [{} for _ in request["Statements"]]}
-    return {}
+    return _ANSWERS.get(operation, {})
 
 
 class Stub(asyncio.Protocol):

@@ -19,6 +19,7 @@ from benchmarks.events import STREAM_ARN, Workload
 from benchmarks.harness import ROOT
 from infra.aws.bundle.dists import build_dir, build_runtime_dir
 from infra.aws.bundle.files import build_bundle
+from infra.aws.bundle.functions import AGGREGATE, Function
 from infra.aws.bundle.roots import hashed_roots
 from infra.local.function.sandbox import FunctionConfig
 from processors.aggregate.function import ROOTS_FOLDER
@@ -88,64 +89,86 @@ class Stage:
 def staged(folder: Path, *, seed: int) -> Iterator[Stage]:
     """Build everything in *folder*, start the stand-in, and end it afterwards."""
     runtime_dir = build_runtime_dir(folder / "runtime")
-    with _stub(folder / "tls") as stub:
-        authorities = folder / "authorities.pem"
-        own = stub.certificate.read_text(encoding="ascii")
-        usual = Path(str(botocore.__file__)).with_name("cacert.pem").read_text(encoding="utf-8")
-        authorities.write_text(usual + own, encoding="utf-8")
+    with stub(folder / "tls") as running:
+        own = running.certificate.read_text(encoding="ascii")
 
         def function(name: str, task_dir: Path, handler: str, **env: str) -> FunctionConfig:
-            return FunctionConfig(
-                name=name,
-                handler=handler,
-                task_dir=task_dir,
-                runtime_dir=runtime_dir,
-                log_file=folder / f"{name}.log",
-                env={
-                    "AWS_ENDPOINT_URL": stub.url,
-                    "STREAMGAGE_STREAM": "telemetry",
-                    "STREAMGAGE_STREAM_ARN": STREAM_ARN,
-                    "STREAMGAGE_TABLE": "aggregates",
-                    "STREAMGAGE_QUARANTINE_URL": f"{stub.url}/000000000000/quarantine",
-                    "STREAMGAGE_QUARANTINE_BUCKET": "failed-batches",
-                    **env,
-                },
-                timeout_s=60,
-                memory_mb=1_024,
+            return function_of(
+                folder, running, name, task_dir=task_dir, runtime_dir=runtime_dir, handler=handler, env=env
             )
 
-        trusting = {"AWS_CA_BUNDLE": str(authorities)}
+        trusting = {"AWS_CA_BUNDLE": str(authorities(folder, own))}
         functions = {
-            EMPTY: function("empty", _bundle(folder, "empty"), "empty.handler"),
+            EMPTY: function("empty", handler_bundle(folder, "empty"), "empty.handler"),
             BOTO3: function(
-                "boto3_client", _bundle(folder, "boto3_client"), "boto3_client.handler", **trusting
+                "boto3_client", handler_bundle(folder, "boto3_client"), "boto3_client.handler", **trusting
             ),
             POWERTOOLS: function(
                 "powertools_way",
-                _bundle(
+                handler_bundle(
                     folder, "powertools_way", "aws-lambda-powertools", "aws-kinesis-agg", "six", "fastavro"
                 ),
                 "powertools_way.handler",
                 **trusting,
             ),
-            OURS: function("streamgage", _our_bundle(folder, own), "processors.aggregate.function.handler"),
+            OURS: function("streamgage", our_bundle(folder, own), "processors.aggregate.function.handler"),
         }
         workload = Workload.of(events=EVENTS, devices=EVENTS, seed=seed)
         event = json.dumps(encode_event(workload.records, stream_arn=STREAM_ARN)).encode()
         size = {"kinesis_records": len(workload.records), "events": EVENTS, "event_bytes": len(event)}
-        yield Stage(functions, event, stub, folder, size)
+        yield Stage(functions, event, running, folder, size)
 
 
-def _our_bundle(folder: Path, certificate: str) -> Path:
-    """Return the function's own bundle; in its folder of authorities the stand-in's certificate is one more."""
-    target = folder / "streamgage"
-    build_bundle(target, ROOT / "pipeline.toml")
+def function_of(
+    folder: Path,
+    stub: Stub,
+    name: str,
+    *,
+    task_dir: Path,
+    runtime_dir: Path,
+    handler: str,
+    env: Mapping[str, str],
+) -> FunctionConfig:
+    """Return a function that is told of one table, stream and queue, all at *stub*."""
+    return FunctionConfig(
+        name=name,
+        handler=handler,
+        task_dir=task_dir,
+        runtime_dir=runtime_dir,
+        log_file=folder / f"{name}.log",
+        env={
+            "AWS_ENDPOINT_URL": stub.url,
+            "STREAMGAGE_STREAM": "telemetry",
+            "STREAMGAGE_STREAM_ARN": STREAM_ARN,
+            "STREAMGAGE_TABLE": "aggregates",
+            "STREAMGAGE_QUARANTINE_URL": f"{stub.url}/000000000000/quarantine",
+            "STREAMGAGE_QUARANTINE_BUCKET": "failed-batches",
+            **env,
+        },
+        timeout_s=60,
+        memory_mb=1_024,
+    )
+
+
+def authorities(folder: Path, certificate: str) -> Path:
+    """Return a file of botocore's authorities and the stand-in's *certificate*, for who reads one."""
+    path = folder / "authorities.pem"
+    usual = Path(str(botocore.__file__)).with_name("cacert.pem").read_text(encoding="utf-8")
+    path.write_text(usual + certificate, encoding="utf-8")
+    return path
+
+
+def our_bundle(folder: Path, certificate: str, function: Function = AGGREGATE) -> Path:
+    """Return the bundle of *function*; in its folder of authorities the stand-in's certificate is one more."""
+    target = folder / f"our-{function.name}"
+    build_bundle(target, ROOT / "pipeline.toml", function)
     for name, content in hashed_roots(certificate).items():
         (target / ROOTS_FOLDER / name).write_text(content, encoding="ascii")
     return target
 
 
-def _bundle(folder: Path, name: str, *requirements: str) -> Path:
+def handler_bundle(folder: Path, name: str, *requirements: str) -> Path:
+    """Return a bundle of the handler *name*, with installed distributions."""
     target = folder / name
     target.mkdir(parents=True, exist_ok=True)
     if requirements:
@@ -157,7 +180,8 @@ def _bundle(folder: Path, name: str, *requirements: str) -> Path:
 
 
 @contextlib.contextmanager
-def _stub(directory: Path) -> Iterator[Stub]:
+def stub(directory: Path) -> Iterator[Stub]:
+    """Run the stand-in for AWS."""
     command = [sys.executable, "-P", "-m", "benchmarks.coldstart.aws_stub", str(directory)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:

@@ -16,13 +16,14 @@ from producers.clock import Clock, MonotonicClock
 from streamgage.errors import ConfigError
 
 if TYPE_CHECKING:
+    from infra.aws.bundle.functions import Function
     from infra.aws.deploy.cloudformation import BotoStacks
     from infra.aws.deploy.deployment import Deployment, Wanted
     from streamgage.definition.pipeline import Pipeline
 
 WAYS = """
 Credentials are boto3's own: AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, ~/.aws, `aws sso login`, or the
-role of this machine. The region is --region, else boto3's own (AWS_DEFAULT_REGION, ~/.aws/config). The bundle goes to the
+role of this machine. The region is --region, else boto3's own (AWS_DEFAULT_REGION, ~/.aws/config). The bundles go to the
 bucket streamgage-artifacts-<account>-<region>, which is made where there is none: private, encrypted, TLS only."""
 
 
@@ -40,11 +41,12 @@ class Terminal(Protocol):
 class Surroundings:
     """What the commands need of the machine; tests bring their own.
 
-    ``package`` makes the bundle of a definition in a folder, and returns the path of its zip.
+    ``package`` makes the bundle of a function with a definition, for an architecture, in a folder, and returns the path of
+    its zip.
     """
 
     client: Callable[[str, str | None], Any]
-    package: Callable[[Path, str, Path], Path]
+    package: "Callable[[Function, Path, str, Path], Path]"
     clock: Clock
     terminal: Terminal
 
@@ -74,7 +76,11 @@ def add_change_options(parser: argparse.ArgumentParser) -> None:
         "--template", metavar="PATH", help="a SAM template; default: infra/template/template.yaml"
     )
     parser.add_argument(
-        "--bundle", metavar="ZIP", help="a bundle that `streamgage package` made; default: make it"
+        "--bundle",
+        metavar="PATH",
+        action="append",
+        default=[],
+        help="a zip that `streamgage package` made, or the folder with them; again for each; default: make them",
     )
     parser.add_argument(
         "--bucket", metavar="NAME", help="for bundles; default: found or made, one an account and region"
@@ -88,10 +94,19 @@ def add_change_options(parser: argparse.ArgumentParser) -> None:
 
 def prepare(arguments: argparse.Namespace, around: Surroundings) -> tuple["Deployment", "Wanted"]:
     """Return the deployment, and what is wanted of it: bundle and template are where CloudFormation finds them."""
+    from infra.aws.bundle.functions import of_code
     from infra.aws.deploy.artifacts import TEMPLATE_BODY_BYTES, Artifacts, account_of
     from infra.aws.deploy.cloudformation import BotoStacks
     from infra.aws.deploy.deployment import Wanted
-    from infra.template.read import TEMPLATE, body_of, parameters_for, read_template, with_code
+    from infra.commands.bundles import zips_given
+    from infra.template.read import (
+        TEMPLATE,
+        body_of,
+        local_code,
+        parameters_for,
+        read_template,
+        with_code,
+    )
     from processors.pipeline_files import load_pipeline
 
     pipeline_path = Path(arguments.pipeline)
@@ -103,6 +118,9 @@ def prepare(arguments: argparse.Namespace, around: Surroundings) -> tuple["Deplo
     parameters_for(template, deploy=pipeline.deploy, given=given)
     given |= _of_consumer(template, pipeline, stacks, arguments, around.terminal)
     parameters = parameters_for(template, deploy=pipeline.deploy, given=given)
+    code = local_code(template)
+    zips = zips_given([Path(each) for each in arguments.bundle], code)
+    functions = of_code({place: handler for place, handler in code.items() if place not in zips})
     account = account_of(around.client("sts", arguments.region))
     around.terminal.say(f"account {account.number}, region {account.region}, stack {arguments.stack}")
     artifacts = Artifacts(
@@ -112,13 +130,11 @@ def prepare(arguments: argparse.Namespace, around: Surroundings) -> tuple["Deplo
         say=around.terminal.say,
     )
     with tempfile.TemporaryDirectory(prefix="streamgage-") as folder:
-        bundle = (
-            Path(arguments.bundle)
-            if arguments.bundle
-            else around.package(pipeline_path, parameters.get("Architecture", "arm64"), Path(folder))
-        )
-        code_uri = artifacts.put_file(bundle, kind="bundle")
-    body = body_of(with_code(template, code_uri))
+        architecture = parameters.get("Architecture", "arm64")
+        for place, function in functions.items():
+            zips[place] = around.package(function, pipeline_path, architecture, Path(folder))
+        places = {place: artifacts.put_file(each, kind="bundle") for place, each in zips.items()}
+    body = body_of(with_code(template, places))
     short = len(body.encode()) <= TEMPLATE_BODY_BYTES
     wanted = Wanted(
         stack=arguments.stack,
@@ -197,11 +213,12 @@ class RichTerminal:
         return self._console.input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
 
 
-def _package(pipeline: Path, architecture: str, folder: Path) -> Path:
-    """Make the bundle of *pipeline* for *architecture* in *folder*; return the path of its zip. The one seam to it."""
+def _package(function: "Function", pipeline: Path, architecture: str, folder: Path) -> Path:
+    """Make the bundle of *function* for *architecture* in *folder*; return the path of its zip. The one seam to it."""
     from infra.aws.bundle.package import package
 
-    return package(folder / "bundle.zip", pipeline, architecture=architecture).path
+    made = package(folder / f"{function.name}.zip", pipeline, architecture=architecture, function=function)
+    return made.path
 
 
 def real_surroundings() -> Surroundings:

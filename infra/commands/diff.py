@@ -10,7 +10,7 @@ EXAMPLES = f"""examples:
   streamgage diff
   streamgage diff --stack plant-7 --parameter ShardCount=4 --exit-code
 
-It does all that deploy does but the last step: it uploads the bundle, and deletes its change set when it has shown it.
+It does all that deploy does but the last step: it uploads the bundles, and deletes its change set when it has shown it.
 
 exit code: 0, and with --exit-code 3 where something differs
 {WAYS}"""

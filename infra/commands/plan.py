@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from infra.aws.cost.chunks import REFERENCE_BYTES
 from infra.aws.cost.load import Load, RollupLoad, Speeds, Weights
+from infra.aws.cost.questions import Questions
 from infra.commands.arguments import Verbs, add_verb
 from producers.terminal import data_out
 from streamgage.durations import parse_duration
@@ -24,6 +25,7 @@ EXAMPLES = """examples:
   streamgage plan --events-per-s 500 --devices 200 --pipeline pipeline.toml --source reading
   streamgage plan --events-per-s 30000 --devices 10000 --shards 4 --batching-window-s 30 --format json
   streamgage plan --events-per-s 30000 --devices 10000 --plot cost.svg
+  streamgage plan --events-per-s 30000 --devices 10000 --questions-per-s 2 --question-units 4
 
 Without --pipeline it plans for readings of devices x metrics with all eight measures, kept 90 days. Prices are list prices
 of infra/aws/cost/prices.toml, without free tier; formulas and what they leave out: docs/cost.md."""
@@ -94,6 +96,26 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument(
         "--conflicts", type=float, default=0.0, help="part of writes that meet another sandbox's; default: 0"
     )
+    asked = Questions()
+    parser.add_argument(
+        "--questions-per-s", type=float, default=0.0, help="over HTTP, of all callers together; default: 0"
+    )
+    parser.add_argument(
+        "--question-units",
+        type=float,
+        default=asked.read_units,
+        help="read units of a question; default: %(default)g, a day by the minute, of one of 10,000 keys",
+    )
+    parser.add_argument(
+        "--question-ms",
+        type=float,
+        default=asked.ms,
+        help="of the function, a question; default: %(default)g",
+    )
+    parser.add_argument(
+        "--question-bytes", type=float, default=asked.answer_bytes, help="of an answer; default: %(default)g"
+    )
+    parser.add_argument("--api-memory-mb", type=int, default=asked.memory_mb, help="default: %(default)s")
     parser.add_argument("--format", choices=("table", "json"), default="table")
     parser.add_argument(
         "--plot", type=Path, metavar="FILE", help="draw cost over batching window (.svg, .png)"
@@ -107,7 +129,7 @@ def run(arguments: argparse.Namespace) -> int:
     from infra.aws.cost.prices import load_prices
 
     prices = load_prices()
-    plan = make_plan(load_of(arguments), prices)
+    plan = make_plan(load_of(arguments), prices, questions_of(arguments))
     if arguments.format == "json":
         print(json.dumps({**plan.to_json(), "prices": _about(prices)}, indent=1), file=data_out())
     else:
@@ -159,6 +181,17 @@ def load_of(arguments: argparse.Namespace) -> Load:
         peak=arguments.peak,
         producers=arguments.producers,
         conflicts=arguments.conflicts,
+    )
+
+
+def questions_of(arguments: argparse.Namespace) -> Questions:
+    """Return the questions that the command line describes. Raises: ConfigError."""
+    return Questions(
+        per_s=arguments.questions_per_s,
+        read_units=arguments.question_units,
+        ms=arguments.question_ms,
+        memory_mb=arguments.api_memory_mb,
+        answer_bytes=arguments.question_bytes,
     )
 
 

@@ -86,10 +86,11 @@ def _run_aws(name: str, arguments: argparse.Namespace) -> int:
     from infra.commands.status_tables import console, named, print_mapping
 
     stack = find_stack(name, arguments.region)
-    status = read_status(stack)
+    status, http = read_status(stack), stack.outputs.get("HttpApiUrl")
     if arguments.format == "json":
         document = {
             "stack": asdict(stack),
+            "endpoints": {"http": http} if http else {},
             "mapping": status.mapping,
             "freshness": asdict(status.freshness),
             "iterator_age_ms": status.iterator_age_ms,
@@ -102,6 +103,8 @@ def _run_aws(name: str, arguments: argparse.Namespace) -> int:
     screen.print(named({"stack": stack.name}), f"in {stack.region}: {stack.status}")
     screen.print(named({"stream": stack.output("StreamName"), "table": stack.output("TableName")}))
     screen.print(named({"consumer": stack.consumer}))
+    if http:
+        screen.print(f"HTTP API: {http}", soft_wrap=True)
     age = "no records lately" if status.iterator_age_ms is None else f"{status.iterator_age_ms:,} ms"
     screen.print(f"mapping: {status.mapping['state']}; iterator age: {age}")
     print_mapping(screen, status.mapping, status.freshness, since=f"last {METRICS_S // 60} minutes")

@@ -8,7 +8,7 @@ Text values of dimensions are those of ``Fn::Sub``: ``${Stream}`` is the resourc
 
 Source: the metrics of each service, as its developer guide lists them: Lambda's are in monitoring-metrics-types.html,
 Kinesis' in monitoring-with-cloudwatch.html, DynamoDB's in metrics-dimensions.html, SQS' in
-sqs-available-cloudwatch-metrics.html (checked 2026-11-21).
+sqs-available-cloudwatch-metrics.html (checked 2026-11-21), an HTTP API's in http-api-metrics.html (2026-11-29).
 """
 
 from dataclasses import dataclass
@@ -16,8 +16,10 @@ from typing import Literal, get_args
 
 from processors.aggregate.report import NAMESPACE, Metric
 
-Statistic = Literal["Sum", "Maximum", "Average"]
+Statistic = Literal["Sum", "Maximum", "Average", "p99"]
 RUNBOOK = "docs/operations.md"
+AGGREGATE, API = "Aggregate", "ApiFunction"  # the functions, as the template calls them
+SERVED = "Served"  # the condition under which there is an HTTP API
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,8 @@ class Alarm:
     """It rings when ``measure`` is ``threshold`` or more in ``periods`` of the last ``of`` periods; no data is quiet.
 
     ``of`` is ``periods``, where it is 0: all in a row. ``name`` is the end of the alarm's name and the heading of its section in the runbook; ``says`` what the threshold
-    is to a person; ``rolls_back`` that a deployment during which it rings is taken back. It exists where the
-    template's condition ``only_if`` holds.
+    is to a person; ``rolls_back`` the function of which a deployment, during which it rings, is taken back. It exists where
+    the template's condition ``only_if`` holds.
     """
 
     name: str
@@ -55,7 +57,7 @@ class Alarm:
     period_s: int = 300
     periods: int = 1
     of: int = 0
-    rolls_back: bool = False
+    rolls_back: str = ""
     only_if: str = ""
 
     @property
@@ -74,8 +76,12 @@ def ours(metric: Metric, statistic: Statistic = "Sum") -> Series:
     return Series(NAMESPACE, metric, (("service", "${Aggregate}"),), statistic)
 
 
-def _function(metric: str, statistic: Statistic = "Sum") -> Series:
-    return Series("AWS/Lambda", metric, (("FunctionName", "${Aggregate}"),), statistic)
+def _function(metric: str, statistic: Statistic = "Sum", *, of: str = AGGREGATE) -> Series:
+    return Series("AWS/Lambda", metric, (("FunctionName", f"${{{of}}}"),), statistic)
+
+
+def _http(metric: str, statistic: Statistic = "Sum") -> Series:
+    return Series("AWS/ApiGateway", metric, (("ApiId", "${HttpApi}"),), statistic)
 
 
 def _mapping(metric: str) -> Series:
@@ -123,7 +129,7 @@ ALARMS = (
         says="invocations failed in two of five minutes",
         why="A bug, a timeout or too little memory: the mapping bisects the batch and tries again. What DynamoDB, SQS or S3 "
         "refuse is no error of the function: see partial-failures.",
-        rolls_back=True,
+        rolls_back=AGGREGATE,
     ),
     Alarm(
         name="throttles",
@@ -166,7 +172,7 @@ ALARMS = (
         of=5,
         says="one event in a hundred was poison in two of five minutes",
         why="Not a single bad device: a bad deploy, here or of a producer.",
-        rolls_back=True,
+        rolls_back=AGGREGATE,
     ),
     Alarm(
         name="failed-batches",
@@ -217,17 +223,60 @@ ALARMS = (
         why="Each message that it gave up on is in the log group of the rule's errors, with its payload.",
         only_if="Iot",
     ),
+    Alarm(
+        name="api-function-errors",
+        measure=_function("Errors", of=API),
+        threshold=1,
+        period_s=60,
+        periods=2,
+        of=5,
+        says="questions over HTTP failed in two of five minutes",
+        why="A bug, a timeout or too little memory of the API's function. Nothing that is counted suffers.",
+        rolls_back=API,
+        only_if=SERVED,
+    ),
+    Alarm(
+        name="api-errors",
+        measure=_http("5xx"),
+        threshold=5,
+        period_s=60,
+        periods=2,
+        of=5,
+        says="the API answered five requests and more with 5xx in two of five minutes",
+        why="The function fails, is throttled or takes longer than its time, DynamoDB refuses it, or the API may not call it.",
+        rolls_back=API,
+        only_if=SERVED,
+    ),
+    Alarm(
+        name="api-latency",
+        measure=_http("Latency", "p99"),
+        threshold=5_000,
+        periods=3,
+        says="one answer in a hundred takes 5 s or longer, for 15 minutes",
+        why="Questions are large, sandboxes start cold, or DynamoDB is slow. Whoever looks at a dashboard waits.",
+        only_if=SERVED,
+    ),
+    Alarm(
+        name="api-throttles",
+        measure=_function("Throttles", of=API),
+        threshold=1,
+        periods=3,
+        says="the API's function is throttled for 15 minutes",
+        why="ApiConcurrency, or the account's concurrency, is used up. Callers get 5xx.",
+        only_if=SERVED,
+    ),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """One graph of the dashboard. ``label`` is of its left axis."""
+    """One graph of the dashboard. ``label`` is of its left axis. It is there where the condition ``only_if`` holds."""
 
     title: str
     label: str
     series: tuple[Series, ...]
     stacked: bool = False
+    only_if: str = ""
 
 
 _CODES = tuple(each for each in get_args(Metric) if each.startswith("Poison") and each != "Poison")
@@ -279,4 +328,28 @@ GRAPHS = (
         ),
     ),
     Graph("Stream, bytes", "bytes", (_stream("IncomingBytes"),)),
+    Graph(
+        "HTTP API",
+        "requests in 5 minutes",
+        (
+            _http("Count"),
+            _http("4xx"),
+            _http("5xx"),
+            _function("Errors", of=API),
+            _function("Throttles", of=API),
+        ),
+        only_if=SERVED,
+    ),
+    Graph(
+        "HTTP API, latency",
+        "ms",
+        (_http("Latency", "p99"), _http("IntegrationLatency", "p99"), _http("Latency", "Average")),
+        only_if=SERVED,
+    ),
+    Graph(
+        "HTTP API, sandboxes",
+        "at a time",
+        (_function("ConcurrentExecutions", "Maximum", of=API),),
+        only_if=SERVED,
+    ),
 )

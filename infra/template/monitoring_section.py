@@ -16,7 +16,8 @@ END = "  # --- end of monitoring ---\n"
 
 _STREAM_NAME = '!If [OwnStream, !Ref Stream, !Select [1, !Split ["/", !Sub "${SharedStreamArn}/"]]]'
 _TABLE_NAME = "!If [OwnTable, !Ref Aggregates, !Ref SharedTable]"
-_ALARMS_OF_ITS_OWN = tuple(each for each in ALARMS if each.only_if in ("OwnStream", "OwnTable"))
+# Conditions whose alarms the dashboard shows where they hold. What else is conditional rings, and has no place there.
+_SHOWN_IF = ("OwnTable", "OwnStream", "Served")
 _WIDTH, _HEIGHT, _COLUMNS = 8, 6, 24  # of one graph, in the dashboard's grid
 _ALARMS_HEIGHT = 3
 _GRAPH_PERIOD_S = 300
@@ -54,11 +55,19 @@ def _lines() -> Iterator[str]:
     # A stack beside another has neither stream nor table of its own, and no alarms on them.
     yield f"        - StreamName: {_STREAM_NAME}"
     yield f"          TableName: {_TABLE_NAME}"
-    for alarm in _ALARMS_OF_ITS_OWN:
-        yield f"          {alarm.only_if}Alarms: !If"
-        yield f"            - {alarm.only_if}"
-        yield f"            - !Sub ', \"${{{alarm.logical_id}.Arn}}\"'"
-        yield '            - ""'
+    for condition in _SHOWN_IF:
+        alarms = "".join(f', "${{{each.logical_id}.Arn}}"' for each in ALARMS if each.only_if == condition)
+        yield from _text_if(f"{condition}Alarms", condition, alarms)
+        if graphs := [number for number, each in enumerate(GRAPHS) if each.only_if == condition]:
+            widgets = "".join(f", {json.dumps(_graph_widget(number))}" for number in graphs)
+            yield from _text_if(f"{condition}Graphs", condition, widgets)
+
+
+def _text_if(name: str, condition: str, text: str) -> Iterator[str]:
+    yield f"          {name}: !If"
+    yield f"            - {condition}"
+    yield f"            - !Sub '{text}'"
+    yield '            - ""'
 
 
 def _alarm(alarm: Alarm) -> Iterator[str]:
@@ -83,7 +92,8 @@ def _alarm(alarm: Alarm) -> Iterator[str]:
         yield f"      Namespace: {alarm.measure.namespace}"
         yield f"      MetricName: {alarm.measure.metric}"
         yield f"      {_dimensions(alarm.measure)}"
-        yield f"      Statistic: {alarm.measure.statistic}"
+        percentile = "Extended" * alarm.measure.statistic.startswith("p")
+        yield f"      {percentile}Statistic: {alarm.measure.statistic}"
         yield f"      Period: {alarm.period_s}"
     yield "      ComparisonOperator: GreaterThanOrEqualToThreshold"
     yield f"      Threshold: {alarm.threshold}"
@@ -114,18 +124,25 @@ def _dashboard() -> Iterator[str]:
     """Yield the dashboard's body, a widget a line: text for Fn::Sub."""
     yield '{"widgets": ['
     shown = [f"${{{alarm.logical_id}.Arn}}" for alarm in ALARMS if not alarm.only_if]
-    more = "".join(f"${{{alarm.only_if}Alarms}}" for alarm in _ALARMS_OF_ITS_OWN)
+    more = "".join(f"${{{each}Alarms}}" for each in _SHOWN_IF)
     widgets = [
         _widget("alarm", (0, 0, _COLUMNS, _ALARMS_HEIGHT), {"title": "Alarms", "alarms": [*shown, "more"]})
     ]
-    for number, graph in enumerate(GRAPHS):
-        row, column = divmod(number, _COLUMNS // _WIDTH)
-        place = (column * _WIDTH, _ALARMS_HEIGHT + row * _HEIGHT, _WIDTH, _HEIGHT)
-        widgets.append(_widget("metric", place, _graph(graph)))
+    widgets += [_graph_widget(number) for number, each in enumerate(GRAPHS) if not each.only_if]
     text = ",\n          ".join(json.dumps(each) for each in widgets)
     text = text.replace(', "more"]', f"{more}]").replace("${Stream}", "${StreamName}")
     yield text.replace("${Aggregates}", "${TableName}")
+    yield "".join(
+        f"${{{each}Graphs}}" for each in _SHOWN_IF if any(graph.only_if == each for graph in GRAPHS)
+    )
     yield "]}"
+
+
+def _graph_widget(number: int) -> dict[str, Any]:
+    """Return the widget of the graph of that *number*, at its place: conditional ones stand last, and leave no gap."""
+    row, column = divmod(number, _COLUMNS // _WIDTH)
+    place = (column * _WIDTH, _ALARMS_HEIGHT + row * _HEIGHT, _WIDTH, _HEIGHT)
+    return _widget("metric", place, _graph(GRAPHS[number]))
 
 
 def _widget(kind: str, place: tuple[int, int, int, int], properties: dict[str, Any]) -> dict[str, Any]:

@@ -60,8 +60,33 @@ def _told_of(path: Path) -> Iterator[None]:
         raise ConfigError(f"{path}: not YAML: {error}") from error
 
 
-def with_code(template: Mapping[str, Any], code_uri: str) -> dict[str, Any]:
-    """Return *template* with the code of each function whose CodeUri is a local path at *code_uri* (s3://bucket/key)."""
+def local_code(template: Mapping[str, Any]) -> dict[str, str]:
+    """Return the handler of what runs from each CodeUri of *template* that is a local path; "" where it has none.
+
+    Raises:
+        ConfigError: two handlers have one bundle, which would be made of one of them.
+    """
+    usual = template.get("Globals", {}).get("Function", {})
+    found: dict[str, str] = {}
+    problems = []
+    for name, each in template["Resources"].items():
+        if not isinstance(each, dict) or each.get("Type") != _FUNCTION:
+            continue
+        properties = {**usual, **(each.get("Properties") or {})}
+        place, handler = properties.get("CodeUri"), str(properties.get("Handler", ""))
+        if not isinstance(place, str) or place.startswith("s3://") or "InlineCode" in properties:
+            continue
+        if found.setdefault(place, handler) != handler:
+            problems.append(
+                f"{name}: CodeUri {place} has two handlers, {found[place]} and {handler}; give each its own"
+            )
+    if problems:
+        raise ConfigError(*problems)
+    return found
+
+
+def with_code(template: Mapping[str, Any], places: Mapping[str, str]) -> dict[str, Any]:
+    """Return *template* with its code where it was uploaded: *places* has the s3://bucket/key of each local CodeUri."""
     changed: dict[str, Any] = json.loads(json.dumps(template, default=str))
     properties = [
         each.setdefault("Properties", {})
@@ -71,8 +96,8 @@ def with_code(template: Mapping[str, Any], code_uri: str) -> dict[str, Any]:
     properties.append(changed.get("Globals", {}).get("Function", {}))
     for each in properties:
         place = each.get("CodeUri")
-        if isinstance(place, str) and not place.startswith("s3://"):
-            each["CodeUri"] = code_uri
+        if isinstance(place, str) and place in places:
+            each["CodeUri"] = places[place]
     return changed
 
 

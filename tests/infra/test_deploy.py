@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError
 from botocore.stub import ANY, Stubber
 
 from conftest import REGION, ClientFactory
+from infra.aws.bundle.functions import Function
 from infra.aws.deploy.artifacts import Account, Artifacts, account_of
 from infra.aws.deploy.cloudformation import BotoChangeSets, BotoStacks
 from infra.aws.deploy.destroy_data import BotoDataStores
@@ -53,7 +54,12 @@ ShardCount = 3
 TEMPLATE = {
     "Transform": "AWS::Serverless-2016-10-31",
     "Parameters": {"ShardCount": {"Type": "Number", "Default": 2}},
-    "Resources": {"A": {"Type": "AWS::Serverless::Function", "Properties": {"CodeUri": "build"}}},
+    "Resources": {
+        "A": {
+            "Type": "AWS::Serverless::Function",
+            "Properties": {"CodeUri": "build", "Handler": "processors.aggregate.function.handler"},
+        }
+    },
 }
 
 
@@ -484,7 +490,7 @@ class Shell:
     def __init__(self, folder: Path, moto: ClientFactory, stubber: Stubber) -> None:
         self.folder, self.moto, self.stubber = folder, moto, stubber
         self.terminal = FakeTerminal()
-        self.packaged: list[tuple[Path, str]] = []
+        self.packaged: list[tuple[str, Path, str]] = []
         self.clock = FakeClock()
         self.parameters = {"ShardCount": "3"}
         (folder / "pipeline.toml").write_text(DEFINITION)
@@ -517,9 +523,10 @@ class Shell:
         assert region == REGION
         return self.stubber.client if service == "cloudformation" else self.moto(service)
 
-    def package(self, pipeline: Path, architecture: str, folder: Path) -> Path:
-        self.packaged.append((pipeline, architecture))
-        return zipped(folder)
+    def package(self, function: Function, pipeline: Path, architecture: str, folder: Path) -> Path:
+        self.packaged.append((function.name, pipeline, architecture))
+        (folder / function.name).mkdir()
+        return zipped(folder / function.name, function.name)
 
     def plan(
         self, kind: str, *changes: dict[str, Any], status: str = "CREATE_COMPLETE", reason: str = ""
@@ -572,7 +579,7 @@ def test_deploy_shows_the_change_executes_it_and_follows_it(shell: Shell) -> Non
     assert "~ A  AWS::SQS::Queue" in told
     assert "updated   A  AWS::SQS::Queue  1 s" in told
     assert "stack plant: UPDATE_COMPLETE" in told
-    assert shell.packaged == [(shell.folder / "pipeline.toml", "arm64")]
+    assert shell.packaged == [("aggregate", shell.folder / "pipeline.toml", "arm64")]
     assert shell.terminal.questions == []
 
 
@@ -666,6 +673,40 @@ def test_a_bundle_that_was_made_before_is_taken_and_a_wrong_parameter_stops_befo
     shell.discard()
     shell.run("deploy", "--bundle", str(zipped(shell.folder)))
     assert shell.packaged == []
+
+
+def test_each_function_has_the_bundle_of_its_handler_and_one_that_is_not_ours_none(shell: Shell) -> None:
+    def function(code: str, handler: str) -> dict[str, Any]:
+        return {"Type": "AWS::Serverless::Function", "Properties": {"CodeUri": code, "Handler": handler}}
+
+    resources = {
+        "A": function("build/aggregate.zip", "processors.aggregate.function.handler"),
+        "B": function("build/api.zip", "processors.live.function.handler"),
+    }
+    path = shell.folder / "template.json"
+    path.write_text(json.dumps({**TEMPLATE, "Resources": resources}))
+    stack_read(shell.stubber, "plant", described())
+    shell.plan("UPDATE", status="FAILED", reason="No updates are to be performed.")
+    shell.discard()
+    shell.run("deploy")
+    assert [name for name, *_ in shell.packaged] == ["aggregate", "api"]
+    keys = shell.moto("s3").list_objects_v2(Bucket="mine", Prefix="streamgage/bundle/")["Contents"]
+    assert len(keys) == 2
+    shell.packaged.clear()
+    made = shell.folder / "build"
+    made.mkdir()
+    zipped(made).rename(made / "api.zip")
+    stack_read(shell.stubber, "plant", described())
+    shell.plan("UPDATE", status="FAILED", reason="No updates are to be performed.")
+    shell.discard()
+    shell.run("deploy", "--bundle", str(made))
+    assert [name for name, *_ in shell.packaged] == ["aggregate"]
+    resources["B"] = function("build/b.zip", "their.handler")
+    path.write_text(json.dumps({**TEMPLATE, "Resources": resources}))
+    with pytest.raises(
+        ConfigError, match=r"build/b\.zip: their\.handler is no function of streamgage.*--bundle b\.zip"
+    ):
+        shell.run("deploy")
 
 
 def test_destroy_asks_and_lists_what_stays(shell: Shell) -> None:

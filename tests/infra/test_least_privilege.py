@@ -4,6 +4,7 @@ The calls are recorded at the lean client while the real function takes batches:
 redelivery, a sandbox that is lost, a table that takes no statements, a new shard.
 """
 
+import importlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,7 +27,7 @@ from processors.quarantine.objects import S3Objects
 from streamgage.formats.kinesis_event import encode_event
 from streamgage.records import StreamRecord, UserRecord
 from support.fakes import PLENTY_MS
-from support.paths import ROOT
+from support.paths import API_IS_HERE, ROOT
 from support.policies.audit import missing, too_wide, unused
 from support.policies.calls import calls_of
 from support.policies.names import BUCKET, arns_of, name_of
@@ -58,6 +59,7 @@ EXCEPTIONS: Mapping[str, Mapping[str, str]] = {
         "logs:CreateLogStream": LOGS,
         "logs:PutLogEvents": LOGS,
     },
+    "ApiRole": {"logs:CreateLogStream": LOGS, "logs:PutLogEvents": LOGS},
     "DeploymentRole": {
         "lambda:GetAlias": CODEDEPLOY,
         "lambda:GetProvisionedConcurrencyConfig": CODEDEPLOY,
@@ -82,6 +84,12 @@ WITH_EVERYTHING: Mapping[str, Mapping[str, str]] = {
             ),
             KEYS,
         ),
+        "xray:PutTelemetryRecords": "Lambda's X-Ray daemon",
+        "xray:PutTraceSegments": "Lambda's X-Ray daemon",
+    },
+    "ApiRole": {
+        "kms:Decrypt": KEYS,
+        "kms:DescribeKey": KEYS,
         "xray:PutTelemetryRecords": "Lambda's X-Ray daemon",
         "xray:PutTraceSegments": "Lambda's X-Ray daemon",
     },
@@ -197,17 +205,86 @@ def run(recorder: Recorder, patch: pytest.MonkeyPatch) -> None:
         handle(shard, 2, 8)  # a redelivery that reaches back, and what is new
 
 
+@pytest.fixture(scope="module")
+def questions(ministack: ClientFactory, calls: frozenset[Call]) -> Iterator[frozenset[Call]]:
+    """What the API's function asks of AWS, of the table and the stream that the aggregate function was at."""
+    if not API_IS_HERE:
+        yield frozenset()
+        return
+    recorder, function = Recorder(), importlib.import_module("processors.live.function")
+    settings = {
+        "AWS_ENDPOINT_URL": ministack("sqs").meta.endpoint_url,
+        "AWS_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "STREAMGAGE_STREAM": name_of("Stream"),
+        "STREAMGAGE_TABLE": name_of("Aggregates"),
+        "QUARANTINE_QUEUE_URL": ministack("sqs").get_queue_url(QueueName=name_of("Quarantine"))["QueueUrl"],
+        "STREAMGAGE_PIPELINE": str(ROOT / "pipeline.toml"),
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        recorder.install(patch)
+        function._built.cache_clear()
+        try:
+            for path, query in QUESTIONS:
+                answer = function.handler(request(path, query), Context())
+                assert answer["statusCode"] == 200, answer
+        finally:
+            for client in recorder.clients:
+                client.close()
+            function._built.cache_clear()
+    yield frozenset(recorder.calls)
+
+
+QUESTIONS = (
+    ("/health", ""),
+    ("/v1/status", ""),
+    ("/v1/rollups/device_metrics/range", "window=1h&from=0"),
+    ("/v1/rollups/device_metrics/range", "window=1h&from=0&key.device_id=d1&key.metric=temp"),
+)
+
+
+def request(path: str, query: str) -> dict[str, Any]:
+    """Return the event of a GET, as API Gateway makes it."""
+    return {
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": path,
+        "rawQueryString": query,
+        "headers": {},
+        "requestContext": {
+            "http": {
+                "method": "GET",
+                "path": path,
+                "protocol": "HTTP/1.1",
+                "sourceIp": "127.0.0.1",
+                "userAgent": "",
+            },
+            "requestId": "id",
+            "stage": "$default",
+            "timeEpoch": 0,
+        },
+        "isBase64Encoded": False,
+    }
+
+
 @dataclass(frozen=True)
 class Roles:
-    """The roles of the template under some parameters, and what is made with each by others."""
+    """The roles of the template under some parameters, and what is made with each by others.
+
+    ``questions`` is what the API's function makes; None where it is not here to be seen.
+    """
 
     statements: Mapping[str, Sequence[Statement]]
     exceptions: Mapping[str, Mapping[str, str]]
     arns: frozenset[str]
+    questions: frozenset[Call] | None
 
 
 @pytest.fixture(scope="module", params=[{}, EVERYTHING], ids=["defaults", "everything"])
-def roles(request: pytest.FixtureRequest) -> Roles:
+def roles(request: pytest.FixtureRequest, questions: frozenset[Call]) -> Roles:
     template = translate(TEMPLATE)
     parameters = parameters_for(template, deploy={}, given=request.param)
     more = WITH_EVERYTHING if request.param else {}
@@ -216,19 +293,22 @@ def roles(request: pytest.FixtureRequest) -> Roles:
         roles_of(template, parameters),
         {each: {**EXCEPTIONS.get(each, {}), **more.get(each, {})} for each in names},
         frozenset(arns_of(template).values()),
+        questions if API_IS_HERE else None,
     )
 
 
-def made_with(role: str, calls: frozenset[Call]) -> list[Call]:
+def made_with(role: str, roles: Roles, calls: frozenset[Call]) -> list[Call]:
     """Return what our functions make with *role*; with the others nothing: they are of services."""
-    return sorted(calls, key=lambda each: each.action) if role == "AggregateRole" else []
+    made = {"AggregateRole": calls, "ApiRole": roles.questions}.get(role) or ()
+    return sorted(made, key=lambda each: each.action)
 
 
 def judge(roles: Roles, calls: frozenset[Call]) -> list[str]:
     return [
         f"{name}: {problem}"
         for name, statements in roles.statements.items()
-        for made in [made_with(name, calls)]
+        if name != "ApiRole" or roles.questions is not None
+        for made in [made_with(name, roles, calls)]
         for problem in (
             *missing(statements, made),
             *unused(statements, made, roles.exceptions.get(name, {})),
@@ -272,7 +352,34 @@ def test_every_function_of_the_template_has_a_role_of_its_own_that_is_judged_her
         for name, each in resources.items()
         if each["Type"] == "AWS::Lambda::Function"
     }
-    assert functions == {"Aggregate": "AggregateRole"}
+    assert functions == {"Aggregate": "AggregateRole", "ApiFunction": "ApiRole"}
+
+
+def test_the_api_reads_and_never_writes(roles: Roles) -> None:
+    allowed = {action for each in roles.statements["ApiRole"] for action in each.actions}
+    assert {each for each in allowed if each.startswith(("dynamodb:", "sqs:", "kinesis:", "s3:"))} == {
+        "dynamodb:BatchGetItem",
+        "dynamodb:Query",
+        "kinesis:GetRecords",
+        "kinesis:GetShardIterator",
+        "kinesis:ListShards",
+        "sqs:GetQueueAttributes",
+    }
+
+
+@pytest.mark.skipif(not API_IS_HERE, reason="processors.live.function comes by a branch of its own")
+def test_the_api_makes_every_kind_of_call_that_it_may(
+    roles: Roles, calls: frozenset[Call], questions: frozenset[Call]
+) -> None:
+    known = roles.statements["ApiRole"]
+    assert {each.action for each in questions} <= {action for each in known for action in each.actions}
+    less = [replace(each, actions=tuple(a for a in each.actions if a != "dynamodb:Query")) for each in known]
+    assert any("dynamodb:Query" in each for each in judge(changed(roles, "ApiRole", less), calls))
+    more = [
+        replace(each, actions=(*each.actions, "dynamodb:PutItem")) if each.sid == "Table" else each
+        for each in known
+    ]
+    assert any("dynamodb:PutItem" in each for each in judge(changed(roles, "ApiRole", more), calls))
 
 
 def changed(roles: Roles, role: str, statements: Sequence[Statement]) -> Roles:

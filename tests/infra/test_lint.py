@@ -77,6 +77,7 @@ def test_a_planted_mistake_is_refused_at_its_line_and_nothing_else_is(
         ("MaximumBatchingWindowInSeconds: 5", "MaximumBatchingWindowInSeconds: 59"),
         ("DeletionPolicy: Retain\n    UpdateReplacePolicy: Retain\n    Properties:\n      Sqs", "DeletionPolicy: RetainExceptOnCreate\n    UpdateReplacePolicy: Retain\n    Properties:\n      Sqs"),
         ("SqsManagedSseEnabled: true", "KmsMasterKeyId: alias/aws/sqs"),
+        ("      Timeout: 29\n", "      Timeout: 30\n"),
         ('Resource: !Sub "${Bucket.Arn}/*"', 'Resource: !Join ["", [!GetAtt Bucket.Arn, "/x"]]'),
     ],
 )  # fmt: skip

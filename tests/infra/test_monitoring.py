@@ -22,8 +22,10 @@ from support.template_rules import decide
 OF_AWS = {
     "AWS/Lambda": {
         "IteratorAge", "Errors", "Throttles", "Invocations", "Duration", "DestinationDeliveryFailures",
-        "OnFailureDestinationDeliveredEventCount", "DroppedEventCount",
+        "OnFailureDestinationDeliveredEventCount", "DroppedEventCount", "ConcurrentExecutions",
     },
+    "AWS/ApiGateway": {"Count", "4xx", "5xx", "Latency", "IntegrationLatency"},  # as HTTP APIs have them
+
     "AWS/Kinesis": {"WriteProvisionedThroughputExceeded", "IncomingRecords", "IncomingBytes", "GetRecords.Records"},
     "AWS/DynamoDB": {"WriteThrottleEvents", "ConsumedWriteCapacityUnits"},
     "AWS/SQS": {"ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"},
@@ -104,24 +106,36 @@ def test_an_alarm_can_ring(alarm: Alarm) -> None:
 
 def test_what_takes_a_deployment_back_rings_while_it_is_a_canary() -> None:
     deployed = decide(translate(TEMPLATE), {})
-    ((group),) = deployed.of("AWS::CodeDeploy::DeploymentGroup")
-    used = {each["Name"]["Ref"] for each in group["Properties"]["AlarmConfiguration"]["Alarms"]}
-    back = [alarm for alarm in ALARMS if alarm.rolls_back]
-    assert used == {alarm.logical_id for alarm in back}
-    minutes = re.search(
-        r"Canary10Percent(\d+)Minutes", json.dumps(group["Properties"]["DeploymentConfigName"])
-    )
-    assert minutes
-    for alarm in back:
-        assert alarm.period_s * (alarm.of or alarm.periods) < int(minutes[1]) * 60
+    groups = {
+        name.removesuffix("DeploymentGroup"): each["Properties"]
+        for name, each in deployed.resources.items()
+        if each["Type"] == "AWS::CodeDeploy::DeploymentGroup"
+    }
+    assert groups.keys() == {alarm.rolls_back for alarm in ALARMS if alarm.rolls_back}
+    for function, group in groups.items():
+        back = [alarm for alarm in ALARMS if alarm.rolls_back == function]
+        used = {each["Name"]["Ref"] for each in group["AlarmConfiguration"]["Alarms"]}
+        assert used == {alarm.logical_id for alarm in back}
+        minutes = re.search(r"Canary10Percent(\d+)Minutes", json.dumps(group["DeploymentConfigName"]))
+        assert minutes
+        for alarm in back:
+            assert alarm.period_s * (alarm.of or alarm.periods) < int(minutes[1]) * 60
 
 
-def test_the_dashboard_is_json_of_widgets_that_do_not_overlap() -> None:
-    (dashboard,) = decide(translate(TEMPLATE), {}).of("AWS::CloudWatch::Dashboard")
+@pytest.mark.parametrize(
+    "chosen", [{}, {"Api": "false"}, {"SharedTable": "plant-7-Aggregates-1", "Api": "false"}]
+)
+def test_the_dashboard_is_json_of_widgets_that_do_not_overlap(chosen: dict[str, str]) -> None:
+    (dashboard,) = decide(translate(TEMPLATE), chosen).of("AWS::CloudWatch::Dashboard")
     text, values = dashboard["Properties"]["DashboardBody"]["Fn::Sub"]
     for name, value in values.items():  # texts that are put in as they are
-        text = text.replace(f"${{{name}}}", value["Fn::Sub"] if "Fn::Sub" in value else str(value or "x"))
+        known = str(value) if name.endswith(("Alarms", "Graphs")) else str(value or "x")
+        text = text.replace(f"${{{name}}}", value.get("Fn::Sub", known) if isinstance(value, dict) else known)
     widgets = json.loads(text)["widgets"]
+    shown = {graph.title for graph in GRAPHS if not graph.only_if or "Api" not in chosen}
+    assert {each["properties"]["title"] for each in widgets} == {"Alarms", *shown}
+    if "Api" in chosen:
+        assert "Api" not in text
     cells = [
         (x, y)
         for each in widgets

@@ -157,7 +157,8 @@ def test_the_page_of_variables_has_each_that_is_read() -> None:
         if path.suffix in (".py", ".yaml") and path.is_file()
         for name in re.findall(r"STREAMGAGE_[A-Z_]*[A-Z]", path.read_text(encoding="utf-8"))
     }
-    assert mentioned == {*configuration.OF_FUNCTION, *configuration.OF_COMMANDS}
+    of_http = configuration.OF_HTTP.keys() - {"QUARANTINE_QUEUE_URL"}
+    assert mentioned == {*configuration.OF_FUNCTION, *of_http, *configuration.OF_COMMANDS}
 
 
 def test_a_page_that_is_not_up_to_date_is_told_and_mended(

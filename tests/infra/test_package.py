@@ -11,14 +11,16 @@ import pytest
 
 from infra.aws.bundle import trial
 from infra.aws.bundle.dists import closure
-from infra.aws.bundle.files import REQUIREMENTS, ROOTS, STAMP, build_bundle, bundle_files, our_imports
-from infra.aws.bundle.package import BUDGET, LOCK, PYTHON, Package, Part
+from infra.aws.bundle.files import ROOTS, STAMP, build_bundle, bundle_files, our_imports
+from infra.aws.bundle.functions import AGGREGATE, API, FUNCTIONS, Function, named, of_code
+from infra.aws.bundle.package import PYTHON, Package, Part
 from infra.aws.bundle.roots import hashed_roots
 from infra.aws.bundle.trial import try_init
 from infra.aws.bundle.vouched import vouched_pipeline
 from infra.aws.bundle.wheels import Target, read_lock
 from infra.commands.main import main
 from infra.commands.package import described
+from infra.template.read import TEMPLATE, local_code, read_template
 from processors.aggregate.function import ROOTS_FOLDER
 from streamgage.errors import ConfigError
 from support.bundle_child import PIPELINE, run, slow, todays
@@ -46,7 +48,7 @@ def test_a_cold_start_loads_the_modules_that_its_budget_counts_and_no_library(bu
     (said,) = run(bundle, [todays()])
     assert (said.records, said.poison) == (4, [])
     assert sorted(said.modules) == sorted(our_imports().at_init)
-    assert len(said.modules) <= BUDGET.modules_at_init
+    assert len(said.modules) <= AGGREGATE.budget.modules_at_init
 
 
 def test_all_that_the_bundle_holds_is_used_by_some_path_and_all_that_they_use_is_there(bundle: Path) -> None:
@@ -90,18 +92,49 @@ def test_a_bundle_is_built_again_only_when_something_changed(tmp_path: Path) -> 
     assert not list(tmp_path.glob(".bundle*"))
 
 
-def test_the_lock_holds_what_the_function_needs_beyond_ours_as_it_is_installed_here() -> None:
-    pins = {each.name: each.version for each in read_lock(LOCK)}
-    assert pins.keys() == {each.metadata["Name"].lower() for each in closure(REQUIREMENTS)}
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda each: each.name)
+def test_the_lock_holds_what_the_function_needs_beyond_ours_as_it_is_installed_here(
+    function: Function,
+) -> None:
+    pins = {each.name: each.version for each in read_lock(function.lock)}
+    needed = {re.sub("[-_.]+", "-", each.metadata["Name"].lower()) for each in closure(function.requirements)}
+    assert pins.keys() == needed
     assert pins == {name: version(name) for name in pins}
+
+
+def test_a_function_requires_what_its_extra_of_the_project_does() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert {re.split(r"[<>=\[]", each)[0] for each in project["dependencies"]} == set(REQUIREMENTS)
+
+    def names(requirements: list[str]) -> list[str]:
+        return [re.split(r"[<>=\[]", each)[0] for each in requirements]
+
+    assert list(AGGREGATE.requirements) == names(project["dependencies"])
+    api = project["optional-dependencies"]["api"]
+    assert list(API.requirements) == names([*project["dependencies"], *api])
+    assert "streamgage[send,api]" in project["optional-dependencies"]["local"]  # who makes a bundle has it
 
 
-def test_the_lock_pins_the_versions_that_everything_else_is_tested_with() -> None:
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda each: each.name)
+def test_the_lock_pins_the_versions_that_everything_else_is_tested_with(function: Function) -> None:
     everything = (ROOT / "requirements" / "dev.lock").read_text()
-    for pin in read_lock(LOCK):
+    for pin in read_lock(function.lock):
         assert f"\n{pin.name}=={pin.version} " in f"\n{everything}"
+
+
+def test_make_lock_writes_the_lock_of_each_function() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for function in FUNCTIONS:
+        assert f"-o {function.lock.relative_to(ROOT)}" in makefile
+
+
+def test_each_function_of_the_template_has_a_bundle_of_its_own() -> None:
+    made = of_code(local_code(read_template(TEMPLATE)))
+    assert {Path(place).name: each for place, each in made.items()} == {
+        f"{each.name}.zip": each for each in FUNCTIONS
+    }
+    assert [named(each.name) for each in FUNCTIONS] == list(FUNCTIONS)
+    with pytest.raises(ConfigError, match="no function 'query'; there are: aggregate, api"):
+        named("query")
 
 
 def test_the_bundle_is_for_the_python_of_the_template() -> None:
@@ -113,6 +146,7 @@ def test_the_bundle_is_for_the_python_of_the_template() -> None:
 def test_the_report_says_what_takes_how_much_and_whether_there_is_bytecode(bytecode: str | None) -> None:
     made = Package(
         path=Path("build/a.zip"),
+        function=AGGREGATE,
         target=Target("arm64", "3.13"),
         sha256="0f",
         size_bytes=1_234,
@@ -127,7 +161,8 @@ def test_the_report_says_what_takes_how_much_and_whether_there_is_bytecode(bytec
     assert "fastavro, compiled 6 5,000 1,000" in lines
     assert "all 76 5,678 1,234" in lines
     assert (
-        f"modules of ours: 2 in a cold start (budget {BUDGET.modules_at_init}), 1 on slow paths (c)" in lines
+        f"modules of ours: 2 in a cold start (budget {AGGREGATE.budget.modules_at_init}), 1 on slow paths (c)"
+        in lines
     )
     told = f"bytecode: by Python {bytecode}" if bytecode else "no bytecode: Python 3.13 is not installed here"
     assert any(each.startswith(told) for each in lines)
@@ -168,10 +203,12 @@ def test_a_schema_that_the_bundle_could_not_hold_is_refused(tmp_path: Path) -> N
 def test_a_bundle_whose_init_fails_is_refused_with_its_last_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def without_schemas(pipeline: Path, libraries: Mapping[str, bytes]) -> dict[str, bytes]:
+    def without_schemas(
+        pipeline: Path, libraries: Mapping[str, bytes], function: Function
+    ) -> dict[str, bytes]:
         return {
             name: each
-            for name, each in bundle_files(pipeline, libraries).items()
+            for name, each in bundle_files(pipeline, libraries, function).items()
             if not name.endswith("reading.avsc")
         }
 

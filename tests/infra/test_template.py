@@ -11,9 +11,17 @@ from infra.local.stack.template import divide, resolve
 from infra.template.read import TEMPLATE
 from infra.template.translate import translate
 from streamgage.errors import ConfigError
+from support.http_rules import (
+    HTTP_RULES,
+    an_api_is_bounded_and_written_down,
+    no_api_means_none,
+    questions_are_answered_to_those_who_may_ask,
+)
 from support.template_rules import (
     BESIDE,
     RULES,
+    SERVED,
+    TOKENS,
     TURNED,
     VERSION,
     Deployed,
@@ -38,6 +46,8 @@ from support.template_rules import (
     the_mapping_is_whole,
 )
 
+ALL = (*RULES, *HTTP_RULES)
+
 
 @pytest.fixture(scope="module")
 def deployments() -> list[Deployed]:
@@ -46,7 +56,7 @@ def deployments() -> list[Deployed]:
     return [decide(template, each) for each in combinations()]
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize("rule", ALL, ids=lambda rule: rule.__name__)
 def test_it_holds_for_every_combination_of_conditions(rule: Rule, deployments: list[Deployed]) -> None:
     assert [problem for each in deployments for problem in rule(each)] == []
 
@@ -54,8 +64,9 @@ def test_it_holds_for_every_combination_of_conditions(rule: Rule, deployments: l
 def test_the_combinations_turn_every_condition(deployments: list[Deployed]) -> None:
     """A condition of a parameter that is not in the table above would be tried one way only."""
     conditions = translate(TEMPLATE)["Conditions"]
-    assert set(re.findall(r'"Ref": "(\w+)"', json.dumps(conditions))) == set(TURNED) | set(BESIDE)
-    assert len(deployments) == 2 ** len(TURNED) + 2 * (2 ** len(BESIDE) - 1)
+    served = {name for each in SERVED for name in each}
+    assert set(re.findall(r'"Ref": "(\w+)"', json.dumps(conditions))) == {*TURNED, *BESIDE, *served}
+    assert len(deployments) == 2 ** len(TURNED) + 2 * (2 ** len(BESIDE) - 1) + 2 * len(SERVED)
     assert len(
         {json.dumps([each.resources, each.outputs], sort_keys=True, default=str) for each in deployments}
     ) == len(deployments)
@@ -127,6 +138,25 @@ MISTAKES: tuple[tuple[str, str, Rule], ...] = (
     ("DynamoDBReadCapacityUtilization", "DynamoDBWriteCapacityUtilization", capacity_follows_the_load),
     ("!And [!Condition OwnTable, !Not [!Equals [!Ref WriteCapacity, 0]]]", "!Not [!Equals [!Ref WriteCapacity, 0]]",
      capacity_follows_the_load),
+    ("!If [Jwt, JWT, AWS_IAM]", "!If [Jwt, JWT, NONE]", questions_are_answered_to_those_who_may_ask),
+    ("!If [Jwt, JWT, AWS_IAM]", "AWS_IAM", questions_are_answered_to_those_who_may_ask),
+    ('Audience: !Split [",", !Ref JwtAudience]}', "Audience: [!Ref JwtAudience]}", questions_are_answered_to_those_who_may_ask),
+    ('      AuthorizationScopes: !If [JwtScoped, !Split [",", !Ref JwtScopes], !Ref AWS::NoValue]\n', "",
+     questions_are_answered_to_those_who_may_ask),
+    ("ThrottlingRateLimit: !Ref ApiRate", "ThrottlingRateLimit: 10000", an_api_is_bounded_and_written_down),
+    ("IntegrationUri: !Ref ApiFunction.Alias", "IntegrationUri: !GetAtt ApiFunction.Arn", an_api_is_bounded_and_written_down),
+    ("      TimeoutInMillis: 30000\n", "      TimeoutInMillis: 10000\n", an_api_is_bounded_and_written_down),
+    ('"path":"$context.path"', '"path":"$context.path?$context.queryString"', an_api_is_bounded_and_written_down),
+    ("      ReservedConcurrentExecutions: !If [ApiReserved, !Ref ApiConcurrency, !Ref AWS::NoValue]\n", "",
+     an_api_is_bounded_and_written_down),
+    ("    Type: AWS::ApiGatewayV2::Stage\n    Condition: Served\n", "    Type: AWS::ApiGatewayV2::Stage\n",
+     no_api_means_none),
+    (":${HttpApi}/*/$default", ":*", questions_are_answered_to_those_who_may_ask),
+    ("          - CrossOrigin\n", "          - Served\n", questions_are_answered_to_those_who_may_ask),
+    ("      SnapStart: {ApplyOn: !Ref ApiSnapStart}", "      SnapStart: {ApplyOn: !Ref SnapStart}", deployments_are_taken_back),
+    ("        Alarms: [!Ref ApiFunctionErrorsAlarm, !Ref ApiErrorsAlarm]\n", "        Alarms: []\n", deployments_are_taken_back),
+    (", keys by '${JwtKeysClaim}'", "", a_changed_parameter_is_a_new_version),
+    ("  HttpApiUrl:\n    Condition: Served\n", "  HttpApiUrl:\n    Condition: Iot\n", outputs_are_those_that_are_read),
 )  # fmt: skip
 
 
@@ -139,12 +169,12 @@ def test_a_planted_mistake_is_seen(right: str, wrong: str, rule: Rule, tmp_path:
     broken = tmp_path / "template.yaml"
     broken.write_text(text.replace(right, wrong, 1), encoding="utf-8")
     template = translate(broken)
-    tried: tuple[dict[str, str], ...] = ({}, TURNED, BESIDE, {**TURNED, **BESIDE})
+    tried: tuple[dict[str, str], ...] = ({}, TURNED, BESIDE, {**TURNED, **BESIDE}, *SERVED)
     assert [problem for each in tried for problem in rule(decide(template, each))]
 
 
 def test_every_rule_is_seen_to_fail() -> None:
-    assert {rule for _, _, rule in MISTAKES} == set(RULES)
+    assert {rule for _, _, rule in MISTAKES} == set(ALL)
 
 
 def lint(template: str) -> list[str]:
@@ -166,7 +196,7 @@ def test_cfn_lint_has_no_word_against_it() -> None:
     """No error and no warning, without an exception. It tries the conditions by itself."""
     assert lint(TEMPLATE.read_text(encoding="utf-8")) == []
     template = translate(TEMPLATE)
-    for chosen in ({}, TURNED, BESIDE):
+    for chosen in ({}, TURNED, BESIDE, {**TURNED, **SERVED[2], **SERVED[3], **SERVED[4]}):
         assert lint(as_deployed(template, chosen)) == []
 
 
@@ -188,6 +218,29 @@ def test_cfn_lint_sees_a_planted_mistake(right: str, wrong: str, tmp_path: Path)
     broken = tmp_path / "template.yaml"
     broken.write_text(text.replace(right, wrong, 1), encoding="utf-8")
     assert lint(as_deployed(translate(broken), {}))
+
+
+def test_half_of_what_tokens_need_opens_nothing_and_is_refused_by_cloudformation() -> None:
+    template = translate(TEMPLATE)
+    assert list(template["Rules"]) == ["JwtIsWhole"]
+    for name, value in TOKENS.items():
+        half = decide(template, {name: value})
+        assert half.only("AWS::ApiGatewayV2::Route")["AuthorizationType"] == "AWS_IAM"
+        assert not whole(template, {name: value})
+    for alone in ("JwtScopes", "JwtKeysClaim"):
+        assert not whole(template, {alone: "x"})
+        assert whole(template, {**TOKENS, alone: "x"})
+    assert whole(template, {})
+    assert whole(template, TOKENS)
+
+
+def whole(template: dict[str, Any], parameters: dict[str, str]) -> bool:
+    """Return what CloudFormation would say of the rule: its condition, as one of the template's."""
+    (assertion,) = template["Rules"]["JwtIsWhole"]["Assertions"]
+    copy = {**template, "Conditions": {**template["Conditions"], "Whole": assertion["Assert"]}}
+    copy["Outputs"] = {"Said": {"Value": {"Fn::If": ["Whole", "yes", "no"]}}}
+    said: str = decide(copy, parameters).outputs["Said"]["Value"]
+    return said == "yes"
 
 
 def test_a_changed_description_makes_cloudformation_publish_a_new_version() -> None:

@@ -8,6 +8,7 @@ import pytest
 from benchmarks.command import DEFAULT_SEED, load_benchmark
 from benchmarks.harness import Result
 from benchmarks.peers.external import are_installed
+from support.paths import API_IS_HERE
 
 pytestmark = pytest.mark.local
 
@@ -25,6 +26,15 @@ def test_all_contestants_find_the_same(name: str) -> None:
     assert result.name == name
     assert re.search(r"\w", result.method)
     assert all(each.samples and min(each.samples) >= 0 for table in result.tables for each in table.series)
+
+
+@pytest.mark.skipif(not API_IS_HERE, reason="processors.live.function comes by a branch of its own")
+def test_the_http_function_starts_and_answers_as_its_peer_does() -> None:
+    result = _quick("http_cold_start")
+    answered = {each.label for each in result.tables[0].series}
+    assert answered >= {"empty handler", "streamgage"}
+    assert ("FastAPI + Mangum + boto3" in answered) == are_installed()
+    assert bool(result.missing) != are_installed()
 
 
 @pytest.mark.parametrize(

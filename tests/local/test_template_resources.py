@@ -24,6 +24,11 @@ EVERYTHING = {
     "KeyArn": "arn:aws:kms:us-east-1:000000000000:key/11111111-2222-3333-4444-555555555555",
     "IotTopic": "telemetry/+",
     "WriteCapacity": "112",
+    "JwtIssuer": "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_abc",
+    "JwtAudience": "charts,notebooks",
+    "JwtScopes": "streamgage/read",
+    "ApiOrigins": "https://charts.example.com",
+    "ApiConcurrency": "5",
 }
 
 

@@ -240,4 +240,26 @@ MISTAKES = (
     Mistake("SG041", "    Properties:\n      RetentionInDays: 30\n", "", "  Logs:\n"),
     Mistake("SG041", "      LoggingConfig: {LogGroup: !Ref Logs}\n", "", "    Properties:\n      CodeUri"),
     Mistake("SG042", "        Alarms: [!Ref Errors]\n", "", "  Count:\n"),
+    Mistake("SG060", "AuthorizationType: JWT", "AuthorizationType: NONE"),
+    Mistake(
+        "SG060",
+        "      AuthorizationType: JWT\n      AuthorizerId: !Ref Authorizer\n",
+        "",
+        "    Properties:\n      ApiId: !Ref Api\n      RouteKey",
+    ),
+    Mistake("SG061", ", Audience: [charts]}", "}", "JwtConfiguration:"),
+    Mistake("SG062", "Timeout: 29", "Timeout: 31"),
+    Mistake(
+        "SG062",
+        "IntegrationUri: !Ref Answer.Alias",
+        "IntegrationUri: !Ref Answer.Alias\n      TimeoutInMillis: 28999",
+        "Timeout: 29",
+    ),
+    Mistake("SG063", ", ThrottlingBurstLimit: 100}", "}", "DefaultRouteSettings:"),
+    Mistake(
+        "SG063",
+        "      DefaultRouteSettings: {ThrottlingRateLimit: 50, ThrottlingBurstLimit: 100}\n",
+        "",
+        "    Properties:\n      ApiId: !Ref Api\n      StageName",
+    ),
 )

@@ -3,6 +3,7 @@
 Rules speak of types and properties, never of logical ids of SAM's making.
 """
 
+import importlib
 import itertools
 import json
 import re
@@ -14,7 +15,7 @@ from infra.aws.cost.capacity import USE
 from infra.local.mapping.config import from_properties
 from processors.aggregate.settings import Settings
 from processors.pipeline_files import load_pipeline
-from support.paths import ROOT
+from support.paths import API_IS_HERE, ROOT
 
 STREAM, TABLE, QUEUE, BUCKET = (
     "AWS::Kinesis::Stream",
@@ -47,6 +48,17 @@ BESIDE = {
     "SharedTable": "plant-7-Aggregates-1",
     "StartAt": "1764370800",
 }
+# What an HTTP API may be, each with all of the above and with none.
+ISSUER = "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_abc"
+TOKENS = {"JwtIssuer": ISSUER, "JwtAudience": "charts,notebooks"}
+SERVED = (
+    {"Api": "false"},
+    TOKENS,
+    {**TOKENS, "JwtScopes": "streamgage/read"},
+    {"ApiOrigins": "https://charts.example.com,https://example.org"},
+    {"ApiConcurrency": "5"},
+)
+COUNTS, ANSWERS = "processors.aggregate.function.handler", "processors.live.function.handler"
 _NOTHING = object()
 
 
@@ -69,6 +81,31 @@ class Deployed:
         properties: dict[str, Any] = resource["Properties"]
         return properties
 
+    def function(self, handler: str = COUNTS) -> dict[str, Any]:
+        """Return the properties of the function with that *handler*."""
+        (found,) = [
+            each["Properties"] for each in self.of(FUNCTION) if each["Properties"]["Handler"] == handler
+        ]
+        properties: dict[str, Any] = found
+        return properties
+
+    def version(self, handler: str = COUNTS) -> dict[str, Any]:
+        """Return the properties of the version that is published of it."""
+        (name,) = [
+            name
+            for name, each in self.resources.items()
+            if each["Type"] == FUNCTION and each["Properties"]["Handler"] == handler
+        ]
+        versions = [each["Properties"] for each in self.of(VERSION)]
+        (found,) = [each for each in versions if each["FunctionName"] == {"Ref": name}]
+        properties: dict[str, Any] = found
+        return properties
+
+    @property
+    def serves(self) -> bool:
+        """Whether there is an HTTP API."""
+        return self.parameters["Api"] == "true"
+
     def own(self, kind: str) -> dict[str, Any] | None:
         """Return the properties of the one resource of type *kind*; None where it is another stack's."""
         shared = {STREAM: "SharedStreamArn", TABLE: "SharedTable"}[kind]
@@ -78,9 +115,10 @@ class Deployed:
 
 
 def combinations() -> list[dict[str, str]]:
-    """Return every combination of what turns a condition over, 2 ** 8; and of what a stack beside another has, 2 * 7."""
+    """Return every combination of what turns a condition over, 2 ** 8; of what a stack beside another has, 2 * 7; and each API."""
     beside = [{**turned, **each} for turned in ({}, TURNED) for each in _subsets(BESIDE) if each]
-    return _subsets(TURNED) + beside
+    served = [{**turned, **each} for turned in ({}, {**TURNED, **BESIDE}) for each in SERVED]
+    return _subsets(TURNED) + beside + served
 
 
 def _subsets(values: Mapping[str, str]) -> list[dict[str, str]]:
@@ -125,7 +163,12 @@ def decide(translated: Mapping[str, Any], parameters: Mapping[str, str]) -> Depl
         for name, each in translated["Resources"].items()
         if "Condition" not in each or holds(conditions[each["Condition"]])
     }
-    return Deployed(values, there, decided(translated["Outputs"]), declared)
+    outputs = {
+        name: each
+        for name, each in translated["Outputs"].items()
+        if "Condition" not in each or holds(conditions[each["Condition"]])
+    }
+    return Deployed(values, there, decided(outputs), declared)
 
 
 def data_outlives_the_stack(deployed: Deployed) -> Iterator[str]:
@@ -233,7 +276,7 @@ def batches_are_never_lost_in_silence(deployed: Deployed) -> Iterator[str]:
     if destination not in [{"Fn::GetAtt": [each, "Arn"]} for each in buckets]:
         yield "a batch that Lambda gives up on is not kept with its payload"
     age_s = int(mapping["MaximumRecordAgeInSeconds"])
-    stream, told = deployed.own(STREAM), deployed.only(FUNCTION)["Environment"]["Variables"]
+    stream, told = deployed.own(STREAM), deployed.function()["Environment"]["Variables"]
     hours = int(told["STREAMGAGE_RETENTION_HOURS"])
     if stream is not None and int(stream["RetentionPeriodHours"]) != hours:
         yield "the function is told another retention than the stream has"
@@ -278,7 +321,7 @@ def _number(value: Any) -> Any:
 
 
 def lanes_follow_the_factor(deployed: Deployed) -> Iterator[str]:
-    lanes = deployed.only(FUNCTION)["Environment"]["Variables"]["STREAMGAGE_LANES"]
+    lanes = deployed.function()["Environment"]["Variables"]["STREAMGAGE_LANES"]
     wanted = "shard" if int(deployed.only(MAPPING)["ParallelizationFactor"]) == 1 else "partition_key"
     if lanes != wanted:
         yield f"the function's lanes are {lanes}"
@@ -286,25 +329,28 @@ def lanes_follow_the_factor(deployed: Deployed) -> Iterator[str]:
         yield "producers are told wrong lanes"
 
 
+# By handler, the parameters that a function depends on.
+_OF_VERSIONS = {
+    COUNTS: ("MemorySize", "Timeout", "Architecture", "SnapStart", "Tracing", "Consumer", "RetentionHours"),
+    ANSWERS: ("ApiMemorySize", "Architecture", "ApiSnapStart", "Tracing", "Consumer", "JwtKeysClaim"),
+}
+
+
 def a_changed_parameter_is_a_new_version(deployed: Deployed) -> Iterator[str]:
     """The alias runs what was published: where nothing is, it keeps the old environment."""
-    description = deployed.only(VERSION).get("Description", "")
-    text = json.dumps(description)
-    if len(re.sub(r"\$\{\w+\}", "x" * 20, text)) > 256:
-        yield "the description may be longer than Lambda takes"
-    named = set(re.findall(r"\$\{(\w+)\}", text))
-    for name in (
-        "MemorySize",
-        "Timeout",
-        "Architecture",
-        "SnapStart",
-        "Tracing",
-        "Consumer",
-        "RetentionHours",
-    ):
-        if name not in named:
-            yield f"a changed {name} does not reach the alias"
-    lanes = deployed.only(FUNCTION)["Environment"]["Variables"]["STREAMGAGE_LANES"]
+    for handler, wanted in _OF_VERSIONS.items():
+        if handler == ANSWERS and not deployed.serves:
+            continue
+        text = json.dumps(deployed.version(handler).get("Description", ""))
+        if len(re.sub(r"\$\{\w+\}", "x" * 20, text)) > 256:
+            yield "the description may be longer than Lambda takes"
+        named = set(re.findall(r"\$\{(\w+)\}", text))
+        for name in wanted:
+            if name not in named:
+                yield f"a changed {name} does not reach the alias of {handler}"
+    description = deployed.version().get("Description", "")
+    named = set(re.findall(r"\$\{(\w+)\}", json.dumps(description)))
+    lanes = deployed.function()["Environment"]["Variables"]["STREAMGAGE_LANES"]
     if (
         not isinstance(description, dict)
         or description["Fn::Sub"][1] != {"Lanes": lanes}
@@ -313,22 +359,38 @@ def a_changed_parameter_is_a_new_version(deployed: Deployed) -> Iterator[str]:
         yield "changed lanes do not reach the alias"
 
 
+# What API Gateway does on AWS (CorsConfiguration), and the function where it is asked to.
+_BY_GATEWAY = {"STREAMGAGE_HTTP_ORIGINS"}
+
+
 def the_environment_is_what_the_function_reads(deployed: Deployed) -> Iterator[str]:
     class Recording(dict[str, str]):
         def get(self, name: str, default: Any = None) -> Any:
             asked.add(name)
             return super().get(name, default)
 
+        def __getitem__(self, name: str) -> str:
+            asked.add(name)
+            return super().__getitem__(name)
+
     asked: set[str] = set()
-    variables = deployed.only(FUNCTION)["Environment"]["Variables"]
+    variables = deployed.function()["Environment"]["Variables"]
     Settings.of(Recording({name: str(each) for name, each in variables.items()}))
     if asked != variables.keys():
         yield f"set or read, but not both: {sorted(asked ^ variables.keys())}"
+    if not deployed.serves or not API_IS_HERE:
+        return
+    asked.clear()
+    variables = deployed.function(ANSWERS)["Environment"]["Variables"]
+    settings = importlib.import_module("processors.live.settings").Settings
+    settings.of(Recording({name: str(each) for name, each in variables.items()}))
+    if asked - _BY_GATEWAY != variables.keys():
+        yield f"set or read by the API, but not both: {sorted((asked - _BY_GATEWAY) ^ variables.keys())}"
 
 
 def deployments_are_taken_back(deployed: Deployed) -> Iterator[str]:
-    groups = deployed.of("AWS::CodeDeploy::DeploymentGroup")
-    if not groups:
+    groups, functions = deployed.of("AWS::CodeDeploy::DeploymentGroup"), deployed.of(FUNCTION)
+    if len(groups) != len(functions):
         yield "a new version takes over at once"
     for group in groups:
         alarms = [
@@ -337,13 +399,14 @@ def deployments_are_taken_back(deployed: Deployed) -> Iterator[str]:
         ]
         if not alarms or not all(deployed.resources[each]["Type"] == ALARM for each in alarms):
             yield "no alarm takes a deployment back"
-    if deployed.only(FUNCTION)["SnapStart"] != {"ApplyOn": deployed.parameters["SnapStart"]}:
-        yield "SnapStart is not the parameter's"
-    if (
-        deployed.only(FUNCTION)["Runtime"] != "python3.13"
-        or deployed.only(FUNCTION)["LoggingConfig"]["LogFormat"] != "JSON"
-    ):
-        yield "not the runtime and log format that it is built for"
+    for handler, parameter in ((COUNTS, "SnapStart"), (ANSWERS, "ApiSnapStart")):
+        if handler == ANSWERS and not deployed.serves:
+            continue
+        function = deployed.function(handler)
+        if function["SnapStart"] != {"ApplyOn": deployed.parameters[parameter]}:
+            yield f"SnapStart of {handler} is not the parameter's"
+        if function["Runtime"] != "python3.13" or function["LoggingConfig"]["LogFormat"] != "JSON":
+            yield "not the runtime and log format that it is built for"
 
 
 def every_alarm_tells_somebody(deployed: Deployed) -> Iterator[str]:
@@ -390,13 +453,15 @@ def outputs_are_those_that_are_read(deployed: Deployed) -> Iterator[str]:
         "StreamName", "TableName", "QuarantineUrl", "FailedBatchesBucket", "FunctionName", "FunctionAlias", "Lanes",
         "DashboardName", "AlarmTopicArn", "StreamArn", "Consumer", "Definition",
     }  # fmt: skip
+    if deployed.serves:
+        wanted |= {"HttpApiUrl", "ApiFunctionName"}
     if deployed.outputs.keys() != wanted:
         yield f"outputs: {sorted(deployed.outputs.keys() ^ wanted)}"
 
 
 def another_stacks_data_is_used_and_not_made(deployed: Deployed) -> Iterator[str]:
     """Beside another stack: its stream and table everywhere, its alarms left to it."""
-    variables = deployed.only(FUNCTION)["Environment"]["Variables"]
+    variables = deployed.function()["Environment"]["Variables"]
     text = json.dumps([deployed.resources, deployed.outputs], default=str)
     watched = {each["Properties"].get("MetricName") for each in deployed.of(ALARM)}
     for kind, name, parameter, metric in (
@@ -417,6 +482,10 @@ def another_stacks_data_is_used_and_not_made(deployed: Deployed) -> Iterator[str
     table = deployed.parameters["SharedTable"]
     if table and [variables["STREAMGAGE_TABLE"], deployed.outputs["TableName"]["Value"]] != [table, table]:
         yield "the table is not the other stack's"
+    if deployed.serves:
+        asked = deployed.function(ANSWERS)["Environment"]["Variables"]
+        if any(asked[each] != variables[each] for each in ("STREAMGAGE_TABLE", "STREAMGAGE_STREAM")):
+            yield "what is asked is not what is counted"
 
 
 def capacity_follows_the_load(deployed: Deployed) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What is in the bundle of the aggregate function; and the bundle unpacked, for this machine.
+"""What is in the bundle of a function; and the bundle unpacked, for this machine.
 
 One list of files (docs/adr/0017), for AWS and for here: our modules that the function imports, the pipeline definition with
 its schemas, what would else be made of them in every cold start (docs/adr/0011), libraries as ``trim`` and ``elf`` leave
@@ -19,6 +19,7 @@ import streamgage
 from infra.aws.bundle.bytecode import Interpreter, compiled, this_interpreter
 from infra.aws.bundle.dists import closure
 from infra.aws.bundle.elf import loadable
+from infra.aws.bundle.functions import AGGREGATE, Function
 from infra.aws.bundle.imports import Imports, imports_of, module_path
 from infra.aws.bundle.roots import hashed_roots
 from infra.aws.bundle.trim import kept
@@ -26,9 +27,6 @@ from infra.aws.bundle.vouched import schema_files, vouched_pipeline
 from processors.aggregate.function import ROOTS_FOLDER
 from streamgage.definition.build_index import INDEX_NAME, index_text
 
-ENTRY = "processors.aggregate.function"
-# Of the function's imports, what is not ours; boto3 comes with the Lambda runtime.
-REQUIREMENTS = ("fastavro",)
 # The authorities that boto3 trusts, here and in the Lambda runtime.
 ROOTS = Path(str(botocore.__file__)).parent / "cacert.pem"
 STAMP = ".fingerprint"  # in an unpacked bundle only: what it was made of
@@ -36,13 +34,13 @@ _DEFINITION = "pipeline.toml"
 _PACKAGES = {each.__name__: Path(str(each.__file__)).parent for each in (streamgage, processors)}
 
 
-def build_bundle(target: Path, pipeline: Path) -> None:
+def build_bundle(target: Path, pipeline: Path, function: Function = AGGREGATE) -> None:
     """Make *target* the unpacked bundle for this machine; an up-to-date one is left as it is. Needs no network.
 
     Raises:
         ConfigError: the definition has problems, or a library is not installed.
     """
-    files = bundle_files(pipeline, installed_libraries())
+    files = bundle_files(pipeline, installed_libraries(function), function)
     interpreter = this_interpreter()
     wanted = f"{content_hash(files)} {interpreter.tag} {interpreter.version}"
     stamp = target / STAMP
@@ -64,7 +62,9 @@ def write_bundle(folder: Path, files: Mapping[str, bytes], interpreter: Interpre
         place.write_bytes(content)
 
 
-def bundle_files(pipeline: Path, libraries: Mapping[str, bytes]) -> dict[str, bytes]:
+def bundle_files(
+    pipeline: Path, libraries: Mapping[str, bytes], function: Function = AGGREGATE
+) -> dict[str, bytes]:
     """Return the files of a bundle by name, sorted, without bytecode; of *libraries* what the function imports.
 
     Raises:
@@ -80,7 +80,7 @@ def bundle_files(pipeline: Path, libraries: Mapping[str, bytes]) -> dict[str, by
     files = {name: loadable(libraries[name]) for name in kept(libraries)}
     files |= {name: content.encode("ascii") for name, content in _in_folder(ROOTS_FOLDER, roots).items()}
     files |= {_DEFINITION: definition, INDEX_NAME: index.encode("utf-8"), **schemas}
-    for module in our_imports().modules:
+    for module in our_imports(function).modules:
         path = module_path(module, _PACKAGES)
         root = _PACKAGES[module.partition(".")[0]].parent
         files[path.relative_to(root).as_posix()] = path.read_bytes()
@@ -88,20 +88,20 @@ def bundle_files(pipeline: Path, libraries: Mapping[str, bytes]) -> dict[str, by
 
 
 @cache
-def our_imports() -> Imports:
-    """Return our modules that the function imports."""
-    return imports_of(ENTRY, _PACKAGES)
+def our_imports(function: Function = AGGREGATE) -> Imports:
+    """Return our modules that *function* imports."""
+    return imports_of(function.entry, _PACKAGES)
 
 
-def installed_libraries() -> dict[str, bytes]:
-    """Return the files of the function's libraries, as they are installed here.
+def installed_libraries(function: Function = AGGREGATE) -> dict[str, bytes]:
+    """Return the files of the libraries of *function*, as they are installed here.
 
     Raises:
         ConfigError: naming every library that is not installed.
     """
     return {
         PurePosixPath(file).as_posix(): Path(str(file.locate())).read_bytes()
-        for dist in closure(REQUIREMENTS)
+        for dist in closure(function.requirements)
         for file in dist.files or ()
         if kept([str(file)])
     }

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from infra.aws.bundle.bytecode import Interpreter, compiled, find_interpreter
 from infra.aws.bundle.files import bundle_files, our_imports
-from infra.aws.bundle.imports import Imports
+from infra.aws.bundle.functions import AGGREGATE, Budget, Function
 from infra.aws.bundle.trial import try_init
 from infra.aws.bundle.wheel_cache import default_cache, wheels
 from infra.aws.bundle.wheels import Target, read_wheel
@@ -26,26 +26,11 @@ from streamgage.errors import ConfigError
 # to Lambda itself (deploy uploads it to S3, where this does not hold).
 LIMIT_UNZIPPED_BYTES = 250 * 1024 * 1024
 LIMIT_DIRECT_UPLOAD_BYTES = 50 * 1024 * 1024
-LOCK = Path(__file__).with_name("function.lock")
 PYTHON = "3.13"  # the template's Runtime; a test compares
 _DATE = (1980, 1, 1, 0, 0, 0)  # the first that a zip can hold; it knows no time zone
 _MODE = 0o100644 << 16  # a file that all may read: Lambda runs as another user than the one who unpacks
 _UNIX = 3
 _LEVEL = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """What a bundle may be at most. A test and ``streamgage package --check`` hold it."""
-
-    size_bytes: int
-    unzipped_bytes: int
-    modules_at_init: int
-
-
-# Bytes a tenth above what they are, modules as many as there are (packages count: each is an import). Raise it with the
-# change that needs more, and say what it bought in docs/adr/0017.
-BUDGET = Budget(size_bytes=1_550_000, unzipped_bytes=4_100_000, modules_at_init=80)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +51,7 @@ class Package:
     """
 
     path: Path
+    function: Function
     target: Target
     sha256: str
     size_bytes: int
@@ -75,8 +61,9 @@ class Package:
     parts: tuple[Part, ...]
     bytecode: str | None
 
-    def over_budget(self, budget: Budget = BUDGET) -> list[str]:
-        """Return what of it is more than *budget* allows."""
+    def over_budget(self, budget: Budget | None = None) -> list[str]:
+        """Return what of it is more than *budget*, its function's own unless told otherwise, allows."""
+        budget = budget or self.function.budget
         compared = (
             ("bytes zipped", self.size_bytes, budget.size_bytes),
             ("bytes unzipped", self.unzipped_bytes, budget.unzipped_bytes),
@@ -90,25 +77,26 @@ def package(
     pipeline: Path,
     *,
     architecture: str,
+    function: Function = AGGREGATE,
     python: str = PYTHON,
-    lock: Path = LOCK,
+    lock: Path | None = None,
     cache: Path | None = None,
 ) -> Package:
-    """Make the file *target* the bundle of the definition *pipeline*, for a Lambda runtime.
+    """Make the file *target* the bundle of *function* with the definition *pipeline*, for a Lambda runtime.
 
     *architecture* is as Lambda names it, arm64 or x86_64; *python* the runtime's minor version, such as 3.13. Wheels are
-    those of *lock*, kept in *cache*.
+    those of *lock*, the function's own unless told otherwise, kept in *cache*.
 
     Raises:
         ConfigError: the definition has problems, or its function fails at init; a wheel cannot be had, or is not the one of the lock; Lambda would
             refuse the bundle.
     """
     platform = Target(architecture, python)
-    try_init(pipeline)
+    try_init(pipeline, function)
     libraries: dict[str, bytes] = {}
-    for wheel in wheels(lock, platform, cache=cache or default_cache()):
+    for wheel in wheels(lock or function.lock, platform, cache=cache or default_cache()):
         libraries |= read_wheel(wheel, platform)
-    files = bundle_files(pipeline, libraries)
+    files = bundle_files(pipeline, libraries, function)
     interpreter = find_interpreter(python)
     if interpreter is not None:
         files |= compiled(files, interpreter)
@@ -121,7 +109,7 @@ def package(
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     write_zip(beside, files)
     beside.replace(target)
-    return _described(target, platform, our_imports(), interpreter)
+    return _described(target, function, platform, interpreter)
 
 
 def write_zip(path: Path, files: Mapping[str, bytes]) -> None:
@@ -138,7 +126,8 @@ def zlib_version() -> str:
     return zlib.ZLIB_RUNTIME_VERSION
 
 
-def _described(path: Path, target: Target, imports: Imports, interpreter: Interpreter | None) -> Package:
+def _described(path: Path, function: Function, target: Target, interpreter: Interpreter | None) -> Package:
+    imports = our_imports(function)
     files, unzipped, zipped = Counter[str](), Counter[str](), Counter[str]()
     with zipfile.ZipFile(path) as archive:
         for entry in archive.infolist():
@@ -149,6 +138,7 @@ def _described(path: Path, target: Target, imports: Imports, interpreter: Interp
     content = path.read_bytes()
     return Package(
         path=path,
+        function=function,
         target=target,
         sha256=hashlib.sha256(content).hexdigest(),
         size_bytes=len(content),

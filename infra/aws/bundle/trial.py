@@ -13,6 +13,7 @@ from pathlib import Path
 
 from infra.aws.bundle.bytecode import this_interpreter
 from infra.aws.bundle.files import bundle_files, installed_libraries, our_imports, write_bundle
+from infra.aws.bundle.functions import AGGREGATE, Function
 from processors.pipeline_files import load_pipeline
 from streamgage.errors import ConfigError
 
@@ -23,6 +24,7 @@ _SETTINGS = {
     "STREAMGAGE_TABLE": "trial",
     "STREAMGAGE_QUARANTINE_URL": "https://sqs.us-east-1.amazonaws.com/000000000000/trial",
     "STREAMGAGE_QUARANTINE_BUCKET": "trial",
+    "QUARANTINE_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/000000000000/trial",
     "AWS_REGION": "us-east-1",
     "AWS_ACCESS_KEY_ID": "trial",
     "AWS_SECRET_ACCESS_KEY": "trial",
@@ -31,27 +33,27 @@ _SETTINGS = {
 _CODE = "import importlib, sys\nfor each in sys.argv[1:]: importlib.import_module(each)"
 
 
-def try_init(pipeline: Path) -> None:
-    """Run the init of the bundle of *pipeline* for each of its consumers.
+def try_init(pipeline: Path, function: Function = AGGREGATE) -> None:
+    """Run the init of the bundle of *function* with *pipeline*, for each consumer of it.
 
     Raises:
         ConfigError: one fails; with the last words of it.
     """
     definition = load_pipeline(pipeline)
-    files = bundle_files(pipeline, installed_libraries())
+    files = bundle_files(pipeline, installed_libraries(function), function)
     with tempfile.TemporaryDirectory(prefix="streamgage-trial-") as folder:
         write_bundle(Path(folder), files, this_interpreter())
         problems = [
-            f"{pipeline}: the function of consumer {consumer} fails at init, so every invocation would: {words}"
+            f"{pipeline}: the {function.name} function of consumer {consumer} fails at init, so every invocation would: {words}"
             for consumer in definition.consumers
-            if (words := _last_words(Path(folder), {"STREAMGAGE_CONSUMER": consumer}))
+            if (words := _last_words(function, Path(folder), {"STREAMGAGE_CONSUMER": consumer}))
         ]
     if problems:
         raise ConfigError(*problems)
 
 
-def _last_words(task: Path, settings: Mapping[str, str]) -> str:
-    modules = (*our_imports().later, "processors.aggregate.function")
+def _last_words(function: Function, task: Path, settings: Mapping[str, str]) -> str:
+    modules = (*our_imports(function).later, function.entry)
     environment = {
         "PATH": os.environ.get("PATH", ""),
         "PYTHONPATH": str(task),

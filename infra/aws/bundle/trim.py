@@ -8,13 +8,17 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
+from infra.aws.bundle.wheels import SCRIPTS
+
 # Of a distribution's own papers: scanners (Amazon Inspector, pip-audit) know a library by METADATA, and licences go along.
 _KEPT_PAPERS = ("*.dist-info/METADATA", "*.dist-info/licenses/*")
 DROPPED = {
     "*.dist-info/*": "how it was installed; nothing here asks",
+    SCRIPTS: "programs for a shell; a function has none",
     "*.pyi": "for type checkers",
     "*/py.typed": "for type checkers",
     "*/__main__.py": "its command line",
+    "*/swagger-ui*": "a page with examples; 1.7 MB of it",
     "fastavro/utils.py": "makes up examples; only its users' tests import it",
 }
 # A pure-Python twin is imported where the compiled module is missing. Of fastavro's, two are imported all the same, by

@@ -11,6 +11,7 @@ import re
 import zipfile
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from streamgage.errors import ConfigError
@@ -20,6 +21,7 @@ ARCHITECTURES = {"arm64": "aarch64", "x86_64": "x86_64"}  # Lambda's name → th
 _GLIBC_MINOR = {"3.11": 26, "3.12": 34, "3.13": 34, "3.14": 34}
 PYTHONS = tuple(_GLIBC_MINOR)
 _ELF_MACHINE = {"aarch64": 0xB7, "x86_64": 0x3E}  # e_machine, at byte 18: elf(5)
+SCRIPTS = "*.data/scripts/*"  # for an installer to put on the PATH; what imports a library does without them
 _UNLISTED = ("RECORD", "RECORD.jws", "RECORD.p7s")  # RECORD cannot hold its own hash
 
 
@@ -145,7 +147,7 @@ def _unlike_record(files: dict[str, bytes]) -> list[str]:
             continue
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             problems.append(f"{name!r} lies outside of the wheel")
-        elif name.split("/")[0].endswith(".data"):
+        elif name.split("/")[0].endswith(".data") and not fnmatchcase(name, SCRIPTS):
             problems.append(f"{name} is for an installer to place; the bundle has no installer")
         elif listed.get(name) != _record_hash(content):
             problems.append(f"{name} is not the file that RECORD names")

@@ -10,6 +10,7 @@ from infra.aws.cost.load import Load
 from infra.aws.cost.model import HOURS_A_MONTH, SECONDS_A_MONTH, Bill, Usage, bill
 from infra.aws.cost.prices import PriceTable
 from infra.aws.cost.together import Beside, beside
+from infra.aws.cost.questions import Questions, questions_bill, told_of
 from infra.aws.cost.warn import warnings_of
 from streamgage.errors import ConfigError
 from streamgage.limits import ESM_WINDOW_S, SHARD_IN_BYTES_PER_S, SHARD_IN_RECORDS_PER_S
@@ -36,8 +37,8 @@ class Point:
 class Plan:
     """The answer. Bills are of a month, with a table on demand; ``curve`` shows what other batching windows would give.
 
-    ``capacity`` is what the table would have instead, provisioned. ``together``: rollups whose keys stand together, beside
-    the same without.
+    ``capacity`` is what the table would have instead, provisioned. ``asked`` is the bill of ``questions``, beside the others.
+    ``together``: rollups whose keys stand together, beside the same without.
     """
 
     load: Load
@@ -48,6 +49,8 @@ class Plan:
     capacity: Capacity
     curve: tuple[Point, ...]
     warnings: tuple[str, ...]
+    questions: Questions
+    asked: Bill
     together: tuple[Beside, ...] = ()
 
     @property
@@ -91,6 +94,7 @@ class Plan:
                 "provisioned": self.provisioned.usd_per_million_events,
                 "on_demand": self.on_demand.usd_per_million_events,
             },
+            "questions": told_of(self.questions, self.asked),
             "curve": [
                 {
                     "batching_window_s": each.batching_window_s,
@@ -105,8 +109,8 @@ class Plan:
         }
 
 
-def make_plan(load: Load, prices: PriceTable) -> Plan:
-    """Return the cheapest plan that carries *load* at its peak and keeps its freshness.
+def make_plan(load: Load, prices: PriceTable, questions: Questions | None = None) -> Plan:
+    """Return the cheapest plan that carries *load* at its peak and keeps its freshness; none are asked without *questions*.
 
     Raises:
         ConfigError: no number of shards carries it.
@@ -114,6 +118,7 @@ def make_plan(load: Load, prices: PriceTable) -> Plan:
     fewest = fewest_shards(load)
     candidates = [load.shards] if load.shards else _candidates(fewest)
     points = [_point(load, prices, shards=each, window_s=_window_s(load, shards=each)) for each in candidates]
+    questions = questions or Questions()
     best = min(points, key=lambda point: point.bill.usd)
     shards = best.flow.shards
     windows_s = sorted({*CURVE_WINDOWS_S, best.batching_window_s})
@@ -126,6 +131,8 @@ def make_plan(load: Load, prices: PriceTable) -> Plan:
         capacity_of(best.flow, prices, peak=load.peak, on_demand=best.bill),
         tuple(_point(load, prices, shards=shards, window_s=each) for each in windows_s),
         tuple(warnings_of(load, best.flow, window_s=best.batching_window_s, fewest_shards=fewest)),
+        questions,
+        questions_bill(questions, prices),
         tuple(beside(load, best.flow)),
     )
 

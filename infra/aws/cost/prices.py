@@ -23,6 +23,7 @@ NAMES = (
     "dynamodb_storage",
     "dynamodb_backup",
     "sqs_requests",
+    "http_api_requests",
     "logs_ingested",
     "metrics",
 )

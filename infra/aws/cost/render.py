@@ -13,6 +13,7 @@ def render_plan(plan: Plan, prices: PriceTable) -> str:
             *_shape(plan),
             *_together(plan),
             *_bill(plan),
+            *_questions(plan),
             *_curve(plan),
             *_paste(plan),
             *_warnings(plan),
@@ -88,6 +89,22 @@ def _bill(plan: Plan) -> Iterator[str]:
     yield f"  {'total':40} {plan.provisioned.usd:12,.2f} {plan.on_demand.usd:12,.2f}"
     ours, other = plan.provisioned.usd_per_million_events, plan.on_demand.usd_per_million_events
     yield f"  {'$ a million events':40} {ours:12.4f} {other:12.4f}"
+
+
+def _questions(plan: Plan) -> Iterator[str]:
+    questions, asked = plan.questions, plan.asked
+    if not questions.per_s:
+        return
+    yield ""
+    yield (
+        f"questions over HTTP: {questions.per_s:g}/s, each {questions.read_units:,.0f} read units and {questions.ms:,.0f} ms "
+        f"at {questions.memory_mb} MB"
+    )
+    for line in asked.lines:
+        yield f"  {f'{line.service}: {line.what}':40} {line.usd:12,.2f}"
+    yield f"  {'total':40} {asked.usd:12,.2f}"
+    yield f"  {'$ a million questions':40} {asked.usd_per_million_events:12.2f}"
+    yield f"  sandboxes at work: {questions.sandboxes:.1f} on average; read units: {questions.per_s * questions.read_units:,.0f}/s"
 
 
 def _curve(plan: Plan) -> Iterator[str]:

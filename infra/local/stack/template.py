@@ -92,10 +92,10 @@ def divide(path: Path, *, keep_tables: bool = False) -> LocalTemplate:
     elsewhere: list[Elsewhere] = []
     for logical_id, resource in list(resources.items()):
         kind = resource["Type"]
-        if kind in kept:
-            kept[kind][logical_id] = _takes_what_comes(resource["Properties"])
-        elif why := why_only_on_aws(resource):
+        if why := why_only_on_aws(resource):
             elsewhere.append(Elsewhere(logical_id, kind, why))
+        elif kind in kept:
+            kept[kind][logical_id] = _takes_what_comes(resource["Properties"])
         else:
             continue
         names[logical_id] = _name_of(logical_id, resource)

@@ -1,6 +1,6 @@
 """All our rules, in the order of their ids, and the table of them in docs/lint.md."""
 
-from infra.template.lint import rules_data, rules_filters, rules_mapping, rules_monitoring
+from infra.template.lint import rules_data, rules_filters, rules_http, rules_mapping, rules_monitoring
 from infra.template.lint.rule import Rule
 
 ALL: tuple[Rule, ...] = tuple(
@@ -8,6 +8,7 @@ ALL: tuple[Rule, ...] = tuple(
         (
             *rules_mapping.RULES.all,
             *rules_filters.RULES.all,
+            *rules_http.RULES.all,
             *rules_data.RULES.all,
             *rules_monitoring.RULES.all,
         ),

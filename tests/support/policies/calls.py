@@ -58,6 +58,14 @@ def _statements(request: Mapping[str, Any]) -> Iterator[Call]:
         yield _table(f"PartiQL{verb}", found[2])
 
 
+def _query(request: Mapping[str, Any]) -> Iterator[Call]:
+    yield _table("Query", request["TableName"])
+
+
+def _depth(request: Mapping[str, Any]) -> Iterator[Call]:
+    yield Call("sqs:GetQueueAttributes", _arn("sqs", request["QueueUrl"].rpartition("/")[2]))
+
+
 def _send(request: Mapping[str, Any]) -> Iterator[Call]:
     # SendMessageBatch has no action of its own.
     yield Call("sqs:SendMessage", _arn("sqs", request["QueueUrl"].rpartition("/")[2]))
@@ -81,8 +89,12 @@ def _of_stream(action: str) -> Callable[[Mapping[str, Any]], Iterator[Call]]:
 _OPERATIONS: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], Iterator[Call]]] = {
     ("DynamoDB_20120810", "BatchGetItem"): _batch_get,
     ("DynamoDB_20120810", "PutItem"): _put,
+    ("DynamoDB_20120810", "Query"): _query,
     ("DynamoDB_20120810", "BatchExecuteStatement"): _statements,
     ("AmazonSQS", "SendMessageBatch"): _send,
+    ("AmazonSQS", "GetQueueAttributes"): _depth,
+    ("Kinesis_20131202", "GetRecords"): _of_stream("GetRecords"),
+    ("Kinesis_20131202", "GetShardIterator"): _of_stream("GetShardIterator"),
     ("Kinesis_20131202", "ListShards"): _of_stream("ListShards"),
     ("Kinesis_20131202", "DescribeStreamSummary"): _of_stream("DescribeStreamSummary"),
     ("S3", "PutObject"): _put_object,

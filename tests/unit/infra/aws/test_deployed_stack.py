@@ -34,6 +34,7 @@ from streamgage.errors import ConfigError, RetryableError, StreamgageError
 from support.paths import ROOT
 
 OUTPUTS = {
+    "HttpApiUrl": "https://abc.execute-api.eu-central-1.amazonaws.com",
     "StreamName": "plant-Stream",
     "TableName": "plant-Aggregates",
     "QuarantineUrl": "",
@@ -419,9 +420,11 @@ def test_the_status_command_shows_a_stack_on_aws(
     if form == "json":
         document = json.loads(out)
         assert document["stack"]["name"] == "plant"
+        assert document["endpoints"] == {"http": OUTPUTS["HttpApiUrl"]}
         assert set(document["mapping"]["shards"]) == {"shardId-000000000000", "shardId-000000000001"}
         assert document["mapping"]["counters"]["Errors"] == 0
     else:
         assert "stack plant in eu-central-1: CREATE_COMPLETE" in out
+        assert f"HTTP API: {OUTPUTS['HttpApiUrl']}" in out
         assert "up to date" in out
         assert "quarantined: 0; failed batches in S3: 0" in out

@@ -42,6 +42,23 @@ def test_it_says_what_to_deploy_and_what_it_costs(capsys: pytest.CaptureFixture[
     assert max(map(len, said.splitlines())) <= 110
 
 
+def test_it_says_what_questions_cost_beside_what_counting_does(capsys: pytest.CaptureFixture[str]) -> None:
+    fixed = ("--shards", "12", "--batching-window-s", "30")
+    without = as_json(capsys, *fixed)
+    asked = as_json(capsys, *fixed, "--questions-per-s", "2", "--question-units", "4")
+    questions = asked.pop("questions")
+    assert questions["read_units_per_s"] == 8
+    assert sum(questions["usd_per_month"].values()) == pytest.approx(2 * questions["usd_per_month"]["total"])
+    assert without.pop("questions")["usd_per_month"] == {"total": 0}
+    assert without == asked
+    assert plan(*REFERENCE, *fixed, "--questions-per-s", "2") == 0
+    said = capsys.readouterr().out
+    assert "questions over HTTP: 2/s, each 229 read units" in said
+    assert max(map(len, said.splitlines())) <= 110
+    assert plan(*REFERENCE, *fixed) == 0
+    assert "questions" not in capsys.readouterr().out
+
+
 def test_its_parameters_are_those_of_the_template(capsys: pytest.CaptureFixture[str]) -> None:
     template = (ROOT / "infra/template/template.yaml").read_text(encoding="utf-8")
     for name in as_json(capsys)["parameters"]:

@@ -3,8 +3,14 @@ from pathlib import Path
 
 import pytest
 
-from infra.aws.deploy.artifacts import TEMPLATE_BODY_BYTES
-from infra.template.read import TEMPLATE, body_of, parameters_for, read_template, with_code
+from infra.template.read import (
+    TEMPLATE,
+    body_of,
+    local_code,
+    parameters_for,
+    read_template,
+    with_code,
+)
 from streamgage.errors import ConfigError
 
 PARAMETERS = {
@@ -50,31 +56,49 @@ def test_only_local_code_goes_to_s3_and_the_template_read_stays_as_it_was() -> N
                 "Properties": {"CodeUri": {"Bucket": "x", "Key": "y"}},
             },
             "D": {"Type": "AWS::S3::Bucket"},
+            "F": {"Type": "AWS::Serverless::Function", "Properties": {"Handler": "f.handler"}},
             "E": {"Type": "AWS::Serverless::Function", "Properties": {"InlineCode": "1"}},
         },
     }
     before = json.dumps(template)
-    changed = with_code(template, "s3://bucket/key.zip")
+    assert local_code(template) == {"../build": "", "build": "f.handler"}
+    changed = with_code(template, {"../build": "s3://bucket/a.zip", "build": "s3://bucket/f.zip"})
     assert json.dumps(template) == before
     places = {name: each.get("Properties", {}).get("CodeUri") for name, each in changed["Resources"].items()}
     assert places == {
-        "A": "s3://bucket/key.zip",
+        "A": "s3://bucket/a.zip",
         "B": "s3://mine/b.zip",
         "C": {"Bucket": "x", "Key": "y"},
         "D": None,
+        "F": None,
         "E": None,
     }
-    assert changed["Globals"]["Function"]["CodeUri"] == "s3://bucket/key.zip"
+    assert changed["Globals"]["Function"]["CodeUri"] == "s3://bucket/f.zip"
 
 
-def test_our_template_is_read_whole_takes_its_defaults_and_fits_into_a_request() -> None:
+def test_one_bundle_is_not_made_of_two_functions() -> None:
+    one, other = (
+        {
+            "Type": "AWS::Serverless::Function",
+            "Properties": {"CodeUri": "build", "Handler": f"{name}.handler"},
+        }
+        for name in "ab"
+    )
+    with pytest.raises(ConfigError, match=r"B: CodeUri build has two handlers, a\.handler and b\.handler"):
+        local_code({"Resources": {"A": one, "B": other}})
+
+
+def test_our_template_is_read_whole_takes_its_defaults_and_fits_into_a_bucket() -> None:
     template = read_template(TEMPLATE)
     assert parameters_for(template, deploy={}, given={}).keys() == template["Parameters"].keys()
-    body = body_of(with_code(template, "s3://bucket/key.zip"))
+    places = {place: f"s3://bucket/{number}.zip" for number, place in enumerate(local_code(template))}
+    assert len(places) == 2
+    body = body_of(with_code(template, places))
     assert json.loads(body)["Transform"] == "AWS::Serverless-2016-10-31"
     assert "!Ref" not in body
-    assert "build/aggregate" not in body
-    assert len(body.encode()) < TEMPLATE_BODY_BYTES
+    assert "../build" not in body
+    assert all(f'"CodeUri":"{each}"' in body for each in places.values())
+    assert len(body.encode()) < 1_000_000  # what CloudFormation takes from S3; a request takes 51,200
 
 
 @pytest.mark.parametrize(

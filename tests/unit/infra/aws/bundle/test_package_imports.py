@@ -8,7 +8,8 @@ import pytest
 
 import processors
 import streamgage
-from infra.aws.bundle.files import ENTRY, our_imports
+from infra.aws.bundle.files import our_imports
+from infra.aws.bundle.functions import AGGREGATE
 from infra.aws.bundle.imports import Imports, imports_of, module_path
 
 ROOTS = [Path(str(each.__file__)).parent for each in (processors, streamgage)]
@@ -82,7 +83,7 @@ def test_our_packages_import_by_import_statements_only() -> None:
 
 def test_the_function_does_without_what_only_queries_and_producers_import() -> None:
     imports = our_imports()
-    assert ENTRY in imports.at_init
+    assert AGGREGATE.entry in imports.at_init
     assert {"processors.query.question", "processors.query.render", "streamgage.shards"}.isdisjoint(
         imports.modules
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from infra.aws.bundle.trim import kept
 from infra.aws.bundle.wheel_cache import default_cache, wheels
 from infra.aws.bundle.wheels import PYTHONS, Pin, Target, read_lock, read_wheel
 from streamgage.errors import ConfigError
@@ -126,7 +127,7 @@ def test_a_whole_wheel_is_read(tmp_path: Path) -> None:
         ),
         (wheel(papers=False), "has 0 RECORD files"),
         (wheel({**FILES, "../evil.py": b""}), "lies outside"),
-        (wheel({**FILES, "some_lib-1.2.data/scripts/run": b""}), "for an installer to place"),
+        (wheel({**FILES, "some_lib-1.2.data/purelib/m.py": b""}), "for an installer to place"),
         (wheel({MODULE: elf(0x3E)}), "compiled for ELF machine 0x3e, not for aarch64"),
         (
             wheel({"some_lib/_fast.cpython-312-aarch64-linux-gnu.so": elf(0xB7)}),
@@ -138,6 +139,13 @@ def test_a_whole_wheel_is_read(tmp_path: Path) -> None:
 def test_a_wheel_that_is_not_what_it_says_is_refused(tmp_path: Path, content: bytes, problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
         read(content, tmp_path)
+
+
+def test_programs_for_a_shell_may_be_in_a_wheel_and_come_into_no_bundle(tmp_path: Path) -> None:
+    script = "some_lib-1.2.data/scripts/run"
+    files = read(wheel({**FILES, script: b"#!python"}), tmp_path)
+    assert script in files
+    assert script not in kept(files)
 
 
 def test_a_wheel_for_another_machine_is_refused_for_each_compiled_module(tmp_path: Path) -> None:

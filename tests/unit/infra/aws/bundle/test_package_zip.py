@@ -13,7 +13,8 @@ import pytest
 
 from infra.aws.bundle.bytecode import NotCompiledError, compiled, find_interpreter, this_interpreter
 from infra.aws.bundle.files import content_hash
-from infra.aws.bundle.package import BUDGET, Budget, Package, part_of, write_zip
+from infra.aws.bundle.functions import AGGREGATE, Budget
+from infra.aws.bundle.package import Package, part_of, write_zip
 from infra.aws.bundle.wheels import Target
 
 FILES = {"b/two.py": b"x = 2\n" * 500, "a.txt": b"", "b/__init__.py": b"", "c.so": bytes(range(256)) * 64}
@@ -112,6 +113,7 @@ def test_an_interpreter_is_one_that_runs_and_is_of_the_version(tmp_path: Path) -
 def test_a_bundle_over_its_budget_says_by_what() -> None:
     made = Package(
         path=Path("a.zip"),
+        function=AGGREGATE,
         target=Target("arm64", "3.13"),
         sha256="",
         size_bytes=1_000,
@@ -121,7 +123,7 @@ def test_a_bundle_over_its_budget_says_by_what() -> None:
         parts=(),
         bytecode=None,
     )
-    assert made.over_budget(BUDGET) == []
+    assert made.over_budget() == []
     assert made.over_budget(Budget(1_000, 2_000, 2)) == []
     assert made.over_budget(Budget(999, 1_999, 1)) == [
         "1,000 bytes zipped; the budget is 999",

@@ -1,0 +1,70 @@
+"""What must hold of the template's HTTP API: one rule a function, as in template_rules."""
+
+import json
+from collections.abc import Iterator
+
+from support.template_rules import ANSWERS, FUNCTION, Deployed, Rule
+
+_API = "AWS::ApiGatewayV2::"
+
+
+def no_api_means_none(deployed: Deployed) -> Iterator[str]:
+    parts = [each for each in deployed.resources.values() if each["Type"].startswith(_API)]
+    others = [*deployed.of("AWS::Lambda::Permission"), *deployed.of(FUNCTION)[1:]]
+    if not deployed.serves and (parts or others):
+        yield "something is left of an API that is not wanted"
+    if deployed.serves and not (parts and others):
+        yield "there is no API, or nothing behind it"
+
+
+def questions_are_answered_to_those_who_may_ask(deployed: Deployed) -> Iterator[str]:
+    """Signed requests of the account, or tokens that are for this API, as the parameters say."""
+    if not deployed.serves:
+        return
+    parameters, by_token = deployed.parameters, bool(deployed.parameters["JwtIssuer"])
+    route, authorizers = deployed.only(f"{_API}Route"), deployed.of(f"{_API}Authorizer")
+    if route.get("AuthorizationType") != ("JWT" if by_token else "AWS_IAM"):
+        yield f"authorization is {route.get('AuthorizationType')}"
+    if not by_token == ("AuthorizerId" in route) == bool(authorizers):
+        yield "the authorizer is not that of tokens"
+    for each in authorizers:
+        configuration, audience = each["Properties"]["JwtConfiguration"], parameters["JwtAudience"]
+        if configuration != {"Issuer": parameters["JwtIssuer"], "Audience": {"Fn::Split": [",", audience]}}:
+            yield f"tokens are taken by {configuration}"
+    if bool(parameters["JwtScopes"]) != ("AuthorizationScopes" in route):
+        yield "scopes are not those of the parameter"
+    if bool(parameters["ApiOrigins"]) != ("CorsConfiguration" in deployed.only(f"{_API}Api")):
+        yield "other origins may read what the parameter does not say"
+    permission = deployed.only("AWS::Lambda::Permission")
+    source = json.dumps(permission.get("SourceArn"))
+    if permission["Principal"] != "apigateway.amazonaws.com" or "${HttpApi}" not in source:
+        yield "others than this API may call the function"
+
+
+def an_api_is_bounded_and_written_down(deployed: Deployed) -> Iterator[str]:
+    if not deployed.serves:
+        return
+    parameters, function = deployed.parameters, deployed.function(ANSWERS)
+    stage, integration = deployed.only(f"{_API}Stage"), deployed.only(f"{_API}Integration")
+    limits = {"ThrottlingRateLimit": parameters["ApiRate"], "ThrottlingBurstLimit": parameters["ApiBurst"]}
+    if stage.get("DefaultRouteSettings") != limits:
+        yield f"it is throttled by {stage.get('DefaultRouteSettings')}"
+    written = json.loads(stage.get("AccessLogSettings", {}).get("Format", "{}"))
+    if not {"requestId", "status", "caller", "path"} <= written.keys() or "query" in json.dumps(written):
+        yield "it is not written down who asked, or too much of it"
+    if integration.get("PayloadFormatVersion") != "2.0" or "Aliaslive" not in json.dumps(
+        integration["IntegrationUri"]
+    ):
+        yield "the API passes the alias by, or speaks another format"
+    if not int(function["Timeout"]) * 1000 < integration["TimeoutInMillis"] <= 30_000:
+        yield "the API does not wait for its function"
+    reserved = parameters["ApiConcurrency"] if int(parameters["ApiConcurrency"]) else None
+    if function.get("ReservedConcurrentExecutions") != reserved:
+        yield "what is reserved is not the parameter's"
+
+
+HTTP_RULES: tuple[Rule, ...] = (
+    no_api_means_none,
+    questions_are_answered_to_those_who_may_ask,
+    an_api_is_bounded_and_written_down,
+)
