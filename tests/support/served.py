@@ -23,7 +23,10 @@ CREDENTIALS = "credentials.json"
 
 
 def resources(
-    *routes: Mapping[str, Any], cors: Mapping[str, Any] | None = None, stage: Mapping[str, Any] | None = None
+    *routes: Mapping[str, Any],
+    cors: Mapping[str, Any] | None = None,
+    stage: Mapping[str, Any] | None = None,
+    timeout_ms: int = 30_000,
 ) -> dict[str, Any]:
     """Return an HTTP API with *routes* (properties beside ApiId), by default one that takes all, as the template has it."""
     described: dict[str, tuple[str, Mapping[str, Any]]] = {
@@ -31,7 +34,7 @@ def resources(
             "Api",
             {"Name": "n", "ProtocolType": "HTTP", **({"CorsConfiguration": cors} if cors else {})},
         ),
-        "all": ("Integration", integration()),
+        "all": ("Integration", integration(TimeoutInMillis=timeout_ms)),
         "stage": ("Stage", {"StageName": "$default", **(stage or {})}),
     }
     for number, each in enumerate(routes or ({"RouteKey": "$default"},)):

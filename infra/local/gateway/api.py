@@ -27,7 +27,7 @@ _DEFAULT_RATE, _DEFAULT_BURST = (
 class Route:
     """A route and its integration: ``$default``, or ``METHOD /path/{name}/{rest+}``.
 
-    ``function`` is what the integration invokes, as the template names it. ``unasked`` says which authorizer AWS would ask.
+    ``function`` is the ARN of what the integration invokes. ``unasked`` says which authorizer AWS would ask.
     """
 
     key: str
@@ -88,6 +88,16 @@ def read_api(resources: Mapping[str, Mapping[str, Any]]) -> HttpApi | None:
     return HttpApi(api_id, routes, stages, cors)
 
 
+def unasked(api: HttpApi) -> list[str]:
+    """Return a line for each kind of authorizer that guards routes on AWS; here the base address does, which is a secret."""
+    kinds = dict.fromkeys(each.unasked for each in api.routes if each.unasked)
+    return [
+        f"{', '.join(each.key for each in api.routes if each.unasked == kind)}: on AWS {kind} says who may ask; here whoever "
+        "knows the address, which is a secret"
+        for kind in kinds
+    ]
+
+
 def _of(resources: Mapping[str, Mapping[str, Any]], kind: str) -> dict[str, Mapping[str, Any]]:
     return {name: each for name, each in resources.items() if each["Type"] == _TYPE + kind}
 
@@ -121,9 +131,9 @@ def _route(
     if not _SHORTEST_MS <= timeout_ms <= _LONGEST_MS:
         problems.append(f"route {key!r}: TimeoutInMillis is from {_SHORTEST_MS} to {_LONGEST_MS}")
     asked = str(properties.get("AuthorizationType", "NONE"))
-    return Route(
-        key, str(integration.get("IntegrationUri", "")), timeout_ms, "" if asked == "NONE" else asked
-    )
+    uri = str(integration.get("IntegrationUri", ""))
+    function = uri.partition("/functions/")[2].removesuffix("/invocations") or uri
+    return Route(key, function, timeout_ms, "" if asked == "NONE" else asked)
 
 
 def _wrong_key(key: str) -> list[str]:

@@ -13,6 +13,7 @@ Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-de
 """
 
 import base64
+import re
 import time
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -36,6 +37,7 @@ _DROPPED = frozenset(
         "upgrade",
     }
 )
+_PORT = re.compile(r":\d*$")
 _SOURCE_IP = "127.0.0.1"
 _MOST_PARAMETERS = 10_000  # more than fit into a head
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -60,8 +62,7 @@ def event_of(
 ) -> dict[str, Any]:
     """Return the event of *request*, whose decoded *path* has its stage in it, taken at *now_ms* on *port*."""
     headers = request.headers
-    name = headers.get("host", "").rpartition("@")[2]
-    domain = name if name.endswith("]") else name.partition(":")[0]
+    domain = _PORT.sub("", headers.get("host", ""))
     key = match.route.key
     body, is_base64 = _body(request)
     event: dict[str, Any] = {

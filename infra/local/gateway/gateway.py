@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -188,12 +188,3 @@ class Gateway:
 
 def _is_of_api(path: str) -> bool:
     return any(path == each or path.startswith(f"{each}/") for each in API_PATHS)
-
-
-def unasked(api: HttpApi) -> Mapping[str, list[str]]:
-    """Return the routes that an authorizer guards on AWS, by its kind; here the base address does, which is a secret."""
-    found: dict[str, list[str]] = {}
-    for each in api.routes:
-        if each.unasked:
-            found.setdefault(each.unasked, []).append(each.key)
-    return found

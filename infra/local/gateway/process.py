@@ -14,7 +14,7 @@ from infra.local.files import open_private
 from infra.local.function.pool import FunctionPool
 from infra.local.function.update import ConfigWatch
 from infra.local.gateway.config import GatewayConfig, load
-from infra.local.gateway.gateway import Gateway, unasked
+from infra.local.gateway.gateway import Gateway
 from infra.local.gateway.page import Page
 from infra.local.http.guard import HEALTH, Guard
 from infra.local.http.message import Limits
@@ -73,10 +73,6 @@ class GatewayProcess:
 
     def run(self) -> None:
         """Serve until stopped."""
-        for kind, keys in unasked(self._config.api).items():
-            _say(
-                f"{', '.join(keys)}: on AWS {kind} says who may; here whoever knows the address, which is a secret"
-            )
         self._server.start()
         _say(f"listens at {self._server.url}")
         try:

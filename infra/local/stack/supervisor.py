@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from infra.local.gateway.api import unasked
 from infra.local.gateway.config import parse as parse_gateway
 from infra.local.http.secret import Credentials, keep_credentials
 from infra.local.mapping.config import not_carried_out
@@ -294,7 +295,8 @@ class Stack:
             credentials=self._roles.credentials,
         )
         if document is not None:
-            parse_gateway(document)
+            for line in unasked(parse_gateway(document).api):
+                self._say(line)
             write_json(self._home.gateway_config_file, document)
             self._keeper.start(self._roles.gateway())
 
