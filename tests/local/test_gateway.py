@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import threading
@@ -211,6 +212,15 @@ def test_requests_are_bounded_as_on_aws(gateway: Served, more: str, body: bytes,
     assert raw(gateway, head(gateway, "/v1/ok", method=method, more=more) + body).split(b" ")[1] == status
 
 
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_files")
 def test_ten_thousand_connections_are_bounded_and_keep_nobody_out(gateway: Served) -> None:
     with ExitStack() as stack:
         for number in range(10_000):

@@ -33,7 +33,9 @@ class ConfigWatch:
         self._seen = self._stamp()
 
     def changed(self) -> FunctionConfig | None:
-        """Return the function's new configuration, once; None where it is as before.
+        """Return the function's configuration where the file was written anew, once; None where it was not.
+
+        It may be the one that runs, or one that was refused: both are the pool's to know.
 
         Raises:
             ConfigError: the new file is not valid, or changes more than the function. It is not told again.
@@ -47,8 +49,7 @@ class ConfigWatch:
             raise ConfigError(
                 "only the function of a running process can be updated; restart the stack for more"
             )
-        before, self._config = self._config.function, config
-        return None if config.function == before else config.function
+        return config.function
 
     def _stamp(self) -> tuple[int, int] | None:
         try:

@@ -27,7 +27,6 @@ LIMITS = Limits(
     head_bytes=32 * 1024,  # 10,240 bytes of it are counted as AWS does, by the gateway
     body_bytes=10 * 1024 * 1024,
     buffered_bytes=128 * 1024 * 1024,
-    connections=1024,
     body_s=30,
     grace_s=6,  # of the ten seconds that the supervisor gives it
 )
