@@ -131,16 +131,31 @@ def test_where_the_template_has_no_api_there_is_no_gateway_and_no_address(tmp_pa
         assert not [each for each in exports(info) if "HTTP" in each]
 
 
-def test_an_authorizer_that_is_not_asked_is_told_once(tmp_path: Path) -> None:
-    said: list[str] = []
-    started = Stack(options(Home(tmp_path / "home"), JwtIssuer="https://issuer.example"), say=said.append)
+def test_with_every_condition_on_an_authorizer_that_is_not_asked_is_told_and_wanted_origins_may_read(
+    tmp_path: Path,
+) -> None:
+    said, origins = list[str](), ("https://a.example", "https://b.example")
+    wanted = {"JwtIssuer": "https://issuer.example", "Origins": ",".join(origins)}
+    started = Stack(options(Home(tmp_path / "home"), **wanted), say=said.append)
     try:
         started.start()
-        assert answers(started.info.endpoints["http"])
+        base = started.info.endpoints["http"]
+        assert answers(base)
+        for origin in origins:
+            assert read_by(base, origin) == origin
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            read_by(base, "https://evil.example")
     finally:
         started.stop()
     (line,) = [each for each in said if "says who may ask" in each]
     assert line.startswith("$default: on AWS JWT")
+
+
+def read_by(base: str, origin: str) -> str:
+    """Return which origin a page of *origin* is told that it may read as."""
+    asked = urllib.request.Request(f"{base}/v1/ok", headers={"Origin": origin})  # noqa: S310 - our own loopback URL
+    with urllib.request.urlopen(asked, timeout=PATIENCE_S) as answer:  # noqa: S310 - see above
+        return str(answer.headers["Access-Control-Allow-Origin"])
 
 
 def test_an_api_without_code_is_refused_before_anything_is_kept(tmp_path: Path) -> None:

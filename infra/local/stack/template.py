@@ -241,6 +241,12 @@ def resolve(value: Any, outputs: Mapping[str, str]) -> Any:
     if isinstance(value, dict):
         if value.keys() == {"Fn::Output"}:
             return outputs[value["Fn::Output"]]
+        if value.keys() == {"Fn::If"}:
+            condition, then, otherwise = value["Fn::If"]
+            return resolve(then if resolve(condition, outputs) == "true" else otherwise, outputs)
+        if value.keys() == {"Fn::Split"}:
+            separator, text = value["Fn::Split"]
+            return str(resolve(text, outputs)).split(separator)
         resolved = {key: resolve(each, outputs) for key, each in value.items()}
         return {key: each for key, each in resolved.items() if each != _ABSENT}
     if isinstance(value, list):
@@ -281,7 +287,13 @@ def _mark(value: Any, outputs: dict[str, Any]) -> Any:
     """Replace each expression in *value* by a mark, and put the expression into *outputs* under the mark's name."""
     if isinstance(value, dict):
         key = next(iter(value), "")
-        if len(value) == 1 and (key == "Ref" or key.startswith("Fn::")):
+        if _is_structured(value) and key == "Fn::If":
+            condition, *branches = value[key]
+            exists = _mark({key: [condition, "true", "false"]}, outputs)
+            return {key: [exists, *(_mark(each, outputs) for each in branches)]}
+        if key == "Fn::Split":
+            return {key: [value[key][0], _mark(value[key][1], outputs)]}
+        if _is_expression(value):
             value = _spelled_out(value)
             text = json.dumps(value, sort_keys=True)
             name = next(
@@ -294,6 +306,18 @@ def _mark(value: Any, outputs: dict[str, Any]) -> Any:
     if isinstance(value, list):
         return [_mark(each, outputs) for each in value]
     return value
+
+
+def _is_expression(value: Any) -> bool:
+    key = next(iter(value), "") if isinstance(value, dict) and len(value) == 1 else ""
+    return key == "Ref" or key.startswith("Fn::")
+
+
+def _is_structured(value: Any) -> bool:
+    """Tell whether *value* comes to a list or an object: an output is a text, so we choose and split ourselves."""
+    if not _is_expression(value):
+        return isinstance(value, dict | list)
+    return "Fn::Split" in value or any(map(_is_structured, value.get("Fn::If", ())[1:]))
 
 
 def _spelled_out(value: Any) -> Any:
