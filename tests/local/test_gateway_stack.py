@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,7 +23,7 @@ from infra.commands.env import exports
 from infra.local.stack.children import wait_until
 from infra.local.stack.home import Home, StackInfo, is_alive
 from infra.local.stack.running import running
-from infra.local.stack.supervisor import Code, Stack, StackOptions
+from infra.local.stack.supervisor import Stack, StackOptions
 from infra.local.stack.versions import publish, shift, version_before
 from streamgage.errors import ConfigError
 from support.paths import ROOT
@@ -39,9 +40,9 @@ def build_api(folder: Path, _: Path) -> None:
     shutil.copy(HANDLERS, folder / "handlers.py")
 
 
-def options(home: Home, *, code: Code | None = None, **parameters: str) -> StackOptions:
+def options(home: Home, **parameters: str) -> StackOptions:
     return StackOptions(
-        home=home, pipeline=ROOT / "pipeline.toml", code=code or CODE._replace(api=build_api), template=TEMPLATE,
+        home=home, pipeline=ROOT / "pipeline.toml", code=CODE._replace(api=build_api), template=TEMPLATE,
         aws_port=0, kinesis_port=0, parameters=parameters,
     )  # fmt: skip
 
@@ -160,4 +161,4 @@ def read_by(base: str, origin: str) -> str:
 
 def test_an_api_without_code_is_refused_before_anything_is_kept(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no code for its function"):
-        Stack(options(Home(tmp_path / "home"), code=CODE._replace(api=None))).start()
+        Stack(replace(options(Home(tmp_path / "home")), code=CODE._replace(api=None))).start()

@@ -54,7 +54,7 @@ def response_of(payload: bytes) -> Response:
 
 def _structured(said: Mapping[str, Any]) -> Response:
     status = said["statusCode"]
-    if not isinstance(status, int) or isinstance(status, bool) or not 200 <= status <= 599:
+    if not isinstance(status, int) or not 200 <= status <= 599:
         raise MalformedAnswer(f"has the statusCode {status!r}; it is a number from 200 to 599")
     headers = _headers(said.get("headers"))
     cookies = said.get("cookies") or []

@@ -77,6 +77,7 @@ def test_what_has_a_status_code_is_a_response(said: dict[str, Any], response: Re
         {"statusCode": 200, "body": 1},
         {"statusCode": 200, "body": "é", "isBase64Encoded": True},
         {"statusCode": 200, "body": "AAH", "isBase64Encoded": True},
+        {"statusCode": 200, "body": "AA!H/", "isBase64Encoded": True},
         {"statusCode": 200, "body": "", "isBase64Encoded": "true"},
         {"statusCode": 200, "headers": []},
         {"statusCode": 200, "headers": {"a": 1}},

@@ -18,14 +18,19 @@ def test_a_bucket_gives_its_burst_and_then_its_rate() -> None:
     assert [bucket.take(100) for _ in range(4)] == [True, True, True, False]
 
 
+def test_a_clock_that_goes_back_gives_nothing() -> None:
+    bucket = TokenBucket(Rate(per_s=1, burst=1))
+    assert [bucket.take(now_s) for now_s in (10, 5, 0, 1)] == [True, False, False, True]
+
+
 def test_a_rate_of_nothing_gives_nothing() -> None:
     assert not TokenBucket(Rate(0, 0)).take(1)
 
 
 @given(
     per_s=st.floats(0.1, 100),
-    burst=st.integers(0, 20),
-    pauses=st.lists(st.floats(-1, 2), max_size=60),
+    burst=st.integers(0, 3),
+    pauses=st.lists(st.floats(-1, 2), min_size=5, max_size=60),
 )
 def test_in_no_time_more_is_taken_than_the_burst_and_what_the_rate_gives_in_it(
     per_s: float, burst: int, pauses: list[float]

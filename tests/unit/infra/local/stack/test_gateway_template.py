@@ -27,7 +27,7 @@ def evaluated(expression: Any, parameters: dict[str, str]) -> str:
     """Return what CloudFormation would give out for the few expressions of this template."""
     match expression:
         case {"Ref": name}:
-            return parameters.get(name, name)
+            return parameters.get(name, str(name))
         case {"Fn::If": [condition, then, otherwise]}:
             return str(then if parameters[condition] == "true" else otherwise)
         case {"Fn::Join": [separator, parts]}:
