@@ -13,9 +13,10 @@ EXAMPLES = """examples:
   eval "$(streamgage env)"                       this shell speaks to the stack that runs here
   aws kinesis list-streams
   aws sqs list-queues
+  curl "$HTTP/v1/rollups"
 
 The keys are the home's own, made at random by its first `up`. The stack obeys nobody without them: other users of this
-machine and web pages do not have them."""
+machine and web pages do not have them. HTTP is the address of page and API, which holds a secret of its own."""
 
 
 def add_parser(verbs: Verbs) -> None:
@@ -43,6 +44,8 @@ def exports(info: StackInfo) -> list[str]:
         "AWS_ENDPOINT_URL_KINESIS": info.endpoints["kinesis"],
         "AWS_ENDPOINT_URL_DYNAMODB": info.endpoints["dynamodb"],
     }
+    if (base := info.endpoints.get("http")) is not None:
+        variables |= {"HTTP": base, "STREAMGAGE_HTTP": base}
     return [
         "unset AWS_SESSION_TOKEN AWS_PROFILE",  # of another account: they would go along with these keys
         *(f"export {name}={shlex.quote(value)}" for name, value in variables.items()),

@@ -62,6 +62,7 @@ def _run_local(arguments: argparse.Namespace) -> int:
     if arguments.format == "json":
         document = {
             "stack": read_json(home.info_file),
+            "endpoints": info.endpoints,
             "mapping": mapping,
             "freshness": asdict(fresh),
             "found_at_start": found,
@@ -70,7 +71,10 @@ def _run_local(arguments: argparse.Namespace) -> int:
         return 0
     screen = console()
     screen.print(named({"stream": info.stream, "table": info.table}))
-    screen.print("endpoints: " + ", ".join(f"{name} {url}" for name, url in info.endpoints.items()))
+    shown = {name: url for name, url in info.endpoints.items() if name != "http"}
+    screen.print("endpoints: " + ", ".join(f"{name} {url}" for name, url in shown.items()))
+    if (base := info.endpoints.get("http")) is not None:
+        screen.print(f"page: {base}/", soft_wrap=True)
     screen.print("processes: " + ", ".join(f"{name} {pid}" for name, pid in info.pids.items()))
     if unknown is not None:
         screen.print(str(unknown), markup=False)

@@ -33,6 +33,9 @@ A process that ends is started again; one that ends by itself twice in a row end
 With a home in memory (STREAMGAGE_HOME=/dev/shm/streamgage) it is many times faster, and survives all but a restart."""
 _WAIT_S = 900  # a start bounds itself, each step; this is for one that hangs
 _FOUND = "streamgage: stores: "  # what the check of the stores had to say
+_UP = "streamgage: up: "
+_PAGE = "streamgage: page: "
+_SAID_S = 5.0  # from when it is up until its log says so, on a busy machine
 
 
 def add_parser(verbs: Verbs) -> None:
@@ -44,6 +47,12 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument("--kinesis-port", type=int, default=4567, help="default: 4567")
     parser.add_argument(
         "--metrics-port", type=int, default=0, help="of metrics for Prometheus; default: any free one"
+    )
+    parser.add_argument(
+        "--http-port",
+        type=int,
+        default=0,
+        help="of page and HTTP API; default: the last one, or any free one",
     )
     parser.add_argument(
         "--param", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the template"
@@ -87,6 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
             aws_port=arguments.port,
             kinesis_port=arguments.kinesis_port,
             metrics_port=arguments.metrics_port,
+            http_port=arguments.http_port,
             parameters=pairs(arguments.param, option="--param"),
             dynamodb=Engine(arguments.dynamodb),
             kinesis_faults=arguments.kinesis_faults,
@@ -102,6 +112,8 @@ def run(arguments: argparse.Namespace) -> int:
         f"AWS {stack.info.endpoints['aws']}, DynamoDB {stack.info.endpoints['dynamodb']} table {stack.info.table}. "
         "Ctrl-C stops it"
     )
+    if (base := stack.info.endpoints.get("http")) is not None:
+        say_on_stderr(f"page: {base}/")
     try:
         stack.watch(lambda: stop.received)
     finally:
@@ -157,9 +169,7 @@ def _detach(home: Home) -> int:
     while time.monotonic() < deadline_s:
         raw = read_json(home.info_file)
         if raw is not None and raw["pids"].get("supervisor") == process.pid:
-            *before, last = log.read_text(encoding="utf-8", errors="replace").splitlines()
-            for line in (*(each for each in before if each.startswith(_FOUND)), last):
-                print(line, file=sys.stderr)
+            print(_said(log, _PAGE if "http" in raw["endpoints"] else _UP), file=sys.stderr)
             return 0
         if process.poll() is not None:
             print(log.read_text(encoding="utf-8", errors="replace").strip(), file=sys.stderr)
@@ -167,6 +177,16 @@ def _detach(home: Home) -> int:
         time.sleep(0.05)
     process.terminate()
     raise ConfigError(f"not up within {_WAIT_S} s; see {log}")
+
+
+def _said(log: Path, last: str) -> str:
+    """Return what a person is to know of what a stack said, once it has said what begins with *last*."""
+    deadline_s = time.monotonic() + _SAID_S
+    while True:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        if any(each.startswith(last) for each in lines) or time.monotonic() > deadline_s:
+            return "\n".join(each for each in lines if each.startswith((_FOUND, _UP, _PAGE)))
+        time.sleep(0.02)
 
 
 def _is_detach(argument: str) -> bool:

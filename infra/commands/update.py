@@ -42,12 +42,12 @@ def _update(home: Home, arguments: argparse.Namespace) -> int:
     if arguments.back:
         version = version_before(home)
     else:
-        from infra.aws.bundle.files import build_bundle  # a rollback has no use for it
+        from infra.commands.code import CODE  # a rollback has no use for it
         from infra.local.stack.definition import check_definition
         from processors.pipeline_files import load_pipeline
 
         path = Path(arguments.pipeline or info.pipeline)
         check_definition(home, load_pipeline(path), info.consumer)
-        version = publish(home, path, build_bundle)
+        version = publish(home, path, CODE.bundle, build_api=CODE.api)
     shift(home, version, say=lambda text: print(f"streamgage: {text}", file=sys.stderr))
     return 0

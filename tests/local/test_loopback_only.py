@@ -4,6 +4,7 @@ import socket
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -32,7 +33,7 @@ def address_of(text: str) -> str:
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="there is no /proc/net")
 def test_every_process_of_the_stack_listens_on_loopback_only(tmp_path: Path) -> None:
     with running(tmp_path) as machine:
-        wanted = {int(url.rpartition(":")[2]) for url in machine.home.info().endpoints.values()}
+        wanted = {urlsplit(url).port for url in machine.home.info().endpoints.values()}
         found: dict[int, list[tuple[str, int]]] = {}
 
         def all_listen() -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from botocore.exceptions import ClientError
@@ -82,7 +83,7 @@ def client(machine: Machine, service: str, role: str = "aws") -> Any:
 
 
 def port_of(machine: Machine, role: str) -> int:
-    return int(machine.home.info().endpoints[role].rpartition(":")[2])
+    return urlsplit(machine.home.info().endpoints[role]).port or 0
 
 
 def holdings(machine: Machine) -> dict[str, Any]:

@@ -97,7 +97,8 @@ class Machine:
 
     def pids(self) -> list[int]:
         """Every process of the stack: those it names, and the sandboxes."""
-        return [*self.home.info().pids.values(), *self.home.status().get("sandboxes", [])]
+        told = (self.home.status(), self.home.gateway_status())
+        return [*self.home.info().pids.values(), *(pid for each in told for pid in each.get("sandboxes", []))]
 
     def stop(self) -> None:
         self.run("down", check=False)

@@ -9,8 +9,8 @@ from infra.aws.cost.flow import Flow, flow_of
 from infra.aws.cost.load import Load
 from infra.aws.cost.model import HOURS_A_MONTH, SECONDS_A_MONTH, Bill, Usage, bill
 from infra.aws.cost.prices import PriceTable
-from infra.aws.cost.together import Beside, beside
 from infra.aws.cost.questions import Questions, questions_bill, told_of
+from infra.aws.cost.together import Beside, beside
 from infra.aws.cost.warn import warnings_of
 from streamgage.errors import ConfigError
 from streamgage.limits import ESM_WINDOW_S, SHARD_IN_BYTES_PER_S, SHARD_IN_RECORDS_PER_S

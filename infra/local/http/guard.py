@@ -7,7 +7,7 @@ it takes a body:
 - ``Host`` is a loopback name or address. A rebinding page cannot set it: it is the name that the person visited.
 - there is no ``Origin``, and ``Sec-Fetch-Site`` does not tell of another site, unless a person asked for that origin.
 - the request names the access key of the home, as AWS's clients do in what they sign: a random secret that only files
-  of mode 0600 hold.
+  of mode 0600 hold. A face for people and their browsers has a secret as the first part of its paths instead.
 
 The key is compared, the signature over the request is not: it would tell of a request changed on its way through the
 kernel's loopback, which only root can do, and cost a hash of every body. Source of the header's form:
@@ -18,7 +18,7 @@ import hmac
 import ipaddress
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
@@ -40,9 +40,12 @@ class Guard:
 
     ``access_key``: None where the face has no secret. ``open_paths`` need no key: health. ``origins`` are the pages that
     a person let in, as browsers name them (``https://example.org``). ``hosts`` are names beside loopback's, in lower case.
+    ``base``: the secret that every path begins with, but for ``open_paths``. Such a face has a page: its own pages may ask
+    it, links lead to it, and what pages of ``origins`` may read is its handler's to say.
     """
 
     access_key: str | None = None
+    base: str | None = None
     open_paths: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
     hosts: frozenset[str] = frozenset()
@@ -54,11 +57,21 @@ class Guard:
             return _refused(request, "AccessDeniedException", "the Host is not a loopback name or address")
         origin = headers.get("origin")
         if origin not in self.origins:
-            if origin is not None or headers.get("sec-fetch-site", "none") not in _SAME:
+            is_foreign = origin is not None or headers.get("sec-fetch-site", "none") not in _SAME
+            if is_foreign and not (self.base is not None and _is_of_its_page(headers)):
                 return _refused(request, "AccessDeniedException", "requests of web pages are not taken")
-        elif request.method == "OPTIONS":  # a preflight never carries credentials
+        elif request.method == "OPTIONS" and self.base is None:  # a preflight never carries credentials
             return self.mark(request, Response(204, headers=_PREFLIGHT))
-        if self.access_key is None or (request.method == "GET" and request.path in self.open_paths):
+        is_open = request.method == "GET" and request.path in self.open_paths
+        return None if is_open else self._without_secret(request)
+
+    def _without_secret(self, request: Request) -> Response | None:
+        """Return the refusal of a request that does not know the secret, where there is one."""
+        if self.base is not None:
+            first = request.path[1:].partition("/")[0]
+            is_known = hmac.compare_digest(first.encode(), self.base.encode())
+            return None if is_known else Response(403, _WRONG_BASE)
+        if self.access_key is None:
             return None
         named = access_key_of(request)
         if named is None or not hmac.compare_digest(named.encode(), self.access_key.encode()):
@@ -70,7 +83,7 @@ class Guard:
     def mark(self, request: Request, response: Response) -> Response:
         """Return *response* as a page of a wanted origin may read it; the same where it came from no page."""
         origin = request.headers.get("origin")
-        if origin is None or origin not in self.origins:
+        if origin is None or origin not in self.origins or self.base is not None:
             return response
         headers = {**response.headers, "Access-Control-Allow-Origin": origin, "Vary": "Origin"}
         return replace(response, headers=headers)
@@ -88,6 +101,17 @@ class Guard:
             return False
 
 
+def _is_of_its_page(headers: Mapping[str, str]) -> bool:
+    """Tell whether a browser asks for a page of this face, or by one: its Host is loopback's, so its Origin is ours.
+
+    A link or bookmark may lead here from anywhere: who follows it leaves the page that it was on, which cannot read this one.
+    """
+    if (origin := headers.get("origin")) is not None:
+        return origin == f"http://{headers['host']}"
+    return headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
+
+
+_WRONG_BASE = b"this is not the address of this stack's page; `streamgage status` says it\n"
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE, PATCH",
     "Access-Control-Allow-Headers": "*, Authorization",

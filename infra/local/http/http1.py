@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import httptools
 
-from infra.local.http.message import Admit, Limits, Request, Response, failure, reason
+from infra.local.http.message import Admit, Limits, Request, Response, failure, joined, reason
 
 _STREAM = 1  # HTTP/1.1 has one at a time
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
@@ -130,15 +130,16 @@ class Http1:
     def _write(self, method: str, response: Response, *, keep: bool) -> None:
         lines = [
             f"HTTP/1.1 {response.status} {reason(response.status)}",
-            f"Content-Type: {response.content_type}",
-            f"Content-Length: {len(response.body)}",
             *(f"{name}: {value}" for name, value in response.headers.items()),
+            *(f"Set-Cookie: {each}" for each in response.cookies),
         ]
+        if response.has_content:
+            lines += [f"Content-Type: {response.content_type}", f"Content-Length: {len(response.body)}"]
         if not keep:
             lines.append("Connection: close")
             self.ended = True
         self._output.append("\r\n".join([*lines, "", ""]).encode("latin-1", "replace"))
-        if method != "HEAD":
+        if method != "HEAD" and response.has_content:
             self._output.append(response.body)
         self._expires_s = self._now_s + (self._limits.head_s if self._begun else self._limits.idle_s)
 
@@ -172,7 +173,7 @@ class Http1:
         if key in self._headers:
             if key == "host":
                 self._refuse(400, "a request has one Host")
-            text = f"{self._headers[key]}, {text}"
+            text = joined(key, self._headers[key], text)
         self._headers[key] = text
 
     def on_headers_complete(self) -> None:

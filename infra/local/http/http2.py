@@ -27,7 +27,7 @@ from h2.exceptions import ProtocolError, StreamClosedError
 from h2.settings import SettingCodes, Settings
 
 from infra.local.http.goaway import GoAwayFilter
-from infra.local.http.message import Admit, Limits, Request, Response, failure
+from infra.local.http.message import Admit, Limits, Request, Response, failure, joined
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _WINDOW_BYTES = 4 * 1024 * 1024  # a PutRecords in one flight: the client need not wait for our word
@@ -62,6 +62,7 @@ class Http2:
         self._connection.increment_flow_control_window(_WINDOW_BYTES * 2)
         self._receiving: dict[int, _Receiving] = {}
         self._answering: set[int] = set()
+        self._heads: set[int] = set()  # of those, what was asked by HEAD
         self._sending: dict[int, memoryview] = {}
         self._resets = 0
         self._frames = GoAwayFilter(preface_bytes=len(PREFACE))
@@ -121,6 +122,7 @@ class Http2:
     def hang_up(self, stream: int) -> None:
         """Give the request of *stream* no answer."""
         self._answering.discard(stream)
+        self._heads.discard(stream)
         self._reset(stream, ErrorCodes.INTERNAL_ERROR)
 
     def finish(self) -> None:
@@ -158,7 +160,7 @@ class Http2:
             if name == "host" and found.get(name, value) != value:
                 self._reset(stream, ErrorCodes.PROTOCOL_ERROR)
                 return
-            found[name] = f"{found[name]}, {value}" if name in found and name != "host" else value
+            found[name] = joined(name, found[name], value) if name in found and name != "host" else value
         if len(self._answering) + len(self._receiving) >= self._limits.streams:
             self._reset(stream, ErrorCodes.REFUSED_STREAM)  # those that it gave up are still at work here
             return
@@ -192,6 +194,8 @@ class Http2:
         if receiving is None:
             return
         self._answering.add(stream)
+        if receiving.head.method == "HEAD":
+            self._heads.add(stream)
         whole.append((stream, receiving.head._replace(body=b"".join(receiving.body))))
 
     def _refuse(self, stream: int, refusal: Response) -> None:
@@ -217,16 +221,19 @@ class Http2:
     def _send(self, stream: int, response: Response) -> None:
         headers = [
             (":status", str(response.status)),
-            ("content-type", response.content_type),
-            ("content-length", str(len(response.body))),
             *((name.lower(), value) for name, value in response.headers.items()),
+            *(("set-cookie", each) for each in response.cookies),
         ]
+        if response.has_content:
+            headers += [("content-type", response.content_type), ("content-length", str(len(response.body)))]
+        body = response.body if response.has_content and stream not in self._heads else b""
+        self._heads.discard(stream)
         try:
-            self._connection.send_headers(stream, headers, end_stream=not response.body)
+            self._connection.send_headers(stream, headers, end_stream=not body)
         except ProtocolError:  # reset by the client while it was at work
             return
-        if response.body:
-            self._sending[stream] = memoryview(response.body)
+        if body:
+            self._sending[stream] = memoryview(body)
 
     def _leave(self) -> None:
         """End with the last answer, where the client has said that it asks no more."""

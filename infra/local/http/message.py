@@ -9,7 +9,7 @@ from typing import NamedTuple
 class Request(NamedTuple):
     """One whole request. ``target`` is path and query as they came; names of headers are in lower case.
 
-    What came more than once is joined by ", ", as RFC 9110 (section 5.2) has it.
+    What came more than once is joined by "," (RFC 9110, section 5.2), cookies by "; " (RFC 9113, section 8.2.3).
     """
 
     method: str
@@ -25,16 +25,27 @@ class Request(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One whole answer; its length is said by the server."""
+    """One whole answer; its length is said by the server. Each of ``cookies`` is a Set-Cookie of its own."""
 
     status: int
     body: bytes = b""
     content_type: str = "text/plain"
     headers: Mapping[str, str] = field(default_factory=dict)
+    cookies: tuple[str, ...] = ()
+
+    @property
+    def has_content(self) -> bool:
+        """Whether its status has content at all: what followed a 204 or 304 would be taken for the next answer."""
+        return self.status not in (204, 304)
 
 
 Handler = Callable[[Request], Response]
 """Answers one request, in a thread of the server's. It may block; it raises only ``HangUp``, or by a bug (a 500)."""
+
+
+def joined(name: str, before: str, value: str) -> str:
+    """Return the value of the header *name*, of which *before* came already."""
+    return f"{before}; {value}" if name == "cookie" else f"{before},{value}"
 
 
 Admit = Callable[[Request], Response | None]
@@ -53,7 +64,7 @@ class Limits:
     the first byte of a request's head and body, ``idle_s`` from the last answer, ``write_s`` while a client does not read.
     ``streams`` is how many requests of one HTTP/2 connection may be under way, ``buffered_bytes`` what all requests that
     are not whole may hold together. ``workers`` are the threads that answer; 0 for handlers that never block: they answer in
-    the loop's own thread, in turn, and save a fifth of a millisecond each.
+    the loop's own thread, in turn, and save a fifth of a millisecond each. ``grace_s`` is for the last requests when it stops.
     """
 
     connections: int = 512
@@ -67,6 +78,7 @@ class Limits:
     streams: int = 32
     workers: int = 32
     chunked: bool = False
+    grace_s: float = 3
 
 
 def reason(status: int) -> str:

@@ -1,6 +1,7 @@
 """The credentials of a home: made once, random, in a file that only its owner reads."""
 
 import base64
+import hmac
 import json
 import os
 import secrets
@@ -23,6 +24,12 @@ class Credentials(NamedTuple):
     def variables(self) -> dict[str, str]:
         """Return them as every AWS SDK reads them from the environment."""
         return {"AWS_ACCESS_KEY_ID": self.access_key, "AWS_SECRET_ACCESS_KEY": self.secret_key}
+
+    @property
+    def base(self) -> str:
+        """The secret that the paths of the home's page begin with: whoever learns it has none of the two keys."""
+        made = hmac.digest(self.secret_key.encode(), b"streamgage: base path of HTTP", "sha256")
+        return base64.b32encode(made[:_KEY_BYTES]).decode("ascii").lower()
 
 
 def keep_credentials(path: Path) -> Credentials:

@@ -23,7 +23,7 @@ from streamgage.errors import ConfigError
 
 _BACKLOG = 128
 _LOOK_S = 0.5  # how often deadlines are looked at
-_GRACE_S = 3.0  # for a TLS handshake, and for the last requests when the server stops
+_HANDSHAKE_S = 3.0
 _UNREAD_BYTES = 1024 * 1024  # of answers: a client that leaves more than that unread is read no further
 
 _LINGER_S = 2.0  # a refused client may still be sending: closing at once would reset the refusal away
@@ -102,7 +102,7 @@ class HttpServer:
             sock=self._socket.dup(),
             ssl=self._tls,
             backlog=_BACKLOG,
-            ssl_handshake_timeout=_GRACE_S if self._tls else None,
+            ssl_handshake_timeout=_HANDSHAKE_S if self._tls else None,
             ssl_shutdown_timeout=1 if self._tls else None,
         )
         self._ready.set()
@@ -115,7 +115,7 @@ class HttpServer:
         server.close()
         for connection in list(self._open):
             connection.finish()
-        end_s = time.monotonic() + _GRACE_S
+        end_s = time.monotonic() + self.limits.grace_s
         while self._open and time.monotonic() < end_s:  # noqa: ASYNC110 - connections end by callbacks
             await asyncio.sleep(0.01)
         for connection in list(self._open):

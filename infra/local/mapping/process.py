@@ -25,6 +25,7 @@ from botocore.config import Config as ClientConfig
 
 from infra.local.function.pool import FunctionPool, Invoked, version_of
 from infra.local.function.sandbox import FunctionConfig
+from infra.local.function.update import ConfigWatch
 from infra.local.mapping.checkpoints import CheckpointFile
 from infra.local.mapping.clock import SteppedClock
 from infra.local.mapping.destinations import OnFailure, failure_record
@@ -41,7 +42,6 @@ from infra.local.mapping.readers import (
 )
 from infra.local.mapping.status import StatusBoard
 from infra.local.mapping.stream import Discard, Invocation, ShardCheckpoint, StreamMapping
-from infra.local.mapping.update import ConfigWatch
 from streamgage import limits
 from streamgage.errors import ConfigError
 
@@ -104,7 +104,7 @@ class MappingProcess:
         self._invokers = ThreadPoolExecutor(config.function.max_concurrency, thread_name_prefix="invoker")
         self._deliverer = ThreadPoolExecutor(1, thread_name_prefix="on-failure")
         self._updater = ThreadPoolExecutor(1, thread_name_prefix="updater")
-        self._watch = ConfigWatch(config_file, config)
+        self._watch = ConfigWatch(config_file, config, load)
         self._looked_ms = 0
         self._lister = ShardLister(
             self._kinesis, stream_name=config.stream_name, every_ms=config.list_shards_ms, events=self._events

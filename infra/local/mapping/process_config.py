@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from infra.local.function.document import function_config, function_problems
 from infra.local.function.sandbox import FunctionConfig
 from infra.local.mapping.config import MappingConfig, from_properties
 from infra.local.sealed import unseal
 from streamgage.errors import ConfigError
 
 _REQUIRED = ("stream_arn", "mapping", "function", "checkpoint_file", "status_file")
-_FUNCTION_REQUIRED = ("name", "handler", "task_dir", "runtime_dir", "log_file")
-_FUNCTION_OPTIONAL = ("env", "timeout_s", "memory_mb", "max_concurrency")
 _PLAIN = {
     "mapping_id": "00000000-0000-0000-0000-000000000000",
     "kinesis_endpoint": None,
@@ -88,10 +87,8 @@ def parse(document: Mapping[str, Any]) -> ProcessConfig:
     """
     function = document.get("function") or {}
     problems = [f"{name} is missing" for name in _REQUIRED if not document.get(name)]
-    problems += [f"function.{name} is missing" for name in _FUNCTION_REQUIRED if not function.get(name)]
     problems += [f"{name} is unknown" for name in sorted(set(document) - {*_REQUIRED, *_OPTIONAL})]
-    unknown = sorted(set(function) - {*_FUNCTION_REQUIRED, *_FUNCTION_OPTIONAL})
-    problems += [f"function.{name} is unknown" for name in unknown]
+    problems += function_problems(function)
     stream_arn = str(document.get("stream_arn", ""))
     if stream_arn and (stream_arn.count(":") != 5 or ":stream/" not in stream_arn):
         problems.append(
@@ -110,15 +107,8 @@ def parse(document: Mapping[str, Any]) -> ProcessConfig:
     return ProcessConfig(
         stream_arn=stream_arn,
         mapping=mapping,
-        function=FunctionConfig(
-            name=function["name"],
-            handler=function["handler"],
-            task_dir=Path(function["task_dir"]).resolve(),
-            runtime_dir=Path(function["runtime_dir"]).resolve(),
-            log_file=Path(function["log_file"]).resolve(),
-            region=stream_arn.split(":")[3],
-            account_id=stream_arn.split(":")[4],
-            **{name: function[name] for name in _FUNCTION_OPTIONAL if name in function},
+        function=function_config(
+            function, region=stream_arn.split(":")[3], account_id=stream_arn.split(":")[4]
         ),
         checkpoint_file=Path(document["checkpoint_file"]).resolve(),
         status_file=Path(document["status_file"]).resolve(),

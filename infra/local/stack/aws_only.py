@@ -19,16 +19,10 @@ REFUSED_TYPES = {
 OURS_TYPES = {
     "AWS::Lambda::Version": "the local function has one version",
     "AWS::Lambda::Alias": "the local function has one version",
+    "AWS::Lambda::Permission": "who invokes a function here is ours",
 }
-# No gateway runs here.
-GATEWAY_TYPES = {
-    **dict.fromkeys(
-        (f"AWS::ApiGatewayV2::{each}" for each in ("Api", "Authorizer", "Integration", "Route", "Stage")),
-        "no gateway runs here",
-    ),
-    "AWS::Lambda::Permission": "no gateway runs here",
-}
-_BEHIND_GATEWAY = "processors.live.function.handler"
+# The gateway here speaks HTTP. A page asks again; it is not told.
+WEBSOCKET = "the local gateway serves HTTP APIs"
 # MiniStack 1.5.33: "Properties.Metrics (metric math) is not supported".
 METRIC_MATH = "the emulator has no alarms on metric math"
 # A consumer beside another one shares what the other one has; here each stack has a home, a stream and tables of its own.
@@ -50,6 +44,6 @@ def why_only_on_aws(resource: Mapping[str, Any]) -> str | None:
     kind: str = resource["Type"]
     if kind == "AWS::CloudWatch::Alarm" and "Metrics" in resource["Properties"]:
         return METRIC_MATH
-    if kind == "AWS::Lambda::Function" and resource["Properties"].get("Handler") == _BEHIND_GATEWAY:
-        return GATEWAY_TYPES["AWS::Lambda::Permission"]
-    return GATEWAY_TYPES.get(kind) or REFUSED_TYPES.get(kind) or OURS_TYPES.get(kind)
+    if kind == "AWS::ApiGatewayV2::Api" and resource["Properties"].get("ProtocolType") == "WEBSOCKET":
+        return WEBSOCKET
+    return REFUSED_TYPES.get(kind) or OURS_TYPES.get(kind)

@@ -20,7 +20,8 @@ class StackInfo:
     """A running stack, as ``stack.json`` describes it to every command. ``pids`` are by role, and when each ``started``.
 
     ``one_key_per_record``: Lambda keeps order per partition key only (ParallelizationFactor > 1), so producers give each
-    Kinesis record one key. ``consumer`` is whose rollups the function counts.
+    Kinesis record one key. ``consumer`` is whose rollups the function counts. ``endpoints`` are by role, and ``http`` is the
+    address of page and API: who has it may read, so it is shown to the owner alone.
     """
 
     endpoints: dict[str, str]
@@ -48,6 +49,8 @@ TODO = {
     "stack.json": "It says which processes run. Look for them (ps -ef | grep infra.local), end them, and remove it",
     "mapping.status.json": "Remove it: it is written anew",
     "mapping.json": "Remove it: the next `streamgage up` writes it anew",
+    "gateway.json": "Remove it: the next `streamgage up` writes it anew; the page may get another port",
+    "gateway.status.json": "Remove it: it is written anew",
     "dynamodb.json": "Remove it: the next `streamgage up` sees by the tables which engine holds them",
     "definition.json": (
         "It says what the tables were counted by. Remove it if pipeline.toml has not changed since the last "
@@ -75,6 +78,8 @@ class Home:
         self.status_file = self.root / "mapping.status.json"
         self.checkpoint_file = self.root / "data" / "checkpoints.json"
         self.mapping_config_file = self.root / "mapping.json"
+        self.gateway_config_file = self.root / "gateway.json"
+        self.gateway_status_file = self.root / "gateway.status.json"
         self.aws_data = self.root / "data" / "aws"
         self.kinesis_data = self.root / "data" / "kinesis"
         self.dynamodb_data = self.root / "data" / "dynamodb-local"
@@ -87,14 +92,15 @@ class Home:
         self.credentials_file = self.root / "credentials.json"
         self.logs = self.root / "logs"
         self.task_dir = self.root / "bundle"
+        self.api_task_dir = self.root / "bundle-api"
         self.runtime_dir = self.root / "runtime"
 
     @property
     def documents(self) -> tuple[Path, ...]:
         """The sealed files that describe the stack; each is written by ``write_json``, and damage to it ends a start."""
         return (
-            self.info_file, self.mapping_config_file, self.dynamodb_file, self.definition_file, self.stores_file,
-            self.stream_file, self.fixed_file,
+            self.info_file, self.mapping_config_file, self.gateway_config_file, self.dynamodb_file, self.definition_file,
+            self.stores_file, self.stream_file, self.fixed_file,
         )  # fmt: skip
 
     @classmethod
@@ -128,6 +134,11 @@ class Home:
     def status(self) -> dict[str, Any]:
         """Return what the mapping last said of itself; {} before it said anything."""
         status = read_json(self.status_file)
+        return status if isinstance(status, dict) else {}
+
+    def gateway_status(self) -> dict[str, Any]:
+        """Return what the gateway last said of itself; {} before it said anything."""
+        status = read_json(self.gateway_status_file)
         return status if isinstance(status, dict) else {}
 
 

@@ -19,8 +19,7 @@ def mapping_config(
 ) -> dict[str, Any]:
     """Return the document of `infra.local.mapping.process_config`."""
     (mapping,) = template.mappings.values()
-    ((logical_id, function),) = template.functions.items()
-    function = numbers(resolve(function, outputs))
+    logical_id, function = template.mapped(outputs)
     return {
         "stream_arn": resolve(mapping["EventSourceArn"], outputs),
         "kinesis_endpoint": endpoints["kinesis"],
@@ -28,23 +27,36 @@ def mapping_config(
         **credentials._asdict(),
         "mapping": numbers(resolve(mapping, outputs)),
         "function": {
-            "name": function_name(logical_id),
-            "handler": function["Handler"],
+            **function_document(
+                function_name(logical_id), resolve(function, outputs), endpoints, credentials
+            ),
             "task_dir": str(home.task_dir),
             "runtime_dir": str(home.runtime_dir),
-            "timeout_s": function["Timeout"],
-            "memory_mb": function["MemorySize"],
             "log_file": str(home.logs / "function.log"),
-            "env": {
-                **credentials.variables(),
-                "AWS_ENDPOINT_URL": endpoints["aws"],
-                "AWS_ENDPOINT_URL_DYNAMODB": endpoints["dynamodb"],
-                "AWS_ENDPOINT_URL_KINESIS": endpoints["kinesis"],
-                **{key: str(value) for key, value in function["Environment"]["Variables"].items()},
-            },
         },
         "checkpoint_file": str(home.checkpoint_file),
         "status_file": str(home.status_file),
+    }
+
+
+def function_document(
+    name: str, properties: Mapping[str, Any], endpoints: Mapping[str, str], credentials: Credentials
+) -> dict[str, Any]:
+    """Return what a process is told of a function with these *properties*, but for where it is."""
+    function = numbers(properties)
+    variables = function.get("Environment", {}).get("Variables", {})
+    return {
+        "name": name,
+        "handler": function["Handler"],
+        "timeout_s": function.get("Timeout", 3),
+        "memory_mb": function.get("MemorySize", 128),
+        "env": {
+            **credentials.variables(),
+            "AWS_ENDPOINT_URL": endpoints["aws"],
+            "AWS_ENDPOINT_URL_DYNAMODB": endpoints["dynamodb"],
+            "AWS_ENDPOINT_URL_KINESIS": endpoints["kinesis"],
+            **{key: str(value) for key, value in variables.items()},
+        },
     }
 
 
@@ -55,7 +67,7 @@ def check_lanes(template: LocalTemplate, outputs: Mapping[str, str]) -> bool:
         ConfigError: the mapping's factor would lose events.
     """
     (mapping,) = template.mappings.values()
-    (function,) = template.functions.values()
+    _, function = template.mapped(outputs)
     factor = int(resolve(mapping, outputs).get("ParallelizationFactor", 1))
     lanes = resolve(function, outputs)["Environment"]["Variables"].get("STREAMGAGE_LANES", "shard")
     if factor > 1 and lanes != "partition_key":
@@ -75,7 +87,7 @@ def keep_fixed(
         ConfigError: it is another now, and would count twice what is under way, or would be passed over.
     """
     (mapping,) = template.mappings.values()
-    (function,) = template.functions.values()
+    _, function = template.mapped(outputs)
     properties = resolve(mapping, outputs)
     wanted = {
         "lanes": resolve(function, outputs)["Environment"]["Variables"].get("STREAMGAGE_LANES", "shard"),

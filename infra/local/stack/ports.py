@@ -25,6 +25,15 @@ def free_ports(wanted: Mapping[str, tuple[int, str]]) -> dict[str, int]:
     return found
 
 
+def if_free(number: int) -> int:
+    """Return *number* where that port is free, else 0: any free one."""
+    try:
+        free_ports({"": (number, "")})
+    except ConfigError:
+        return 0
+    return number
+
+
 def _bind(probe: socket.socket, number: int, option: str) -> int:
     if not 0 <= number <= _LAST:
         raise ConfigError(f"{option} {number} is no port: they go to {_LAST}; 0 is any free one")

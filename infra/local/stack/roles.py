@@ -1,4 +1,4 @@
-"""The five children of a stack, as values: their commands, how each is seen to be ready, what its end means."""
+"""The children of a stack, as values: their commands, how each is seen to be ready, what its end means."""
 
 import os
 import urllib.error
@@ -16,8 +16,8 @@ from infra.local.stack.tables import Engine
 from infra.template.translate import REGION
 
 LOOPBACK = "127.0.0.1"
-STOP_WAVES = (("metrics", "mapping"), ("kinesis", "dynamodb", "aws"))
-"""Who is stopped before whom: the mapping ends what it has begun, so what it writes to is there until it is done."""
+STOP_WAVES = (("metrics", "gateway", "mapping"), ("kinesis", "dynamodb", "aws"))
+"""Who is stopped before whom: mapping and gateway end what they have begun, so what they ask is there until they are done."""
 
 _CHECK_S = (
     300  # tables are looked through for damage before they are served: some ten seconds a million items
@@ -115,6 +115,22 @@ class Roles:
             probe=lambda: partial(_is_another, self.home.status_file, _version(self.home.status_file)),
             environment=self._signing(),
             stop_s=_MAPPING_STOP_S,
+        )
+
+    def gateway(self) -> ChildSpec:
+        """Return the HTTP API and the page."""
+        return ChildSpec(
+            name="gateway",
+            arguments=(
+                "-m",
+                "infra.local.gateway",
+                "--config",
+                str(self.home.gateway_config_file),
+                *self._key(),
+            ),
+            log=self.home.logs / "gateway.log",
+            probe=self._health("gateway"),
+            on_end=OnEnd.WITHOUT,
         )
 
     def metrics(self) -> ChildSpec:

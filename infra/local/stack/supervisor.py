@@ -7,6 +7,8 @@ Processes, all on loopback and each in a session of its own::
     ├── dynamodb   our tables over SQLite; DynamoDB Local, or the emulator, where that was asked for
     ├── kinesis    our Kinesis data plane
     ├── metrics    what all of it measures, for Prometheus
+    ├── gateway    API Gateway's HTTP API, where the template has one, and the page
+    │   └── sandboxes of the API's function
     └── mapping    Lambda's event source mapping
         └── sandboxes of the real Lambda runtime client, running the bundle
 
@@ -24,6 +26,8 @@ from typing import Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from infra.local.gateway.api import unasked
+from infra.local.gateway.config import parse as parse_gateway
 from infra.local.http.secret import Credentials, keep_credentials
 from infra.local.mapping.config import not_carried_out
 from infra.local.mapping.process_config import parse
@@ -41,6 +45,7 @@ from infra.local.stack.mapped import check_lanes, keep_fixed, mapping_config, nu
 from infra.local.stack.ports import free_ports
 from infra.local.stack.prepare import make_home
 from infra.local.stack.roles import STOP_WAVES, Roles
+from infra.local.stack.served import gateway_config, may_be_served, wanted_port
 from infra.local.stack.stores.check import OUR_HANDLER, Look, Stores, agree, look
 from infra.local.stack.stream import keep_stream
 from infra.local.stack.tables import Engine, create_table, keep_engine
@@ -62,16 +67,21 @@ Say = Callable[[str], None]
 
 
 class Code(NamedTuple):
-    """How the function's code comes to be: ``bundle(folder, definition)`` unpacked, ``runtime(folder)`` beside it."""
+    """How the functions' code comes to be: ``bundle(folder, definition)`` unpacked, ``runtime(folder)`` beside it.
+
+    ``api`` is as ``bundle``, of the HTTP API's function.
+    """
 
     bundle: Callable[[Path, Path], None]
     runtime: Callable[[Path], object]
+    api: Callable[[Path, Path], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StackOptions:
     """What a person may choose of a local stack. Port 0 is any free one. ``parameters`` are the template's.
 
+    ``http_port`` 0 is the one that the home had last, if it is free, so that the page's address stays.
     With ``fsync``, stream and tables survive power loss, at the disk's pace. Where ``keep_tables`` is not wanted, DynamoDB
     Local has them in memory: on disk it waits for the disk at every write. ``accept_loss``: go on without what the check of
     the stores found to be lost.
@@ -84,6 +94,7 @@ class StackOptions:
     aws_port: int = 4566
     kinesis_port: int = 4567
     metrics_port: int = 0
+    http_port: int = 0
     parameters: Mapping[str, str] | None = None
     dynamodb: Engine = Engine.EMBEDDED
     kinesis_faults: str | None = None
@@ -171,9 +182,7 @@ class Stack:
         (stream_id,) = template.streams
         seen = look(home, stream_name(stream_id), now_ms=time.time_ns() // 1_000_000)
         self._start_servers()
-        self._say("building the bundle")  # while they start
-        options.code.bundle(home.task_dir, options.pipeline)
-        options.code.runtime(home.runtime_dir)
+        self._build(template)  # while they start
         self._await_servers()
         self._say("creating what the template describes")
         given = dict(parameters)
@@ -183,8 +192,18 @@ class Stack:
         self._say(f"exists only on AWS: {told(template.elsewhere)}")
         self._keep_stream_and_tables(template, outputs, given)
         self._agree(template, outputs, seen, consumer)  # nothing reads or writes yet
-        self._start_mapping(template, outputs, given)
+        self._start_functions(template, outputs, given)
         self._publish(template, outputs, consumer=consumer)
+
+    def _build(self, template: LocalTemplate) -> None:
+        home, code, pipeline = self._home, self._options.code, self._options.pipeline
+        self._say("building the bundle")
+        code.bundle(home.task_dir, pipeline)
+        code.runtime(home.runtime_dir)
+        if may_be_served(template):
+            if code.api is None:
+                raise ConfigError("the template has an HTTP API, and there is no code for its function")
+            code.api(home.api_task_dir, pipeline)
 
     def _start_servers(self) -> None:
         home, options = self._home, self._options
@@ -194,6 +213,7 @@ class Stack:
             "aws": (options.aws_port, "--port"),
             "kinesis": (options.kinesis_port, "--kinesis-port"),
             "metrics": (options.metrics_port, "--metrics-port"),
+            "gateway": (wanted_port(home, options.http_port), "--http-port"),
             "dynamodb": (0, ""),
         }
         ports = free_ports(wanted)
@@ -236,7 +256,7 @@ class Stack:
             )
 
     def _agree(self, template: LocalTemplate, outputs: Mapping[str, str], seen: Look, consumer: str) -> None:
-        (stream_id,), (function,) = template.streams, template.functions.values()
+        (stream_id,), (_, function) = template.streams, template.mapped(outputs)
         stores = Stores(
             home=self._home,
             stream=stream_name(stream_id),
@@ -249,7 +269,7 @@ class Stack:
         )
         agree(stores, seen, accept_loss=self._options.accept_loss, say=self._say)
 
-    def _start_mapping(
+    def _start_functions(
         self, template: LocalTemplate, outputs: Mapping[str, str], given: Mapping[str, str]
     ) -> None:
         check_lanes(template, outputs)
@@ -259,9 +279,26 @@ class Stack:
         )
         parse(document)  # a mapping that would not start is refused here
         write_json(self._home.mapping_config_file, document)
+        self._start_gateway(template, outputs)
         self._keeper.start(self._roles.mapping())
         self._keeper.start(self._roles.metrics())
-        self._keeper.await_ready("mapping")
+        for role in {"gateway", "mapping"} & self._keeper.pids().keys():
+            self._keeper.await_ready(role)
+
+    def _start_gateway(self, template: LocalTemplate, outputs: Mapping[str, str]) -> None:
+        document = gateway_config(
+            self._home,
+            template,
+            outputs,
+            port=self._roles.ports["gateway"],
+            endpoints=self._endpoints(),
+            credentials=self._roles.credentials,
+        )
+        if document is not None:
+            for line in unasked(parse_gateway(document).api):
+                self._say(line)
+            write_json(self._home.gateway_config_file, document)
+            self._keeper.start(self._roles.gateway())
 
     def _publish(self, template: LocalTemplate, outputs: Mapping[str, str], *, consumer: str) -> None:
         (stream_id,) = template.streams
@@ -282,7 +319,10 @@ class Stack:
         )
 
     def _endpoints(self) -> dict[str, str]:
-        return {role: self._roles.url(role) for role in ("aws", "kinesis", "dynamodb", "metrics")}
+        found = {role: self._roles.url(role) for role in ("aws", "kinesis", "dynamodb", "metrics")}
+        if "gateway" in self._keeper.pids():
+            found["http"] = f"{self._roles.url('gateway')}/{self._roles.credentials.base}"
+        return found
 
     def _client(self, service: str) -> Any:
         role = service if service in ("kinesis", "dynamodb") else "aws"

@@ -8,7 +8,7 @@ import json
 import re
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,18 @@ _STREAM = "AWS::Kinesis::Stream"
 _FUNCTION = "AWS::Lambda::Function"
 _MAPPING = "AWS::Lambda::EventSourceMapping"
 _TABLE = "AWS::DynamoDB::Table"
+_GATEWAY = frozenset(
+    f"AWS::ApiGatewayV2::{each}" for each in ("Api", "Authorizer", "Integration", "Route", "Stage")
+)
 _ARNS = {
     _FUNCTION: ("lambda", "function:{}"),
     _TABLE: ("dynamodb", "table/{}"),
     _MAPPING: ("lambda", "event-source-mapping:{}"),
     "AWS::CloudWatch::Alarm": ("cloudwatch", "alarm:{}"),
 }
+Names = Mapping[str, Mapping[str, str]]
+"""Of what the emulator does not create: by logical id, what Ref of it is here (under "") and each attribute."""
+
 _ABSENT = "AWS::NoValue"  # as text in an output, where CloudFormation would leave the property out
 
 
@@ -46,7 +52,8 @@ class LocalTemplate:
     """The template, divided. Values of ``kept`` resources may hold ``{"Fn::Output": name}`` marks: see resolve.
 
     ``cloudformation`` is the template that the emulator's CloudFormation creates. ``tables`` are those that it is not
-    to create, because another engine holds them. ``elsewhere`` is what no one here creates.
+    to create, because another engine holds them. ``gateway`` has the resources of API Gateway by what others name each by,
+    with Type, Properties, and Exists ("true" or "false": its condition). ``elsewhere`` is what no one here creates.
     """
 
     cloudformation: dict[str, Any]
@@ -54,7 +61,25 @@ class LocalTemplate:
     functions: dict[str, dict[str, Any]]
     mappings: dict[str, dict[str, Any]]
     tables: dict[str, dict[str, Any]]
+    gateway: dict[str, dict[str, Any]] = field(default_factory=dict)
     elsewhere: tuple[Elsewhere, ...] = ()
+
+    def mapped(self, outputs: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+        """Return logical id and properties of the function that the one mapping invokes."""
+        (mapping,) = self.mappings.values()
+        return self.function_of(str(resolve(mapping["FunctionName"], outputs)))
+
+    def function_of(self, named: str) -> tuple[str, dict[str, Any]]:
+        """Return logical id and properties of the function that *named* means: its name, or an ARN or URI with it.
+
+        Raises:
+            ConfigError: it is no function of the template.
+        """
+        parts = re.split(r"[:/]", named)
+        for logical_id, properties in self.functions.items():
+            if function_name(logical_id) in parts:
+                return logical_id, properties
+        raise ConfigError(f"{named} is no function of the template; it has: {', '.join(self.functions)}")
 
 
 def stream_name(logical_id: str) -> str:
@@ -88,7 +113,8 @@ def divide(path: Path, *, keep_tables: bool = False) -> LocalTemplate:
     kept: dict[str, dict[str, dict[str, Any]]] = {_STREAM: {}, _FUNCTION: {}, _MAPPING: {}}
     if keep_tables:
         kept[_TABLE] = {}
-    names: dict[str, tuple[str, str]] = {}  # logical id → what Ref and Arn of it are here
+    names: dict[str, dict[str, str]] = {}
+    gateway: dict[str, dict[str, Any]] = {}
     elsewhere: list[Elsewhere] = []
     for logical_id, resource in list(resources.items()):
         kind = resource["Type"]
@@ -96,6 +122,9 @@ def divide(path: Path, *, keep_tables: bool = False) -> LocalTemplate:
             elsewhere.append(Elsewhere(logical_id, kind, why))
         elif kind in kept:
             kept[kind][logical_id] = _takes_what_comes(resource["Properties"])
+        elif kind in _GATEWAY:
+            name = logical_id if kind.endswith("::Stage") else _gateway_name(logical_id, resource)
+            gateway[name] = _with_condition(resource)
         else:
             continue
         names[logical_id] = _name_of(logical_id, resource)
@@ -105,6 +134,7 @@ def divide(path: Path, *, keep_tables: bool = False) -> LocalTemplate:
         kind: {name: _mark(_without_ours(each, names), outputs) for name, each in group.items()}
         for kind, group in kept.items()
     }
+    served = {name: _mark(_without_ours(each, names), outputs) for name, each in gateway.items()}
     cloudformation: dict[str, Any] = {
         **{key: rest[key] for key in ("Parameters", "Conditions") if key in rest},
         "AWSTemplateFormatVersion": "2010-09-09",
@@ -119,6 +149,7 @@ def divide(path: Path, *, keep_tables: bool = False) -> LocalTemplate:
         marked[_FUNCTION],
         marked[_MAPPING],
         marked.get(_TABLE, {}),
+        served,
         tuple(elsewhere),
     )
 
@@ -139,26 +170,46 @@ def _takes_what_comes(properties: Mapping[str, Any]) -> dict[str, Any]:
     return rest | {"BillingMode": "PAY_PER_REQUEST"}
 
 
-def _name_of(logical_id: str, resource: Mapping[str, Any]) -> tuple[str, str]:
-    """Return what Ref and Arn are of a resource that the emulator does not create."""
+def _name_of(logical_id: str, resource: Mapping[str, Any]) -> dict[str, str]:
+    """Return what Ref (under "") and the attributes are of a resource that the emulator does not create."""
     kind, name = resource["Type"], f"{STACK_NAME}-{logical_id}"
     if kind == _STREAM:
-        return stream_name(logical_id), stream_arn(logical_id)
+        return {"": stream_name(logical_id), "Arn": stream_arn(logical_id)}
+    if kind in _GATEWAY:
+        name = _gateway_name(logical_id, resource)
+        endpoint = f"https://{name}.execute-api.{REGION}.amazonaws.com"
+        return {"": name, "ApiId": name, "ApiEndpoint": endpoint} if kind.endswith("::Api") else {"": name}
     if kind == _MAPPING:
         name = str(uuid.uuid5(uuid.NAMESPACE_URL, name))
     if kind == "AWS::Lambda::Alias":  # whose Ref is its ARN
         function = function_name(resource["Properties"]["FunctionName"]["Ref"])
         arn = _arn("lambda", f"function:{function}:{resource['Properties']['Name']}")
-        return arn, arn
+        return {"": arn, "Arn": arn}
     form = _ARNS.get(kind)
-    return name, _arn(*form).format(name) if form else name
+    return {"": name, "Arn": _arn(*form).format(name) if form else name}
+
+
+def _gateway_name(logical_id: str, resource: Mapping[str, Any]) -> str:
+    """Return what Ref of a resource of API Gateway is here: an API's id has ten letters and digits, as on AWS."""
+    kind, stage = resource["Type"], resource["Properties"].get("StageName")
+    if kind.endswith("::Stage") and isinstance(stage, str):
+        return stage
+    name = f"{STACK_NAME}-{logical_id}"
+    return uuid.uuid5(uuid.NAMESPACE_URL, name).hex[:10] if kind.endswith("::Api") else name
+
+
+def _with_condition(resource: Mapping[str, Any]) -> dict[str, Any]:
+    """Return type and properties of *resource*, and an expression that says whether it exists."""
+    condition = resource.get("Condition")
+    exists = {"Fn::If": [condition, "true", "false"]} if condition else "true"
+    return {"Type": resource["Type"], "Properties": resource["Properties"], "Exists": exists}
 
 
 def _arn(service: str, resource: str) -> str:
     return f"arn:aws:{service}:{REGION}:{ACCOUNT}:{resource}"
 
 
-def _check_whole(cloudformation: Mapping[str, Any], names: Mapping[str, tuple[str, str]]) -> None:
+def _check_whole(cloudformation: Mapping[str, Any], names: Names) -> None:
     """Refuse a reference to what the emulator does not create, where we know no value for it."""
     wanted = _references([cloudformation["Resources"], cloudformation["Outputs"]])
     problems = [
@@ -190,6 +241,12 @@ def resolve(value: Any, outputs: Mapping[str, str]) -> Any:
     if isinstance(value, dict):
         if value.keys() == {"Fn::Output"}:
             return outputs[value["Fn::Output"]]
+        if value.keys() == {"Fn::If"}:
+            condition, then, otherwise = value["Fn::If"]
+            return resolve(then if resolve(condition, outputs) == "true" else otherwise, outputs)
+        if value.keys() == {"Fn::Split"}:
+            separator, text = value["Fn::Split"]
+            return str(resolve(text, outputs)).split(separator)
         resolved = {key: resolve(each, outputs) for key, each in value.items()}
         return {key: each for key, each in resolved.items() if each != _ABSENT}
     if isinstance(value, list):
@@ -197,28 +254,29 @@ def resolve(value: Any, outputs: Mapping[str, str]) -> Any:
     return value
 
 
-def _without_ours(value: Any, names: Mapping[str, tuple[str, str]]) -> Any:
-    """Replace references to what we keep by its name or ARN, which we choose."""
+def _without_ours(value: Any, names: Names) -> Any:
+    """Replace references to what we keep by its name, ARN or another attribute, which we choose."""
     if isinstance(value, dict):
         if value.keys() == {"Ref"} and value["Ref"] in names:
-            return names[value["Ref"]][0]
+            return names[value["Ref"]][""]
         if value.keys() == {"Fn::GetAtt"}:
             target = value["Fn::GetAtt"]
             logical_id, attribute = target.split(".", 1) if isinstance(target, str) else target
-            if logical_id in names and attribute == "Arn":
-                return names[logical_id][1]
+            if attribute in names.get(logical_id, {}):
+                return names[logical_id][attribute]
         return {
             key: _without_ours(each, names) for key, each in value.items() if key != "DependsOn"
         } | _depends_on(value, names)
     if isinstance(value, list):
         return [_without_ours(each, names) for each in value]
     if isinstance(value, str) and "${" in value:
-        for logical_id, (name, arn) in names.items():
-            value = value.replace(f"${{{logical_id}}}", name).replace(f"${{{logical_id}.Arn}}", arn)
+        for logical_id, known in names.items():
+            for attribute, text in known.items():
+                value = value.replace(f"${{{logical_id}{'.' if attribute else ''}{attribute}}}", text)
     return value
 
 
-def _depends_on(resource: Mapping[str, Any], names: Mapping[str, tuple[str, str]]) -> dict[str, list[str]]:
+def _depends_on(resource: Mapping[str, Any], names: Names) -> dict[str, list[str]]:
     """Return what *resource* is to wait for, of what the emulator creates."""
     wanted = resource.get("DependsOn", [])
     left = [each for each in ([wanted] if isinstance(wanted, str) else wanted) if each not in names]
@@ -229,7 +287,13 @@ def _mark(value: Any, outputs: dict[str, Any]) -> Any:
     """Replace each expression in *value* by a mark, and put the expression into *outputs* under the mark's name."""
     if isinstance(value, dict):
         key = next(iter(value), "")
-        if len(value) == 1 and (key == "Ref" or key.startswith("Fn::")):
+        if _is_structured(value) and key == "Fn::If":
+            condition, *branches = value[key]
+            exists = _mark({key: [condition, "true", "false"]}, outputs)
+            return {key: [exists, *(_mark(each, outputs) for each in branches)]}
+        if key == "Fn::Split":
+            return {key: [value[key][0], _mark(value[key][1], outputs)]}
+        if _is_expression(value):
             value = _spelled_out(value)
             text = json.dumps(value, sort_keys=True)
             name = next(
@@ -242,6 +306,18 @@ def _mark(value: Any, outputs: dict[str, Any]) -> Any:
     if isinstance(value, list):
         return [_mark(each, outputs) for each in value]
     return value
+
+
+def _is_expression(value: Any) -> bool:
+    key = next(iter(value), "") if isinstance(value, dict) and len(value) == 1 else ""
+    return key == "Ref" or key.startswith("Fn::")
+
+
+def _is_structured(value: Any) -> bool:
+    """Tell whether *value* comes to a list or an object: an output is a text, so we choose and split ourselves."""
+    if not _is_expression(value):
+        return isinstance(value, dict | list)
+    return "Fn::Split" in value or any(map(_is_structured, value.get("Fn::If", ())[1:]))
 
 
 def _spelled_out(value: Any) -> Any:

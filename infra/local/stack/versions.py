@@ -1,21 +1,23 @@
 """Versions of the function of a local stack: published beside the running one, and taken over under load.
 
-A version is a bundle of its own, ``.streamgage/versions/N``, that nothing changes any more; ``up`` builds ``$LATEST``.
-The mapping's configuration file says which one runs (``infra.local.mapping.update``).
+A version is a bundle of its own, ``.streamgage/versions/N``, that nothing changes any more; ``up`` builds ``$LATEST``. The
+function of the HTTP API, where there is one, has its bundle of each version beside it, ``N-api``. The configuration files of
+mapping and gateway say which one runs (``infra.local.function.update``).
 """
 
-import json
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from infra.local.function.pool import LATEST, VERSION_VARIABLE
-from infra.local.stack.home import Home, read_json, write_json
+from infra.local.stack.home import Home, is_running, read_json, write_json
 from streamgage.errors import ConfigError, RetryableError
 
 _FIRST_MARK = "before"  # a file in the home: the version that ran before this one
+_API = "-api"
 _POLL_S = 0.05
 _EXTRA_S = 30  # for the mapping to look, and for a cold start
 
@@ -23,8 +25,20 @@ Build = Callable[[Path, Path], None]
 Say = Callable[[str], None]
 
 
-def publish(home: Home, pipeline: Path, build: Build) -> str:
-    """Build a bundle beside the running one, and return its version. *build* takes (folder, definition).
+@dataclass(frozen=True, slots=True)
+class _Runner:
+    """A process that runs a function: its files, what its bundles are called, and what it says of itself."""
+
+    role: str
+    config_file: Path
+    latest: Path
+    suffix: str
+    status: Callable[[], dict[str, Any]]
+    refused: Callable[[dict[str, Any]], tuple[str | None, int]]  # why, and at which ms
+
+
+def publish(home: Home, pipeline: Path, build: Build, *, build_api: Build | None = None) -> str:
+    """Build a bundle beside the running one, and return its version. Each *build* takes (folder, definition).
 
     Raises:
         ConfigError: the definition has problems; no version was made.
@@ -33,9 +47,12 @@ def publish(home: Home, pipeline: Path, build: Build) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     number = 1 + max((int(each.name) for each in folder.iterdir() if each.name.isdecimal()), default=0)
     try:
+        if build_api is not None and len(_runners(home)) > 1:
+            build_api(folder / f"{number}{_API}", pipeline)
         build(folder / str(number), pipeline)
     except BaseException:
-        shutil.rmtree(folder / str(number), ignore_errors=True)
+        for suffix in ("", _API):
+            shutil.rmtree(folder / f"{number}{suffix}", ignore_errors=True)
         raise
     return str(number)
 
@@ -49,57 +66,104 @@ def version_before(home: Home) -> str:
 
 
 def shift(home: Home, version: str, *, say: Say) -> None:
-    """Have every batch from now on run in *version*; return when the last sandbox of another version has ended.
+    """Have all that begins from now on run in *version*; return when the last sandbox of another version has ended.
 
     Raises:
         ConfigError: the version cannot be initialised; the one before runs on.
-        RetryableError: the mapping did not take it over in time, or an old invocation does not end.
+        RetryableError: the mapping or gateway did not take it over in time, or an old invocation does not end.
     """
-    config = read_json(home.mapping_config_file)
-    function = config["function"]
-    before, running = json.dumps(config), function["env"].get(VERSION_VARIABLE, LATEST)
+    runners = _runners(home)
+    running = read_json(home.mapping_config_file)["function"]["env"].get(VERSION_VARIABLE, LATEST)
     if running == version:
         say(f"version {version} runs already")
         return
-    function["task_dir"] = str(home.task_dir if version == LATEST else _versions(home) / version)
-    function["env"][VERSION_VARIABLE] = version
-    asked_ms = time.time_ns() // 1_000_000
-    write_json(home.mapping_config_file, config)
+    before: list[tuple[Path, dict[str, Any]]] = []
     try:
-        _await(home, lambda status: _runs(status, version, asked_ms), what=f"version {version} to run")
+        for each in runners:
+            before.append((each.config_file, read_json(each.config_file)))
+            _take_over(home, each, version)
     except ConfigError:
-        write_json(home.mapping_config_file, json.loads(before))
+        for path, config in before:
+            write_json(path, config)
         raise
     (_versions(home) / _FIRST_MARK).write_text(running, encoding="utf-8")
     say(f"version {version} runs; version {running} finishes what it has begun")
-    seconds = _EXTRA_S + float(function["timeout_s"])
-    _await(home, lambda status: not status["draining"], what=f"version {running} to end", seconds=seconds)
+    for each in runners:
+        seconds = _EXTRA_S + float(read_json(each.config_file)["function"]["timeout_s"])
+        _await(
+            home,
+            each,
+            lambda status: not status["draining"],
+            what=f"version {running} to end",
+            seconds=seconds,
+        )
     say(f"version {running} has ended. Back to it: streamgage update --back")
+
+
+def _runners(home: Home) -> list[_Runner]:
+    """Return whom a version is given to: the gateway first, which holds nothing, where one runs."""
+    mapping = _Runner(
+        "mapping",
+        home.mapping_config_file,
+        home.task_dir,
+        "",
+        home.status,
+        lambda status: (status["update_refused"], (status["last_error"] or {}).get("at_ms", 0)),
+    )
+    gateway = _Runner(
+        "gateway",
+        home.gateway_config_file,
+        home.api_task_dir,
+        _API,
+        home.gateway_status,
+        lambda status: (status["update_refused"], status["refused_at_ms"]),
+    )
+    return [gateway, mapping] if is_running(home.raw_info() or {"pids": {}}, "gateway") else [mapping]
+
+
+def _take_over(home: Home, runner: _Runner, version: str) -> None:
+    """Write *version* into the configuration of *runner*, and wait until it runs there."""
+    config = read_json(runner.config_file)
+    function = config["function"]
+    place = _versions(home) / f"{version}{runner.suffix}"
+    function["task_dir"] = str(runner.latest if version == LATEST else place)
+    function["env"][VERSION_VARIABLE] = version
+    asked_ms = time.time_ns() // 1_000_000
+    write_json(runner.config_file, config)
+
+    def runs(status: dict[str, Any]) -> bool:
+        if status["version"] == version:
+            return True
+        why, at_ms = runner.refused(status)
+        if why and at_ms >= asked_ms:
+            raise ConfigError(
+                f"version {version} is refused by the {runner.role}, the one before runs on: {why}"
+            )
+        return False
+
+    _await(home, runner, runs, what=f"version {version} to run")
 
 
 def _versions(home: Home) -> Path:
     return home.root / "versions"
 
 
-def _runs(status: dict[str, Any], version: str, asked_ms: int) -> bool:
-    if status["version"] == version:
-        return True
-    if status["update_refused"] and status["last_error"]["at_ms"] >= asked_ms:
-        raise ConfigError(f"version {version} is refused, the one before runs on: {status['update_refused']}")
-    return False
-
-
 def _await(
-    home: Home, condition: Callable[[dict[str, Any]], bool], *, what: str, seconds: float = _EXTRA_S
+    home: Home,
+    runner: _Runner,
+    condition: Callable[[dict[str, Any]], bool],
+    *,
+    what: str,
+    seconds: float = _EXTRA_S,
 ) -> None:
     deadline = time.monotonic() + seconds
     while True:
-        status = home.status()
+        status = runner.status()
         if status and condition(status):
             return
         home.info()  # it may have been stopped meanwhile
         if time.monotonic() > deadline:
             raise RetryableError(
-                f"waited {seconds:.0f} s for {what}; see {home.logs / 'mapping.log'} and function.log"
+                f"waited {seconds:.0f} s for {what}; see {runner.role}.log and the function's in {home.logs}"
             )
         time.sleep(_POLL_S)

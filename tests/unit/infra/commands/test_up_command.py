@@ -2,10 +2,11 @@
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from infra.commands.up import _is_detach, _StopRequest
+from infra.commands.up import _PAGE, _UP, _is_detach, _said, _StopRequest
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -42,3 +43,13 @@ def test_the_option_is_known_also_where_it_was_cut_short() -> None:
         "--det",
         "--de",
     ]
+
+
+def test_in_the_background_it_tells_what_a_person_is_to_know_and_the_page_last(tmp_path: Path) -> None:
+    log = tmp_path / "up.log"
+    found, up = "streamgage: stores: rewound", "streamgage: up: Kinesis …"
+    page = "streamgage: page: http://127.0.0.1:1/key/"
+    log.write_text(f"streamgage: building the bundle\n{found}\n{up}\n{page}")
+    assert _said(log, _PAGE).splitlines() == [found, up, page]
+    log.write_text(f"{found}\n{up}")
+    assert _said(log, _UP).splitlines() == [found, up]

@@ -17,6 +17,9 @@ SIGNED = f"AWS4-HMAC-SHA256 Credential={KEY}/20261128/us-east-1/kinesis/aws4_req
 GUARD = Guard(access_key=KEY, open_paths=frozenset({"/health"}))
 
 
+PAGE = Guard(base="s3cret", open_paths=frozenset({"/health"}), origins=frozenset({"https://mine.example"}))
+
+
 def request(target: str = "/", *, method: str = "POST", **headers: str) -> Request:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Request(method, target, {"host": "127.0.0.1:4567", "authorization": SIGNED, **named}, b"")
@@ -159,3 +162,90 @@ def test_a_folder_is_made_its_owners_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "home" / "log").stat().st_mode) == 0o600
     with pytest.raises(ConfigError, match="is a file"):
         make_private(tmp_path / "home" / "log")
+
+
+def by_browser(target: str = "/s3cret/", *, method: str = "GET", **headers: str) -> Request:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Request(method, target, {"host": "127.0.0.1:4568", **named}, b"")
+
+
+@pytest.mark.parametrize(
+    "target", ["/s3cret", "/s3cret/", "/s3cret/v1/rollups?a=1", "/s3cret?a=1", "/health"]
+)
+def test_a_face_with_a_base_obeys_who_knows_it(target: str) -> None:
+    assert status(by_browser(target), PAGE) == 200
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/",
+        "",
+        "/v1",
+        "/other/",
+        "/s3cre/",
+        "/s3crett/",
+        "//s3cret/",
+        "/S3CRET/",
+        "/%73%33cret/",
+        "/\xff/",
+        "/health/x",
+    ],
+)
+def test_without_the_base_it_says_where_the_address_is(target: str) -> None:
+    refusal = PAGE.refusal(by_browser(target))
+    assert refusal is not None
+    assert refusal.status == 403
+    assert b"streamgage status" in refusal.body
+    assert status(by_browser("/health", method="POST"), PAGE) == 403
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"sec_fetch_site": "none"},
+        {"sec_fetch_site": "same-origin"},
+        {"origin": "http://127.0.0.1:4568", "sec_fetch_site": "same-origin"},
+        {"origin": "https://mine.example", "sec_fetch_site": "cross-site"},
+        {"sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate", "sec_fetch_dest": "document"},
+    ],
+)
+def test_its_own_page_may_ask_and_a_link_leads_to_it(headers: dict[str, str]) -> None:
+    assert status(by_browser(**headers), PAGE) == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://127.0.0.1:9999", "sec_fetch_site": "same-site"},
+        {"origin": "http://localhost:4568", "sec_fetch_site": "same-site"},
+        {"origin": "https://127.0.0.1:4568"},
+        {"sec_fetch_site": "cross-site"},
+        {"sec_fetch_site": "cross-site", "sec_fetch_mode": "no-cors", "sec_fetch_dest": "image"},
+        {"sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate", "sec_fetch_dest": "iframe"},
+        {"host": "evil.example:4568", "origin": "http://evil.example:4568", "sec_fetch_site": "same-origin"},
+    ],
+)
+def test_another_page_may_not_although_it_knows_the_base(headers: dict[str, str]) -> None:
+    assert status(by_browser(**headers), PAGE) == 403
+    assert PAGE.mark(by_browser(**headers), Response(200)).headers == {}
+
+
+def test_what_a_wanted_origin_may_read_of_a_page_is_its_handlers_to_say() -> None:
+    preflight = by_browser(method="OPTIONS", origin="https://mine.example")
+    assert PAGE.refusal(preflight) is None
+    assert PAGE.mark(preflight, Response(200)) == Response(200)
+
+
+def test_the_base_is_kept_with_the_credentials_and_gives_neither_of_them(tmp_path: Path) -> None:
+    made = keep_credentials(tmp_path / "credentials.json")
+    assert made.base == read_credentials(tmp_path / "credentials.json").base
+    assert len(made.base) == 32
+    assert made.base.isalnum()
+    assert not {made.access_key, made.secret_key, made.access_key.lower(), made.secret_key.lower()} & {
+        made.base
+    }
+    assert made.base != keep_credentials(tmp_path / "other.json").base

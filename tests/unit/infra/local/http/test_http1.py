@@ -195,3 +195,29 @@ def test_a_request_that_begins_while_another_is_answered_has_the_deadline_of_a_h
     one.receive(WHOLE + b"POST / HT", now_s=0)
     one.answer(1, Response(200), now_s=20)
     assert one.expires_s == 30
+
+
+def test_what_comes_twice_is_joined_and_cookies_as_cookies_are() -> None:
+    one = wire()
+    ((_, found),) = one.receive(
+        b"GET / HTTP/1.1\r\n" + HOST + b"A: 1\r\nA: 2, 3\r\nCookie: a=1\r\ncookie: b=2; c=3\r\n\r\n", now_s=0
+    )
+    assert found.headers == {"host": "localhost", "a": "1,2, 3", "cookie": "a=1; b=2; c=3"}
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_what_has_no_content_sends_none_that_would_be_taken_for_the_next_answer(status: int) -> None:
+    one = wire()
+    one.receive(WHOLE + WHOLE, now_s=0)
+    one.answer(1, Response(status, b"content", headers={"ETag": '"1"'}), now_s=0)
+    head, _, rest = one.take_output().partition(b"\r\n\r\n")
+    assert rest == b""
+    assert b"Content-" not in head
+    assert b'ETag: "1"' in head
+
+
+def test_each_cookie_is_a_line_of_its_own() -> None:
+    one = wire()
+    one.receive(WHOLE, now_s=0)
+    one.answer(1, Response(200, cookies=("a=1", "b=2; HttpOnly")), now_s=0)
+    assert b"Set-Cookie: a=1\r\nSet-Cookie: b=2; HttpOnly\r\n" in one.take_output()

@@ -188,3 +188,20 @@ def test_a_frame_longer_than_we_allow_ends_the_connection() -> None:
     server = Http2(Limits(), lambda _: None, now_s=0)
     server.receive(PREFACE + bytes.fromhex("ffffff040000000000"), now_s=0)
     assert server.ended
+
+
+def test_crumbs_of_cookies_are_one_header() -> None:
+    pair = Pair()
+    pair.send(1, b"", headers=[("cookie", "a=1"), ("cookie", "b=2"), ("a", "1"), ("a", "2")])
+    assert pair.requests[0][1].headers == {"host": "localhost", "cookie": "a=1; b=2", "a": "1,2"}
+
+
+@pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("POST", 204), ("POST", 304)])
+def test_an_answer_without_content_ends_with_its_head(method: str, status: int) -> None:
+    pair = Pair()
+    pair.client.send_headers(1, [(":method", method), *HEADERS[1:]], end_stream=True)
+    pair.meet()
+    pair.server.answer(1, Response(status, b"content", cookies=("a=1", "b=2")), now_s=0)
+    pair.meet()
+    assert (pair.status, pair.body) == ({1: str(status)}, {})
+    assert not pair.server.busy

@@ -9,10 +9,10 @@ import pytest
 
 from infra.local.function.outcome import Answered, Failed, NotInvoked, Outcome
 from infra.local.function.pool import LATEST, VERSION_VARIABLE, FunctionPool, Invoked, version_of
+from infra.local.function.update import ConfigWatch
 from infra.local.mapping.process_config import ProcessConfig, load, parse
 from infra.local.mapping.status import StatusBoard
 from infra.local.mapping.stream import Discard, Invocation, ShardCheckpoint, StreamMapping
-from infra.local.mapping.update import ConfigWatch
 from streamgage.errors import ConfigError
 from streamgage.records import StreamRecord
 
@@ -108,7 +108,7 @@ def write(path: Path, content: dict[str, Any], *, at_ns: int) -> None:
 def test_another_function_in_the_file_is_told_once(tmp_path: Path) -> None:
     path, content = tmp_path / "mapping.json", document(tmp_path)
     write(path, content, at_ns=1)
-    watch = ConfigWatch(path, load(path))
+    watch = ConfigWatch(path, load(path), load)
     assert watch.changed() is None
     content["function"]["env"] = {VERSION_VARIABLE: "2"}
     write(path, content, at_ns=2)
@@ -116,15 +116,17 @@ def test_another_function_in_the_file_is_told_once(tmp_path: Path) -> None:
     assert function is not None
     assert (version_of(function), version_of(load(path).function)) == ("2", "2")
     assert watch.changed() is None
-    write(path, content, at_ns=3)  # touched
-    assert watch.changed() is None
+    write(path, content, at_ns=3)  # the same once more: it may have been refused
+    again = watch.changed()
+    assert again is not None
+    assert version_of(again) == "2"
     assert version_of(parse(document(tmp_path)).function) == LATEST
 
 
 def test_a_file_that_changes_more_or_is_broken_or_gone_changes_nothing(tmp_path: Path) -> None:
     path, content = tmp_path / "mapping.json", document(tmp_path)
     write(path, content, at_ns=1)
-    watch = ConfigWatch(path, load(path))
+    watch = ConfigWatch(path, load(path), load)
     write(path, document(tmp_path, BatchSize=7), at_ns=2)
     with pytest.raises(ConfigError, match="only the function"):
         watch.changed()
@@ -134,4 +136,4 @@ def test_a_file_that_changes_more_or_is_broken_or_gone_changes_nothing(tmp_path:
         watch.changed()
     path.unlink()
     assert watch.changed() is None
-    assert ConfigWatch(None, parse(content)).changed() is None
+    assert ConfigWatch(None, parse(content), load).changed() is None

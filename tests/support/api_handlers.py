@@ -1,0 +1,64 @@
+"""A function behind the gateway, as tests want it: the path says what it does. It is copied into a bundle of its own."""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+Event = dict[str, Any]
+
+
+def handler(event: Event, context: Any) -> Any:
+    what = event["rawPath"].rpartition("/")[2]
+    return DEEDS.get(what, ok)(event)
+
+
+def ok(_: Event) -> Any:
+    return {"statusCode": 200, "headers": {"content-type": "application/json"}, "body": '{"ok": true}'}
+
+
+def asked(event: Event, name: str) -> str:
+    return str(event["queryStringParameters"][name])
+
+
+def slow(event: Event) -> Any:
+    time.sleep(float(asked(event, "s")))
+    return ok(event)
+
+
+def fail(_: Event) -> Any:
+    raise ZeroDivisionError("planted\nand a second line")
+
+
+def crash(event: Event) -> Any:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return ok(event)
+
+
+def status(event: Event) -> Any:
+    return {"statusCode": int(asked(event, "code")), "headers": {"ETag": '"1"'}, "body": "as it is"}
+
+
+def cookies(event: Event) -> Any:
+    return {"statusCode": 200, "cookies": ["a=1", "b=2; HttpOnly"], "body": json.dumps(event.get("cookies"))}
+
+
+DEEDS: dict[str, Callable[[Event], Any]] = {
+    "echo": lambda event: event,
+    "slow": slow,
+    "raise": fail,
+    "crash": crash,
+    "exit": lambda _: sys.exit(3),
+    "nonsense": lambda _: {"statusCode": "OK", "body": {}},
+    "split": lambda _: {"statusCode": 200, "headers": {"x-a": "1\r\nset-cookie: stolen=1"}, "body": ""},
+    "large": lambda event: {"statusCode": 200, "body": "x" * int(asked(event, "bytes"))},
+    "status": status,
+    "cookies": cookies,
+    "version": lambda _: {
+        "version": os.environ["AWS_LAMBDA_FUNCTION_VERSION"],
+        "table": os.environ.get("TABLE"),
+    },
+}
