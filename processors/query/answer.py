@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Literal
 
+from processors.query.bounds import TooMuchError
 from processors.query.cells import PartialStore
 from processors.query.question import Question, Row, ask
 from processors.query.regroup import Group
@@ -35,6 +37,10 @@ MOST_ROWS = 1_000_000  # about 1.8 GB with all measures
 _TIMES = ("window_start", "window_end")
 _FLAGS = ("may_change", "partial")
 
+CellKind = Literal["text", "number", "time", "flag", "json"]
+"""What the cells of a column are: a *time* is ISO text, a *flag* is true or false, *json* is text of it."""
+_KINDS: Mapping[Kind, CellKind] = {Kind.TEXT: "text", Kind.NUMBER: "number", Kind.BOOLEAN: "flag"}
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -58,7 +64,8 @@ class Shape:
 class Answer:
     """Names, and rows of as many cells. The first *keys* of them are the key's. *left* rows were more than the limit.
 
-    ``errors`` says of columns that are not exact by how much a cell may be off at most, relatively.
+    ``errors`` says of columns that are not exact by how much a cell may be off at most, relatively. ``kinds`` says what the
+    cells of each column are, but where SQL made them.
     """
 
     names: tuple[str, ...]
@@ -66,6 +73,7 @@ class Answer:
     keys: int
     left: int = 0
     errors: Mapping[str, float] = field(default_factory=dict)
+    kinds: tuple[CellKind, ...] = ()
 
 
 def filter_of(question: Question, text: str) -> Expression:
@@ -182,7 +190,7 @@ def _written(question: Question, shape: Shape, pairs: Iterable[Compared]) -> Ans
             left += 1
             continue
         if len(rows) >= MOST_ROWS:
-            raise ConfigError(
+            raise TooMuchError(
                 f"the answer has more than {MOST_ROWS:,} rows: narrow it by name=pattern, --where, --top N or a shorter range, "
                 "merge by --group-by or larger windows, or say --limit N"
             )
@@ -203,7 +211,11 @@ def _written(question: Question, shape: Shape, pairs: Iterable[Compared]) -> Ans
             )
         )
     names = (*question.key_names, *_TIMES, *(each.name for each in columns), *select, *extra, *_FLAGS)
-    return Answer(names, rows, len(question.key_names), left, errors)
+    kinds: list[CellKind] = ["text"] * len(question.key_names) + ["time"] * len(_TIMES)
+    kinds += ["number" if each.is_number else "json" for each in columns]
+    kinds += [_KINDS.get(each.kind, "text") for each in select.values()]
+    kinds += ["number"] * len(extra) + ["flag"] * len(_FLAGS)
+    return Answer(names, rows, len(question.key_names), left, errors, tuple(kinds))
 
 
 def silence(store: PartialStore, question: Question, *, for_ms: int, as_of_ms: int, now_ms: int) -> Answer:
@@ -218,7 +230,8 @@ def silence(store: PartialStore, question: Question, *, for_ms: int, as_of_ms: i
         (*each.key, time_text(each.last_ms), Decimal(as_of_ms - each.last_ms) / 1000, each.is_exact)
         for each in found
     ]
-    return Answer(names, rows, len(question.key_names))
+    kinds: list[CellKind] = ["text"] * len(question.key_names) + ["time", "number", "flag"]
+    return Answer(names, rows, len(question.key_names), kinds=tuple(kinds))
 
 
 def told_errors(answer: Answer, question: Question) -> Iterator[str]:
