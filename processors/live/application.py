@@ -107,7 +107,11 @@ class Application:
             ]
             asked = ["Accept", "If-None-Match"]
             cors = CORSConfig(first, others, allow_headers=asked, expose_headers=exposed, max_age=3600)
-        self._app = app = APIGatewayHttpResolver(cors=cors, debug=False)
+        self._app = app = APIGatewayHttpResolver(
+            cors=cors,
+            debug=False,
+            serializer=lambda body: body,  # it is JSON already
+        )
         app.get("/health")(self._health)
         app.get("/v1/status")(self._status)
         app.get(r"/v1/openapi\.json")(self._openapi)

@@ -8,12 +8,13 @@ from typing import Any
 
 from processors.live.parameters import KEY_PREFIX, KEYS, RANGE, SILENT, TOP, Parameter
 from processors.live.replies import CSV, JSON, NDJSON, PARQUET
+from processors.query.answer import CellKind
 from streamgage.definition.pipeline import Pipeline
 
 VERSION = "1"
 _NUMBER_OR_NULL = {"type": ["number", "null"]}
 _INSTANT = {"type": ["integer", "null"], "description": "ms since the epoch; null where nothing is known"}
-_COLUMN_KINDS = ["text", "number", "time", "flag", "json"]
+_COLUMN_KINDS = [str(each) for each in CellKind]
 
 _SCHEMAS: dict[str, Any] = {
     "Error": {

@@ -62,12 +62,9 @@ def error_reply(refused: Refused, *, is_prometheus: bool = False) -> Reply:
     headers = {"Cache-Control": "no-store", **refused.headers}
     if is_prometheus:
         kind = {400: "bad_data", 403: "forbidden", 404: "not_found", 503: "unavailable", 504: "timeout"}
-        body = {
-            "status": "error",
-            "errorType": kind.get(refused.status, "internal" if refused.status >= 500 else "bad_data"),
-            "error": refused.error,
-        }
-        return Reply.json(body, status=refused.status, headers=headers)
+        error_type = kind.get(refused.status, "internal" if refused.status >= 500 else "bad_data")
+        told = {"status": "error", "errorType": error_type, "error": refused.error}
+        return Reply.json(told, status=refused.status, headers=headers)
     body = {"error": refused.error, "problems": list(refused.problems)}
     return Reply.json(body, status=refused.status, headers=headers)
 
@@ -101,7 +98,8 @@ def response_of(reply: Reply, headers: Mapping[str, str]) -> "Response[Any]":
     Raises:
         Refused: 413, it is larger than Lambda takes.
     """
-    sent: dict[str, str | list[str]] = {**_TO_ALL, **reply.headers}
+    sent: dict[str, str | list[str]] = {}
+    sent |= _TO_ALL | dict(reply.headers)
     if reply.status == 200:
         sent["ETag"] = reply.etag
         sent.setdefault(

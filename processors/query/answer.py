@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Literal
+from enum import StrEnum
 
 from processors.query.bounds import TooMuchError
 from processors.query.cells import PartialStore
@@ -37,9 +37,18 @@ MOST_ROWS = 1_000_000  # about 1.8 GB with all measures
 _TIMES = ("window_start", "window_end")
 _FLAGS = ("may_change", "partial")
 
-CellKind = Literal["text", "number", "time", "flag", "json"]
-"""What the cells of a column are: a *time* is ISO text, a *flag* is true or false, *json* is text of it."""
-_KINDS: Mapping[Kind, CellKind] = {Kind.TEXT: "text", Kind.NUMBER: "number", Kind.BOOLEAN: "flag"}
+
+class CellKind(StrEnum):
+    """What the cells of a column are: a *time* is ISO text, a *flag* is true or false, *json* is text of it."""
+
+    TEXT = "text"
+    NUMBER = "number"
+    TIME = "time"
+    FLAG = "flag"
+    JSON = "json"
+
+
+_KINDS = {Kind.TEXT: CellKind.TEXT, Kind.NUMBER: CellKind.NUMBER, Kind.BOOLEAN: CellKind.FLAG}
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,11 +220,15 @@ def _written(question: Question, shape: Shape, pairs: Iterable[Compared]) -> Ans
             )
         )
     names = (*question.key_names, *_TIMES, *(each.name for each in columns), *select, *extra, *_FLAGS)
-    kinds: list[CellKind] = ["text"] * len(question.key_names) + ["time"] * len(_TIMES)
-    kinds += ["number" if each.is_number else "json" for each in columns]
-    kinds += [_KINDS.get(each.kind, "text") for each in select.values()]
-    kinds += ["number"] * len(extra) + ["flag"] * len(_FLAGS)
-    return Answer(names, rows, len(question.key_names), left, errors, tuple(kinds))
+    kinds = (
+        *(CellKind.TEXT for _ in question.key_names),
+        *(CellKind.TIME for _ in _TIMES),
+        *(CellKind.NUMBER if each.is_number else CellKind.JSON for each in columns),
+        *(_KINDS.get(each.kind, CellKind.TEXT) for each in select.values()),
+        *(CellKind.NUMBER for _ in extra),
+        *(CellKind.FLAG for _ in _FLAGS),
+    )
+    return Answer(names, rows, len(question.key_names), left, errors, kinds)
 
 
 def silence(store: PartialStore, question: Question, *, for_ms: int, as_of_ms: int, now_ms: int) -> Answer:
@@ -230,8 +243,8 @@ def silence(store: PartialStore, question: Question, *, for_ms: int, as_of_ms: i
         (*each.key, time_text(each.last_ms), Decimal(as_of_ms - each.last_ms) / 1000, each.is_exact)
         for each in found
     ]
-    kinds: list[CellKind] = ["text"] * len(question.key_names) + ["time", "number", "flag"]
-    return Answer(names, rows, len(question.key_names), kinds=tuple(kinds))
+    kinds = (*(CellKind.TEXT for _ in question.key_names), CellKind.TIME, CellKind.NUMBER, CellKind.FLAG)
+    return Answer(names, rows, len(question.key_names), kinds=kinds)
 
 
 def told_errors(answer: Answer, question: Question) -> Iterator[str]:
