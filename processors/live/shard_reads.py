@@ -96,7 +96,10 @@ class ShardReads:
             for each in answer["Shards"]:
                 is_closed = "EndingSequenceNumber" in each["SequenceNumberRange"]
                 before = self._found.get(each["ShardId"], Found(is_closed))
-                found[each["ShardId"]] = replace(before, is_closed=is_closed, has_ended=False)
+                is_finished = before.is_finished or (is_closed and before.has_ended)
+                found[each["ShardId"]] = replace(
+                    before, is_closed=is_closed, is_finished=is_finished, has_ended=False
+                )
             if not answer.get("NextToken"):
                 break
             request = {"NextToken": answer["NextToken"]}  # the API takes no stream name beside it

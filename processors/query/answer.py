@@ -264,6 +264,6 @@ def time_text(instant_ms: int) -> str:
     """Return an instant as ISO 8601 in UTC, with as much of it as there is."""
     try:
         instant = datetime.fromtimestamp(instant_ms // 1000, UTC).replace(tzinfo=None)
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, OSError):
         return f"{instant_ms} ms"
     return f"{instant.isoformat()}{f'.{instant_ms % 1000:03d}' if instant_ms % 1000 else ''}Z"
