@@ -193,7 +193,7 @@ StartResponse = Callable[[str, list[tuple[str, str]]], object]
 
 
 def wsgi(application: Application) -> Callable[[dict[str, Any], StartResponse], Iterable[bytes]]:
-    """Return *application* for what speaks WSGI."""
+    """Return *application* for a client that speaks WSGI, and inflates nothing."""
 
     def serve(environ: dict[str, Any], start: StartResponse) -> Iterable[bytes]:
         headers = {
@@ -210,10 +210,11 @@ def wsgi(application: Application) -> Callable[[dict[str, Any], StartResponse], 
             body=environ["wsgi.input"].read(length) if length else b"",
         )  # fmt: skip
         found = answered(application.handle(event, Context()))
+        found.headers["content-length"] = str(len(found.plain))
         start(
             f"{found.status} {found.status}",
-            [*found.headers.items(), ("content-length", str(len(found.body)))],
+            [each for each in found.headers.items() if each[0] != "content-encoding"],
         )
-        return [found.body]
+        return [found.plain]
 
     return serve
