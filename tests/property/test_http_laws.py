@@ -17,12 +17,15 @@ from processors.query.cells import CountingStore
 from processors.query.freshness import Freshness
 from processors.query.render import to_csv
 from processors.query.tables import Place, Result
+from streamgage.fold.chunk import decode_chunk
+from streamgage.fold.items import window_start_ms
 from streamgage.records import StreamRecord
 from support.fakes import NOW_MS, InMemoryItemStore, World, invoke
 from support.http_face import Counted, Face, FakeStack, world
 from support.strategies import ARRIVAL_MS, pipeline, reading
 
 CLAIM = "streamgage:keys"
+ROLLUP = pipeline().rollups["device_metrics"]
 DEVICES = ["d1", "d2", "d;3", "a,b", "%", "d*", ""]
 
 
@@ -291,3 +294,24 @@ def test_nothing_that_a_client_sends_is_taken_for_a_claim(store: InMemoryItemSto
         found = face(f"/v1/rollups/device_metrics/keys{query}", headers=forged, authorizer=mine)
         assert found.status == (400 if query else 200)
         assert {each["device_id"] for each in found.json.get("keys", ())} <= {"d1"}
+
+
+def test_of_many_keys_that_stand_in_many_items_only_ones_own_are_seen() -> None:
+    events = [(f"d{n}", "temp", ARRIVAL_MS, n) for n in range(300)]
+    store = world_of(events).store
+    whole, counted = Counted(store), Counted(store)
+    scope = Scope({"device_id": frozenset({"d7", "d299", "nobody"})})
+    assert len({key.pk for key in store.rows if "|1h|" in key.pk}) > 3  # a root, and items below it
+    narrowed = scope.store(counted, pipeline())
+    keys = {key for key in store.rows if key.pk.startswith("device_metrics.")}
+    seen = {
+        name
+        for key, item in narrowed.get(list(keys)).items()
+        for name in decode_chunk(item.body, ROLLUP.layout, start_ms=window_start_ms(key.sk)).keys
+    }
+    assert seen == {"d7|temp", "d299|temp"}
+    assert len(whole.get(list(keys))) == len(keys)
+    told = Face(FakeStack(store), keys_claim=CLAIM)(
+        "/v1/rollups/device_metrics/keys", authorizer=claims_of({"d7", "d299", "nobody"})
+    )
+    assert [each["device_id"] for each in told.json["keys"]] == ["d299", "d7"]

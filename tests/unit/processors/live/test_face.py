@@ -200,6 +200,12 @@ def test_only_what_no_event_but_a_late_one_may_change_is_kept(
     assert found.headers["cache-control"] == ("private, max-age=60" if is_kept else "no-cache")
 
 
+def test_a_window_that_is_empty_so_far_is_not_kept_before_it_is_over(store: InMemoryItemStore) -> None:
+    face = Face(FakeStack(store, applied_ms=ARRIVAL_MS + 1_000_000))
+    found = face(f"{RANGE}?window=1h&key.device_id=nobody&to=2023-11-14T22:10")
+    assert (found.json["rows"], found.headers["cache-control"]) == ([], "no-cache")
+
+
 def test_a_large_answer_is_compressed_for_who_takes_it(face: Face) -> None:
     plain = face(f"{RANGE}?window=1m")
     packed = face(f"{RANGE}?window=1m", headers={"Accept-Encoding": "br, gzip;q=0.5"})
