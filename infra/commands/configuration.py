@@ -7,7 +7,7 @@ compares the file with this, and this with every variable that the code mentions
 import argparse
 import contextlib
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,27 @@ OF_FUNCTION = {
     "STREAMGAGE_LANES": "`shard`, or `partition_key` where ParallelizationFactor is above 1: with the wrong one events are "
     "lost. The template sets it.",
     "STREAMGAGE_WRITE_CONCURRENCY": "Writes to the table at a time, of one batch: 1 to 64.",
+}
+OF_HTTP = {
+    "STREAMGAGE_STREAM": (
+        "must be set",
+        "The stream whose shards tell how fresh answers are. The template sets it.",
+    ),
+    "STREAMGAGE_TABLE": ("must be set", "The table that is asked. The template sets it."),
+    "STREAMGAGE_CONSUMER": ("`main`", "Whose rollups of the definition are asked. The template sets it."),
+    "STREAMGAGE_PIPELINE": ("`pipeline.toml`", "The definition, in the bundle."),
+    "QUARANTINE_QUEUE_URL": ("none", "The queue whose messages `/v1/status` counts. The template sets it."),
+    "STREAMGAGE_HTTP_ORIGINS": (
+        "none",
+        (
+            "Origins whose pages may read answers, with commas between: `https://app.example.com`; `*`: any. "
+            "[Who may see what](http.md#who-may-see-what)."
+        ),
+    ),
+    "STREAMGAGE_KEYS_CLAIM": (
+        "none",
+        "The claim of a caller's token that says which keys he sees. [Who may see what](http.md#who-may-see-what).",
+    ),
 }
 OF_COMMANDS = {
     "STREAMGAGE_PIPELINE": ("pipeline.toml", "The definition, where `--pipeline` does not say."),
@@ -97,11 +118,11 @@ class _NoFiles:
         raise FileNotFoundError(path)
 
 
-def settings_read() -> dict[str, str]:
-    """Return the variables that the function reads, and their defaults; "" of one that has to be set."""
+def settings_read(read: Callable[[Mapping[str, str]], object] = Settings.of) -> dict[str, str]:
+    """Return the variables that a function reads, and their defaults; "" of one that has to be set."""
     asked = _Asked()
     with contextlib.suppress(ConfigError):  # of those without a default
-        Settings.of(asked)
+        read(asked)
     return asked.defaults
 
 
@@ -131,7 +152,7 @@ def parameters() -> Mapping[str, Mapping[str, Any]]:
 
 def page() -> str:
     """Return the whole page."""
-    return "\n".join([_HEAD, *_pipeline(), *_template(), *_function(), *_commands()]) + "\n"
+    return "\n".join([_HEAD, *_pipeline(), *_template(), *_function(), *_http(), *_commands()]) + "\n"
 
 
 def _pipeline() -> Iterator[str]:
@@ -176,6 +197,14 @@ def _function() -> Iterator[str]:
             (f"`{name}`", f"`{defaults[name]}`" if defaults[name] else "must be set", text)
             for name, text in OF_FUNCTION.items()
         ),
+    )
+
+
+def _http() -> Iterator[str]:
+    yield "## Environment of the HTTP function\n"
+    yield from _table(
+        ("variable", "default", "what it means"),
+        ((f"`{name}`", default, text) for name, (default, text) in OF_HTTP.items()),
     )
 
 

@@ -31,9 +31,24 @@ class Settings:
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> "Settings":
         """Return the settings in *environment*. Raises: ConfigError with every problem."""
-        needed = ("STREAMGAGE_STREAM", "STREAMGAGE_TABLE")
-        problems = [f"{name} is not set" for name in needed if not environment.get(name)]
+        problems: list[str] = []
+
+        def text(name: str, default: str = "") -> str:
+            value = environment.get(name, default)
+            if not value:
+                problems.append(f"{name} is not set")
+            return value
+
         origins = tuple(filter(None, environment.get("STREAMGAGE_HTTP_ORIGINS", "").split(",")))
+        settings = cls(
+            stream=text("STREAMGAGE_STREAM"),
+            table=text("STREAMGAGE_TABLE"),
+            consumer=text("STREAMGAGE_CONSUMER", DEFAULT_CONSUMER),
+            pipeline=text("STREAMGAGE_PIPELINE", "pipeline.toml"),
+            quarantine_url=environment.get("QUARANTINE_QUEUE_URL", ""),
+            origins=origins,
+            keys_claim=environment.get("STREAMGAGE_KEYS_CLAIM", ""),
+        )
         problems += [
             f"STREAMGAGE_HTTP_ORIGINS: {each!r} is no origin, such as https://example.com; they stand with commas between"
             for each in origins
@@ -41,12 +56,4 @@ class Settings:
         ]
         if problems:
             raise ConfigError(*problems)
-        return cls(
-            stream=environment["STREAMGAGE_STREAM"],
-            table=environment["STREAMGAGE_TABLE"],
-            consumer=environment.get("STREAMGAGE_CONSUMER") or DEFAULT_CONSUMER,
-            pipeline=environment.get("STREAMGAGE_PIPELINE") or "pipeline.toml",
-            quarantine_url=environment.get("QUARANTINE_QUEUE_URL", ""),
-            origins=origins,
-            keys_claim=environment.get("STREAMGAGE_KEYS_CLAIM", ""),
-        )
+        return settings

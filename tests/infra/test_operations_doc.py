@@ -145,6 +145,10 @@ def test_the_page_of_variables_is_up_to_date(capsys: pytest.CaptureFixture[str])
 
 def test_the_page_of_variables_has_each_that_is_read() -> None:
     assert set(configuration.OF_FUNCTION) == set(configuration.settings_read())
+    http = configuration.settings_read(configuration.HttpSettings.of)
+    assert set(configuration.OF_HTTP) == set(http)
+    told = {name: default.strip("`") for name, (default, _) in configuration.OF_HTTP.items()}
+    assert {name: http[name] or told[name] for name in http} == told
     known = configuration.keys_known()
     assert {table: set(keys) for table, keys in configuration.OF_PIPELINE.items()} == {
         table: keys for table, keys in known.items() if table
@@ -157,7 +161,8 @@ def test_the_page_of_variables_has_each_that_is_read() -> None:
         if path.suffix in (".py", ".yaml") and path.is_file()
         for name in re.findall(r"STREAMGAGE_[A-Z_]*[A-Z]", path.read_text(encoding="utf-8"))
     }
-    assert mentioned == {*configuration.OF_FUNCTION, *configuration.OF_COMMANDS}
+    of_http = configuration.OF_HTTP.keys() - {"QUARANTINE_QUEUE_URL"}
+    assert mentioned == {*configuration.OF_FUNCTION, *of_http, *configuration.OF_COMMANDS}
 
 
 def test_a_page_that_is_not_up_to_date_is_told_and_mended(
