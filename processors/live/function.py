@@ -11,7 +11,6 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
 from processors.aggregate.lineage import TARGET as KINESIS
-from processors.aggregate.report import NAMESPACE
 from processors.awsjson.client import AwsJsonClient
 from processors.awsjson.connections import tls_context
 from processors.awsjson.credentials import credential_source
@@ -26,6 +25,7 @@ from processors.sink.lean_dynamodb import TARGET as DYNAMODB
 
 SERVICE = "http"  # where there is no function's name
 ROOTS_FOLDER = "roots"  # in the bundle: infra/aws/bundle/files.py makes it
+NAMESPACE = "streamgage"  # the aggregate function's, whose reporter would bring its fold along
 _READERS = 8
 
 _name = os.environ.get("AWS_LAMBDA_FUNCTION_NAME", SERVICE)

@@ -9,7 +9,6 @@ from decimal import Decimal
 import pytest
 
 from conftest import ClientFactory, create_table
-from processors.aggregate.progress import progress_pk
 from processors.query import answer as answers
 from processors.query import regroup
 from processors.query.answer import answer_of
@@ -24,7 +23,7 @@ from processors.query.silence import Seen, instant_of, silent
 from streamgage.definition.pipeline import Rollup
 from streamgage.errors import ConfigError
 from streamgage.fold.chunk import Chunk, encode_chunk
-from streamgage.fold.items import ItemKey, StoredItem, chunk_key, sort_key, window_prefix
+from streamgage.fold.items import ItemKey, StoredItem, chunk_key, progress_pk, sort_key, window_prefix
 from streamgage.fold.lane_log import LaneLog
 from streamgage.measures.layout import plan_of
 from streamgage.measures.windows import Window
