@@ -1,6 +1,7 @@
 """Where the function asks: one table and one stream, whose clients live as long as the sandbox."""
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from streamgage.fold.items import ItemKey
 
 _NOTHING = ItemKey("~health", "~")  # no item is there
 _QUEUE_WAIT_S = 1.0
+_KNOWN_S = 1.0
 
 
 class Stack(Protocol):
@@ -43,9 +45,12 @@ class Stack(Protocol):
         """Return about how many messages are in quarantine; None where nobody can tell."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class LiveStack:
-    """The stack of the environment. *sqs* is None where there is no *quarantine_url*; *warn* is told what was not known."""
+    """The stack of the environment. *sqs* is None where there is no *quarantine_url*; *warn* is told what was not known.
+
+    What is known of freshness is good for a second: what was applied stays applied, so an older word says less, not more.
+    """
 
     pipeline: Pipeline
     consumer: str
@@ -57,16 +62,12 @@ class LiveStack:
     warn: Callable[[str], None]
     sqs: AwsJsonClient | None = None
     quarantine_url: str = ""
+    clock: Callable[[], float] = time.monotonic
+    _known: tuple[float, Freshness] | None = None  # and until when it is good
 
     def open(self, deadline: Deadline) -> tuple[CountingStore, Freshness]:
         """Return the table for one request, and how fresh it is now."""
-        store = self._store(deadline)
-        progress = read_progress(self._store(deadline), self.consumer, self.stream)
-        try:
-            return store, self.shards.freshness(progress, deadline=deadline)
-        except (ServiceError, RetryableError) as error:
-            self.warn(f"nothing is said of freshness: {error}")
-            return store, Freshness({}, 0, 0)
+        return self._store(deadline), self._freshness(deadline)
 
     def check(self, deadline: Deadline) -> None:
         """Ask the table for an item that is not there."""
@@ -87,6 +88,18 @@ class LiveStack:
             self.warn(f"the quarantine could not be asked: {error}")
             return None
         return sum(int(found.get(name, 0)) for name in names)
+
+    def _freshness(self, deadline: Deadline) -> Freshness:
+        if self._known is not None and self.clock() < self._known[0]:
+            return self._known[1]
+        progress = read_progress(self._store(deadline), self.consumer, self.stream)
+        try:
+            fresh = self.shards.freshness(progress, deadline=deadline)
+        except (ServiceError, RetryableError) as error:
+            self.warn(f"nothing is said of freshness: {error}")
+            return Freshness({}, 0, 0)
+        self._known = (self.clock() + _KNOWN_S, fresh)
+        return fresh
 
     def _store(self, deadline: Deadline) -> LeanPartialStore:
         return LeanPartialStore(self.dynamodb, self.table, deadline=deadline, readers=self.readers)

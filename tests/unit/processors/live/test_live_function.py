@@ -184,6 +184,24 @@ def test_a_line_and_a_blob_tell_of_a_request(over_fakes: Wired, capsys: pytest.C
     assert "somebody" not in json.dumps(lines)
 
 
+def test_what_is_known_of_freshness_is_good_for_a_second_and_a_failure_is_not_kept(
+    over_fakes: Wired,
+) -> None:
+    assert over_fakes.services is not None
+    stack: Any = processors.live.function._built().stack
+    now_s = 100.0
+    stack.clock = lambda: now_s
+    over_fakes.services.refuses = "ListShards"
+    assert over_fakes("/v1/status").json["applied_ms"] is None
+    over_fakes.services.refuses = ""
+    first = over_fakes("/v1/status").json["applied_ms"]
+    stack.shards.now_ms = lambda: first + 60_000
+    now_s += 0.9
+    assert over_fakes("/v1/status").json["applied_ms"] == first
+    now_s += 0.2
+    assert over_fakes("/v1/status").json["applied_ms"] == first + 60_000
+
+
 @pytest.mark.parametrize("refuses", ["ListShards", "GetQueueAttributes", "GetRecords"])
 def test_what_it_may_not_ask_is_unknown_and_everything_else_is_answered(
     over_fakes: Wired, refuses: str
