@@ -131,9 +131,8 @@ class Application:
         method = "GET" if request.method == "HEAD" else request.method
         response: dict[str, Any] = self._app.resolve(_event_of(event, request, method), cast("Any", context))
         turn = self._turn
-        self.told(
-            Told(request.method, turn.route, response["statusCode"], turn.rows, turn.read_units, turn.error)
-        )
+        read_units = max(turn.read_units, turn.place.read_units)
+        self.told(Told(request.method, turn.route, response["statusCode"], turn.rows, read_units, turn.error))
         return without_body(response) if request.method == "HEAD" else response
 
     # --- what every route does ---

@@ -116,6 +116,12 @@ class CallersPlace:
     scope: Scope
     deadline: Deadline
     was_opened: bool = False
+    _store: CountingStore | None = None
+
+    @property
+    def read_units(self) -> float:
+        """What it cost to read consistently, of all keys: for who runs the stack, and not for a limited caller."""
+        return 0.0 if self._store is None else self._store.read_units
 
     @property
     def pipeline(self) -> Pipeline:
@@ -126,4 +132,5 @@ class CallersPlace:
         """Return the keys that he may see, how fresh they are, and whose rollups they are of."""
         self.was_opened = True
         store, fresh = self.stack.open(self.deadline)
+        self._store = store
         return self.scope.store(store, self.stack.pipeline), fresh, self.stack.consumer

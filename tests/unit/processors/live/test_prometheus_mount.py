@@ -133,6 +133,7 @@ def test_a_limited_caller_asks_a_table_of_his_keys_only(store: InMemoryItemStore
     face = Face(FakeStack(store), keys_claim="keys")
     of = {"jwt": {"claims": {"keys": "device_id=d1,d2"}}}
     assert face(QUERY, authorizer=of).json["data"] == ["d1", "d2"]
+    assert face.told[-1].read_units > 0  # who runs the stack is told what it cost
     assert face(QUERY, authorizer={"jwt": {"claims": {"keys": "page=/x"}}}).json["data"] == []
     assert (
         face(QUERY, authorizer={"jwt": {"claims": {"keys": "site=a"}}}).json["data"] == []
