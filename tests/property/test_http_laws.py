@@ -8,7 +8,7 @@ from typing import Any, cast
 from urllib.parse import quote, urlencode
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from processors.live.scope import Scope
@@ -315,3 +315,37 @@ def test_of_many_keys_that_stand_in_many_items_only_ones_own_are_seen() -> None:
         "/v1/rollups/device_metrics/keys", authorizer=claims_of({"d7", "d299", "nobody"})
     )
     assert [each["device_id"] for each in told.json["keys"]] == ["d299", "d7"]
+
+
+ATOMS = st.sampled_from(
+    ["events", "value.sum", "value.min", "metric", "window_start", "'x'", "''", "'%'", "0", "-1", "1e99", "0.1", "null", "true"]
+)  # fmt: skip
+OPERATORS = st.sampled_from(["+", "-", "*", "/", "%", "||", "=", "<", ">=", "and", "or", "like"])
+FUNCTIONS = st.sampled_from(
+    ["lower", "length", "host", "part", "hour", "day", "abs", "bucket", "coalesce", "if", "no_such"]
+)
+EXPRESSIONS = st.recursive(
+    ATOMS,
+    lambda inner: (
+        st.builds("({} {} {})".format, inner, OPERATORS, inner)
+        | st.builds("not {}".format, inner)
+        | st.builds("-{}".format, inner)
+        | st.builds("{} is null".format, inner)
+        | st.builds("{}({})".format, FUNCTIONS, st.lists(inner, min_size=1, max_size=3).map(", ".join))
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=150)
+@example(text="-null", option="select")
+@given(text=EXPRESSIONS, option=st.sampled_from(["where", "select"]))
+def test_an_expression_is_computed_or_refused_and_never_fails(
+    store: InMemoryItemStore, text: str, option: str
+) -> None:
+    face = Face(FakeStack(store))
+    asked = {option: text if option == "where" else f"more={text}"}
+    found = face(f"/v1/rollups/device_metrics/range?window=1h&{urlencode(asked)}")
+    assert found.status in (200, 400), face.told[-1].error
+    if found.status == 400:
+        assert option in found.json["error"]
