@@ -28,11 +28,11 @@ from infra.local.stack.clients import local_client
 from infra.local.stack.home import Home, StackInfo
 from infra.local.stack.running import batch_lines, running
 from infra.local.stack.supervisor import StackOptions
-from processors.aggregate.progress import progress_pk
 from processors.pipeline_files import load_pipeline
 from producers.simulators.totals import Totals, read_totals
 from streamgage.definition.pipeline import DEFAULT_CONSUMER
 from streamgage.errors import RetryableError
+from streamgage.fold.items import progress_pk
 
 _READY_S = 60.0
 _LEAD_MS = 200  # between "begin" and the first event: time for every sender to hear it

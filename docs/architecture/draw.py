@@ -78,28 +78,31 @@ ROOMS = [
         "sandboxes: the template",
         "on a laptop",
     ),
-    box((20, 290, 345, 135), SEND, "producers/"),
+    box((20, 290, 345, 240), SEND, "producers/"),
     box((31, 322, 100, 90), "#ffffff", "client/", "put(): batch,", "try again"),
     box((138, 322, 100, 90), "#ffffff", "files/", "CSV, NDJSON,", "access logs"),
     box((245, 322, 109, 90), "#ffffff", "simulators/", "fleet, visitors,", "their totals"),
-    box((385, 290, 495, 135), RUN, "processors/"),
+    box((385, 290, 495, 240), RUN, "processors/"),
     box((395, 322, 101, 90), "#ffffff", "aggregate/", "the Lambda", "function"),
     box((501, 322, 72, 90), "#ffffff", "sink/", "fenced", "writes"),
     box((578, 322, 112, 90), "#ffffff", "quarantine/", "poison, with", "its reason"),
     box((695, 322, 83, 90), "#ffffff", "query/", "questions,", "answers"),
     box((783, 322, 87, 90), "#ffffff", "awsjson/", "the lean", "client"),
-    box((20, 465, 860, 155), CORE, "streamgage/", "the pure core: no I/O, no clock, no dice"),
-    box((33, 515, 130, 92), "#ffffff", "definition/", "pipeline.toml", "as values"),
-    box((172, 515, 130, 92), "#ffffff", "formats/", "KPL, Avro, JSON,", "blocks, marks"),
-    box((311, 515, 130, 92), "#ffffff", "expressions/", "filters, derived", "fields"),
-    box((450, 515, 130, 92), "#ffffff", "measures/", "exact numbers,", "sketches, windows"),
-    box((589, 515, 130, 92), "#ffffff", "reading/", "bytes to columns,", "or poison"),
-    box((728, 515, 140, 92), "#ffffff", "fold/", "columns to states", "by key, window"),
+    box(
+        (395, 427, 235, 90), "#ffffff", "live/", "HTTP: who asks what, who may", "see it, and how it is sent"
+    ),
+    box((20, 570, 860, 155), CORE, "streamgage/", "the pure core: no I/O, no clock, no dice"),
+    box((33, 620, 130, 92), "#ffffff", "definition/", "pipeline.toml", "as values"),
+    box((172, 620, 130, 92), "#ffffff", "formats/", "KPL, Avro, JSON,", "blocks, marks"),
+    box((311, 620, 130, 92), "#ffffff", "expressions/", "filters, derived", "fields"),
+    box((450, 620, 130, 92), "#ffffff", "measures/", "exact numbers,", "sketches, windows"),
+    box((589, 620, 130, 92), "#ffffff", "reading/", "bytes to columns,", "or poison"),
+    box((728, 620, 140, 92), "#ffffff", "fold/", "columns to states", "by key, window"),
     arrow((450, 70), (450, 98)),
     arrow((192, 250), (192, 288)),
     arrow((632, 250), (632, 288), label="imports point down", at=(350, 275)),
-    arrow((192, 425), (192, 463)),
-    arrow((632, 425), (632, 463)),
+    arrow((192, 530), (192, 568)),
+    arrow((632, 530), (632, 568)),
 ]
 
 WAY = [
@@ -127,5 +130,5 @@ WAY = [
 ]  # fmt: skip
 
 if __name__ == "__main__":
-    write("rooms", (900, 640), "The rooms of streamgage, and which may import which", ROOMS)
+    write("rooms", (900, 745), "The rooms of streamgage, and which may import which", ROOMS)
     write("way", (950, 600), "An event's way from put() to the table, and a question back", WAY)

@@ -12,12 +12,10 @@ from processors.deadline import Deadline
 from processors.sink.fenced import AggregateSink
 from streamgage.errors import ConfigError
 from streamgage.fold.cells import Joined
-from streamgage.fold.items import ItemKey, Lanes, StoredItem
+from streamgage.fold.items import ItemKey, Lanes, StoredItem, progress_pk
 from streamgage.fold.lane_log import Entry, LaneLog
 from streamgage.formats.mark import KEPT_MS, Mark
 from streamgage.records import StreamRecord
-
-_PREFIX = "~progress"  # no rollup's name begins so
 
 
 class ShardLineage(Protocol):
@@ -59,11 +57,6 @@ class Reader:
             return LaneLog.of_body(item.body)
         except ValueError as error:
             raise ConfigError(f"a progress item of consumer {self.consumer!r} is damaged: {error}") from error
-
-
-def progress_pk(consumer: str) -> str:
-    """Return the pk of the progress of each shard that *consumer* reads in order."""
-    return f"{_PREFIX}|{consumer}"
 
 
 @dataclass(slots=True)

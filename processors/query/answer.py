@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from enum import StrEnum
 from functools import lru_cache
 
+from processors.query.bounds import TooMuchError
 from processors.query.cells import PartialStore
 from processors.query.question import Question, Row, ask
 from processors.query.regroup import Group
@@ -37,6 +39,19 @@ _TIMES = ("window_start", "window_end")
 _FLAGS = ("may_change", "partial")
 
 
+class CellKind(StrEnum):
+    """What the cells of a column are: a *time* is ISO text, a *flag* is true or false, *json* is text of it."""
+
+    TEXT = "text"
+    NUMBER = "number"
+    TIME = "time"
+    FLAG = "flag"
+    JSON = "json"
+
+
+_KINDS = {Kind.TEXT: CellKind.TEXT, Kind.NUMBER: CellKind.NUMBER, Kind.BOOLEAN: CellKind.FLAG}
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
     """What is made of the rows: narrowed by *where*, extended by *select*, filled, compared, ranked, and cut.
@@ -59,7 +74,8 @@ class Shape:
 class Answer:
     """Names, and rows of as many cells. The first *keys* of them are the key's. *left* rows were more than the limit.
 
-    ``errors`` says of columns that are not exact by how much a cell may be off at most, relatively.
+    ``errors`` says of columns that are not exact by how much a cell may be off at most, relatively. ``kinds`` says what the
+    cells of each column are, but where SQL made them.
     """
 
     names: tuple[str, ...]
@@ -67,6 +83,7 @@ class Answer:
     keys: int
     left: int = 0
     errors: Mapping[str, float] = field(default_factory=dict)
+    kinds: tuple[CellKind, ...] = ()
 
 
 def filter_of(question: Question, text: str) -> Expression:
@@ -183,7 +200,7 @@ def _written(question: Question, shape: Shape, pairs: Iterable[Compared]) -> Ans
             left += 1
             continue
         if len(rows) >= MOST_ROWS:
-            raise ConfigError(
+            raise TooMuchError(
                 f"the answer has more than {MOST_ROWS:,} rows: narrow it by name=pattern, --where, --top N or a shorter range, "
                 "merge by --group-by or larger windows, or say --limit N"
             )
@@ -204,7 +221,15 @@ def _written(question: Question, shape: Shape, pairs: Iterable[Compared]) -> Ans
             )
         )
     names = (*question.key_names, *_TIMES, *(each.name for each in columns), *select, *extra, *_FLAGS)
-    return Answer(names, rows, len(question.key_names), left, errors)
+    kinds = (
+        *(CellKind.TEXT for _ in question.key_names),
+        *(CellKind.TIME for _ in _TIMES),
+        *(CellKind.NUMBER if each.is_number else CellKind.JSON for each in columns),
+        *(_KINDS.get(each.kind, CellKind.TEXT) for each in select.values()),
+        *(CellKind.NUMBER for _ in extra),
+        *(CellKind.FLAG for _ in _FLAGS),
+    )
+    return Answer(names, rows, len(question.key_names), left, errors, kinds)
 
 
 def silence(store: PartialStore, question: Question, *, for_ms: int, as_of_ms: int, now_ms: int) -> Answer:
@@ -219,7 +244,8 @@ def silence(store: PartialStore, question: Question, *, for_ms: int, as_of_ms: i
         (*each.key, time_text(each.last_ms), Decimal(as_of_ms - each.last_ms) / 1000, each.is_exact)
         for each in found
     ]
-    return Answer(names, rows, len(question.key_names))
+    kinds = (*(CellKind.TEXT for _ in question.key_names), CellKind.TIME, CellKind.NUMBER, CellKind.FLAG)
+    return Answer(names, rows, len(question.key_names), kinds=kinds)
 
 
 def told_errors(answer: Answer, question: Question) -> Iterator[str]:
@@ -238,6 +264,6 @@ def time_text(instant_ms: int) -> str:
     """Return an instant as ISO 8601 in UTC, with as much of it as there is."""
     try:
         instant = datetime.fromtimestamp(instant_ms // 1000, UTC).replace(tzinfo=None)
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, OSError):
         return f"{instant_ms} ms"
     return f"{instant.isoformat()}{f'.{instant_ms % 1000:03d}' if instant_ms % 1000 else ''}Z"

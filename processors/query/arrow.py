@@ -76,14 +76,20 @@ def _room(numbers: Sequence[Decimal]) -> tuple[int, int]:
     return places, max(whole, 0)
 
 
-def to_parquet(answer: Answer, path: Path) -> None:
-    """Write *answer* as the Parquet file *path*. Raises: ConfigError, it cannot be written."""
+def parquet_of(answer: Answer) -> bytes:
+    """Return *answer* as a Parquet file. Raises: ConfigError, pyarrow is not installed."""
     table = to_arrow(answer)
     from pyarrow import parquet
 
     written = io.BytesIO()
     parquet.write_table(table, written, compression="zstd")
+    return written.getvalue()
+
+
+def to_parquet(answer: Answer, path: Path) -> None:
+    """Write *answer* as the Parquet file *path*. Raises: ConfigError, it cannot be written."""
+    written = parquet_of(answer)
     try:
-        path.write_bytes(written.getvalue())
+        path.write_bytes(written)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written ({error.strerror})") from error

@@ -141,6 +141,8 @@ def _calendar(text: str, count: int, unit: str, zone: tzinfo) -> Buckets:
 def _month(day: date, months: int, ahead: int) -> date:
     """Return the first day of the run of *months* that holds *day*, or of one *ahead* of it."""
     number = (day.year * 12 + day.month - 1) // months * months + ahead * months
+    if number < 12:  # there is no year 0
+        return date.min
     return date(number // 12, number % 12 + 1, 1) if number < 10_000 * 12 else date.max
 
 

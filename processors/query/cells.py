@@ -44,6 +44,17 @@ class PartialStore(Protocol):
         """Return those of *keys*, any number, that exist."""
 
 
+class CountingStore(PartialStore, Protocol):
+    """A PartialStore that says what its reads cost."""
+
+    @property
+    def read_units(self) -> float:
+        """The read units of all its reads so far."""
+
+    def eventually(self) -> "CountingStore":
+        """Return the same table, read with eventual consistency; it counts its own read units."""
+
+
 class DynamoPartialStore:
     """Items in DynamoDB, by paginated Query and by BatchGetItem in parallel.
 

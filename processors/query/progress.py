@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from processors.aggregate.progress import progress_pk
 from processors.query.cells import PartialStore
 from streamgage.errors import ConfigError
+from streamgage.fold.items import progress_pk
 from streamgage.fold.lane_log import LaneLog
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+from processors.query.bounds import TooMuchError
 from processors.query.buckets import Buckets
 from processors.query.cells import KeyStates
 from streamgage.errors import ConfigError
@@ -179,6 +180,6 @@ def before(window_of: Callable[[int], Window], instant_ms: int, count: int) -> i
 
 def _bound(keys: int) -> None:
     if keys > MOST_KEYS:
-        raise ConfigError(
+        raise TooMuchError(
             f"more than {MOST_KEYS:,} keys: narrow the question by name=pattern, by --group-by, or by a shorter range"
         )

@@ -8,6 +8,7 @@ from fractions import Fraction
 from itertools import groupby
 from typing import Literal
 
+from processors.query.bounds import TooMuchError
 from processors.query.question import Question, Row
 from processors.query.regroup import Group
 from streamgage.definition.pipeline import Rollup
@@ -169,8 +170,8 @@ def _longest_ms(window: Window) -> int:
     return (window.end_ms - window.start_ms) * 8 // 7
 
 
-def _too_many() -> ConfigError:
-    return ConfigError(
+def _too_many() -> TooMuchError:
+    return TooMuchError(
         f"with its empty windows the answer has more than {MOST_FILLED:,} rows: ask for a shorter range, larger windows "
         "or fewer keys"
     )

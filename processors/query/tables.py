@@ -16,14 +16,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol
 
 from processors.pipeline_files import load_pipeline
 from processors.query.answer import Answer, answer, silence, told_errors
 from processors.query.asking import prepared
-from processors.query.cells import DynamoPartialStore
+from processors.query.cells import CountingStore
 from processors.query.freshness import Freshness
 from processors.query.question import Question
 from processors.query.render import number_text
@@ -42,23 +41,27 @@ class Place(Protocol):
     """Where tables are: the stack that runs here, or one on AWS."""
 
     @property
-    def pipeline(self) -> Path:
-        """The definition's file."""
+    def pipeline(self) -> Path | Pipeline:
+        """The definition's file, or what it says."""
 
     @property
-    def open(self) -> Callable[[], tuple[DynamoPartialStore, Freshness, str]]:
+    def open(self) -> Callable[[], tuple[CountingStore, Freshness, str]]:
         """What connects: the table, how fresh it is now, and whose rollups are in it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """An answer. ``freshness`` says up to when everything is applied, ``about`` how far off values may be at most."""
+    """An answer. ``freshness`` says up to when everything is applied, ``about`` how far off values may be at most.
+
+    ``is_settled``: no row of it may change, nor one come, but by a late event.
+    """
 
     answer: Answer
     freshness: str
     applied_ms: int
     read_units: float
     about: tuple[str, ...] = ()
+    is_settled: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -138,7 +141,8 @@ class Tables:
     @property
     def pipeline(self) -> Pipeline:
         """The definition."""
-        return load_pipeline(self._place.pipeline)
+        found = self._place.pipeline
+        return found if isinstance(found, Pipeline) else load_pipeline(found)
 
     def rollups(self) -> dict[str, dict[str, Any]]:
         """Return what can be asked: of each rollup its key, its windows and its measures."""
@@ -221,7 +225,7 @@ class Tables:
             limit=limit,
         )
 
-        def read(store: DynamoPartialStore, again: DynamoPartialStore | None, fresh: Freshness) -> Answer:
+        def read(store: CountingStore, again: CountingStore | None, fresh: Freshness) -> Answer:
             return answer(store, question, shape, applied_ms=fresh.applied_ms, now_ms=now_ms, eventual=again)
 
         return self._asked(question, read, now_ms, eventual=eventual)
@@ -249,7 +253,7 @@ class Tables:
             to_ms=MAX_EVENT_TIME_MS if as_of is None else as_of_ms,
         )
 
-        def read(store: DynamoPartialStore, _again: DynamoPartialStore | None, _fresh: Freshness) -> Answer:
+        def read(store: CountingStore, _again: CountingStore | None, _fresh: Freshness) -> Answer:
             return silence(store, question, for_ms=_duration_ms(for_), as_of_ms=as_of_ms, now_ms=now_ms)
 
         return self._asked(question, read, now_ms)
@@ -295,7 +299,7 @@ class Tables:
     def _asked(
         self,
         question: Question,
-        read: Callable[[DynamoPartialStore, DynamoPartialStore | None, Freshness], Answer],
+        read: Callable[[CountingStore, CountingStore | None, Freshness], Answer],
         now_ms: int,
         *,
         eventual: bool = False,
@@ -306,7 +310,12 @@ class Tables:
         given = read(store, again, fresh)
         units = store.read_units + (again.read_units if again else 0)
         return Result(
-            given, fresh.describe(now_ms), fresh.applied_ms, units, tuple(told_errors(given, question))
+            given,
+            fresh.describe(now_ms),
+            fresh.applied_ms,
+            units,
+            tuple(told_errors(given, question)),
+            not eventual and _last_ms(question) <= fresh.applied_ms,
         )
 
 
@@ -340,6 +349,12 @@ def instant_ms(instant: Instant, *, now_ms: int, default_ms: int) -> int:
     return round((instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
+def _last_ms(question: Question) -> int:
+    """Return where the last window ends that *question* asks about."""
+    ends_ms = question.to_ms - 1
+    return max(question.windows.assign(ends_ms).end_ms, question.window_of(ends_ms).end_ms)
+
+
 def _duration_ms(text: str) -> int:
     try:
         return parse_duration(text)
@@ -349,6 +364,8 @@ def _duration_ms(text: str) -> int:
 
 def _opener(name: str) -> Callable[..., Place]:
     """Return what knows the places of a kind: rooms that this one must not import offer them."""
+    from importlib.metadata import entry_points
+
     for found in entry_points(group="streamgage.places", name=name):
         opener: Callable[..., Place] = found.load()
         return opener

@@ -241,7 +241,7 @@ class Parser:
         if not minuses:
             return node
         self._must_be(node, Kind.NUMBER, "'-' is of a number")
-        if len(minuses) % 2 == 0:
+        if len(minuses) % 2 == 0 or node.literal == (None,):
             return node
         if node.literal:
             return self._constant(Kind.NUMBER, -node.literal[0], minuses[0].at)

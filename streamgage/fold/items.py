@@ -28,6 +28,7 @@ from streamgage.measures.windows import TumblingWindows
 ROOT = "0"  # the chunk where each key is looked for first
 HASH_BITS = 64
 TOGETHER_BITS = 20  # of a hash, by the fields that keep keys together: so many tell a million devices apart
+_PROGRESS = "~progress"  # no rollup's name begins so
 _START_DIGITS = 15
 _LANE_KEY_BYTES = 512
 
@@ -62,6 +63,11 @@ def chunk_name(among: int, number: int) -> str:
 def chunk_number(key_hash: int, among: int) -> int:
     """Return in which of *among* chunks a key stands: each takes an equal share of the hashes, in their order."""
     return key_hash * among >> HASH_BITS
+
+
+def progress_pk(consumer: str) -> str:
+    """Return the pk of the progress of each shard that *consumer* reads in order."""
+    return f"{_PROGRESS}|{consumer}"
 
 
 def key_text(rollup: Rollup, key: Iterable[object]) -> str:

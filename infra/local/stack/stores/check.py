@@ -13,11 +13,10 @@ from infra.local.stack.stores import marks
 from infra.local.stack.stores.facts import CheckpointFacts, Facts, Finding, TableFacts, Verdict
 from infra.local.stack.stores.judge import judge, refusals, settle
 from infra.local.stack.stores.survey import StreamSurvey, new_stream_number, survey
-from processors.aggregate.progress import progress_pk
 from processors.query.cells import DynamoPartialStore
 from processors.query.progress import read_progress
 from streamgage.errors import ConfigError
-from streamgage.fold.items import Lanes
+from streamgage.fold.items import Lanes, progress_pk
 
 OUR_HANDLER = "processors.aggregate.function.handler"
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from processors.aggregate.progress import ProgressReader, Reader, progress_pk
+from processors.aggregate.progress import ProgressReader, Reader
 from processors.deadline import Deadline
 from streamgage.definition.fingerprint import reader_counts
 from streamgage.definition.pipeline import Pipeline
 from streamgage.errors import ConfigError
-from streamgage.fold.items import ItemKey, Lanes
+from streamgage.fold.items import ItemKey, Lanes, progress_pk
 from streamgage.formats.kpl_builder import AggregateBuilder
 from streamgage.formats.mark import Mark, encode_mark
 from streamgage.records import StreamRecord, UserRecord

@@ -9,10 +9,10 @@ from decimal import Decimal
 import pytest
 
 from conftest import ClientFactory, create_table
-from processors.aggregate.progress import progress_pk
 from processors.query import answer as answers
 from processors.query import regroup
 from processors.query.answer import answer_of
+from processors.query.buckets import parse_buckets
 from processors.query.cells import DynamoPartialStore
 from processors.query.progress import read_progress
 from processors.query.question import Question, Row, ask
@@ -23,7 +23,7 @@ from processors.query.silence import Seen, instant_of, silent
 from streamgage.definition.pipeline import Rollup
 from streamgage.errors import ConfigError
 from streamgage.fold.chunk import Chunk, encode_chunk
-from streamgage.fold.items import ItemKey, StoredItem, chunk_key, sort_key, window_prefix
+from streamgage.fold.items import ItemKey, StoredItem, chunk_key, progress_pk, sort_key, window_prefix
 from streamgage.fold.lane_log import LaneLog
 from streamgage.measures.layout import plan_of
 from streamgage.measures.windows import Window
@@ -674,3 +674,13 @@ def test_the_first_of_a_million_keys_take_a_gigabyte_at_most() -> None:
         tracemalloc.stop()
     assert [row[0] for row in given.rows] == [f"d{count - 1 - number}" for number in range(10)]
     assert peak_bytes / count < 1_073
+
+
+@pytest.mark.parametrize("instant_ms", [10**17, 10**20, -(10**17)])
+def test_an_instant_beyond_the_calendar_is_told_in_ms(instant_ms: int) -> None:
+    assert answers.time_text(instant_ms) == f"{instant_ms} ms"
+
+
+def test_a_window_of_more_years_than_there_were_begins_with_the_calendar() -> None:
+    window = parse_buckets("9999y").window_of(ARRIVAL_MS)
+    assert window.start_ms < 0 < ARRIVAL_MS < window.end_ms

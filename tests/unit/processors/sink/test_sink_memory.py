@@ -1,9 +1,8 @@
 """What a sink remembers, and when it had better forget: a write on top of a stale item costs one that fails."""
 
-from processors.aggregate.progress import progress_pk
 from processors.sink.fenced import AggregateSink, Applied
 from streamgage.definition.pipeline import Rollup
-from streamgage.fold.items import ItemKey, sort_key
+from streamgage.fold.items import ItemKey, progress_pk, sort_key
 from streamgage.measures.layout import FieldLayout, StateLayout
 from streamgage.measures.windows import TumblingWindows
 from support.fakes import PLENTY, InMemoryItemStore, contribution_of, sink_over

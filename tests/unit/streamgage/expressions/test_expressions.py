@@ -77,6 +77,8 @@ def value(text: str, row: Mapping[str, Any] = ROW) -> Any:
         ("agent = 'x' and ok", None),
         ("not (agent = 'x')", None),
         ("null = null", None),
+        ("-null = 1", None),
+        ("-null is null", True),
         ("status in (500, 503)", True),
         ("status not in (500, 502)", True),
         ("agent in ('x')", None),

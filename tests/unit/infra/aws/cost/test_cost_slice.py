@@ -22,9 +22,8 @@ from infra.aws.cost.counting import CountingTable
 from infra.local.function.outcome import Answered
 from infra.local.mapping.config import MappingConfig
 from infra.local.mapping.shard import Invocation, ShardMapping
-from processors.aggregate.progress import progress_pk
 from processors.sink.writes import WRITTEN, Moved, Write
-from streamgage.fold.items import ItemKey, StoredItem
+from streamgage.fold.items import ItemKey, StoredItem, progress_pk
 from streamgage.records import StreamRecord
 from streamgage.shards import hash_key_of
 from support.fakes import PLENTY

@@ -1,0 +1,111 @@
+"""The composition root of the HTTP function: ``processors.live.function.handler`` is what Lambda calls."""
+
+import os
+import ssl
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+
+from processors.aggregate.lineage import TARGET as KINESIS
+from processors.awsjson.client import AwsJsonClient
+from processors.awsjson.connections import tls_context
+from processors.awsjson.credentials import credential_source
+from processors.awsjson.endpoint import service_endpoint
+from processors.live.application import Application, LambdaContext, Told
+from processors.live.place import LiveStack
+from processors.live.settings import Settings
+from processors.live.shard_reads import ShardReads
+from processors.pipeline_files import load_pipeline
+from processors.quarantine.queue import TARGET as SQS
+from processors.sink.lean_dynamodb import TARGET as DYNAMODB
+
+SERVICE = "http"  # where there is no function's name
+ROOTS_FOLDER = "roots"  # in the bundle: infra/aws/bundle/files.py makes it
+NAMESPACE = "streamgage"  # the aggregate function's, whose reporter would bring its fold along
+_READERS = 8
+
+_name = os.environ.get("AWS_LAMBDA_FUNCTION_NAME", SERVICE)
+_logger = Logger(service=_name)
+_metrics = Metrics(namespace=NAMESPACE, service=_name)
+
+
+def build(settings: Settings) -> Application:
+    """Return the application of *settings*, with real clients. No call is made yet."""
+    readers = ThreadPoolExecutor(_READERS, thread_name_prefix="read")
+    stack = LiveStack(
+        pipeline=load_pipeline(settings.pipeline).of_consumer(settings.consumer),
+        consumer=settings.consumer,
+        table=settings.table,
+        stream=settings.stream,
+        dynamodb=_client("dynamodb", DYNAMODB),
+        shards=ShardReads(_client("kinesis", KINESIS, json_version="1.1"), settings.stream, readers),
+        readers=readers,
+        warn=_logger.warning,
+        sqs=_client("sqs", SQS) if settings.quarantine_url else None,
+        quarantine_url=settings.quarantine_url,
+    )
+    return Application(
+        stack,
+        now_ms=lambda: time.time_ns() // 1_000_000,
+        told=_told,
+        origins=settings.origins,
+        keys_claim=settings.keys_claim,
+    )
+
+
+def _told(told: Told) -> None:
+    """Write a line and the metrics of a request. What was asked for is in neither: it may name people."""
+    facts = {
+        "method": told.method[:20],
+        "route": told.route,
+        "status": told.status,
+        "rows": told.rows,
+        "read_units": told.read_units,
+    }
+    if told.error is not None:
+        _logger.error("not answered", exc_info=told.error, extra=facts)
+    else:
+        _logger.info("answered", extra=facts)
+    _metrics.add_metric("ReadUnits", MetricUnit.Count, told.read_units)
+    _metrics.add_metric("Rows", MetricUnit.Count, told.rows)
+    _metrics.add_metric("OutOfTime", MetricUnit.Count, int(told.status == 504))
+    _metrics.flush_metrics()
+
+
+def _client(service: str, target: str, *, json_version: str = "1.0") -> AwsJsonClient:
+    return AwsJsonClient.of_environment(
+        service,
+        target,
+        environment=os.environ,
+        credentials=credential_source(os.environ),
+        tls=_tls() if service_endpoint(service, os.environ).tls else None,
+        json_version=json_version,
+    )
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """Return one context for all clients: of the bundle's folder of authorities where there is one, docs/adr/0011."""
+    folder = os.path.join(os.environ.get("LAMBDA_TASK_ROOT", ""), ROOTS_FOLDER)  # noqa: PTH118 - as the aggregate function
+    if not os.environ.get("AWS_CA_BUNDLE") and os.path.isdir(folder):  # noqa: PTH112 - the same
+        return ssl.create_default_context(capath=folder)
+    return tls_context(os.environ)
+
+
+@cache
+def _built() -> Application:
+    return build(Settings.of(os.environ))
+
+
+def handler(event: Any, context: LambdaContext) -> dict[str, Any]:
+    """Answer one request of API Gateway's HTTP API, payload format 2.0."""
+    return _built().handle(event, context)
+
+
+# In a sandbox it is built while it is imported, as the aggregate function is: docs/adr/0011.
+if "LAMBDA_TASK_ROOT" in os.environ:
+    _built()
