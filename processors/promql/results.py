@@ -1,0 +1,56 @@
+"""Values as Prometheus' JSON has them: instants in seconds, numbers as texts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from processors.promql.series import Samples, Scalar, Vector, Words
+from processors.promql.values import second, value_text
+
+
+def of_instant(value: Scalar | Vector | Words, instant_ms: int) -> dict[str, Any]:
+    """Return the ``data`` of a query at one instant."""
+    at = second(instant_ms)
+    if isinstance(value, Words):
+        return {"resultType": "string", "result": [at, value.text]}
+    if isinstance(value, Scalar):
+        return {"resultType": "scalar", "result": [at, value_text(value.values[0])]}
+    result = [
+        {"metric": each.labels, "value": [at, value_text(number)]}
+        for each in value.series
+        if (number := each.values[0]) is not None
+    ]
+    return {"resultType": "vector", "result": result}
+
+
+def of_range(value: Scalar | Vector, instants: Sequence[int]) -> dict[str, Any]:
+    """Return the ``data`` of a query over *instants*: its series in the order of their labels."""
+    times = list(map(second, instants))
+    if isinstance(value, Scalar):
+        points = [[at, value_text(number)] for at, number in zip(times, value.values, strict=True)]
+        return {"resultType": "matrix", "result": [{"metric": {}, "values": points}]}
+    result = [
+        {
+            "metric": each.labels,
+            "values": [
+                [at, value_text(number)]
+                for at, number in zip(times, each.values, strict=True)
+                if number is not None
+            ],
+        }
+        for each in sorted(value.series, key=lambda one: sorted(one.labels.items()))
+    ]
+    return {"resultType": "matrix", "result": [each for each in result if each["values"]]}
+
+
+def matrix(samples: Sequence[Samples], after_ms: int, until_ms: int) -> dict[str, Any]:
+    """Return the ``data`` of a range of samples, ``(after, until]``, as they are."""
+    result = []
+    for each in samples:
+        points = [
+            [second(end_ms), value_text(value)]
+            for end_ms, value in zip(each.ends, each.values, strict=True)
+            if after_ms < end_ms <= until_ms
+        ]
+        if points:
+            result.append({"metric": each.labels, "values": points})
+    return {"resultType": "matrix", "result": result}
