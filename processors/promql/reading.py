@@ -15,7 +15,7 @@ from processors.promql.series import HistogramSamples, Labels, Samples
 from processors.promql.states import histogram_of, number_of
 from processors.query.answer import time_text
 from processors.query.buckets import Buckets
-from processors.query.cells import CellReader, PartialStore
+from processors.query.cells import CellReader, KeyStates, PartialStore
 from processors.query.question import Question
 from processors.query.regroup import Group, Regroup
 from streamgage.definition.pipeline import Pipeline, Rollup
@@ -26,6 +26,9 @@ from streamgage.measures.windows import MAX_EVENT_TIME_MS, Window
 
 MOST_ROWS = 500_000
 _MOST_KEYS = 1_000  # that are named one by one
+_CHECKED_MS = (
+    2 * 366 * 86_400_000
+)  # of a place's days and months is looked at, for which kept windows they are made of
 
 
 @dataclass(slots=True)
@@ -132,8 +135,14 @@ class Reader:
         return [self._sized(rollup, label) for label in kept if passes(label)]
 
     def _sized(self, rollup: Rollup, label: str) -> Sized:
+        recently_ms = max(self.now_ms - _CHECKED_MS, 0)
         question = Question.parse(
-            self.pipeline, rollup=rollup.name, key=None, window=label, from_ms=0, to_ms=self.now_ms
+            self.pipeline,
+            rollup=rollup.name,
+            key=None,
+            window=label,
+            from_ms=recently_ms,
+            to_ms=max(self.now_ms, 1),
         )
         return Sized(rollup, label, question)
 
@@ -216,25 +225,27 @@ class Reader:
             tests = [tester(of_key, label) for label in labels]
             regroup = Regroup(plan_of(rollup.layout), lambda key: key if all(t(v) for t, v in zip(tests, key, strict=True)) else None)  # fmt: skip
             cells = CellReader(self.store, rollup, question.windows, question.counts)
-            states = cells.read(from_ms, to_ms, keys, now_ms=self.now_ms)
+            states = self._bounded(cells.read(from_ms, to_ms, keys, now_ms=self.now_ms))
             groups = regroup.by_window(states, question.windows.assign)
             buckets: Buckets | None = question.buckets
-            held = list(self._bounded(groups if buckets is None else regroup.by_bucket(groups, buckets)))
+            held = list(groups if buckets is None else regroup.by_bucket(groups, buckets))
         self._held[place] = held
-        self._warn(sized, held)
+        self._tell(sized, from_ms, held)
         return held
 
-    def _bounded(self, groups: Iterator[Group]) -> Iterator[Group]:
-        for group in groups:
-            self.rows += len(group.keys)
+    def _bounded(self, states: Iterator[KeyStates]) -> Iterator[KeyStates]:
+        for each in states:
+            self.rows += len(each.keys)
             if self.rows > MOST_ROWS:
                 raise execution(
-                    f"this reads more than {MOST_ROWS:,} values: name more labels, ask for a shorter range, or for larger windows"
+                    f"this reads more than {MOST_ROWS:,} windows of keys: name every label of the key by =, ask for a shorter range, "
+                    "or for larger windows"
                 )
-            yield group
+            yield each
 
-    def _warn(self, sized: Sized, groups: list[Group]) -> None:
-        """Say of which windows a part is not counted, or not kept any more."""
+    def _tell(self, sized: Sized, from_ms: int, groups: list[Group]) -> None:
+        """Say of which windows a part is not counted, or not kept any more, and which are gone."""
+        what = f'{sized.rollup.name}, window="{sized.label}": '
         partial = [
             group.window.end_ms
             for group in groups
@@ -245,9 +256,12 @@ class Reader:
         ]
         if partial:
             self.notes.warn(
-                f'{sized.rollup.name}, window="{sized.label}": a part of the windows that end up to {time_text(max(partial))} is '
-                "not counted here, or not kept any more"
+                f"{what}a part of the windows that end up to {time_text(max(partial))} is not counted here, or not kept any more"
             )
+        keep_ms = sized.rollup.keep_ms
+        if keep_ms is not None and sized.window_of(from_ms).end_ms + keep_ms <= self.now_ms:
+            gone_ms = self.now_ms - keep_ms
+            self.notes.inform(f"{what}those that ended up to {time_text(gone_ms)} are not kept any more")
 
 
 def labels_of(metric: Metric, window: str, key: tuple[str, ...]) -> Labels:

@@ -219,6 +219,9 @@ class CellReader:
 
         *chunks* is emptied: of a million keys nothing is held twice.
         """
+        if keys is None and len(chunks) == 1:  # as it is: the usual case of a stream of one shard
+            ((_, chunk),) = chunks
+            return KeyStates(start_ms, chunk.keys, chunk.table, [chunk.begin_ms] * len(chunk.keys))
         plan = plan_of(self.rollup.layout)
         wanted = None if keys is None else set(keys)
         places: dict[str, int] = {}
