@@ -24,7 +24,7 @@ from streamgage.fold.items import key_text
 from streamgage.measures.layout import plan_of
 from streamgage.measures.windows import MAX_EVENT_TIME_MS, Window
 
-MOST_ROWS = 500_000
+MOST_ROWS = 300_000  # with all measures some 200 MB of states
 _MOST_KEYS = 1_000  # that are named one by one
 _CHECKED_MS = (
     2 * 366 * 86_400_000

@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+from processors.promql.errors import execution
 from processors.promql.series import Samples, Scalar, Vector, Words
 from processors.promql.values import second, value_text
+
+MOST_POINTS = 250_000  # of an answer: as JSON some 6 MB, which is as much as Lambda hands out
 
 
 def of_instant(value: Scalar | Vector | Words, instant_ms: int) -> dict[str, Any]:
@@ -26,8 +29,10 @@ def of_range(value: Scalar | Vector, instants: Sequence[int]) -> dict[str, Any]:
     """Return the ``data`` of a query over *instants*: its series in the order of their labels."""
     times = list(map(second, instants))
     if isinstance(value, Scalar):
+        _bound(len(times))
         points = [[at, value_text(number)] for at, number in zip(times, value.values, strict=True)]
         return {"resultType": "matrix", "result": [{"metric": {}, "values": points}]}
+    _bound(sum(len(each.values) - each.values.count(None) for each in value.series))
     result = [
         {
             "metric": each.labels,
@@ -45,6 +50,7 @@ def of_range(value: Scalar | Vector, instants: Sequence[int]) -> dict[str, Any]:
 def matrix(samples: Sequence[Samples], after_ms: int, until_ms: int) -> dict[str, Any]:
     """Return the ``data`` of a range of samples, ``(after, until]``, as they are."""
     result = []
+    _bound(sum(len(each.ends) for each in samples))
     for each in samples:
         points = [
             [second(end_ms), value_text(value)]
@@ -54,3 +60,10 @@ def matrix(samples: Sequence[Samples], after_ms: int, until_ms: int) -> dict[str
         if points:
             result.append({"metric": each.labels, "values": points})
     return {"resultType": "matrix", "result": result}
+
+
+def _bound(points: int) -> None:
+    if points > MOST_POINTS:
+        raise execution(
+            f"the answer has {points:,} points; at most {MOST_POINTS:,} are given: a larger step, fewer series, a shorter range"
+        )

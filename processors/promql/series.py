@@ -14,7 +14,7 @@ Column = list[float | None]
 """None where the series has no value."""
 Signature = frozenset[tuple[str, str]]
 _Value = TypeVar("_Value")
-_MOST_POINTS = 10_000_000  # in all that one request computes: some 3 s
+_MOST_POINTS = 5_000_000  # in all that one request computes: one to two seconds
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 from processors.pipeline_files import FilesIn
 from processors.promql.api import Reply, respond
+from processors.query.cells import PartialStore
 from processors.query.freshness import Freshness
 from streamgage.definition.pipeline import Pipeline
 from streamgage.definition.pipeline_toml import parse_pipeline
@@ -46,10 +47,12 @@ class Prometheus:
     applied_ms: int | None = None
     consumer: str = "main"
     world: World = field(init=False)
+    store: PartialStore = field(init=False)
     _sent: int = 0
 
     def __post_init__(self) -> None:
         self.world = World(self.pipeline, consumer=self.consumer, slice_events=100_000)
+        self.store = Reads(self.world.store)
 
     def send(self, source: str, events: Sequence[Mapping[str, Any]], *, shard: str = "shardId-0") -> None:
         """Let the function count *events*."""
@@ -86,7 +89,7 @@ class Prometheus:
             path,
             params,
             pipeline=self.pipeline,
-            store=Reads(self.world.store),
+            store=self.store,
             fresh=Freshness({"shardId-0": applied_ms} if applied_ms else {}, 0, 0),
             consumer=self.consumer,
             now_ms=self.now_ms,

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from processors.promql import results
 from processors.promql.api import respond
 from processors.query.freshness import Freshness
 from streamgage.errors import RetryableError
@@ -224,16 +225,10 @@ class Throttled:
         raise AssertionError(keys)
 
 
-def test_a_table_that_is_throttled_is_unavailable(prometheus: Prometheus) -> None:
-    reply = respond(
-        "query",
-        [("query", "load_events"), ("time", "3600")],
-        pipeline=prometheus.pipeline,
-        store=Throttled(),
-        fresh=Freshness({}, 0, 0),
-        consumer="main",
-        now_ms=NOW_MS,
-    )
+def test_a_table_that_is_throttled_is_unavailable() -> None:
+    prometheus = Prometheus()
+    prometheus.store = Throttled()
+    reply = prometheus.ask("query", ("query", "load_events"), ("time", "3600"))
     assert (reply.status, reply.body["status"], reply.body["errorType"]) == (503, "error", "unavailable")
     assert "table t is throttled" in reply.body["error"]
 
@@ -259,3 +254,17 @@ def test_tables_that_lack_what_was_applied_are_told_with_a_warning(prometheus: P
         now_ms=NOW_MS,
     )
     assert "the tables lack what was applied of shardId-0" in reply.body["warnings"][0]
+
+
+def test_an_answer_of_too_many_points_is_refused(
+    prometheus: Prometheus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "MOST_POINTS", 100)
+    span = ("start", "0"), ("step", "1")
+    assert (
+        len(prometheus.data("query_range", ("query", "1"), *span, ("end", "99"))["result"][0]["values"])
+        == 100
+    )
+    reply = prometheus.ask("query_range", ("query", "1"), *span, ("end", "100"))
+    assert (reply.status, reply.body["errorType"]) == (422, "execution")
+    assert "the answer has 101 points; at most 100 are given" in reply.body["error"]

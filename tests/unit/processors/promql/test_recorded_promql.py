@@ -193,7 +193,7 @@ def test_the_first_three_pages_of_each_day(prometheus: Prometheus) -> None:
     for view in views():
         days[view.time_s // DAY_S * DAY_S + DAY_S][view.page] += 1
     found = over(
-        prometheus, 'topk(3, page_views_events{window="1d"})', "page", FIRST_S + DAY_S, LAST_S, DAY_S
+        prometheus, 'topk(3, page_views_events{window="1d"})', "page", (FIRST_S + DAY_S, LAST_S, DAY_S)
     )
     assert found == {
         (page, day): count for day, pages in days.items() for page, count in ranked(pages, 3).items()

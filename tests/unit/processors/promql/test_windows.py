@@ -1,9 +1,13 @@
 """Windows as samples: where they stand, how long they are seen, which are meant, and what is said of those that may change."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from processors.promql import reading
+from streamgage.fold.items import StoredItem
 from streamgage.measures import histogram
+from support.fakes import Reads
 from support.promql import MINUTE_MS, NOW_MS, ROLLUP, Prometheus, pipeline_of
 
 HOUR, DAY = 60, 1_440
@@ -280,11 +284,19 @@ def test_keys_that_are_named_one_by_one_are_read_alone(monkeypatch: pytest.Monke
     )
 
 
+class Counted(Reads):
+    """A PartialStore that counts its reads of ranges."""
+
+    reads = 0
+
+    def range(self, pk: str, first_sk: str, last_sk: str) -> Iterator[tuple[str, StoredItem]]:
+        self.reads += 1
+        return super().range(pk, first_sk, last_sk)
+
+
 def test_what_an_expression_names_twice_is_read_once() -> None:
     prometheus = counted(1, 2)
-    store = prometheus.world.store
-    calls: list[str] = []
-    plain = store.range
-    store.range = lambda pk, first, last: calls.append(pk) or plain(pk, first, last)  # type: ignore[func-returns-value, method-assign]
-    prometheus.at('load_value_sum{window="1m"} / load_events{window="1m"} + load_value_sum{window="1m"}', 2)
-    assert len(calls) == 1
+    prometheus.store = store = Counted(prometheus.world.store)
+    query = 'load_value_sum{window="1m"} / load_events{window="1m"} + load_value_sum{window="1m"}'
+    assert len(prometheus.over(query, 0, 300)) == 1
+    assert store.reads == 1
