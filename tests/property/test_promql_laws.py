@@ -188,13 +188,14 @@ EXPRESSIONS = st.recursive(
     max_leaves=4,
 )
 SERIES = st.sampled_from([("a", "x"), ("b", "x"), ("c", "y")])
+FIRST = st.integers(0, 20).map(lambda half: half * 30) | st.integers(0, 600)
 LOADS = st.dictionaries(
     SERIES, st.lists(st.none() | st.integers(-5, 20), min_size=1, max_size=8), min_size=1, max_size=3
 )
 
 
 @settings(deadline=None)
-@given(LOADS, EXPRESSIONS, st.integers(0, 600), st.sampled_from([7, 30, 60, 90]))
+@given(LOADS, EXPRESSIONS, FIRST, st.sampled_from([7, 30, 60, 90]))
 def test_over_a_range_each_instant_is_what_it_is_by_itself(
     load: dict[tuple[str, str], list[int | None]], expression: Expression, first_s: int, step_s: int
 ) -> None:

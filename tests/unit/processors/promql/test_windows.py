@@ -45,9 +45,11 @@ def test_a_value_stands_at_the_end_of_its_window_and_is_seen_until_the_next_one_
 
 def test_a_range_holds_what_ends_after_its_begin_and_up_to_its_end() -> None:
     prometheus = counted(3, 4)
-    assert [prometheus.at('sum_over_time(load_events{window="1m"}[1m])', at) for at in (2.9, 3, 4, 4.9, 5)] == [
-        {}, {"d m 1m": "1"}, {"d m 1m": "1"}, {"d m 1m": "1"}, {},
-    ]  # fmt: skip
+    query = 'sum_over_time(load_events{window="1m"}[1m])'
+    right = {3: "1", 3.5: "1", 4: "1", 4.5: "1"}
+    assert prometheus.over(query, 2, 6, 0.5) == {"d m 1m": right}
+    for minute in (2.5, 3, 4.5, 5):
+        assert prometheus.at(query, minute) == ({"d m 1m": "1"} if minute in right else {})
 
 
 def test_where_no_window_is_named_the_largest_that_fits_the_step_is_taken_and_said() -> None:
