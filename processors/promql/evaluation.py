@@ -8,13 +8,14 @@ from processors.promql.aggregation import aggregate, sum_histograms
 from processors.promql.calls import Calls
 from processors.promql.errors import bad_data, execution
 from processors.promql.folds import total
-from processors.promql.over_time import OVER_TIME, over_time, quantile_over_time
+from processors.promql.over_time import OVER_TIME, cost, over_time, quantile_over_time, slices
 from processors.promql.reading import Reader
 from processors.promql.selection import Selection
 from processors.promql.series import (
     Budget,
     Column,
     HistogramVector,
+    Labels,
     Samples,
     Scalar,
     Series,
@@ -107,7 +108,7 @@ class Evaluator:
         if not inner:
             return [], instants
         vector = as_vector(replace(self, instants=inner, step_ms=step_ms).evaluate(node.inner))
-        return [_sampled(each, inner) for each in vector.series], instants
+        return [Samples(inner, inner, vector.series)], instants
 
     def _paid(self, vector: Vector) -> Vector:
         self.budget.take(len(vector.series) * len(self.instants))
@@ -179,26 +180,20 @@ class Evaluator:
                     f"{name} is of windows, not of a subquery: use sum_over_time, or {name} within it"
                 )
             return self._selection.increase(ranged, is_rate=name == "rate")
-        samples, instants = self.samples(ranged)
-        if name == "quantile_over_time":
-            fractions = as_scalar(self.evaluate(node.arguments[0]))
-            columns = [
-                quantile_over_time(fractions, each, instants, ranged.range_ms, self.budget)
-                for each in samples
-            ]
-        else:
-            function = OVER_TIME.get(name, total)
-            columns = [over_time(function, each, instants, ranged.range_ms, self.budget) for each in samples]
+        found, instants = self.samples(ranged)
+        labels: list[Labels] = []
+        columns: list[Column] = []
+        for samples in found:
+            ranges = slices(samples.ends, instants, ranged.range_ms)
+            self.budget.take(len(samples.series) * cost(ranges))
+            labels += [each.labels for each in samples.series]
+            if name == "quantile_over_time":
+                fractions = as_scalar(self.evaluate(node.arguments[0]))
+                columns += [quantile_over_time(fractions, each.values, ranges) for each in samples.series]
+            else:
+                function = OVER_TIME.get(name, total)
+                columns += [over_time(function, each.values, ranges) for each in samples.series]
         if name == "absent_over_time":
             return self._absent(ranged, columns)
-        labels = [each.labels if name == "last_over_time" else without_name(each.labels) for each in samples]
-        return merged(there(map(Series, labels, columns)))
-
-
-def _sampled(series: Series, instants: Sequence[int]) -> Samples:
-    """Return *series* as samples at *instants*."""
-    pairs = [
-        (instant, value) for instant, value in zip(instants, series.values, strict=True) if value is not None
-    ]
-    ends = [instant for instant, _ in pairs]
-    return Samples(series.labels, ends, ends, [value for _, value in pairs])
+        kept = labels if name == "last_over_time" else map(without_name, labels)
+        return merged(there(map(Series, kept, columns)))

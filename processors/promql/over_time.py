@@ -4,20 +4,16 @@ Source: https://prometheus.io/docs/prometheus/latest/querying/functions/ (checke
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from processors.promql.folds import greatest, least, mean, quantile, total, variance
-from processors.promql.series import (
-    Budget,
-    Column,
-    HistogramSamples,
-    HistogramSeries,
-    Samples,
-    Scalar,
-)
+from processors.promql.series import Column, Scalar
 from streamgage.measures import histogram
 from streamgage.measures.histogram import Histogram
 
+_Value = TypeVar("_Value")
+_Result = TypeVar("_Result")
 _SAMPLES_A_POINT = 16  # that are summed up in the time that a point takes elsewhere
 
 OVER_TIME: Mapping[str, Callable[[Sequence[float]], float]] = {
@@ -38,79 +34,57 @@ HISTOGRAMS_OVER_TIME: Mapping[str, Callable[[Sequence[Histogram]], Histogram]] =
 }
 
 
-def seen(samples: Samples, instants: Sequence[int]) -> Column:
-    """Return the value that is seen at each of *instants*, which ascend."""
-    ends, untils, values = samples.ends, samples.untils, samples.values
-    column: Column = []
+def seen(ends: Sequence[int], untils: Sequence[int], instants: Sequence[int]) -> list[int]:
+    """Return which sample is seen at each of *instants*, which ascend; -1: none."""
+    places = []
     at, last = -1, len(ends) - 1
     for instant in instants:
         while at < last and ends[at + 1] <= instant:
             at += 1
-        column.append(values[at] if at >= 0 and instant < untils[at] else None)
-    return column
+        places.append(at if at >= 0 and instant < untils[at] else -1)
+    return places
 
 
-def histograms_seen(samples: HistogramSamples, instants: Sequence[int]) -> list[Histogram | None]:
-    """Return the same of histograms."""
-    positions = seen(
-        Samples({}, samples.ends, samples.untils, [float(at) for at in range(len(samples.ends))]), instants
-    )
-    return [None if at is None else samples.values[int(at)] for at in positions]
+def picked(values: Sequence[_Value | None], places: Sequence[int]) -> list[_Value | None]:
+    """Return those of *values* at *places*; None at -1."""
+    return [None if at < 0 else values[at] for at in places]
 
 
-def _slices(
-    ends: Sequence[int], instants: Sequence[int], range_ms: int, budget: Budget
-) -> Iterator[tuple[int, int]]:
-    """Yield for each of *instants*, which ascend, where the samples begin and stop that lie in ``(instant - range, instant]``."""
+def slices(ends: Sequence[int], instants: Sequence[int], range_ms: int) -> list[tuple[int, int]]:
+    """Return for each of *instants*, which ascend, where the samples begin and stop that lie in ``(instant - range, instant]``."""
+    found = []
     first = stop = 0
     for instant in instants:
         while stop < len(ends) and ends[stop] <= instant:
             stop += 1
         while first < stop and ends[first] <= instant - range_ms:
             first += 1
-        budget.take(1 + (stop - first) // _SAMPLES_A_POINT)
-        yield first, stop
+        found.append((first, stop))
+    return found
+
+
+def cost(ranges: Sequence[tuple[int, int]]) -> int:
+    """Return how many points it is worth to go through the samples of *ranges*."""
+    return sum(1 + (stop - first) // _SAMPLES_A_POINT for first, stop in ranges)
 
 
 def over_time(
-    function: Callable[[Sequence[float]], float],
-    samples: Samples,
-    instants: Sequence[int],
-    range_ms: int,
-    budget: Budget,
-) -> Column:
-    """Return *function* of the samples in the range up to each of *instants*; None where there are none."""
-    values = samples.values
+    function: Callable[[Sequence[_Value]], _Result],
+    values: Sequence[_Value | None],
+    ranges: Sequence[tuple[int, int]],
+) -> list[_Result | None]:
+    """Return *function* of the samples in each of *ranges*; None where there are none."""
+    held = ([each for each in values[first:stop] if each is not None] for first, stop in ranges)
+    return [function(each) if each else None for each in held]
+
+
+def quantile_over_time(fractions: Scalar, values: Column, ranges: Sequence[tuple[int, int]]) -> Column:
+    """Return the quantile of the samples in each of *ranges*."""
+    held = ([each for each in values[first:stop] if each is not None] for first, stop in ranges)
     return [
-        function(values[first:stop]) if first < stop else None
-        for first, stop in _slices(samples.ends, instants, range_ms, budget)
+        quantile(fraction, each) if each else None
+        for fraction, each in zip(fractions.values, held, strict=True)
     ]
-
-
-def quantile_over_time(
-    fractions: Scalar, samples: Samples, instants: Sequence[int], range_ms: int, budget: Budget
-) -> Column:
-    """Return the quantile of the samples in each range."""
-    slices = _slices(samples.ends, instants, range_ms, budget)
-    return [
-        quantile(fraction, samples.values[first:stop]) if first < stop else None
-        for fraction, (first, stop) in zip(fractions.values, slices, strict=True)
-    ]
-
-
-def histograms_over_time(
-    function: Callable[[Sequence[Histogram]], Histogram],
-    samples: HistogramSamples,
-    instants: Sequence[int],
-    range_ms: int,
-    budget: Budget,
-) -> HistogramSeries:
-    """Return *function* of the histograms in each range."""
-    values: list[Histogram | None] = []
-    for first, stop in _slices(samples.ends, instants, range_ms, budget):
-        budget.take(_SAMPLES_A_POINT * (stop - first))  # each has buckets
-        values.append(function(samples.values[first:stop]) if first < stop else None)
-    return HistogramSeries(samples.labels, values)
 
 
 def rate(column: Column, covered_ms: Sequence[int]) -> Column:

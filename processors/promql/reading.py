@@ -4,14 +4,15 @@ Values are exact integers and decimals until here; here they become doubles, as 
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from typing import TypeVar
 
 from processors.promql.errors import execution
 from processors.promql.matchers import NAME, Matcher, match_labels, tester
 from processors.promql.names import WINDOW, Metric, Names, key_labels
-from processors.promql.series import HistogramSamples, Labels, Samples
+from processors.promql.series import HistogramSamples, HistogramSeries, Labels, Samples, Series
 from processors.promql.states import histogram_of, number_of
 from processors.query.answer import time_text
 from processors.query.buckets import Buckets
@@ -21,10 +22,12 @@ from processors.query.regroup import Group, Regroup
 from streamgage.definition.pipeline import Pipeline, Rollup
 from streamgage.errors import ConfigError, PoisonRecord
 from streamgage.fold.items import key_text
-from streamgage.measures.layout import plan_of
+from streamgage.measures.layout import Table, plan_of
 from streamgage.measures.windows import MAX_EVENT_TIME_MS, Window
 
 MOST_ROWS = 300_000  # with all measures some 200 MB of states
+_Value = TypeVar("_Value")
+_MOST_CELLS = 10_000_000  # some 80 MB, most of them empty
 _MOST_KEYS = 1_000  # that are named one by one
 _CHECKED_MS = (
     2 * 366 * 86_400_000
@@ -148,41 +151,25 @@ class Reader:
 
     def samples(
         self, metric: Metric, sized: Sized, matchers: tuple[Matcher, ...], first_ms: int, last_ms: int
-    ) -> list[Samples]:
-        """Return the series of *metric* with what ends from *first_ms* to *last_ms*, by their labels.
+    ) -> Samples:
+        """Return the series of *metric* with what ends from *first_ms* to *last_ms*, in the order of their keys.
 
         Raises:
             QueryError: ``execution``, they are too many.
         """
-        read = number_of(metric.rollup, metric.column)
-        found: dict[tuple[str, ...], Samples] = {}
-        for group, until_ms in self._groups(sized, matchers, first_ms, last_ms):
-            end_ms, table = group.window.end_ms, group.table
-            for row, key in enumerate(group.keys):
-                value = read(table, row)
-                if value is None:
-                    continue
-                series = found.get(key)
-                if series is None:
-                    series = found[key] = Samples(labels_of(metric, sized.label, key))
-                series.ends.append(end_ms)
-                series.untils.append(until_ms)
-                series.values.append(value)
-        return [found[key] for key in sorted(found)]
+        groups = list(self._groups(sized, matchers, first_ms, last_ms))
+        found = _columns(groups, number_of(metric.rollup, metric.column))
+        series = [Series(labels_of(metric, sized.label, key), found[key]) for key in sorted(found)]
+        return Samples(*_instants(groups), series)
 
     def histograms(
         self, metric: Metric, sized: Sized, matchers: tuple[Matcher, ...], first_ms: int, last_ms: int
-    ) -> list[HistogramSamples]:
+    ) -> HistogramSamples:
         """Return the same of a metric of histograms."""
-        read = histogram_of(metric.rollup, metric.column)
-        found: dict[tuple[str, ...], HistogramSamples] = {}
-        for group, until_ms in self._groups(sized, matchers, first_ms, last_ms):
-            for row, key in enumerate(group.keys):
-                series = found.setdefault(key, HistogramSamples(labels_of(metric, sized.label, key)))
-                series.ends.append(group.window.end_ms)
-                series.untils.append(until_ms)
-                series.values.append(read(group.table, row))
-        return [found[key] for key in sorted(found)]
+        groups = list(self._groups(sized, matchers, first_ms, last_ms))
+        found = _columns(groups, histogram_of(metric.rollup, metric.column))
+        series = [HistogramSeries(labels_of(metric, sized.label, key), found[key]) for key in sorted(found)]
+        return HistogramSamples(*_instants(groups), series)
 
     def keys(
         self, sized: Sized, matchers: tuple[Matcher, ...], from_ms: int, to_ms: int
@@ -262,6 +249,32 @@ class Reader:
         if keep_ms is not None and sized.window_of(from_ms).end_ms + keep_ms <= self.now_ms:
             gone_ms = self.now_ms - keep_ms
             self.notes.inform(f"{what}those that ended up to {time_text(gone_ms)} are not kept any more")
+
+
+def _instants(groups: Sequence[tuple[Group, int]]) -> tuple[list[int], list[int]]:
+    """Return where the windows end, and until when each is seen."""
+    return [group.window.end_ms for group, _ in groups], [until_ms for _, until_ms in groups]
+
+
+def _columns(
+    groups: Sequence[tuple[Group, int]], read: Callable[[Table], Sequence[_Value | None]]
+) -> dict[tuple[str, ...], list[_Value | None]]:
+    """Return the values of each key, one a window."""
+    found: dict[tuple[str, ...], list[_Value | None]] = {}
+    for at, (group, _) in enumerate(groups):
+        for key, value in zip(group.keys, read(group.table), strict=True):
+            if value is None:
+                continue
+            column = found.get(key)
+            if column is None:
+                if (len(found) + 1) * len(groups) > _MOST_CELLS:
+                    raise execution(
+                        f"{len(found):,} series over {len(groups):,} windows are more than {_MOST_CELLS:,} values: name more labels, "
+                        "or ask for a shorter range, or for larger windows"
+                    )
+                column = found[key] = [None] * len(groups)
+            column[at] = value
+    return found
 
 
 def labels_of(metric: Metric, window: str, key: tuple[str, ...]) -> Labels:

@@ -50,15 +50,16 @@ def of_range(value: Scalar | Vector, instants: Sequence[int]) -> dict[str, Any]:
 def matrix(samples: Sequence[Samples], after_ms: int, until_ms: int) -> dict[str, Any]:
     """Return the ``data`` of a range of samples, ``(after, until]``, as they are."""
     result = []
-    _bound(sum(len(each.ends) for each in samples))
     for each in samples:
-        points = [
-            [second(end_ms), value_text(value)]
-            for end_ms, value in zip(each.ends, each.values, strict=True)
-            if after_ms < end_ms <= until_ms
-        ]
-        if points:
-            result.append({"metric": each.labels, "values": points})
+        for series in each.series:
+            points = [
+                [second(end_ms), value_text(value)]
+                for end_ms, value in zip(each.ends, series.values, strict=True)
+                if value is not None and after_ms < end_ms <= until_ms
+            ]
+            if points:
+                result.append({"metric": series.labels, "values": points})
+    _bound(sum(len(each["values"]) for each in result))
     return {"resultType": "matrix", "result": result}
 
 

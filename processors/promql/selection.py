@@ -1,6 +1,6 @@
 """What a selector selects: the values that are seen at each instant, or the samples in the range up to it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from processors.promql.errors import execution
@@ -8,11 +8,12 @@ from processors.promql.folds import total
 from processors.promql.names import Metric
 from processors.promql.over_time import (
     HISTOGRAMS_OVER_TIME,
-    histograms_over_time,
-    histograms_seen,
+    cost,
     over_time,
+    picked,
     rate,
     seen,
+    slices,
 )
 from processors.promql.reading import Reader, Sized
 from processors.promql.series import (
@@ -66,15 +67,18 @@ class Selection:
         series: list[Series] = []
         for metric, sized in self._sources(selector, self.step_ms):
             first_ms = sized.window_of(instants[0]).start_ms  # where the window ends that is seen then
+            span = first_ms, instants[-1]
             if metric.is_histogram:
-                found = self.reader.histograms(metric, sized, selector.matchers, first_ms, instants[-1])
-                self.budget.take(len(found) * len(instants))
+                histograms = self.reader.histograms(metric, sized, selector.matchers, *span)
+                self.budget.take(len(histograms.series) * len(instants))
+                places = seen(histograms.ends, histograms.untils, instants)
                 return HistogramVector(
-                    [HistogramSeries(each.labels, histograms_seen(each, instants)) for each in found]
+                    [HistogramSeries(each.labels, picked(each.values, places)) for each in histograms.series]
                 )
-            for each in self.reader.samples(metric, sized, selector.matchers, first_ms, instants[-1]):
-                self.budget.take(len(instants))
-                series.append(Series(each.labels, seen(each, instants)))
+            samples = self.reader.samples(metric, sized, selector.matchers, *span)
+            self.budget.take(len(samples.series) * len(instants))
+            places = seen(samples.ends, samples.untils, instants)
+            series += [Series(each.labels, picked(each.values, places)) for each in samples.series]
         return Vector(there(series))
 
     def timestamps(self, selector: Selector) -> Vector:
@@ -83,14 +87,19 @@ class Selection:
         found: list[Series] = []
         for metric, sized in self._sources(selector, self.step_ms):
             first_ms = sized.window_of(instants[0]).start_ms
-            for each in self.reader.samples(metric, sized, selector.matchers, first_ms, instants[-1]):
-                self.budget.take(len(instants))
-                stands = Samples(each.labels, each.ends, each.untils, [end_ms / 1000 for end_ms in each.ends])
-                found.append(Series(without_name(each.labels), seen(stands, instants)))
+            samples = self.reader.samples(metric, sized, selector.matchers, first_ms, instants[-1])
+            self.budget.take(len(samples.series) * len(instants))
+            places = seen(samples.ends, samples.untils, instants)
+            for each in samples.series:
+                stands = [
+                    None if value is None else end_ms / 1000
+                    for end_ms, value in zip(samples.ends, each.values, strict=True)
+                ]
+                found.append(Series(without_name(each.labels), picked(stands, places)))
         return merged(there(found))
 
     def samples(self, node: Range) -> tuple[list[Samples], list[int]]:
-        """Return what lies in the ranges of *node*, and the instants up to which these go."""
+        """Return what lies in the ranges of *node*, of each name and window, and the instants up to which these go."""
         instants = self.shifted(node.selector.shift)
         found: list[Samples] = []
         for metric, sized in self._ranged(node):
@@ -98,7 +107,7 @@ class Selection:
                 raise execution(
                     f"{metric.name} are histograms: put sum_over_time and histogram_quantile around them"
                 )
-            found += self.reader.samples(metric, sized, node.selector.matchers, *_bounds(node, instants))
+            found.append(self.reader.samples(metric, sized, node.selector.matchers, *_bounds(node, instants)))
         return found, instants
 
     def increase(self, node: Range, *, is_rate: bool) -> Vector:
@@ -121,8 +130,11 @@ class Selection:
                     f'{name} over {node.range_ms / 1000:g} s of window="{sized.label}": no window ends in some of these ranges; '
                     "name a smaller window, or a longer range"
                 )
-            for each in self.reader.samples(metric, sized, node.selector.matchers, *_bounds(node, instants)):
-                column = over_time(total, each, instants, node.range_ms, self.budget)
+            samples = self.reader.samples(metric, sized, node.selector.matchers, *_bounds(node, instants))
+            ranges = slices(samples.ends, instants, node.range_ms)
+            self.budget.take(len(samples.series) * cost(ranges))
+            for each in samples.series:
+                column = over_time(total, each.values, ranges)
                 found.append(Series(without_name(each.labels), rate(column, covered) if is_rate else column))
         return merged(there(found))
 
@@ -141,19 +153,16 @@ class Selection:
                 f"{name} of histograms is not evaluated here: {', '.join(HISTOGRAMS_OVER_TIME)} are"
             )
         instants = self.shifted(node.selector.shift)
-
-        def columns() -> Iterator[HistogramSeries]:
-            for metric, sized in sources:
-                for each in self.reader.histograms(
-                    metric, sized, node.selector.matchers, *_bounds(node, instants)
-                ):
-                    yield histograms_over_time(function, each, instants, node.range_ms, self.budget)
-
-        if name == "last_over_time":
-            return HistogramVector(list(columns()))
-        return HistogramVector(
-            [HistogramSeries(without_name(each.labels), each.values) for each in columns()]
-        )
+        found: list[HistogramSeries] = []
+        for metric, sized in sources:
+            samples = self.reader.histograms(metric, sized, node.selector.matchers, *_bounds(node, instants))
+            ranges = slices(samples.ends, instants, node.range_ms)
+            held = sum(stop - first for first, stop in ranges)
+            self.budget.take(len(samples.series) * (len(ranges) + 8 * held))  # each has buckets
+            for each in samples.series:
+                labels = each.labels if name == "last_over_time" else without_name(each.labels)
+                found.append(HistogramSeries(labels, over_time(function, each.values, ranges)))
+        return HistogramVector(found)
 
 
 def _bounds(node: Range, instants: Sequence[int]) -> tuple[int, int]:

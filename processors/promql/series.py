@@ -1,7 +1,7 @@
 """What an expression is while it is evaluated: columns, with one entry for each instant that is asked about."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 from processors.promql.errors import execution
@@ -66,25 +66,23 @@ Value = Scalar | Vector | HistogramVector | Words
 
 @dataclass(slots=True)
 class Samples:
-    """A series as it is stored: the n-th value stands at ``ends[n]``, and is seen before ``untils[n]``; ms since the epoch.
+    """Series as they are stored: the n-th values stand at ``ends[n]``, and are seen before ``untils[n]``; ms since the epoch.
 
     Instants ascend.
     """
 
-    labels: Labels
-    ends: list[int] = field(default_factory=list)
-    untils: list[int] = field(default_factory=list)
-    values: list[float] = field(default_factory=list)
+    ends: Sequence[int]
+    untils: Sequence[int]
+    series: list[Series]
 
 
 @dataclass(slots=True)
 class HistogramSamples:
     """The same, of histograms."""
 
-    labels: Labels
-    ends: list[int] = field(default_factory=list)
-    untils: list[int] = field(default_factory=list)
-    values: list[Histogram] = field(default_factory=list)
+    ends: Sequence[int]
+    untils: Sequence[int]
+    series: list[HistogramSeries]
 
 
 @dataclass(slots=True)

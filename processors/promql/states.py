@@ -1,7 +1,6 @@
 """What a series' values are, read from the states that items hold."""
 
 from collections.abc import Callable
-from typing import Any
 
 from processors.query.shape import Column
 from streamgage.definition.pipeline import Rollup
@@ -13,40 +12,33 @@ _PLAIN = {"count": "n", "sum": "sum", "min": "min", "max": "max"}
 """Measures that are one part: read without a decimal in between, which takes most of the time of a large answer."""
 
 
-def number_of(rollup: Rollup, column: Column) -> Callable[[Table, int], float | None]:
-    """Return what reads *column* of an entry of a table of *rollup*'s states, as the double next to its value."""
+def number_of(rollup: Rollup, column: Column) -> Callable[[Table], list[float | None]]:
+    """Return what reads *column* of all entries of a table of *rollup*'s states, as the doubles next to their values."""
     if column.field is None:
-        return lambda table, row: float(table[0][row])
+        return lambda table: list(map(float, table[0]))
     places, scale = _places(rollup, column.field)
     part = _PLAIN.get(column.measure)
     if part is not None:
         at, unit = places[part], 1 if part == "n" else 10**scale
-
-        def plain(table: Table, row: int) -> float | None:
-            value = table[at][row]
-            return None if value is None else value / unit  # of integers: rounded once
-
-        return plain
+        # Of integers a quotient is rounded once.
+        return lambda table: [None if value is None else value / unit for value in table[at]]
     measure = measure_named(column.measure)
-    needed = {name: places[name] for name in measure.parts}
+    names = measure.parts
+    columns = [places[name] for name in names]
 
-    def read(table: Table, row: int) -> float | None:
-        value = measure.read({name: table[at][row] for name, at in needed.items()}, scale)
-        return None if value is None else float(value)
+    def read(table: Table) -> list[float | None]:
+        states = zip(*(table[at] for at in columns), strict=True)
+        values = [measure.read(dict(zip(names, state, strict=True)), scale) for state in states]
+        return [None if value is None else float(value) for value in values]
 
     return read
 
 
-def histogram_of(rollup: Rollup, column: Column) -> Callable[[Table, int], Histogram]:
-    """Return what reads the histogram of an entry."""
+def histogram_of(rollup: Rollup, column: Column) -> Callable[[Table], list[Histogram]]:
+    """Return what reads the histograms of all entries."""
     places, _ = _places(rollup, column.field)
     at = places["histogram"]
-
-    def read(table: Table, row: int) -> Histogram:
-        found: Any = table[at][row]
-        return Histogram(*found)
-
-    return read
+    return lambda table: list(table[at])
 
 
 def _places(rollup: Rollup, field: str | None) -> tuple[dict[str, int], int]:
