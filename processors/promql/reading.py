@@ -1,0 +1,303 @@
+"""Series out of items: a selector's rows are read once, over all that an expression looks at, and are columns from there on.
+
+Values are exact integers and decimals until here; here they become doubles, as Prometheus has them.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import TypeVar
+
+from processors.promql.errors import execution
+from processors.promql.matchers import NAME, Matcher, match_labels, tester
+from processors.promql.names import WINDOW, Metric, Names, key_labels
+from processors.promql.series import HistogramSamples, HistogramSeries, Labels, Samples, Series
+from processors.promql.states import histogram_of, number_of
+from processors.query.answer import time_text
+from processors.query.buckets import Buckets
+from processors.query.cells import CellReader, KeyStates, PartialStore
+from processors.query.question import Question
+from processors.query.regroup import Group, Regroup
+from streamgage.definition.pipeline import Pipeline, Rollup
+from streamgage.errors import ConfigError, PoisonRecord
+from streamgage.fold.items import key_text
+from streamgage.measures.layout import Table, plan_of
+from streamgage.measures.windows import MAX_EVENT_TIME_MS, Window
+
+MOST_ROWS = 300_000  # with all measures some 200 MB of states
+_Value = TypeVar("_Value")
+_MOST_CELLS = 10_000_000  # some 80 MB, most of them empty
+_MOST_KEYS = 1_000  # that are named one by one
+_CHECKED_MS = (
+    2 * 366 * 86_400_000
+)  # of a place's days and months is looked at, for which kept windows they are made of
+
+
+@dataclass(slots=True)
+class Notes:
+    """What an answer says beside its data, each once, in the order of its finding."""
+
+    warnings: dict[str, None] = field(default_factory=dict)
+    infos: dict[str, None] = field(default_factory=dict)
+
+    def warn(self, text: str) -> None:
+        """Say what may be wrong with the values."""
+        self.warnings[text] = None
+
+    def inform(self, text: str) -> None:
+        """Say what was chosen, or may change."""
+        self.infos[text] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sized:
+    """Windows of one size of a rollup: those that are kept, or coarser ones that are merged from them."""
+
+    rollup: Rollup
+    label: str
+    question: Question
+
+    def window_of(self, instant_ms: int) -> Window:
+        """Return the window that holds *instant_ms*; an instant beyond what is counted is taken to its end."""
+        return self.question.window_of(min(max(instant_ms, 0), MAX_EVENT_TIME_MS - 1))
+
+    def covered_ms(self, after_ms: int, until_ms: int) -> int:
+        """Return how long those windows are together that end after *after_ms* and not after *until_ms*."""
+        return self.window_of(until_ms).start_ms - self.window_of(after_ms).start_ms
+
+
+@dataclass(slots=True)
+class Reader:
+    """Reads the series of one request. ``applied_ms`` as ``ask`` takes it; nothing is read twice."""
+
+    pipeline: Pipeline
+    names: Names
+    store: PartialStore
+    applied_ms: int
+    now_ms: int
+    notes: Notes = field(default_factory=Notes)
+    rows: int = 0
+    _held: dict[tuple[object, ...], list[Group]] = field(default_factory=dict)
+
+    def metrics(self, matchers: tuple[Matcher, ...]) -> list[Metric]:
+        """Return the series' names that are asked for; histograms only by their full names."""
+        named = [each for each in matchers if each.label == NAME]
+        exact = next((each.value for each in named if each.op == "="), None)
+        if exact is not None:
+            self._explain(exact)
+        return [
+            metric
+            for name, metric in self.names.metrics.items()
+            if all(each.test(name) for each in named) and (exact is not None or not metric.is_histogram)
+        ]
+
+    def _explain(self, name: str) -> None:
+        """Say why there are no series of *name*. Raises: QueryError ``execution``, there are two kinds of them."""
+        if name in self.names.refused:
+            raise execution(
+                f"{name} would be {self.names.refused[name]}: rename one of the fields or rollups"
+            )
+        if name in self.names.elsewhere and name not in self.names.metrics:
+            self.notes.warn(
+                f"{name} is counted by consumer {self.names.elsewhere[name]}, whose tables these are not: ask the stack of it"
+            )
+        elif name not in self.names.metrics:
+            self.notes.inform(f"there are no series of the name {name}")
+
+    def sizes(
+        self, rollup: Rollup, matchers: tuple[Matcher, ...], fits_ms: int | None, *, name: str | None
+    ) -> list[Sized]:
+        """Return the windows that are asked for: of each size that is kept, or of one that ``window=`` names.
+
+        Where nothing is asked of the label, these are the largest that are no longer than *fits_ms*, or the smallest there are;
+        *fits_ms* None: all that are kept. It is said of *name*, where one is given.
+        """
+        asked = [each for each in matchers if each.label == WINDOW]
+        kept = [windows.label for windows in rollup.windows]
+        if not asked and fits_ms is not None:
+            fitting = [each for each in rollup.windows if each.size_ms <= fits_ms]
+            chosen = (
+                max(fitting, key=lambda each: each.size_ms)
+                if fitting
+                else min(rollup.windows, key=lambda each: each.size_ms)
+            )
+            if name is not None:
+                self.notes.inform(
+                    f'{name}: no window is named, so these are of window="{chosen.label}"; there are: {", ".join(kept)}'
+                )
+            return [self._sized(rollup, chosen.label)]
+        passes = tester(matchers, WINDOW)
+        exact = next((each.value for each in asked if each.op == "="), None)
+        if exact and exact not in kept:
+            try:
+                return [self._sized(rollup, exact)] if passes(exact) else []
+            except ConfigError as error:
+                self.notes.warn(f"{name}: {error}")
+                return []
+        return [self._sized(rollup, label) for label in kept if passes(label)]
+
+    def _sized(self, rollup: Rollup, label: str) -> Sized:
+        recently_ms = max(self.now_ms - _CHECKED_MS, 0)
+        question = Question.parse(
+            self.pipeline,
+            rollup=rollup.name,
+            key=None,
+            window=label,
+            from_ms=recently_ms,
+            to_ms=max(self.now_ms, 1),
+        )
+        return Sized(rollup, label, question)
+
+    def samples(
+        self, metric: Metric, sized: Sized, matchers: tuple[Matcher, ...], first_ms: int, last_ms: int
+    ) -> Samples:
+        """Return the series of *metric* with what ends from *first_ms* to *last_ms*, in the order of their keys.
+
+        Raises:
+            QueryError: ``execution``, they are too many.
+        """
+        groups = list(self._groups(sized, matchers, first_ms, last_ms))
+        found = _columns(groups, number_of(metric.rollup, metric.column))
+        series = [Series(labels_of(metric, sized.label, key), found[key]) for key in sorted(found)]
+        return Samples(*_instants(groups), series)
+
+    def histograms(
+        self, metric: Metric, sized: Sized, matchers: tuple[Matcher, ...], first_ms: int, last_ms: int
+    ) -> HistogramSamples:
+        """Return the same of a metric of histograms."""
+        groups = list(self._groups(sized, matchers, first_ms, last_ms))
+        found = _columns(groups, histogram_of(metric.rollup, metric.column))
+        series = [HistogramSeries(labels_of(metric, sized.label, key), found[key]) for key in sorted(found)]
+        return HistogramSamples(*_instants(groups), series)
+
+    def keys(
+        self, sized: Sized, matchers: tuple[Matcher, ...], from_ms: int, to_ms: int
+    ) -> list[tuple[str, ...]]:
+        """Return the keys that have events in the windows that overlap ``[from_ms, to_ms)``, in order."""
+        found = {key for group in self._read(sized, matchers, from_ms, to_ms) for key in group.keys}
+        return sorted(found)
+
+    def _groups(
+        self, sized: Sized, matchers: tuple[Matcher, ...], first_ms: int, last_ms: int
+    ) -> Iterator[tuple[Group, int]]:
+        """Yield the windows that end from *first_ms* to *last_ms*, and until when each is seen."""
+        from_ms = sized.window_of(first_ms - 1).start_ms
+        to_ms = sized.window_of(last_ms).start_ms
+        for group in self._read(sized, matchers, from_ms, to_ms):
+            yield group, sized.window_of(group.window.end_ms).end_ms
+        if from_ms < to_ms and to_ms > self.applied_ms:
+            self.notes.inform(
+                f'{sized.rollup.name}, window="{sized.label}": {self._changing()} may still change, or appear'
+            )
+
+    def _changing(self) -> str:
+        if not self.applied_ms:
+            return "it is not known up to when everything is applied: all windows"
+        return f"windows that end after {time_text(self.applied_ms)}, up to when everything is applied,"
+
+    def _read(self, sized: Sized, matchers: tuple[Matcher, ...], from_ms: int, to_ms: int) -> list[Group]:
+        if from_ms >= to_ms:
+            return []
+        rollup, question = sized.rollup, sized.question
+        labels = key_labels(rollup)
+        of_key = tuple(sorted((each for each in matchers if each.label in labels), key=str))
+        place = (rollup.name, sized.label, tuple(map(str, of_key)), from_ms, to_ms)
+        if place in self._held:
+            return self._held[place]
+        others = tuple(each for each in matchers if each.label not in (*labels, NAME, WINDOW))
+        held: list[Group] = []
+        if match_labels(others, {}):
+            keys = named_keys(rollup, labels, of_key)
+            tests = [tester(of_key, label) for label in labels]
+            regroup = Regroup(plan_of(rollup.layout), lambda key: key if all(t(v) for t, v in zip(tests, key, strict=True)) else None)  # fmt: skip
+            cells = CellReader(self.store, rollup, question.windows, question.counts)
+            states = self._bounded(cells.read(from_ms, to_ms, keys, now_ms=self.now_ms))
+            groups = regroup.by_window(states, question.windows.assign)
+            buckets: Buckets | None = question.buckets
+            held = list(groups if buckets is None else regroup.by_bucket(groups, buckets))
+        self._held[place] = held
+        self._tell(sized, from_ms, held)
+        return held
+
+    def _bounded(self, states: Iterator[KeyStates]) -> Iterator[KeyStates]:
+        for each in states:
+            self.rows += len(each.keys)
+            if self.rows > MOST_ROWS:
+                raise execution(
+                    f"this reads more than {MOST_ROWS:,} windows of keys: name every label of the key by =, ask for a shorter range, "
+                    "or for larger windows"
+                )
+            yield each
+
+    def _tell(self, sized: Sized, from_ms: int, groups: list[Group]) -> None:
+        """Say of which windows a part is not counted, or not kept any more, and which are gone."""
+        what = f'{sized.rollup.name}, window="{sized.label}": '
+        partial = [
+            group.window.end_ms
+            for group in groups
+            if any(
+                sized.question.is_partial(group.window, begin_ms, self.now_ms)
+                for begin_ms in set(group.begin_ms)
+            )
+        ]
+        if partial:
+            self.notes.warn(
+                f"{what}a part of the windows that end up to {time_text(max(partial))} is not counted here, or not kept any more"
+            )
+        keep_ms = sized.rollup.keep_ms
+        if keep_ms is not None and sized.window_of(from_ms).end_ms + keep_ms <= self.now_ms:
+            gone_ms = self.now_ms - keep_ms
+            self.notes.inform(f"{what}those that ended up to {time_text(gone_ms)} are not kept any more")
+
+
+def _instants(groups: Sequence[tuple[Group, int]]) -> tuple[list[int], list[int]]:
+    """Return where the windows end, and until when each is seen."""
+    return [group.window.end_ms for group, _ in groups], [until_ms for _, until_ms in groups]
+
+
+def _columns(
+    groups: Sequence[tuple[Group, int]], read: Callable[[Table], Sequence[_Value | None]]
+) -> dict[tuple[str, ...], list[_Value | None]]:
+    """Return the values of each key, one a window."""
+    found: dict[tuple[str, ...], list[_Value | None]] = {}
+    for at, (group, _) in enumerate(groups):
+        for key, value in zip(group.keys, read(group.table), strict=True):
+            if value is None:
+                continue
+            column = found.get(key)
+            if column is None:
+                if (len(found) + 1) * len(groups) > _MOST_CELLS:
+                    raise execution(
+                        f"{len(found):,} series over {len(groups):,} windows are more than {_MOST_CELLS:,} values: name more labels, "
+                        "or ask for a shorter range, or for larger windows"
+                    )
+                column = found[key] = [None] * len(groups)
+            column[at] = value
+    return found
+
+
+def labels_of(metric: Metric, window: str, key: tuple[str, ...]) -> Labels:
+    """Return the labels of the series of *key*; of an empty field there is none."""
+    named = zip(key_labels(metric.rollup), key, strict=True)
+    return {NAME: metric.name} | {label: value for label, value in named if value} | {WINDOW: window}
+
+
+def named_keys(rollup: Rollup, labels: tuple[str, ...], matchers: tuple[Matcher, ...]) -> list[str] | None:
+    """Return the keys that alone may be asked for, where each field's values are named one by one; else None."""
+    choices: list[list[str]] = []
+    for label in labels:
+        texts = [each.texts for each in matchers if each.label == label]
+        known = [each for each in texts if each is not None]
+        if not known:
+            return None
+        choices.append(sorted(frozenset.intersection(*known)))
+    if math.prod(map(len, choices)) > _MOST_KEYS:
+        return None
+    keys = []
+    for key in product(*choices):
+        try:
+            keys.append(key_text(rollup, key))
+        except PoisonRecord:  # longer than a key that is stored
+            continue
+    return keys
