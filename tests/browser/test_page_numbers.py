@@ -16,6 +16,7 @@ from support.page_server import PageServer, csv_rows, grouped, now_ms, serving
 from support.paths import ROOT
 
 MINUTE_MS = 60_000
+DASH = "\N{EN DASH}"
 PIPELINE = load_pipeline(ROOT / "pipeline.toml")
 HUGE = 2**53 + 1  # no double is this number
 
@@ -70,8 +71,9 @@ class Oracle:
 
     def _window(self, start_ms: int) -> str:
         start, end = (datetime.fromtimestamp(ms / 1000, UTC) for ms in (start_ms, start_ms + self.size_ms))
-        last = "" if start.date() == end.date() else f" – {end:%Y-%m-%d} "
-        return f"{start:%Y-%m-%d %H:%M}{last.replace(' – ', ' – ') or '–'}{end:%H:%M}"
+        if start.date() == end.date():
+            return f"{start:%Y-%m-%d %H:%M}{DASH}{end:%H:%M}"
+        return f"{start:%Y-%m-%d %H:%M} {DASH} {end:%Y-%m-%d %H:%M}"
 
 
 def readings_oracle(server: PageServer) -> Oracle:
@@ -118,16 +120,16 @@ def test_the_numbers_are_those_that_were_sent_while_more_is_sent(browser: Any, s
         assert top_list(visit, "Top by events") == oracle.top()
 
 
-def test_an_event_that_comes_late_and_a_new_device_are_seen_as_well(
-    browser: Any, server: PageServer
-) -> None:
+def test_an_event_that_comes_late_and_a_new_device_are_seen_as_well(browser: Any, server: PageServer) -> None:
     """Late is what belongs to a window that was called complete: all of it is asked again, now and then."""
     oracle, begin_ms = readings_oracle(server), now_ms() // MINUTE_MS * MINUTE_MS
     oracle.send(reading("d1", begin_ms - n * MINUTE_MS, 1.5) for n in range(10))
     with visiting(browser, server) as visit:
+        visit.page.clock.install()
         visit.go(EVENTS_AND_SUM)
         visit.until_rows(lambda rows: told(rows) == oracle.rows())
         oracle.send([reading("d1", begin_ms - 8 * MINUTE_MS, 2.25), reading("d2", begin_ms, 7.0)])
+        visit.page.clock.fast_forward(61_000)
         visit.until_rows(lambda rows: told(rows) == oracle.rows())
 
 
@@ -139,7 +141,9 @@ def test_numbers_that_no_double_holds_are_shown_to_the_last_digit(browser: Any, 
     with visiting(browser, server) as visit:
         visit.go("rollup=page_views&range=1d&measures=%5B%22events%22%2C%22bytes.sum%22%5D")
         rows = visit.until_rows(lambda rows: told(rows) == oracle.rows())
-        assert any(each[3] == f"{3 * HUGE + 3:,}" for each in rows) or len(rows) == 2  # an hour may end between
+        assert (
+            any(each[3] == f"{3 * HUGE + 3:,}" for each in rows) or len(rows) == 2
+        )  # an hour may end between
         visit.until("() => document.querySelector('.legend .value').textContent !== ''")
 
 
@@ -235,7 +239,9 @@ def test_a_page_that_is_opened_before_the_stack_waits_for_it(browser: Any, serve
 def test_what_is_refused_is_told_as_the_stack_says_it(browser: Any, server: PageServer) -> None:
     with visiting(browser, server) as visit:
         visit.go("window=7s")
-        visit.until("() => document.querySelector('#refused').textContent.includes(\"windows of '7s' cannot be merged\")")
+        visit.until(
+            "() => document.querySelector('#refused').textContent.includes(\"windows of '7s' cannot be merged\")"
+        )
         visit.page.locator("#c-window").select_option("1h")
         visit.until("() => document.querySelector('#refused').hidden")
 
@@ -258,12 +264,16 @@ def test_a_link_holds_the_whole_view(browser: Any, server: PageServer) -> None:
         page.locator("#c-line-metric").uncheck()
         visit.until_rows(lambda rows: rows and len(rows[0]) == 9)
         seen, link = visit.rows(), page.url
-        form = page.evaluate("() => [...document.querySelectorAll('#controls :is(select, input)')].map((each) => [each.id, each.value, each.checked])")
+        form = page.evaluate(
+            "() => [...document.querySelectorAll('#controls :is(select, input)')].map((each) => [each.id, each.value, each.checked])"
+        )
         with visiting(browser, server) as other:
             other.page.goto("about:blank")
             other.page.goto(link)
             other.until_rows(lambda rows: rows == seen)
-            assert form == other.page.evaluate("() => [...document.querySelectorAll('#controls :is(select, input)')].map((each) => [each.id, each.value, each.checked])")
+            assert form == other.page.evaluate(
+                "() => [...document.querySelectorAll('#controls :is(select, input)')].map((each) => [each.id, each.value, each.checked])"
+            )
         page.go_back()
         visit.until("() => document.querySelector('#c-line-metric').checked")
 

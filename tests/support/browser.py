@@ -101,5 +101,3 @@ def _complain(visit: Visit, said: Any) -> None:
     """Keep what the console says, but for what a browser says of a server that is gone or refuses."""
     if said.type in ("error", "warning") and not said.text.startswith("Failed to load resource"):
         visit.complaints.append(said.text)
-
-

@@ -106,7 +106,9 @@ class PageServer:
             return 200, "application/json", self._answer_json(found, now)
         return 200, "application/json", json.dumps(found)
 
-    def _reply(self, path: list[str], params: list[tuple[str, str]], now: int) -> Answer | dict[str, Any] | None:
+    def _reply(
+        self, path: list[str], params: list[tuple[str, str]], now: int
+    ) -> Answer | dict[str, Any] | None:
         if path == ["status"]:
             return {
                 "now_ms": now,
@@ -203,8 +205,9 @@ def csv_rows(text: str) -> list[dict[str, str]]:
 
 def grouped(value: Any) -> str:
     """Return a number as the page writes it: every digit, commas between thousands."""
-    whole, point, part = number_text(value).partition(".")
-    return f"{int(whole):,}{point}{part}"
+    text = number_text(value)
+    whole, point, part = text.removeprefix("-").partition(".")
+    return f"{'-' if text.startswith('-') else ''}{int(whole):,}{point}{part}"
 
 
 def _rollup_json(rollup: Rollup) -> dict[str, Any]:
@@ -275,5 +278,7 @@ def _etag(body: str) -> str:
     except ValueError:
         told = body
     if isinstance(told, dict) and "rows" in told:
-        told = {name: value for name, value in told.items() if name not in ("now_ms", "freshness", "read_units")}
+        told = {
+            name: value for name, value in told.items() if name not in ("now_ms", "freshness", "read_units")
+        }
     return f'"{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]}"'

@@ -38,7 +38,7 @@ export class Chart {
       {
         class: "plot", tabindex: "0", role: "slider", "aria-label": `${title} over time, by window`, "aria-describedby": help || null,
         "aria-valuemin": "0", "aria-valuemax": "0", "aria-valuenow": "0", "aria-valuetext": "no data",
-        onpointermove: (event) => this.#moved(event), onpointerleave: () => this.#left(),
+        onpointermove: (event) => this.#moved(event), onpointerleave: (event) => event.pointerType !== "touch" && this.#left(),
         onpointerdown: (event) => this.#down(event), onpointerup: (event) => this.#up(event),
         onpointercancel: () => this.#left(), onkeydown: (event) => this.#key(event), onblur: () => this.#left(),
       },
@@ -213,10 +213,11 @@ export class Chart {
   }
 
   #down(event) {
-    if (event.button !== 0 || event.pointerType === "touch" || !this.#frame) return;
+    if (event.button !== 0 || !this.#frame) return;
+    if (event.pointerType === "touch") return this.#moved(event); // a finger that moves on scrolls
     const [px] = this.#place(event);
     this.#drag = [px, px];
-    this.plot.setPointerCapture(event.pointerId);
+    return this.plot.setPointerCapture(event.pointerId);
   }
 
   #up(event) {

@@ -6,7 +6,7 @@ import { h, say } from "./dom.js";
 import { Feed, Gone, Refused } from "./feed.js";
 import { Lens } from "./lens.js";
 import { Legend } from "./lines.js";
-import { asked, changed, fieldsOf, topQuestion, windowOf } from "./questions.js";
+import { asked, changed, fieldsOf, spanMs, topQuestion, windowOf } from "./questions.js";
 import { SilentList, TopList } from "./ranks.js";
 import { Table } from "./table.js";
 import { themeOf } from "./theme.js";
@@ -209,6 +209,10 @@ function refuse(error) {
 
 /** Look at something else. */
 function change(changes) {
+  if (changes.range === "custom" && !("fromMs" in changes) && view.fromMs === null) {
+    const span = spanMs(view, nowMs()); // begin with what is seen
+    changes = { ...changes, fromMs: span === null ? null : Math.floor((nowMs() - span) / 60_000) * 60_000 };
+  }
   view = fitted({ ...view, ...changes }, rollups);
   history.pushState(null, "", `#${toHash(view)}`);
   show();
