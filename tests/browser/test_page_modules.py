@@ -203,8 +203,8 @@ def test_a_thinned_line_keeps_the_extremes_the_ends_and_the_gaps_of_each_pixel(
             columns.setdefault((int(at / max(last, 1) * width), run_of), []).append(at)
     thin = len(values) - 1 > 2 * width
     for places in columns.values():
-        numbers = [values[at] for at in places if at in kept]
-        whole = [values[at] for at in places]
+        numbers = [value for at in places if at in kept and (value := values[at]) is not None]
+        whole = [value for at in places if (value := values[at]) is not None]
         assert {places[0], places[-1]} <= set(kept)
         assert (min(numbers), max(numbers)) == (min(whole), max(whole))
         assert not thin or len(numbers) <= 4

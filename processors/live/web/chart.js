@@ -1,11 +1,10 @@
 // One measure over time: a picture, and a cursor that pointer and keys move over its windows.
 
-import { fitCanvas, h, say } from "./dom.js";
+import { fitCanvas, h, say, themeOf } from "./dom.js";
 import { cellText } from "./exact.js";
 import { isAdditive } from "./grid.js";
 import { frameOf, paint, paintCursor } from "./paint.js";
 import { extent } from "./scales.js";
-import { themeOf } from "./theme.js";
 import { windowText } from "./times.js";
 import { keyText } from "./visible.js";
 

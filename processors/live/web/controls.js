@@ -85,7 +85,7 @@ export class Controls {
         onchange: () => this.onView({ measures: isOn ? others : numbers.map((each) => each.name).filter((each) => each === name || others.includes(each)) }),
       });
     });
-    return h("fieldset", { class: "wide" }, h("legend", {}, "Measures"), ...boxes);
+    return h("fieldset", {}, h("legend", {}, "Measures"), ...boxes);
   }
 
   #lines(view, rollup) {

@@ -1,4 +1,4 @@
-// Elements from values. Text is only ever text: nothing here, or anywhere, reads markup.
+// Elements, canvases and colours. Text is only ever text: nothing here, or anywhere, reads markup.
 
 /** Return an element *tag* with *props* (attributes; `on…` listens; false and null leave out) and *children*. */
 export function h(tag, props = {}, ...children) {
@@ -38,4 +38,21 @@ export function fitCanvas(canvas, width, height) {
   const context = canvas.getContext("2d");
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   return context;
+}
+
+const NAMES = ["text", "muted", "rule", "hatch", "surface", "accent"];
+const LINES = 10;
+
+/** Return the colours that *element* has now. */
+export function themeOf(element) {
+  const style = getComputedStyle(element);
+  const one = (name) => style.getPropertyValue(`--${name}`).trim();
+  const lines = Array.from({ length: LINES }, (_, at) => one(`line-${at + 1}`));
+  const light = one("line-light");
+  return {
+    ...Object.fromEntries(NAMES.map((name) => [name, one(name)])),
+    font: `11px ${style.fontFamily}`,
+    /** The colour of the n-th line: ten that are told apart well, then hues a golden angle apart. */
+    line: (at) => lines[at] ?? `hsl(${Math.round((at * 137.508) % 360)} 55% ${light})`,
+  };
 }

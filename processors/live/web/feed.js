@@ -42,7 +42,7 @@ export class Feed {
 
   set paused(paused) {
     this.#paused = paused;
-    this.#say(paused ? "paused" : this.#up ? "gone" : "live");
+    if (paused || !this.#up) this.#say(paused ? "paused" : "live"); // where it is gone, the next attempt tells
     this.#wake();
   }
 

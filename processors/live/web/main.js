@@ -2,14 +2,13 @@
 
 import { Chart } from "./chart.js";
 import { Controls } from "./controls.js";
-import { h, say } from "./dom.js";
+import { h, say, themeOf } from "./dom.js";
 import { Feed, Gone, Refused } from "./feed.js";
 import { Lens } from "./lens.js";
 import { Legend } from "./lines.js";
 import { asked, changed, fieldsOf, spanMs, topQuestion, windowOf } from "./questions.js";
 import { SilentList, TopList } from "./ranks.js";
 import { Table } from "./table.js";
-import { themeOf } from "./theme.js";
 import { FreshTile, QuarantineTile, RateTile } from "./tiles.js";
 import { zoneText } from "./times.js";
 import { SILENCES, fitted, fromHash, toHash } from "./view.js";
@@ -46,21 +45,17 @@ const rollup = () => rollups.find((each) => each.name === view.rollup);
 const path = (name, what) => `rollups/${encodeURIComponent(name)}/${what}`;
 
 function showHealth({ state, retryMs, reason }) {
-  const texts = {
-    live: "live",
-    paused: "paused",
-    gone: `The stack does not answer (${reason}). These are its last numbers; it is asked again in ${(retryMs ?? 0) / 1000} s.`,
-  };
+  const isGone = state === "gone";
   document.body.dataset.health = state;
-  say($("health"), state === "gone" ? "gone" : texts[state]);
-  $("gone").hidden = state !== "gone";
-  say($("gone"), state === "gone" ? texts.gone : "");
-  if (state === "gone" && !wasGone) announce("The stack does not answer.");
+  say($("health"), state);
+  $("gone").hidden = !isGone;
+  if (isGone) say($("gone"), `The stack does not answer (${visible(reason)}). These are its last numbers; it is asked again in ${retryMs / 1000} s.`);
+  if (isGone && !wasGone) announce("The stack does not answer.");
   if (state === "live" && wasGone) {
     announce("The stack answers again.");
     begin();
   }
-  wasGone = state === "gone" || (wasGone && state === "paused");
+  wasGone = isGone || (wasGone && state === "paused");
 }
 
 /** Tell a screen reader, once: what a person did has come about, or the stack is gone, or back. Never each number. */

@@ -3,7 +3,7 @@
 import { h, say } from "./dom.js";
 import { cellText } from "./exact.js";
 import { instantMs, instantText, spanText, zoneText } from "./times.js";
-import { keyText } from "./visible.js";
+import { keyText, visible } from "./visible.js";
 
 /** A list under a title; a row is a button that leads to its key. */
 class List {
@@ -31,6 +31,11 @@ class List {
     });
   }
 
+  refuse(error) {
+    this.write([]);
+    say(this.note, error.problems.map(visible).join("; "));
+  }
+
   #row(key, fields) {
     const name = h("span", { class: "name" }, keyText(key));
     const inside = [name, h("span", { class: "value" }), h("i", { class: "bar", "aria-hidden": "true" })];
@@ -51,11 +56,6 @@ export class TopList extends List {
       })),
     );
     say(this.note, rows.length ? "" : "No events in this range.");
-  }
-
-  refuse(error) {
-    this.write([]);
-    say(this.note, error.problems.join("; "));
   }
 }
 
@@ -81,10 +81,5 @@ export class SilentList extends List {
     );
     const left = body.rows.length - rows.length + Number(body.left ?? 0);
     say(this.note, left > 0 ? `and ${left.toLocaleString("en")} more` : rows.length ? "" : "None: all were heard of since.");
-  }
-
-  refuse(error) {
-    this.write([]);
-    say(this.note, error.problems.join("; "));
   }
 }

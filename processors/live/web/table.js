@@ -65,19 +65,18 @@ export class Table {
 
   /** Write what changed, cell by cell: what is selected, or read out, stays. */
   #write(heads, rows, keys, numbers) {
+    const kind = (at) => (at >= keys && at < keys + numbers ? "number" : null);
     const told = JSON.stringify(heads);
     if (this.#told !== told) {
       this.#told = told;
-      const isNumber = (at) => at >= keys && at < keys + numbers;
-      const cells = heads.map((text, at) => h("th", { scope: "col", class: isNumber(at) ? "number" : null }, text));
-      this.head.replaceChildren(h("tr", {}, ...cells));
+      this.head.replaceChildren(h("tr", {}, ...heads.map((text, at) => h("th", { scope: "col", class: kind(at) }, text))));
       this.body.replaceChildren();
     }
     while (this.body.rows.length > rows.length) this.body.deleteRow(-1);
     rows.forEach((texts, index) => {
       let row = this.body.rows[index];
       if (!row) {
-        row = h("tr", {}, ...texts.map((_, at) => (at === 0 ? h("th", { scope: "row" }) : h("td", { class: at >= keys && at < keys + numbers ? "number" : null }))));
+        row = h("tr", {}, ...texts.map((_, at) => (at === 0 ? h("th", { scope: "row" }) : h("td", { class: kind(at) }))));
         this.body.append(row);
       }
       texts.forEach((text, at) => {

@@ -1,8 +1,7 @@
 // What a person wants to know first: how much comes in, how fresh it is, what was refused.
 
-import { fitCanvas, h, say } from "./dom.js";
+import { fitCanvas, h, say, themeOf } from "./dom.js";
 import { cellText, rateText } from "./exact.js";
-import { themeOf } from "./theme.js";
 import { durationMs, instantMs, instantText, isoText, spanText, windowText, zoneText } from "./times.js";
 import { visible } from "./visible.js";
 
