@@ -54,7 +54,7 @@ def test_every_module_and_data_file_that_the_code_opens_is_in_it(names: frozense
     data = {
         str(path.relative_to(ROOT))
         for room in ROOMS
-        for ending in ("yaml", "toml", "avsc", "lock")
+        for ending in ("yaml", "toml", "avsc", "lock", "html", "css", "js", "svg")
         for path in (ROOT / room).rglob(f"*.{ending}")
     }
     assert Path("infra/template/template.yaml") in set(map(Path, data))

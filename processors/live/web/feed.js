@@ -1,0 +1,199 @@
+// Everything that asks the API: once, or again and again. A push of what changed would come in here, and nowhere else.
+
+import { parseExact } from "./exact.js";
+
+const TIMEOUT_MS = 30_000;
+const SHARE = 4; // a watch rests so many times as long as its answer took: a page takes a fifth of a server at most
+const RETRY_MS = [1_000, 2_000, 4_000, 8_000, 15_000];
+const REFUSED_MS = 30_000;
+
+/** The stack does not answer, or not as itself. */
+export class Gone extends Error {}
+
+/** The stack refuses the question: `problems` are its lines, `status` is HTTP's. */
+export class Refused extends Error {
+  constructor(status, problems) {
+    super(problems.join("\n"));
+    this.status = status;
+    this.problems = problems;
+  }
+}
+
+/**
+ * Asks under *base*. `onHealth({state, retryMs})` hears "live", "gone" (asked again after *retryMs*) and "paused".
+ * Nothing is asked while the page is hidden or paused.
+ */
+export class Feed {
+  #watches = new Set();
+  #paused = false;
+  #up = null; // a promise while the stack is gone
+  #said = "";
+
+  constructor({ base = "v1/", onHealth = () => {}, everyMs = 2_000 } = {}) {
+    this.base = base;
+    this.onHealth = onHealth;
+    this.everyMs = everyMs;
+    document.addEventListener("visibilitychange", () => this.#wake());
+  }
+
+  get paused() {
+    return this.#paused;
+  }
+
+  set paused(paused) {
+    this.#paused = paused;
+    if (paused || !this.#up) this.#say(paused ? "paused" : "live"); // where it is gone, the next attempt tells
+    this.#wake();
+  }
+
+  /** Ask once. Returns the answer, exact; null where it is as *tag* knows it. Throws: Gone, Refused. */
+  async ask(path, params = [], { signal, tag } = {}) {
+    const response = await this.#fetch(path, params, { signal, tag, accept: "application/json" });
+    if (response.status === 304) {
+      this.#alive();
+      return null;
+    }
+    const text = await response.text().catch(() => {
+      throw new Gone("the answer broke off");
+    });
+    try {
+      const body = parseExact(text);
+      this.#alive();
+      if (tag) tag.etag = response.headers.get("ETag");
+      return body;
+    } catch {
+      throw new Gone("what answers is not streamgage");
+    }
+  }
+
+  /** Ask once, for a file. Throws: Gone, Refused. */
+  async file(path, params, accept) {
+    return (await this.#fetch(path, params, { accept })).blob();
+  }
+
+  async #fetch(path, params, { signal, tag, accept }) {
+    const query = new URLSearchParams(params).toString();
+    const url = `${this.base}${path}${query && `?${query}`}`;
+    const headers = { Accept: accept };
+    if (tag && tag.url === url && tag.etag) headers["If-None-Match"] = tag.etag;
+    if (tag && tag.url !== url) Object.assign(tag, { url, etag: null });
+    const limit = AbortSignal.timeout(TIMEOUT_MS);
+    let response;
+    try {
+      response = await fetch(url, { headers, cache: "no-store", signal: signal ? AbortSignal.any([signal, limit]) : limit });
+    } catch (error) {
+      if (signal?.aborted) throw error;
+      throw new Gone(limit.aborted ? `no answer within ${TIMEOUT_MS / 1000} s` : "no connection");
+    }
+    if (response.ok || response.status === 304) return response;
+    throw await refusal(response);
+  }
+
+  /**
+   * Ask *question()* → [path, params] now and again, as long as it is watched; `onAnswer(body)` gets what is new, with *every*
+   * also null for what is not; `onRefused(error)` what is refused. Returns {stop()}.
+   */
+  watch(question, { everyMs = this.everyMs, every = false, onAnswer, onRefused = () => {} }) {
+    const watch = { stopped: false, wake: () => {}, abort: new AbortController(), tag: {} };
+    this.#watches.add(watch);
+    this.#follow(watch, question, { everyMs, every, onAnswer, onRefused });
+    return {
+      stop: () => {
+        watch.stopped = true;
+        watch.abort.abort();
+        watch.wake();
+        this.#watches.delete(watch);
+      },
+    };
+  }
+
+  async #follow(watch, question, { everyMs, every, onAnswer, onRefused }) {
+    while (!watch.stopped) {
+      if (this.#paused || document.hidden) await rest(watch, REFUSED_MS * 1_000);
+      else if (this.#up) await this.#up;
+      else {
+        const started = performance.now();
+        let restMs = everyMs;
+        try {
+          const [path, params] = question();
+          const body = await this.ask(path, params, { signal: watch.abort.signal, tag: watch.tag });
+          if ((body !== null || every) && !watch.stopped) await onAnswer(body);
+        } catch (error) {
+          if (watch.stopped) return;
+          restMs = REFUSED_MS;
+          if (error instanceof Gone) {
+            watch.tag = {};
+            this.lost(error);
+            continue;
+          }
+          if (error instanceof Refused) onRefused(error);
+          else reportError(error); // ours: it belongs in the console
+        }
+        await rest(watch, Math.max(restMs, SHARE * (performance.now() - started)));
+      }
+    }
+  }
+
+  /** Note that the stack is gone; resolves once it is back. */
+  lost(error) {
+    this.#up ??= this.#probe(error);
+    return this.#up;
+  }
+
+  async #probe(error) {
+    for (let attempt = 0; ; attempt += 1) {
+      const retryMs = RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)];
+      this.#said = "gone";
+      this.onHealth({ state: "gone", retryMs, reason: error.message });
+      const probe = { stopped: false, wake: () => {} };
+      this.#watches.add(probe);
+      await rest(probe, document.hidden ? REFUSED_MS * 1_000 : retryMs);
+      this.#watches.delete(probe);
+      try {
+        await this.ask("status");
+        break;
+      } catch (again) {
+        if (again instanceof Refused) break;
+        error = again;
+      }
+    }
+    this.#up = null;
+    this.#say(this.#paused ? "paused" : "live");
+  }
+
+  #alive() {
+    if (!this.#up && !this.#paused) this.#say("live");
+  }
+
+  #say(state) {
+    if (state === this.#said) return;
+    this.#said = state;
+    this.onHealth({ state });
+  }
+
+  #wake() {
+    if (!document.hidden) for (const watch of this.#watches) watch.wake();
+  }
+}
+
+async function refusal(response) {
+  const body = await response.json().catch(() => null);
+  const told = body && typeof body.error === "string" ? body : null;
+  const problems = told ? [told.error, ...(Array.isArray(told.problems) ? told.problems : [])].map(String) : [];
+  // What says why is ours: 504 is "it would take too long". What does not is a gateway with nothing behind it.
+  const isOurs = told && (response.status < 500 || response.status === 504);
+  if (isOurs || response.status === 403 || response.status === 401) {
+    return new Refused(response.status, problems.length ? [...new Set(problems)] : [`not allowed (${response.status})`]);
+  }
+  return new Gone(problems[0] ?? `answer ${response.status}`);
+}
+
+function rest(watch, ms) {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, Math.min(ms, 2 ** 31 - 1));
+    watch.wake = () => {
+      clearTimeout(timer);
+      resolve();
+    };
+  });
+}

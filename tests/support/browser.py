@@ -1,0 +1,103 @@
+"""A headless Chromium for the page: what it asked for, what it complained of, and how long a test waits for it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.page_server import PageServer
+
+CHROMIUM = Path("/usr/bin/chromium")
+WAIT_MS = 180_000  # a machine under load is slow, and nothing here is judged by the clock
+_ARGUMENTS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+_VIOLATIONS = """
+window.violations = [];
+document.addEventListener("securitypolicyviolation", (event) => window.violations.push(event.violatedDirective));
+"""
+_TABLE = "() => [...document.querySelectorAll('.numbers tbody tr')].map((row) => [...row.cells].map((cell) => cell.textContent))"
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """Start a browser; skip, and say so, where there is none."""
+    if not CHROMIUM.exists():
+        pytest.skip(f"there is no {CHROMIUM}")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as found:
+        browser = found.chromium.launch(executable_path=str(CHROMIUM), args=list(_ARGUMENTS))
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@dataclass
+class Visit:
+    """A page that is looked at: every request and every complaint of it is kept."""
+
+    page: Any
+    server: PageServer
+    requests: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+    def go(self, fragment: str = "") -> None:
+        """Load the page anew, with *fragment* behind #."""
+        self.page.goto("about:blank")
+        self.page.goto(f"{self.server.url}{fragment and f'#{fragment}'}")
+
+    def until(self, condition: str, argument: Any = None) -> None:
+        """Wait until the JavaScript *condition* holds."""
+        self.page.wait_for_function(condition, arg=argument, timeout=WAIT_MS)
+
+    def rows(self) -> list[list[str]]:
+        """Return the table of numbers, cell by cell."""
+        found: list[list[str]] = self.page.evaluate(_TABLE)
+        return found
+
+    def until_rows(self, wanted: Callable[[list[list[str]]], object]) -> list[list[str]]:
+        """Wait until the table is as *wanted*; return it. Says what it was, where it never is."""
+        rows: list[list[str]] = []
+        for _ in range(WAIT_MS // 100):
+            rows = self.rows()
+            if wanted(rows):
+                return rows
+            self.page.wait_for_timeout(100)
+        pytest.fail(f"the table never was as it should be; last it was {rows[:5]} … ({len(rows)} rows)")
+
+    def check(self) -> None:
+        """Check that it asked nobody else, and that nothing was complained of."""
+        violations = self.page.evaluate("window.violations")
+        assert not violations
+        assert not self.complaints
+        assert [each for each in self.requests if not each.startswith((self.server.url, "blob:"))] == []
+
+
+@contextmanager
+def visiting(browser: Any, server: PageServer, **options: Any) -> Iterator[Visit]:
+    """Open the page in a context of its own; check it in the end."""
+    context = browser.new_context(**{"viewport": {"width": 1360, "height": 1000}} | options)
+    context.add_init_script(_VIOLATIONS)
+    page = context.new_page()
+    page.set_default_timeout(WAIT_MS)
+    visit = Visit(page, server)
+    context.on("request", lambda request: visit.requests.append(request.url))
+    page.on("pageerror", lambda error: visit.complaints.append(str(error)))
+    page.on("console", lambda said: _complain(visit, said))
+    try:
+        visit.go()
+        yield visit
+        visit.check()
+    finally:
+        context.close()
+
+
+def _complain(visit: Visit, said: Any) -> None:
+    """Keep what the console says, but for what a browser says of a server that is gone or refuses."""
+    if said.type in ("error", "warning") and not said.text.startswith("Failed to load resource"):
+        visit.complaints.append(said.text)

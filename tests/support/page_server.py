@@ -1,0 +1,284 @@
+"""What stands behind the page in its tests: its files, and ``/v1`` by the real library over a table in memory.
+
+It answers as the contract of the HTTP API says, under a path that nobody guesses, with the headers that the page has to work
+under. ``send`` counts events as the function does; what a test knows of them is its oracle.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from processors.query.answer import Answer, answer, silence
+from processors.query.asking import prepared
+from processors.query.freshness import Freshness
+from processors.query.render import number_text, to_csv, to_ndjson
+from processors.query.shape import columns_of
+from processors.query.tables import instant_ms
+from streamgage.definition.pipeline import Pipeline, Rollup
+from streamgage.durations import parse_duration
+from streamgage.errors import ConfigError
+from streamgage.measures.named import find_measure
+from streamgage.measures.windows import MAX_EVENT_TIME_MS
+from streamgage.records import StreamRecord
+from support.fakes import Reads, World, invoke
+from support.paths import ROOT
+
+WEB = ROOT / "processors" / "live" / "web"
+BASE = "/0123456789abcdef"
+CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
+)
+_KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_BATCH = 5_000
+_SHARD = "shardId-000000000000"
+
+
+class PageServer:
+    """A stack in this process. ``delay_s`` is how long an answer takes; ``quarantined`` what its queue says."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.pipeline = pipeline
+        self.world = World(pipeline)
+        self.sandbox = self.world.sandbox()
+        self.quarantined: int | None = 0
+        self.behind_ms = 1_000
+        self.asked: list[str] = []
+        self._lock = threading.Lock()
+        self._sent = 0
+        self._server: ThreadingHTTPServer | None = None
+        self._port = 0
+
+    @property
+    def url(self) -> str:
+        """The address of the page."""
+        return f"http://127.0.0.1:{self._port}{BASE}/"
+
+    def start(self) -> None:
+        """Serve; again where it served before."""
+        self._server = ThreadingHTTPServer(("127.0.0.1", self._port), _handler(self))
+        self._server.daemon_threads = True
+        self._port = self._server.server_port
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def stop(self) -> None:
+        """Be gone; the table stays."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+    def send(self, source: str, events: Iterable[Mapping[str, Any]]) -> None:
+        """Let *events* arrive now, and be counted."""
+        encode, arrival_ms = self.pipeline.sources[source].schema.encode, now_ms()
+        data = [encode(dict(each)) for each in events]
+        with self._lock:
+            for first in range(0, len(data), _BATCH):
+                records = [
+                    StreamRecord(_SHARD, self._sent + at, "p", each, arrival_ms)
+                    for at, each in enumerate(data[first : first + _BATCH])
+                ]
+                self._sent += len(records)
+                self.world.clock.begin()
+                assert invoke(self.sandbox, records) is None
+
+    def reply(self, path: str, params: list[tuple[str, str]], accept: str) -> tuple[int, str, str]:
+        """Return status, type and body of a question under ``/v1/``."""
+        now = now_ms()
+        with self._lock:
+            try:
+                found = self._reply(path.split("/"), params, now)
+            except ConfigError as error:
+                return 400, "application/json", _error(str(error).partition("\n")[0], error.problems)
+        if found is None:
+            return 404, "application/json", _error(f"there is no {path}", ())
+        if isinstance(found, Answer):
+            if accept == "text/csv":
+                return 200, "text/csv", "".join(f"{each}\r\n" for each in to_csv(found))
+            return 200, "application/json", self._answer_json(found, now)
+        return 200, "application/json", json.dumps(found)
+
+    def _reply(
+        self, path: list[str], params: list[tuple[str, str]], now: int
+    ) -> Answer | dict[str, Any] | None:
+        if path == ["status"]:
+            return {
+                "now_ms": now,
+                "applied_ms": now - self.behind_ms,
+                "behind_ms": self.behind_ms,
+                "freshness": self._fresh(now).describe(now),
+                "quarantined": {"messages": self.quarantined},
+            }
+        if path == ["rollups"]:
+            rollups = [_rollup_json(each) for each in self.pipeline.rollups.values()]
+            fresh = self._fresh(now)
+            return {
+                "rollups": rollups,
+                "consumer": "main",
+                "now_ms": now,
+                "applied_ms": fresh.applied_ms,
+                "freshness": fresh.describe(now),
+            }
+        if len(path) != 3 or path[0] != "rollups" or unquote(path[1]) not in self.pipeline.rollups:
+            return None
+        return self._asked(unquote(path[1]), path[2], params, now)
+
+    def _asked(
+        self, rollup: str, what: str, params: list[tuple[str, str]], now: int
+    ) -> Answer | dict[str, Any] | None:
+        given = dict(params)
+        key = {name[4:]: value for name, value in params if name.startswith("key.")}
+        group_by = given.get("group_by")
+        to_ms = instant_ms(given.get("to"), now_ms=now, default_ms=MAX_EVENT_TIME_MS)
+        question, shape = prepared(
+            self.pipeline,
+            rollup,
+            key=key,
+            window=given.get("window"),
+            from_ms=instant_ms(given.get("from"), now_ms=now, default_ms=0),
+            to_ms=to_ms,
+            group_by=None if group_by is None else [each for each in group_by.split(",") if each],
+            total=what == "keys",
+            top=int(given["n"]) if what == "top" else None,
+            by=given.get("by"),
+            where=given.get("where"),
+            compare=given.get("compare"),
+            limit=int(given["limit"]) if "limit" in given and what != "keys" else None,
+        )
+        store = Reads(self.world.store)
+        if what == "silent":
+            return silence(store, question, for_ms=parse_duration(given["for"]), as_of_ms=now, now_ms=now)
+        found = answer(store, question, shape, applied_ms=now - self.behind_ms, now_ms=now)
+        if what in ("range", "top"):
+            return found
+        if what == "keys":
+            most = int(given.get("limit", "100"))
+            keys = [dict(zip(found.names[: found.keys], row, strict=False)) for row in found.rows]
+            return {"keys": keys[:most], "left": max(len(keys) - most, 0)}
+        return None
+
+    def _fresh(self, now: int) -> Freshness:
+        return Freshness({_SHARD: now - self.behind_ms}, 0, 0)
+
+    def _answer_json(self, found: Answer, now: int) -> str:
+        fresh = self._fresh(now)
+        told = {
+            "columns": [{"name": name, "kind": "number"} for name in found.names],
+            "keys": found.keys,
+            "left": found.left,
+            "errors": dict(found.errors),
+            "freshness": {"applied_ms": fresh.applied_ms, "text": fresh.describe(now)},
+            "now_ms": now,
+            "read_units": 1.0,
+        }
+        return f'{json.dumps(told)[:-1]}, "rows": [{", ".join(to_ndjson(found))}]}}'
+
+
+def now_ms() -> int:
+    """Return the time."""
+    return time.time_ns() // 1_000_000
+
+
+@contextmanager
+def serving(pipeline: Pipeline) -> Iterator[PageServer]:
+    """Serve the page of an empty stack."""
+    server = PageServer(pipeline)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def csv_rows(text: str) -> list[dict[str, str]]:
+    """Return the rows of a CSV file."""
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def grouped(value: Any) -> str:
+    """Return a number as the page writes it: every digit, commas between thousands."""
+    text = number_text(value)
+    whole, point, part = text.removeprefix("-").partition(".")
+    return f"{'-' if text.startswith('-') else ''}{int(whole):,}{point}{part}"
+
+
+def _rollup_json(rollup: Rollup) -> dict[str, Any]:
+    def told(measure: str) -> str | None:
+        found = find_measure(measure)
+        return (found.error if found else None) or None
+
+    return {
+        "name": rollup.name,
+        "source": rollup.source,
+        "key": list(rollup.key),
+        "windows": [each.label for each in rollup.windows],
+        "columns": [
+            {"name": each.name, "kind": "number" if each.is_number else "json", "error": told(each.measure)}
+            for each in columns_of(rollup)
+        ],
+    }
+
+
+def _error(error: str, problems: Iterable[str]) -> str:
+    return json.dumps({"error": error, "problems": list(problems)})
+
+
+def _handler(server: PageServer) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            url = urlsplit(self.path)
+            server.asked.append(self.path)
+            path = url.path.removeprefix(BASE)
+            if path == url.path:
+                self._write(404, "text/plain", b"")
+            elif path.startswith("/v1/"):
+                params = parse_qsl(url.query, keep_blank_values=True)
+                status, kind, body = server.reply(path[4:], params, self.headers.get("Accept", ""))
+                self._write(status, kind, body.encode(), etag=_etag(body))
+            else:
+                file = WEB / (path.strip("/") or "index.html")
+                found = file.parent == WEB and file.is_file()
+                kind = _KINDS.get(file.suffix, "text/plain")
+                self._write(200 if found else 404, kind, file.read_bytes() if found else b"")
+
+        def _write(self, status: int, kind: str, body: bytes, *, etag: str = "") -> None:
+            if etag and self.headers.get("If-None-Match") == etag:
+                status, body = 304, b""
+            self.send_response(status)
+            self.send_header("Content-Type", f"{kind}; charset=utf-8")
+            self.send_header("Content-Security-Policy", CSP)
+            self.send_header("X-Content-Type-Options", "nosniff")
+            if etag:
+                self.send_header("ETag", etag)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            try:
+                self.wfile.write(body)
+            except OSError:
+                self.close_connection = True  # the page has left
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+            pass
+
+    return Handler
+
+
+def _etag(body: str) -> str:
+    """Return a tag of what is answered, without when."""
+    try:
+        told = json.loads(body)
+    except ValueError:
+        told = body
+    if isinstance(told, dict) and "rows" in told:
+        told = {
+            name: value for name, value in told.items() if name not in ("now_ms", "freshness", "read_units")
+        }
+    return f'"{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]}"'
