@@ -49,7 +49,7 @@ def test_in_the_background_it_tells_what_a_person_is_to_know_and_the_page_last(t
     log = tmp_path / "up.log"
     found, up = "streamgage: stores: rewound", "streamgage: up: Kinesis …"
     page = "streamgage: page: http://127.0.0.1:1/key/"
-    log.write_text(f"streamgage: building the bundle\n{found}\n{up}\n{page}")
+    log.write_text(f"streamgage: building the bundle\n{found}\n{up}\n{page}\n")
     assert _said(log, _PAGE).splitlines() == [found, up, page]
-    log.write_text(f"{found}\n{up}")
+    log.write_text(f"{found}\n{up}\n")
     assert _said(log, _UP).splitlines() == [found, up]
