@@ -126,7 +126,9 @@ def _headlines(
         )
 
     both = {label: [one.both_ms for one in each] for label, each in starts.items()}
+    cpu = {label: [one.cpu_ms for one in each] for label, each in starts.items()}
     return (
-        headline("HTTP API, cold start: to the first answer", both, f"≥ {1 / _TARGET:.2f}"),
+        headline("HTTP API, cold start: CPU time to the first answer", cpu, f"≥ {1 / _TARGET:.2f}"),
         headline("HTTP API, cold start: CPU time of init", init_cpu),
+        headline("HTTP API, cold start: to the first answer", both),
     )

@@ -99,6 +99,7 @@ def prepare(arguments: argparse.Namespace, around: Surroundings) -> tuple["Deplo
     from infra.aws.deploy.cloudformation import BotoStacks
     from infra.aws.deploy.deployment import Wanted
     from infra.commands.bundles import zips_given
+    from infra.template.lint.resolve import broken_rules
     from infra.template.read import (
         TEMPLATE,
         body_of,
@@ -118,6 +119,8 @@ def prepare(arguments: argparse.Namespace, around: Surroundings) -> tuple["Deplo
     parameters_for(template, deploy=pipeline.deploy, given=given)
     given |= _of_consumer(template, pipeline, stacks, arguments, around.terminal)
     parameters = parameters_for(template, deploy=pipeline.deploy, given=given)
+    if broken := [told for _, told in broken_rules(template, parameters=parameters)]:
+        raise ConfigError(*(f"the template refuses these parameters: {each}" for each in broken))
     code = local_code(template)
     zips = zips_given([Path(each) for each in arguments.bundle], code)
     functions = of_code({place: handler for place, handler in code.items() if place not in zips})

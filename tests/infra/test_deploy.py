@@ -709,6 +709,16 @@ def test_each_function_has_the_bundle_of_its_handler_and_one_that_is_not_ours_no
         shell.run("deploy")
 
 
+def test_parameters_that_the_templates_rules_refuse_stop_before_anything_is_made(shell: Shell) -> None:
+    refused = {"Assert": {"Fn::Equals": [{"Ref": "ShardCount"}, 3]}, "AssertDescription": "Three shards."}
+    (shell.folder / "template.json").write_text(
+        json.dumps({**TEMPLATE, "Rules": {"Three": {"Assertions": [refused]}}})
+    )
+    with pytest.raises(ConfigError, match=r"the template refuses these parameters: Three shards\."):
+        shell.run("deploy", "--parameter", "ShardCount=4")
+    assert shell.packaged == []
+
+
 def test_destroy_asks_and_lists_what_stays(shell: Shell) -> None:
     shell.terminal.answer = False
     stack_read(shell.stubber, "plant", described())

@@ -240,6 +240,7 @@ MISTAKES = (
     Mistake("SG041", "    Properties:\n      RetentionInDays: 30\n", "", "  Logs:\n"),
     Mistake("SG041", "      LoggingConfig: {LogGroup: !Ref Logs}\n", "", "    Properties:\n      CodeUri"),
     Mistake("SG042", "        Alarms: [!Ref Errors]\n", "", "  Count:\n"),
+    Mistake("SG051", "!Equals [!Ref Factor, 9]", "!Equals [!Ref Factor, 1]", "Assert: !Not [!Equals"),
     Mistake("SG060", "AuthorizationType: JWT", "AuthorizationType: NONE"),
     Mistake(
         "SG060",

@@ -5,7 +5,7 @@ finding can name the line.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from streamgage.errors import ConfigError
@@ -20,6 +20,7 @@ PSEUDO: Mapping[str, str] = {
     "AWS::StackName": "streamgage",
     "AWS::URLSuffix": "amazonaws.com",
 }
+_LOGIC = {"Fn::And", "Fn::Equals", "Fn::Not", "Fn::Or"}
 _NO_VALUE = "AWS::NoValue"
 _ABSENT = object()
 _SUB = re.compile(r"\$\{(!?)([^{}]+)\}")  # no { inside: else a text of many "${" costs their square
@@ -50,6 +51,30 @@ def resolved(
     return resources
 
 
+def broken_rules(template: Mapping[str, Any], *, parameters: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
+    """Yield place and description of each assertion of the template's Rules that *parameters* do not keep.
+
+    CloudFormation would refuse them after everything was uploaded. One that asks by functions other than those of
+    conditions (Fn::Contains and the like) is left to it.
+    """
+    resolver = _Resolver(template, parameters, {}, {})
+    for name, rule in template.get("Rules", {}).items():
+        condition = rule.get("RuleCondition")
+        for index, each in enumerate(rule.get("Assertions", ())):
+            asked = [condition, each.get("Assert")]
+            if not _functions(asked) <= _LOGIC:
+                continue
+            if resolver.true(condition) and not resolver.true(each.get("Assert")):
+                yield ("Rules", name, "Assertions", index, "Assert"), str(each.get("AssertDescription", name))
+
+
+def _functions(value: Any) -> set[str]:
+    """Return the names of the functions in *value*."""
+    inner = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+    own = {each for each in value if each.startswith("Fn::")} if isinstance(value, dict) else set()
+    return own.union(*map(_functions, inner))
+
+
 class _Resolver:
     def __init__(
         self,
@@ -78,7 +103,7 @@ class _Resolver:
             raise ConfigError(f"condition {condition} refers to itself")
         if known is _ABSENT:
             self._held[condition] = None
-            known = self._held[condition] = self._true(self._conditions.get(condition))
+            known = self._held[condition] = self.true(self._conditions.get(condition))
         return bool(known)
 
     def value(self, value: Any, path: Path) -> Any:
@@ -170,7 +195,7 @@ class _Resolver:
         node.path = path
         return node
 
-    def _true(self, condition: Any) -> bool:
+    def true(self, condition: Any) -> bool:
         """Return whether *condition* holds. One that CloudFormation does not take holds: cfn-lint names it."""
         if not isinstance(condition, dict):
             return True
@@ -180,13 +205,13 @@ class _Resolver:
         if key == "Condition":
             return self.holds(argument)
         if key == "Fn::Not":
-            return not self._true(argument[0])
+            return not self.true(argument[0])
         if key == "Fn::Or":
-            return any(self._true(each) for each in argument)
+            return any(self.true(each) for each in argument)
         if key == "Fn::Equals":
             left, right = (self.value(each, ()) for each in argument)
             return _text(left) == _text(right)
-        return all(self._true(each) for each in argument) if key == "Fn::And" else True
+        return all(self.true(each) for each in argument) if key == "Fn::And" else True
 
 
 def _typed(value: str, parameter: Mapping[str, Any]) -> Any:

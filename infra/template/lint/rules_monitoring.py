@@ -136,6 +136,19 @@ def parameters_are_within_bounds(subject: Subject) -> Iterator[Problem]:
             yield Problem(("Parameters", name), f"{name} is {value!r}: {problem}")
 
 
+@RULES.add(
+    "SG051",
+    "error",
+    what="parameters that the template's own Rules refuse",
+    why="CloudFormation refuses them, after the bundles were made and uploaded",
+    mend="give the parameters together as the assertion says",
+)
+def parameters_keep_the_rules(subject: Subject) -> Iterator[Problem]:
+    """Assertions by the functions of conditions."""
+    for path, description in subject.broken:
+        yield Problem(path, description)
+
+
 def _out_of_bounds(value: str, declared: Mapping[str, Any]) -> str | None:
     if declared.get("Type") == "Number":
         try:

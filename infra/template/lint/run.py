@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from infra.template.lint.resolve import resolved
+from infra.template.lint.resolve import broken_rules, resolved
 from infra.template.lint.rule import Finding
 from infra.template.lint.rules import ALL
 from infra.template.lint.source import Source
@@ -31,7 +31,8 @@ def findings(template: Path, pipeline: Pipeline | None, given: Mapping[str, str]
     try:
         values = parameters_for(written, deploy=deploy, given=given)
         resources = resolved(translate(template), parameters=values)
-        subject = Subject(resources, pipeline, written.get("Parameters", {}), values)
+        broken = tuple(broken_rules(written, parameters=values))
+        subject = Subject(resources, pipeline, written.get("Parameters", {}), values, broken)
         return sorted(
             _ask(subject, Source.read(template)), key=lambda each: (each.line, each.rule, each.what)
         )

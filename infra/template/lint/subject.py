@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from infra.template.lint.resolve import Node
+from infra.template.lint.resolve import Node, Path
 from streamgage.definition.pipeline import Pipeline
 
 OUR_HANDLER = "processors.aggregate.function.handler"
@@ -58,13 +58,15 @@ def whole(value: Any, default: int) -> int:
 class Subject:
     """A template under its parameters. ``pipeline`` is None where a foreign template is read by itself.
 
-    ``declared`` holds the template's parameters, ``values`` what each of them is.
+    ``declared`` holds the template's parameters, ``values`` what each of them is; ``broken`` the place and description of
+    each assertion of its Rules that they do not keep.
     """
 
     resources: Mapping[str, Node]
     pipeline: Pipeline | None
     declared: Mapping[str, Any]
     values: Mapping[str, str]
+    broken: tuple[tuple[Path, str], ...] = ()
 
     def of_type(self, *kinds: str) -> Iterator[tuple[str, Node]]:
         """Yield the resources of *kinds*, with their logical ids."""
