@@ -91,6 +91,7 @@ ROOMS = [
     box(
         (395, 427, 235, 90), "#ffffff", "live/", "HTTP: who asks what, who may", "see it, and how it is sent"
     ),
+    box((640, 427, 230, 90), "#ffffff", "promql/", "the same questions,", "for Grafana"),
     box((20, 570, 860, 155), CORE, "streamgage/", "the pure core: no I/O, no clock, no dice"),
     box((33, 620, 130, 92), "#ffffff", "definition/", "pipeline.toml", "as values"),
     box((172, 620, 130, 92), "#ffffff", "formats/", "KPL, Avro, JSON,", "blocks, marks"),

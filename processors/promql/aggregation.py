@@ -7,11 +7,11 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from processors.promql.budget import Budget
 from processors.promql.errors import bad_data, execution
 from processors.promql.folds import greatest, least, mean, quantile, total, variance
 from processors.promql.matchers import NAME
 from processors.promql.series import (
-    Budget,
     Column,
     HistogramSeries,
     HistogramVector,

@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from processors.promql.budget import Budget
 from processors.promql.errors import STATUS, Kind, QueryError, bad_data
 from processors.promql.evaluation import Evaluator
 from processors.promql.listing import Listing, label_names, label_values, listed_series, metadata
 from processors.promql.names import names_of
 from processors.promql.reading import Notes, Reader
 from processors.promql.results import matrix, of_instant, of_range
-from processors.promql.series import Budget, HistogramVector, Scalar, as_vector
+from processors.promql.series import HistogramVector, Scalar, as_vector
 from processors.promql.syntax import Range, Subquery, Text, parse, parse_selector
 from processors.promql.values import parse_instant, parse_step
 from processors.query.cells import PartialStore
@@ -135,9 +136,11 @@ def _endpoint(path: str) -> Callable[[_Request], Any]:
 
 
 def _query(request: _Request) -> dict[str, Any]:
-    node = parse(request.needed("query"))
+    _inform_of_lookback(request)
+    budget = Budget()
+    node = parse(request.needed("query"), budget)
     instant_ms = request.instant("time", request.reader.now_ms)
-    evaluator = Evaluator(request.reader, Budget(), [instant_ms], 0, (instant_ms, instant_ms))
+    evaluator = Evaluator(request.reader, budget, [instant_ms], 0, (instant_ms, instant_ms))
     if isinstance(node, Range | Subquery):
         samples, instants = evaluator.samples(node)
         found = matrix(samples, instants[0] - node.range_ms, instants[0])
@@ -148,6 +151,7 @@ def _query(request: _Request) -> dict[str, Any]:
 
 
 def _query_range(request: _Request) -> dict[str, Any]:
+    _inform_of_lookback(request)
     start_ms, end_ms = (parse_instant(name, request.needed(name)) for name in ("start", "end"))
     if end_ms < start_ms:
         raise bad_data('invalid parameter "end": end timestamp must not be before start time')
@@ -156,15 +160,23 @@ def _query_range(request: _Request) -> dict[str, Any]:
         raise bad_data(
             f"exceeded maximum resolution of {MOST_POINTS:,} points per timeseries. Try decreasing the query resolution (?step=XX)"
         )
-    node = parse(request.needed("query"))
+    budget = Budget()
+    node = parse(request.needed("query"), budget)
     if isinstance(node, Range | Subquery | Text):
         kind = "string" if isinstance(node, Text) else "range vector"
         raise bad_data(
             f'invalid parameter "query": invalid expression type "{kind}" for range query, must be Scalar or instant Vector'
         )
     instants = range(start_ms, end_ms + 1, step_ms)
-    value = Evaluator(request.reader, Budget(), instants, step_ms, (start_ms, end_ms)).evaluate(node)
+    value = Evaluator(request.reader, budget, instants, step_ms, (start_ms, end_ms)).evaluate(node)
     return _cut(request, of_range(value if isinstance(value, Scalar) else as_vector(value), instants))
+
+
+def _inform_of_lookback(request: _Request) -> None:
+    if request.get("lookback_delta"):
+        request.reader.notes.inform(
+            "lookback_delta is not heeded: a value is seen for as long as its window is"
+        )
 
 
 def _cut(request: _Request, found: dict[str, Any]) -> dict[str, Any]:
@@ -177,11 +189,12 @@ def _listing(request: _Request) -> Listing:
     matches = request.params.get("match[]", ())
     if len(matches) > _MOST_SELECTORS:
         raise bad_data(f'invalid parameter "match[]": at most {_MOST_SELECTORS} are taken')
+    budget = Budget()
     start_ms = request.instant("start", 0)
     end_ms = request.instant("end", request.reader.now_ms)
     if end_ms < start_ms:
         raise bad_data('invalid parameter "end": end timestamp must not be before start time')
-    return Listing(request.reader, tuple(map(parse_selector, matches)), start_ms, end_ms)
+    return Listing(request.reader, tuple(parse_selector(each, budget) for each in matches), start_ms, end_ms)
 
 
 def _series(request: _Request) -> list[Any]:

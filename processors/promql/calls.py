@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from processors.promql import functions
+from processors.promql.budget import Budget
 from processors.promql.errors import execution
+from processors.promql.regex import regex
 from processors.promql.series import (
-    Budget,
     Column,
     HistogramVector,
     Labels,
@@ -107,9 +108,10 @@ def _clamp_max(calls: Calls, arguments: _Arguments) -> Vector:
     return functions.with_numbers(as_vector(arguments[0]), functions.clamped, *bounds)
 
 
-def _label_replace(_: Calls, arguments: _Arguments) -> Vector:
+def _label_replace(calls: Calls, arguments: _Arguments) -> Vector:
     target, replacement, source, pattern = map(as_text, arguments[1:])
-    return functions.label_replace(as_vector(arguments[0]), target, replacement, source, pattern)
+    found = regex(pattern, calls.budget)
+    return functions.label_replace(as_vector(arguments[0]), target, replacement, source, found)
 
 
 def _label_join(_: Calls, arguments: _Arguments) -> Vector:

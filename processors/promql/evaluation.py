@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from processors.promql import functions, operators
 from processors.promql.aggregation import aggregate, sum_histograms
+from processors.promql.budget import Budget
 from processors.promql.calls import Calls
 from processors.promql.errors import bad_data, execution
 from processors.promql.folds import total
@@ -12,7 +13,6 @@ from processors.promql.over_time import OVER_TIME, cost, over_time, quantile_ove
 from processors.promql.reading import Reader
 from processors.promql.selection import Selection
 from processors.promql.series import (
-    Budget,
     Column,
     HistogramVector,
     Labels,

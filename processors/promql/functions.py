@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from processors.promql.errors import bad_data
 from processors.promql.matchers import NAME, Matcher
 from processors.promql.operators import divide
-from processors.promql.regex import regex
+from processors.promql.regex import Regex
 from processors.promql.series import HistogramVector, Labels, Scalar, Series, Vector, merged, without_name
 from streamgage.measures import histogram
 
@@ -92,13 +92,12 @@ def ordered(vector: Vector, *, is_descending: bool) -> Vector:
     return Vector(sorted(vector.series, key=place))
 
 
-def label_replace(vector: Vector, target: str, replacement: str, source: str, pattern: str) -> Vector:
+def label_replace(vector: Vector, target: str, replacement: str, source: str, pattern: Regex) -> Vector:
     """Return the series, of which those whose label *source* matches have another *target*. Raises: QueryError ``bad_data``."""
     _check(target, "label_replace")
-    compiled = regex(pattern)
 
     def replaced(labels: Labels) -> Labels:
-        groups = compiled.captured(labels.get(source, ""))
+        groups = pattern.captured(labels.get(source, ""))
         if groups is None:
             return labels
 
@@ -106,7 +105,7 @@ def label_replace(vector: Vector, target: str, replacement: str, source: str, pa
             name = match[2] or match[3]
             if match[1]:
                 return "$"
-            number = int(name) if name.isdigit() and len(name) < 5 else compiled.names.get(name, len(groups))
+            number = int(name) if name.isdigit() and len(name) < 5 else pattern.names.get(name, len(groups))
             return (groups[number] or "") if number < len(groups) else ""
 
         return _with(labels, target, _TEMPLATE.sub(filled, replacement))

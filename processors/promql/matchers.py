@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from processors.promql.budget import Budget
 from processors.promql.regex import Regex, regex
 
 NAME = "__name__"
@@ -18,9 +19,9 @@ class Matcher:
     _regex: Regex | None = field(default=None, compare=False)
 
     @classmethod
-    def of(cls, label: str, op: str, value: str) -> "Matcher":
-        """Return the matcher. Raises: QueryError ``bad_data``, *value* is no regular expression."""
-        return cls(label, op, value, regex(value) if op in ("=~", "!~") else None)
+    def of(cls, label: str, op: str, value: str, budget: Budget) -> "Matcher":
+        """Return the matcher, whose steps are taken from *budget*. Raises: QueryError ``bad_data``, *value* is no regular expression."""
+        return cls(label, op, value, regex(value, budget) if op in ("=~", "!~") else None)
 
     def test(self, text: str) -> bool:
         """Tell whether a label of the value *text* is asked for."""

@@ -7,10 +7,10 @@ import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 
+from processors.promql.budget import Budget
 from processors.promql.errors import execution
 from processors.promql.matchers import NAME
 from processors.promql.series import (
-    Budget,
     Column,
     Labels,
     Scalar,

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
 
+from processors.promql.budget import Budget
 from processors.promql.errors import execution
 from processors.promql.regex_syntax import Alternatives, Char, Edge, Group, Node, Repeat, Row, parse
 
-_MOST_STEPS = 2_000_000  # of one pattern, over all texts: under a second
+_COST = 8  # points a step that is not remembered
 _MOST_STATES = 5_000
 _MOST_PROGRAM = 20_000
 _MOST_KNOWN = 10_000  # texts of which the answer is remembered
@@ -51,17 +52,17 @@ _Step = _Split | _Save | _Take | _At | None
 
 @dataclass(slots=True)
 class Regex:
-    """A pattern. Raises: QueryError ``execution``, where texts and pattern together take too many steps."""
+    """A pattern. What it takes is taken from *budget*: QueryError ``execution``, where that is used up."""
 
     pattern: str
     root: Node
     names: Mapping[str, int]
     groups: int
+    budget: Budget
     _program: list[_Step] = field(default_factory=list)
     _start: int = 0
     _states: dict[tuple[int, ...], dict[str, tuple[int, ...]]] = field(default_factory=dict)
     _known: dict[str, bool] = field(default_factory=dict)
-    _steps: int = 0
 
     @property
     def texts(self) -> frozenset[str] | None:
@@ -79,6 +80,7 @@ class Regex:
         return self._known[text]
 
     def _walk(self, text: str) -> bool:
+        self.budget.take(1 + len(text))
         state = self._closure((self._compiled(),), is_first=True, is_last=not text)
         for number, char in enumerate(text, 1):
             is_last = number == len(text)
@@ -86,11 +88,11 @@ class Regex:
             label = char + "$" if is_last else char
             following = leads.get(label)
             if following is None:
+                self.budget.take(_COST * len(state))
                 taken = [to for each in state if (to := _onward(self._program[each], char)) is not None]
                 following = leads[label] = self._closure(taken, is_first=False, is_last=is_last)
                 if len(self._states) > _MOST_STATES:
                     self._states.clear()
-            self._count(1)
             state = following
             if not state:
                 return False
@@ -101,6 +103,7 @@ class Regex:
         slots = (None,) * (2 * self.groups + 2)
         threads = list(self._threads(self._compiled(), slots, 0, len(text), set()))
         for at, char in enumerate(text):
+            self.budget.take(_COST * len(threads))
             seen: set[int] = set()
             threads = [
                 thread
@@ -124,7 +127,7 @@ class Regex:
             if number in seen:
                 continue
             seen.add(number)
-            self._count(1)
+            self.budget.take(_COST)
             step = self._program[number]
             if isinstance(step, _Split):
                 pending += [(step.second, slots), (step.first, slots)]
@@ -152,16 +155,8 @@ class Regex:
                 isinstance(step, _At) and (is_first if step.edge.is_begin else is_last)
             ):
                 pending.append(step.to)
-        self._count(len(seen))
+        self.budget.take(_COST * len(seen))
         return tuple(sorted(each for each in seen if isinstance(self._program[each], _Take | None)))
-
-    def _count(self, steps: int) -> None:
-        self._steps += steps
-        if self._steps > _MOST_STEPS:
-            raise execution(
-                f"the regular expression {self.pattern[:100]!r} takes more than {_MOST_STEPS:,} steps over these series: write "
-                "it simpler, or name more labels by ="
-            )
 
     def _compiled(self) -> int:
         if not self._program:
@@ -229,6 +224,6 @@ def compiled(pattern: str) -> tuple[Node, Mapping[str, int], int]:
     return parse(pattern)
 
 
-def regex(pattern: str) -> Regex:
-    """Return *pattern*, whose steps are counted anew. Raises: QueryError ``bad_data``, it is none."""
-    return Regex(pattern, *compiled(pattern))
+def regex(pattern: str, budget: Budget | None = None) -> Regex:
+    """Return *pattern*, whose steps are taken from *budget*. Raises: QueryError ``bad_data``, it is none."""
+    return Regex(pattern, *compiled(pattern), Budget() if budget is None else budget)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from processors.promql.budget import Budget
 from processors.promql.errors import execution
 from processors.promql.folds import total
 from processors.promql.names import Metric
@@ -17,7 +18,6 @@ from processors.promql.over_time import (
 )
 from processors.promql.reading import Reader, Sized
 from processors.promql.series import (
-    Budget,
     HistogramSeries,
     HistogramVector,
     Samples,

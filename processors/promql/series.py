@@ -14,7 +14,6 @@ Column = list[float | None]
 """None where the series has no value."""
 Signature = frozenset[tuple[str, str]]
 _Value = TypeVar("_Value")
-_MOST_POINTS = 5_000_000  # in all that one request computes: one to two seconds
 
 
 @dataclass(slots=True)
@@ -83,22 +82,6 @@ class HistogramSamples:
     ends: Sequence[int]
     untils: Sequence[int]
     series: list[HistogramSeries]
-
-
-@dataclass(slots=True)
-class Budget:
-    """How much one request may still compute."""
-
-    points: int = _MOST_POINTS
-
-    def take(self, points: int) -> None:
-        """Use some of it. Raises: QueryError ``execution``, it is used up."""
-        self.points -= points
-        if self.points < 0:
-            raise execution(
-                f"query processing would load too many samples into memory in query execution: more than {_MOST_POINTS:,}; ask "
-                "for fewer series, a larger step or a shorter range"
-            )
 
 
 def without_name(labels: Labels) -> Labels:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import promql_parser as library
 
+from processors.promql.budget import Budget
 from processors.promql.errors import bad_data, execution
 from processors.promql.matchers import NAME, Matcher
 
@@ -151,23 +152,22 @@ class Binary:
 Node = Number | Text | Selector | Range | Subquery | Call | Aggregate | Negative | Binary
 
 
-def parse(text: str) -> Node:
-    """Return the tree of *text*.
+def parse(text: str, budget: Budget) -> Node:
+    """Return the tree of *text*, whose regular expressions take their steps from *budget*.
 
     Raises:
         QueryError: ``bad_data``, it is no PromQL, or too large; ``execution``, it names what is not evaluated here.
     """
     _measure(text)
     try:
-        found: Any = library.parse(text)
-        return _node(found)
+        return _Tree(budget).node(library.parse(text))
     except (ValueError, OverflowError) as error:  # of a number that no instant or duration has, too
         raise bad_data(f'invalid parameter "query": parse error: {error}') from error
 
 
-def parse_selector(text: str) -> Selector:
+def parse_selector(text: str, budget: Budget) -> Selector:
     """Return the selector that *text* is, as ``match[]`` has it. Raises: QueryError, it is none."""
-    node = parse(text)
+    node = parse(text, budget)
     if not isinstance(node, Selector) or node.shift != Shift():
         raise bad_data(f'invalid parameter "match[]": {text[:100]!r} is not a selector of series')
     return node
@@ -195,101 +195,104 @@ def _measure(text: str) -> None:
         raise bad_data("the query asks for @ an instant before 1970, of which nothing is counted")
 
 
-def _node(found: Any) -> Node:
-    match found:
-        case library.ParenExpr():
-            return _node(found.expr)
-        case library.VectorSelector():
-            node: Node = _selector(found)
-        case library.MatrixSelector():
-            node = Range(_selector(found.vector_selector), _ms(found.range))
-        case library.SubqueryExpr():
-            step_ms = None if found.step is None else _ms(found.step)
-            node = Subquery(_node(found.expr), _ms(found.range), step_ms, _shift(found))
-        case library.BinaryExpr():
-            node = _binary(found)
-        case library.AggregateExpr():
-            node = _aggregate(found)
-        case library.Call():
-            node = _call(found)
-        case library.UnaryExpr():
-            node = Negative(_node(found.expr))
-        case library.NumberLiteral():
-            node = Number(found.val)
-        case _:
-            node = Text(found.val)
-    return node
+@dataclass(frozen=True, slots=True)
+class _Tree:
+    """Makes our tree of the library's."""
 
+    budget: Budget
 
-def _call(found: Any) -> Call:
-    name = found.func.name
-    if name not in FUNCTIONS:
-        raise execution(
-            f"the function {name} is not evaluated here; there are: {', '.join(sorted(FUNCTIONS))}"
+    def node(self, found: Any) -> Node:
+        match found:
+            case library.ParenExpr():
+                return self.node(found.expr)
+            case library.VectorSelector():
+                node: Node = self._selector(found)
+            case library.MatrixSelector():
+                node = Range(self._selector(found.vector_selector), _ms(found.range))
+            case library.SubqueryExpr():
+                step_ms = None if found.step is None else _ms(found.step)
+                node = Subquery(self.node(found.expr), _ms(found.range), step_ms, _shift(found))
+            case library.BinaryExpr():
+                node = self._binary(found)
+            case library.AggregateExpr():
+                node = self._aggregate(found)
+            case library.Call():
+                node = self._call(found)
+            case library.UnaryExpr():
+                node = Negative(self.node(found.expr))
+            case library.NumberLiteral():
+                node = Number(found.val)
+            case _:
+                node = Text(found.val)
+        return node
+
+    def _call(self, found: Any) -> Call:
+        name = found.func.name
+        if name not in FUNCTIONS:
+            raise execution(
+                f"the function {name} is not evaluated here; there are: {', '.join(sorted(FUNCTIONS))}"
+            )
+        return Call(name, tuple(map(self.node, found.args)))
+
+    def _aggregate(self, found: Any) -> Aggregate:
+        name = str(found.op)
+        if name not in AGGREGATES:
+            raise execution(
+                f"the aggregation {name} is not evaluated here; there are: {', '.join(sorted(AGGREGATES))}"
+            )
+        modifier = found.modifier
+        return Aggregate(
+            name,
+            self.node(found.expr),
+            None if found.param is None else self.node(found.param),
+            tuple(modifier.labels) if modifier else (),
+            bool(modifier) and modifier.type == library.AggModifierType.Without,
         )
-    return Call(name, tuple(map(_node, found.args)))
 
+    def _binary(self, found: Any) -> Binary:
+        name = str(found.op).strip()
+        if name not in OPERATORS:
+            raise execution(f"the operator {name} is not evaluated here")
+        matching, is_bool, modifier = Matching(), False, found.modifier
+        if modifier is not None:
+            if modifier.fill_values is not None and (modifier.fill_values.lhs, modifier.fill_values.rhs) != (
+                None,
+                None,
+            ):
+                raise execution("the modifier fill is not evaluated here")
+            is_bool = modifier.return_bool
+            labels = modifier.matching
+            cards = library.VectorMatchCardinality
+            many: Literal["left", "right"] | None = None
+            if modifier.card == cards.ManyToOne:
+                many = "left"
+            elif modifier.card == cards.OneToMany:
+                many = "right"
+            matching = Matching(
+                tuple(labels.labels) if labels else (),
+                labels is not None and labels.type == library.LabelModifierType.Include,
+                many,
+                tuple(modifier.group_labels or ()),
+            )
+        return Binary(name, self.node(found.lhs), self.node(found.rhs), matching, is_bool)
 
-def _aggregate(found: Any) -> Aggregate:
-    name = str(found.op)
-    if name not in AGGREGATES:
-        raise execution(
-            f"the aggregation {name} is not evaluated here; there are: {', '.join(sorted(AGGREGATES))}"
+    def _selector(self, found: Any) -> Selector:
+        if found.matchers.or_matchers:
+            raise execution(
+                "or between the matchers of a selector is not evaluated here: use =~, or the operator or"
+            )
+        named = () if found.name is None else (Matcher.of(NAME, "=", found.name, self.budget),)
+        return Selector((*named, *map(self._matcher, found.matchers.matchers)), _shift(found))
+
+    def _matcher(self, found: Any) -> Matcher:
+        ops: Sequence[tuple[Any, str]] = (
+            (library.MatchOp.Equal, "="),
+            (library.MatchOp.NotEqual, "!="),
+            (library.MatchOp.Re, "=~"),
         )
-    modifier = found.modifier
-    return Aggregate(
-        name,
-        _node(found.expr),
-        None if found.param is None else _node(found.param),
-        tuple(modifier.labels) if modifier else (),
-        bool(modifier) and modifier.type == library.AggModifierType.Without,
-    )
-
-
-def _binary(found: Any) -> Binary:
-    name = str(found.op).strip()
-    if name not in OPERATORS:
-        raise execution(f"the operator {name} is not evaluated here")
-    matching, is_bool, modifier = Matching(), False, found.modifier
-    if modifier is not None:
-        if modifier.fill_values is not None and (modifier.fill_values.lhs, modifier.fill_values.rhs) != (
-            None,
-            None,
-        ):
-            raise execution("the modifier fill is not evaluated here")
-        is_bool = modifier.return_bool
-        labels = modifier.matching
-        cards = library.VectorMatchCardinality
-        many: Literal["left", "right"] | None = None
-        if modifier.card == cards.ManyToOne:
-            many = "left"
-        elif modifier.card == cards.OneToMany:
-            many = "right"
-        matching = Matching(
-            tuple(labels.labels) if labels else (),
-            labels is not None and labels.type == library.LabelModifierType.Include,
-            many,
-            tuple(modifier.group_labels or ()),
+        return Matcher.of(
+            found.name, next((op for kind, op in ops if kind == found.op), "!~"), found.value, self.budget
         )
-    return Binary(name, _node(found.lhs), _node(found.rhs), matching, is_bool)
-
-
-def _selector(found: Any) -> Selector:
-    if found.matchers.or_matchers:
-        raise execution(
-            "or between the matchers of a selector is not evaluated here: use =~, or the operator or"
-        )
-    named = () if found.name is None else (Matcher.of(NAME, "=", found.name),)
-    return Selector((*named, *map(_matcher, found.matchers.matchers)), _shift(found))
-
-
-def _matcher(found: Any) -> Matcher:
-    ops: Sequence[tuple[Any, str]] = (
-        (library.MatchOp.Equal, "="),
-        (library.MatchOp.NotEqual, "!="),
-        (library.MatchOp.Re, "=~"),
-    )
-    return Matcher.of(found.name, next((op for kind, op in ops if kind == found.op), "!~"), found.value)
 
 
 def _shift(found: Any) -> Shift:

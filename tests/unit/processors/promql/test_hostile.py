@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.promql import series
+from processors.promql import api
+from processors.promql.budget import Budget
 from support.promql import Prometheus
 
 EMPTY = Prometheus()
@@ -16,7 +17,7 @@ EMPTY = Prometheus()
     "query",
     ["(" * 10_000 + "1" + ")" * 10_000, "abs(" * 10_000 + "a" + ")" * 10_000, "-" * 10_000 + "a", "1" + "+1" * 10_000,
      "1" + "^1" * 10_000, "a" + " and a" * 10_000, "sum by (x) (" * 500 + "a" + ")" * 500, "a[1m:1s]" + "[1m:1s]" * 10_000,
-     "(" * 60_000, '"' + "(" * 40_000, "# (\r" + "(" * 10_000, "a{" + 'b="c",' * 9_000 + "}", "{" * 10_000, "[" * 10_000,
+     "(" * 60_000, '"' + "(" * 40_000, "# \r" + "(" * 10_000 + "1" + ")" * 10_000, "a{" + 'b="c",' * 9_000 + "}", "{" * 10_000, "[" * 10_000,
      "a offset " + "-" * 10_000 + "1m", "!" * 10_000, "a" * 100_000, "a == " * 10_000 + "a"],
     ids=lambda query: repr(query[:12]),
 )  # fmt: skip
@@ -52,13 +53,20 @@ def test_a_query_that_computes_too_much_is_refused(monkeypatch: pytest.MonkeyPat
     prometheus = Prometheus()
     prometheus.load({(f"d{number}", "m"): [1] for number in range(20)})
     span = ("start", "60"), ("end", "110"), ("step", "1")
-    query = ("query", 'sum(load_events{window="1m"} * load_events{window="1m"})')
-    assert prometheus.ask("query_range", query, *span).status == 200
-    monkeypatch.setattr(series, "_MOST_POINTS", 1_000)
-    monkeypatch.setattr(series.Budget.__init__, "__defaults__", (1_000,))
-    reply = prometheus.ask("query_range", query, *span)
-    assert (reply.status, reply.body["errorType"]) == (422, "execution")
-    assert "would load too many samples" in reply.body["error"]
+    monkeypatch.setattr(api, "Budget", lambda: Budget(10_000))
+    series = 'load_events{window="1m"}'
+    assert prometheus.ask("query_range", ("query", f"sum({series} * 2)"), *span).status == 200
+    for query in (
+        f"sum({series} * {series} * {series} * {series} * {series})",
+        "+".join(
+            f'count(load_events{{window="1m",device_id=~"(.*){{{number}}}"}})' for number in range(1, 20)
+        ),
+        f'count(label_replace({series}, "x", "$1", "device_id", "((.*){{50}})"))',
+        f"max_over_time({series}[1h:1s])",
+    ):
+        reply = prometheus.ask("query_range", ("query", query), *span)
+        assert (reply.status, reply.body["errorType"]) == (422, "execution")
+        assert "would load too many samples" in reply.body["error"]
 
 
 @given(st.text(max_size=60) | st.text("abs()[]{}\"'`#\r\n,=~!<>+-*/^%@ 0159.emhyNaIf:", max_size=60))

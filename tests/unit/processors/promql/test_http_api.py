@@ -256,6 +256,13 @@ def test_tables_that_lack_what_was_applied_are_told_with_a_warning(prometheus: P
     assert "the tables lack what was applied of shardId-0" in reply.body["warnings"][0]
 
 
+def test_a_lookback_that_is_asked_for_is_not_heeded_and_that_is_said(prometheus: Prometheus) -> None:
+    reply = prometheus.ask("query", ("query", "1"), ("lookback_delta", "5m"))
+    assert reply.body["infos"] == [
+        "lookback_delta is not heeded: a value is seen for as long as its window is"
+    ]
+
+
 def test_an_answer_of_too_many_points_is_refused(
     prometheus: Prometheus, monkeypatch: pytest.MonkeyPatch
 ) -> None:

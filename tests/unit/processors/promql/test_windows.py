@@ -136,6 +136,9 @@ def test_windows_that_are_not_all_applied_are_told_with_an_info() -> None:
     prometheus = counted(1, 2, 3, now_ms=3 * MINUTE_MS, applied_ms=2 * MINUTE_MS)
     query = ("query", 'load_events{window="1m"}')
     assert "infos" not in prometheus.ask("query", query, ("time", "120")).body
+    prometheus.applied_ms = 2 * MINUTE_MS - 1
+    assert "infos" in prometheus.ask("query", query, ("time", "120")).body
+    prometheus.applied_ms += 1
     for at in ("180", "200"):
         reply = prometheus.ask("query", query, ("time", at))
         assert len(reply.body["data"]["result"]) == 1
