@@ -78,29 +78,29 @@ ROOMS = [
         "sandboxes: the template",
         "on a laptop",
     ),
-    box((20, 290, 345, 135), SEND, "producers/"),
-    box((31, 322, 100, 90), "#ffffff", "client/", "put(): batch,", "try again"),
-    box((138, 322, 100, 90), "#ffffff", "files/", "CSV, NDJSON,", "access logs"),
-    box((245, 322, 109, 90), "#ffffff", "simulators/", "fleet, visitors,", "their totals"),
-    box((385, 290, 495, 135), RUN, "processors/"),
-    box((390, 322, 88, 90), "#ffffff", "aggregate/", "the Lambda", "function"),
-    box((481, 322, 60, 90), "#ffffff", "sink/", "fenced", "writes"),
-    box((544, 322, 104, 90), "#ffffff", "quarantine/", "poison, with", "its reason"),
-    box((651, 322, 74, 90), "#ffffff", "query/", "questions,", "answers"),
-    box((728, 322, 72, 90), "#ffffff", "promql/", "the same", "for Grafana"),
-    box((803, 322, 73, 90), "#ffffff", "awsjson/", "the lean", "client"),
-    box((20, 465, 860, 155), CORE, "streamgage/", "the pure core: no I/O, no clock, no dice"),
-    box((33, 515, 130, 92), "#ffffff", "definition/", "pipeline.toml", "as values"),
-    box((172, 515, 130, 92), "#ffffff", "formats/", "KPL, Avro, JSON,", "blocks, marks"),
-    box((311, 515, 130, 92), "#ffffff", "expressions/", "filters, derived", "fields"),
-    box((450, 515, 130, 92), "#ffffff", "measures/", "exact numbers,", "sketches, windows"),
-    box((589, 515, 130, 92), "#ffffff", "reading/", "bytes to columns,", "or poison"),
-    box((728, 515, 140, 92), "#ffffff", "fold/", "columns to states", "by key, window"),
+    box((20, 290, 345, 200), SEND, "producers/"),
+    box((31, 322, 100, 155), "#ffffff", "client/", "put(): batch,", "try again"),
+    box((138, 322, 100, 155), "#ffffff", "files/", "CSV, NDJSON,", "access logs"),
+    box((245, 322, 109, 155), "#ffffff", "simulators/", "fleet, visitors,", "their totals"),
+    box((385, 290, 495, 200), RUN, "processors/"),
+    box((395, 322, 110, 74), "#ffffff", "aggregate/", "the Lambda", "function"),
+    box((513, 322, 110, 74), "#ffffff", "sink/", "fenced", "writes"),
+    box((631, 322, 120, 74), "#ffffff", "quarantine/", "poison, with", "its reason"),
+    box((759, 322, 111, 74), "#ffffff", "awsjson/", "the lean", "client"),
+    box((395, 404, 228, 74), "#ffffff", "query/", "questions, answers:", "shell, Python, SQL"),
+    box((631, 404, 239, 74), "#ffffff", "promql/", "PromQL, Prometheus' HTTP API", "as a function"),
+    box((20, 530, 860, 155), CORE, "streamgage/", "the pure core: no I/O, no clock, no dice"),
+    box((33, 580, 130, 92), "#ffffff", "definition/", "pipeline.toml", "as values"),
+    box((172, 580, 130, 92), "#ffffff", "formats/", "KPL, Avro, JSON,", "blocks, marks"),
+    box((311, 580, 130, 92), "#ffffff", "expressions/", "filters, derived", "fields"),
+    box((450, 580, 130, 92), "#ffffff", "measures/", "exact numbers,", "sketches, windows"),
+    box((589, 580, 130, 92), "#ffffff", "reading/", "bytes to columns,", "or poison"),
+    box((728, 580, 140, 92), "#ffffff", "fold/", "columns to states", "by key, window"),
     arrow((450, 70), (450, 98)),
     arrow((192, 250), (192, 288)),
     arrow((632, 250), (632, 288), label="imports point down", at=(350, 275)),
-    arrow((192, 425), (192, 463)),
-    arrow((632, 425), (632, 463)),
+    arrow((192, 490), (192, 528)),
+    arrow((632, 490), (632, 528)),
 ]
 
 WAY = [
@@ -128,5 +128,5 @@ WAY = [
 ]  # fmt: skip
 
 if __name__ == "__main__":
-    write("rooms", (900, 640), "The rooms of streamgage, and which may import which", ROOMS)
+    write("rooms", (900, 705), "The rooms of streamgage, and which may import which", ROOMS)
     write("way", (950, 600), "An event's way from put() to the table, and a question back", WAY)
