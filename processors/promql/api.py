@@ -25,6 +25,7 @@ from streamgage.errors import ConfigError, RetryableError
 
 MOST_POINTS = 11_000  # a series, as Prometheus'
 _MOST_SELECTORS = 20
+_MOST_NOTES = 10  # of each kind, as Prometheus
 _VALUES = re.compile(r"label/([^/]{1,500})/values")
 _BUILD = {
     "version": "3.0.0",  # whose semantics these are: Grafana asks
@@ -112,9 +113,15 @@ def respond(
         return _failed("unavailable", str(error))
     body: dict[str, Any] = {"status": "success", "data": data}
     body |= {
-        name: list(said) for name, said in (("warnings", notes.warnings), ("infos", notes.infos)) if said
+        name: _told(said) for name, said in (("warnings", notes.warnings), ("infos", notes.infos)) if said
     }
     return Reply(200, body)
+
+
+def _told(said: Mapping[str, None]) -> list[str]:
+    """Return what is said, of much the first."""
+    first, left = list(said)[:_MOST_NOTES], len(said) - _MOST_NOTES
+    return [*first, f"{left:,} more of these are not shown"] if left > 0 else first
 
 
 def _failed(kind: Kind, message: str) -> Reply:

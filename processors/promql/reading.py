@@ -209,8 +209,7 @@ class Reader:
         held: list[Group] = []
         if match_labels(others, {}):
             keys = named_keys(rollup, labels, of_key)
-            tests = [tester(of_key, label) for label in labels]
-            regroup = Regroup(plan_of(rollup.layout), lambda key: key if all(t(v) for t, v in zip(tests, key, strict=True)) else None)  # fmt: skip
+            regroup = Regroup(plan_of(rollup.layout), _passing([tester(of_key, label) for label in labels]))
             cells = CellReader(self.store, rollup, question.windows, question.counts)
             states = self._bounded(cells.read(from_ms, to_ms, keys, now_ms=self.now_ms))
             groups = regroup.by_window(states, question.windows.assign)
@@ -249,6 +248,11 @@ class Reader:
         if keep_ms is not None and sized.window_of(from_ms).end_ms + keep_ms <= self.now_ms:
             gone_ms = self.now_ms - keep_ms
             self.notes.inform(f"{what}those that ended up to {time_text(gone_ms)} are not kept any more")
+
+
+def _passing(tests: Sequence[Callable[[str], bool]]) -> Callable[[tuple[str, ...]], tuple[str, ...] | None]:
+    """Return what leaves a key as it is where each of its fields passes its test, and out where one does not."""
+    return lambda key: key if all(test(value) for test, value in zip(tests, key, strict=True)) else None
 
 
 def _instants(groups: Sequence[tuple[Group, int]]) -> tuple[list[int], list[int]]:

@@ -256,6 +256,13 @@ def test_tables_that_lack_what_was_applied_are_told_with_a_warning(prometheus: P
     assert "the tables lack what was applied of shardId-0" in reply.body["warnings"][0]
 
 
+def test_of_many_notes_the_first_are_told(prometheus: Prometheus) -> None:
+    query = " or ".join(f"nobody_{number}" for number in range(12))
+    infos = prometheus.ask("query", ("query", query)).body["infos"]
+    assert infos[0] == "there are no series of the name nobody_0"
+    assert infos[10:] == ["2 more of these are not shown"]
+
+
 def test_a_lookback_that_is_asked_for_is_not_heeded_and_that_is_said(prometheus: Prometheus) -> None:
     reply = prometheus.ask("query", ("query", "1"), ("lookback_delta", "5m"))
     assert reply.body["infos"] == [
