@@ -63,7 +63,7 @@ def service() -> Iterator[Service]:
         yield started
 
 
-Ask = Callable[..., Answered]
+Ask = Callable[..., list[Answered]]
 
 
 @pytest.fixture
