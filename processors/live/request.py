@@ -43,8 +43,12 @@ class Request:
         """
         try:
             context = event["requestContext"]
-            method, path, query = context["http"]["method"].upper(), event["rawPath"], event["rawQueryString"]
-            headers = {name.lower(): str(value) for name, value in event.get("headers", {}).items()}
+            method, path, query = (
+                context["http"]["method"].upper(),
+                event["rawPath"],
+                event.get("rawQueryString"),
+            )
+            headers = {name.lower(): str(value) for name, value in (event.get("headers") or {}).items()}
             text = event.get("body") or ""
             body = b64decode(text) if event.get("isBase64Encoded") else text.encode("utf-8", "surrogatepass")
         except (KeyError, TypeError, AttributeError, ValueError) as error:

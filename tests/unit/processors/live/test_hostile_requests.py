@@ -200,6 +200,15 @@ def test_no_header_changes_what_is_asked(face: Face, headers: dict[str, str]) ->
         )
 
 
+def test_an_event_without_what_may_be_missing_is_one(face: Face) -> None:
+    event = event_of("/v1/rollups")
+    for name in ("headers", "rawQueryString", "body", "isBase64Encoded"):
+        event[name] = None
+        assert face.application.handle(event, Context())["statusCode"] == 200
+        del event[name]
+        assert face.application.handle(event, Context())["statusCode"] == 200
+
+
 def test_a_body_where_none_is_asked_for_is_not_looked_at(face: Face) -> None:
     assert face("/v1/rollups", body=b"x" * 1_000_000).status == 200
 
