@@ -135,14 +135,14 @@ class Place:
 class CellReader:
     """Reads the cells of one rollup and window size. *counts* is the fingerprint that its items must have.
 
-    Of their states only the columns of *layout* are read, of the keys that *wants* tells, or of all where it is None.
+    Of their states only the columns of *layout* are read, of the keys that *wants* tells; None: all of them.
     """
 
     store: PartialStore
     rollup: Rollup
     windows: TumblingWindows
     counts: str
-    layout: StateLayout
+    layout: StateLayout | None = None
     wants: Callable[[str], bool] | None = None
 
     def read(
@@ -237,7 +237,7 @@ class CellReader:
         _, first = chunks.pop()
         if not chunks:
             return KeyStates(start_ms, first.keys, first.table, [first.begin_ms] * len(first.keys))
-        plan = plan_of(self.layout)
+        plan = plan_of(self.layout or self.rollup.layout)
         places = {key: place for place, key in enumerate(first.keys)}
         table, begins = first.table, [first.begin_ms] * len(first.keys)
         while chunks:

@@ -297,9 +297,8 @@ def _states(
 ) -> Iterator[KeyStates]:
     rollup = question.rollup
     keys = None if question.key is None else [key_text(rollup, question.key)]
-    reader = CellReader(
-        store, rollup, question.windows, question.counts, layout=question.layout, wants=_wants(question)
-    )
+    wants, layout = _wants(question), question.layout
+    reader = CellReader(store, rollup, question.windows, question.counts, layout=layout, wants=wants)
     return reader.read(from_ms, to_ms, keys, now_ms=now_ms)
 
 

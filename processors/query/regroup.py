@@ -31,15 +31,18 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Regroup:
-    """How to merge: *key_of* gives the key that one is merged into. *unites_keys*: several may become one."""
+    """How to merge: *key_of* gives the key that one is merged into, or None where it is not wanted.
+
+    *unites_keys*: several may become one.
+    """
 
     plan: StatePlan
-    key_of: Callable[[tuple[str, ...]], tuple[str, ...]]
+    key_of: Callable[[tuple[str, ...]], tuple[str, ...] | None]
     unites_keys: bool = False
 
     def by_window(self, states: Iterable[KeyStates], window_of: Callable[[int], Window]) -> Iterator[Group]:
         """Yield each window, its keys merged, in the order of *states*; what was read of it is let go of by then."""
-        known: dict[str, tuple[str, ...]] = {}
+        known: dict[str, tuple[str, ...] | None] = {}
         for group in map(lambda each: self._group(each, window_of, known), states):  # noqa: C417 - a loop would hold *each*
             if group.keys:
                 yield group
@@ -48,22 +51,26 @@ class Regroup:
         self,
         states: KeyStates,
         window_of: Callable[[int], Window],
-        known: dict[str, tuple[str, ...]],
+        known: dict[str, tuple[str, ...] | None],
     ) -> Group:
         _bound(len(states.keys))
         keys: list[tuple[str, ...]] = []
-        for text in states.keys:
-            key = known.get(text)
-            if key is None:
+        rows: list[int] = []
+        for row, text in enumerate(states.keys):
+            if text in known:
+                key = known[text]
+            else:
                 key = self.key_of(key_values(text))
                 if len(known) < _MOST_KNOWN:
                     known[text] = key
-            keys.append(key)
+            if key is not None:
+                keys.append(key)
+                rows.append(row)
         window = window_of(states.start_ms)
-        if not self.unites_keys and len(set(keys)) == len(keys):
+        if not self.unites_keys and len(rows) == len(states.keys) and len(set(keys)) == len(keys):
             return Group(window, keys, states.table, list(states.begin_ms))
         picks: dict[tuple[str, ...], list[int]] = {}
-        for row, key in enumerate(keys):
+        for key, row in zip(keys, rows, strict=True):
             picks.setdefault(key, []).append(row)
         return Group(
             window,

@@ -71,7 +71,8 @@ def decode_table(
 ) -> Table:
     """Return the table of *count* keys at *at* of *data*, which is its end too: the columns *asked* of it, of the keys at *rows*.
 
-    None is all. What is not asked for is passed over, as far as its end can be told without reading it.
+    None is all. What is not asked for is passed over as cheaply as its end can be told; behind the last column that is
+    needed nothing is looked at.
 
     Raises:
         ValueError, IndexError, TypeError: it is damaged; TypeError where one column has an entry that another has not.
@@ -92,7 +93,7 @@ def decode_table(
         columns = _absolute(columns)
         for name in wanted:
             table.append(_paired(times[name], columns[name], start_ms) if name in times else columns[name])
-    if at != len(data):
+    if at != len(data) and asked in (None, layout):
         raise ValueError(f"{len(data) - at} bytes are left over")
     return table
 
@@ -117,6 +118,10 @@ def _reads(layout: StateLayout, asked: StateLayout) -> list[tuple[list[_Read], t
             read = None if is_sketch(name) else unpack if PARTS[name].identity is None else unpack_whole
             reads.append((name, read, False, name in needed))
         found.append((reads, wanted))
+    while found and not found[-1][1]:
+        found.pop()
+    while found and not found[-1][0][-1][3]:
+        found[-1][0].pop()
     return found
 
 

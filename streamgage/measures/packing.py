@@ -80,7 +80,7 @@ def unpack(data: bytes, at: int, count: int, rows: Sequence[int] | None = None) 
     if stop > len(data) or known < 0:
         raise ValueError(f"a column ends at byte {stop} of {len(data)}")
     if rows is not None:
-        return _entries(data[at:stop], known, gaps, rows, (base, _POWERS[places])), stop
+        return _entries(data[at:stop], known, gaps, rows, (base, _POWERS[places])) if rows else [], stop
     values = _from_planes(data[at:stop], width, known)
     power = _POWERS[places]
     if base or places:

@@ -1,6 +1,7 @@
 """What is decoded of a body for a question is what the whole body says, whatever is asked of it."""
 
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -58,7 +59,7 @@ def states(draw: st.DrawFn) -> tuple[StateLayout, Table]:
     for each in events[count:]:
         groups[seed.randrange(count)].append(each)
     groups = [sorted(each) for each in groups]
-    values = tuple(
+    values: tuple[list[Any], ...] = tuple(
         [
             None
             if seed.random() < 0.2
@@ -70,7 +71,7 @@ def states(draw: st.DrawFn) -> tuple[StateLayout, Table]:
         for each in layout.fields
     )
     times = [START_MS + seed.randrange(DAY_MS) for _ in events]
-    columns = EventColumns(values, tuple(None in each for each in values), times)  # type: ignore[arg-type] - texts
+    columns = EventColumns(values, tuple(None in each for each in values), times)
     return layout, plan_of(layout).fold(columns, groups)
 
 
