@@ -20,7 +20,10 @@ def answer_plainly(client: Any) -> None:
 def _decode(
     response_dict: MutableMapping[str, Any], customized_response_dict: dict[str, Any], **_: object
 ) -> None:
-    if response_dict["status_code"] == 200:
-        with suppress(ValueError):
-            customized_response_dict |= json.loads(response_dict["body"])
+    if response_dict["status_code"] != 200:
+        return
+    with suppress(ValueError):
+        answer = json.loads(response_dict["body"])
+        if isinstance(answer, dict):
+            customized_response_dict |= answer
             response_dict["body"] = b""
