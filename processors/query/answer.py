@@ -10,6 +10,7 @@ from decimal import Decimal
 from functools import lru_cache
 
 from processors.query.cells import PartialStore
+from processors.query.collection import no_collection
 from processors.query.question import Question, Row, ask
 from processors.query.regroup import Group
 from processors.query.shape import (
@@ -97,6 +98,7 @@ def kinds_of(question: Question) -> dict[str, Kind]:
     return kinds | dict.fromkeys((*_TIMES, *numbers), Kind.NUMBER)
 
 
+@no_collection()
 def answer(
     store: PartialStore,
     question: Question,
