@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from processors.query.bounds import TooMuchError
 from processors.query.cells import PartialStore
+from processors.query.collection import no_collection
 from processors.query.question import Question, Row, ask
 from processors.query.regroup import Group
 from processors.query.shape import (
@@ -114,6 +115,7 @@ def kinds_of(question: Question) -> dict[str, Kind]:
     return kinds | dict.fromkeys((*_TIMES, *numbers), Kind.NUMBER)
 
 
+@no_collection()
 def answer(
     store: PartialStore,
     question: Question,
