@@ -19,8 +19,8 @@ $(READY): requirements/dev.lock pyproject.toml
 
 setup: $(READY) ## Set up .venv; the other targets do it themselves.
 
-demo: $(READY) ## Run the whole pipeline on this machine and compare every total.
-	$(BIN)/streamgage demo
+demo: $(READY) ## Run the whole pipeline on this machine and compare every total; with KEEP=1 it runs on.
+	$(BIN)/streamgage demo $(if $(KEEP),--keep)
 
 WORKERS := --max-worker-restart 0  # after a worker that died xdist would wait for ever for what it had
 test: check ## All checks, and every test but the slow ones.

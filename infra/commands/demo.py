@@ -10,6 +10,7 @@ from infra.local.stack.home import Home
 EXAMPLES = """examples:
   streamgage demo
   streamgage demo --readings 20000 --devices 50 --clicks 5000 --seed 7
+  streamgage demo --keep                         runs on afterwards and sends, until Ctrl-C: its page moves
   streamgage demo --dynamodb local               AWS's own engine; in memory, for on disk it takes some 55 writes a second
 
 It uses ports and a folder (.streamgage/demo) of its own, and leaves no process behind."""
@@ -28,6 +29,7 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument("--clicks", type=int, default=50_000)
     parser.add_argument("--seed", type=int, default=2026)
     parser.add_argument("--pipeline", metavar="PATH", default=PIPELINE_FILE)
+    parser.add_argument("--keep", action="store_true", help="run on, and send on, until it is stopped")
     add_dynamodb(parser)
     parser.set_defaults(run=run)
 
@@ -48,5 +50,6 @@ def run(arguments: argparse.Namespace) -> int:
             devices=arguments.devices,
             clicks=arguments.clicks,
             seed=arguments.seed,
+            keep=arguments.keep,
         )
     )

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from infra.local.comparison import Items, ReadItems, compare, question_of, read_all_items
+from infra.local.real_time import send_in_real_time
 from infra.local.stack.drain import wait_drained
 from infra.local.stack.home import Home, StackInfo
 from infra.local.stack.leftovers import end_leftovers
@@ -44,7 +45,8 @@ _HOUR_MS = 3_600_000
 class DemoOptions:
     """How much is sent. The fleet reads every second: about four one-minute windows a device and metric.
 
-    An item holds some thirty keys of one window: all of them are a few hundred.
+    An item holds some thirty keys of one window: all of them are a few hundred. With *keep* the stack runs on after that, and
+    a small fleet and a few visitors send to it, until the person stops it.
     """
 
     home: Home
@@ -56,6 +58,7 @@ class DemoOptions:
     clicks: int = 50_000
     visitors: int = 2_000
     seed: int = 2026
+    keep: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,39 +92,58 @@ def _empty(home: Home) -> None:
 
 
 def _demonstrate(options: DemoOptions, held: Hold) -> int:
-    home = options.home
+    stays = False
+    stack = StackOptions(
+        options.home,
+        options.pipeline,
+        options.code,
+        aws_port=0,
+        kinesis_port=0,
+        parameters={"BatchingWindow": "2"},
+        dynamodb=options.dynamodb,
+        keep_tables=False,
+    )
     console = Screen(width=None if sys.stdout.isatty() else 180)
-    pipeline = load_pipeline(options.pipeline)
     console.rule("streamgage demo")
     began_s = time.monotonic()
-    with running(
-        StackOptions(
-            home,
-            options.pipeline,
-            options.code,
-            aws_port=0,
-            kinesis_port=0,
-            parameters={"BatchingWindow": "2"},
-            dynamodb=options.dynamodb,
-            keep_tables=False,
-        ),
-        held=held,
-    ) as info:
-        console.print(
-            f"up after {time.monotonic() - began_s:.1f} s: Kinesis on {info.endpoints['kinesis']}, Lambda sandboxes, "
-            f"DynamoDB on {info.endpoints['dynamodb']}"
-        )
-        sent = _send(console, info, pipeline, options)
-        drained_s = _drain(console, home, sent)
-        items = read_all_items(info)
+    try:
+        with running(stack, held=held) as info:
+            console.print(
+                f"up after {time.monotonic() - began_s:.1f} s: Kinesis on {info.endpoints['kinesis']}, Lambda sandboxes, "
+                f"DynamoDB on {info.endpoints['dynamodb']}"
+            )
+            _tell_page(console, info)
+            is_exact = _compare(console, info, options)
+            stays = is_exact and options.keep
+            if stays:
+                console.print("it goes on sending, some 70 events a second; Ctrl-C ends it")
+                _tell_page(console, info)
+                send_in_real_time(info, load_pipeline(options.pipeline), seed=options.seed)
+    except KeyboardInterrupt:
+        if not stays:
+            raise
+    return 0 if is_exact else 1
+
+
+def _tell_page(console: Screen, info: StackInfo) -> None:
+    if "http" in info.endpoints:
+        console.print(f"page: {info.endpoints['http']}/", soft_wrap=True)
+
+
+def _compare(console: Screen, info: StackInfo, options: DemoOptions) -> bool:
+    """Send, and tell whether every total is what was sent; and then what an analyst would ask."""
+    pipeline = load_pipeline(options.pipeline)
+    sent = _send(console, info, pipeline, options)
+    drained_s = _drain(console, options.home, sent)
+    items = read_all_items(info)
     differences = compare(pipeline, items, sent.totals)
-    _figures(console, home, sent, drained_s, items=len(items))
+    _figures(console, options.home, sent, drained_s, items=len(items))
     rows = sum(len(each) for each in sent.totals.values())
     if differences:
         for line in differences[:20]:
             console.print(Text.assemble(("different", "red"), f" {visible(line)}"))
         console.print(Text.assemble((f"{len(differences):,} differences", "bold red"), f" in {rows:,} rows"))
-        return 1
+        return False
     console.print(
         Text.assemble(
             ("exact", "bold green"),
@@ -130,7 +152,7 @@ def _demonstrate(options: DemoOptions, held: Hold) -> int:
         )
     )
     _show(console, pipeline, items, sent.totals)
-    return 0
+    return True
 
 
 def _send(console: Screen, info: StackInfo, pipeline: Pipeline, options: DemoOptions) -> Sent:
