@@ -16,6 +16,7 @@ from support.http_rules import (
     an_api_is_bounded_and_written_down,
     no_api_means_none,
     questions_are_answered_to_those_who_may_ask,
+    routes_are_these_and_may_call_the_function,
 )
 from support.template_rules import (
     BESIDE,
@@ -151,8 +152,11 @@ MISTAKES: tuple[tuple[str, str, Rule], ...] = (
      an_api_is_bounded_and_written_down),
     ("    Type: AWS::ApiGatewayV2::Stage\n    Condition: Served\n", "    Type: AWS::ApiGatewayV2::Stage\n",
      no_api_means_none),
-    (":${HttpApi}/*/$default", ":*", questions_are_answered_to_those_who_may_ask),
-    ("          - CrossOrigin\n", "          - Served\n", questions_are_answered_to_those_who_may_ask),
+    (":${HttpApi}/*/$default", ":*", routes_are_these_and_may_call_the_function),
+    ("          - CrossOrigin\n", "          - Served\n", routes_are_these_and_may_call_the_function),
+    ("OPTIONS /{proxy+}", "ANY /{proxy+}", routes_are_these_and_may_call_the_function),
+    ("    Type: AWS::Lambda::Permission\n    Condition: CrossOrigin\n", "    Type: AWS::Lambda::Permission\n    Condition: Jwt\n",
+     routes_are_these_and_may_call_the_function),
     ("      SnapStart: {ApplyOn: !Ref ApiSnapStart}", "      SnapStart: {ApplyOn: !Ref SnapStart}", deployments_are_taken_back),
     ("        Alarms: [!Ref ApiFunctionErrorsAlarm, !Ref ApiErrorsAlarm]\n", "        Alarms: []\n", deployments_are_taken_back),
     (", keys by '${JwtKeysClaim}'", "", a_changed_parameter_is_a_new_version),

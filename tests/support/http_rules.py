@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 from support.template_rules import ANSWERS, FUNCTION, Deployed, Rule
 
@@ -22,7 +23,7 @@ def questions_are_answered_to_those_who_may_ask(deployed: Deployed) -> Iterator[
     if not deployed.serves:
         return
     parameters, by_token = deployed.parameters, bool(deployed.parameters["JwtIssuer"])
-    route, authorizers = deployed.only(f"{_API}Route"), deployed.of(f"{_API}Authorizer")
+    route, authorizers = routes_of(deployed)["$default"], deployed.of(f"{_API}Authorizer")
     if route.get("AuthorizationType") != ("JWT" if by_token else "AWS_IAM"):
         yield f"authorization is {route.get('AuthorizationType')}"
     if not by_token == ("AuthorizerId" in route) == bool(authorizers):
@@ -33,12 +34,29 @@ def questions_are_answered_to_those_who_may_ask(deployed: Deployed) -> Iterator[
             yield f"tokens are taken by {configuration}"
     if bool(parameters["JwtScopes"]) != ("AuthorizationScopes" in route):
         yield "scopes are not those of the parameter"
-    if bool(parameters["ApiOrigins"]) != ("CorsConfiguration" in deployed.only(f"{_API}Api")):
+
+
+def routes_are_these_and_may_call_the_function(deployed: Deployed) -> Iterator[str]:
+    """One that asks for credentials; and where other origins may read, one of preflights, which have none."""
+    if not deployed.serves:
+        return
+    crosses, routes = bool(deployed.parameters["ApiOrigins"]), routes_of(deployed)
+    if routes.keys() - {"$default"} != ({"OPTIONS /{proxy+}"} if crosses else set()):
+        yield f"routes are {sorted(routes)}"
+    if crosses != ("CorsConfiguration" in deployed.only(f"{_API}Api")):
         yield "other origins may read what the parameter does not say"
-    permission = deployed.only("AWS::Lambda::Permission")
-    source = json.dumps(permission.get("SourceArn"))
-    if permission["Principal"] != "apigateway.amazonaws.com" or "${HttpApi}" not in source:
-        yield "others than this API may call the function"
+    permissions = [each["Properties"] for each in deployed.of("AWS::Lambda::Permission")]
+    if len(permissions) != len(routes):
+        yield "a route may not call the function, or something that is no route may"
+    for permission in permissions:
+        source = json.dumps(permission.get("SourceArn"))
+        if permission["Principal"] != "apigateway.amazonaws.com" or "${HttpApi}" not in source:
+            yield "others than this API may call the function"
+
+
+def routes_of(deployed: Deployed) -> dict[str, dict[str, Any]]:
+    """Return the properties of each route, by its key."""
+    return {each["Properties"]["RouteKey"]: each["Properties"] for each in deployed.of(f"{_API}Route")}
 
 
 def an_api_is_bounded_and_written_down(deployed: Deployed) -> Iterator[str]:
@@ -66,5 +84,6 @@ def an_api_is_bounded_and_written_down(deployed: Deployed) -> Iterator[str]:
 HTTP_RULES: tuple[Rule, ...] = (
     no_api_means_none,
     questions_are_answered_to_those_who_may_ask,
+    routes_are_these_and_may_call_the_function,
     an_api_is_bounded_and_written_down,
 )
