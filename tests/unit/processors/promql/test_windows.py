@@ -289,6 +289,17 @@ def test_keys_that_are_named_one_by_one_are_read_alone(monkeypatch: pytest.Monke
     )
 
 
+def test_what_several_shards_counted_of_a_key_is_one_value() -> None:
+    prometheus = Prometheus()
+    for number, shard in enumerate(("shardId-0", "shardId-1", "shardId-0", "shardId-2"), 1):
+        event = {"device_id": "d", "metric": "m", "ts": 7, "value": float(number), "tags": None}
+        prometheus.send("reading", [event], shard=shard)
+    minute = 'window="1m"'
+    assert prometheus.at(f"load_events{{{minute}}}", 1) == {"load_events d m 1m": "4"}
+    assert prometheus.at(f"load_value_sum{{{minute}}}", 1) == {"load_value_sum d m 1m": "10"}
+    assert prometheus.at(f"histogram_count(load_value_histogram{{{minute}}})", 1) == {"d m 1m": "4"}
+
+
 class Counted(Reads):
     """A PartialStore that counts its reads of ranges."""
 
