@@ -7,7 +7,9 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
+from itertools import dropwhile
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from infra.local.stack.children import wait_until
 from infra.local.stack.clients import local_client
 from infra.local.stack.home import is_alive
 from support.load import Load
-from support.machine import DECOYS, Machine, running, victims
+from support.machine import DECOYS, PATIENCE_S, Machine, running, victims
 from support.paths import ROOT
 
 pytestmark = pytest.mark.local
@@ -240,6 +242,50 @@ def test_the_demo_compares_every_total(tmp_path: Path) -> None:
     events = [int(line.split("│")[2]) for line in pages.splitlines() if line.startswith("│")]
     assert len(events) == 5
     assert events == sorted(events, reverse=True)
+
+
+def test_a_demo_that_is_kept_goes_on_sending_until_it_is_stopped(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    command = [
+        *(sys.executable, "-P", "-m", "infra.commands.main", "demo", "--keep"),
+        *(
+            "--readings",
+            "2000",
+            "--devices",
+            "10",
+            "--clicks",
+            "500",
+            "--pipeline",
+            str(ROOT / "pipeline.toml"),
+        ),
+    ]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=machine.environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        try:
+            goes_on = dropwhile(lambda line: "goes on sending" not in line, process.stdout)
+            page = next(line for line in goes_on if line.startswith("page: ")).removeprefix("page: ").strip()
+            was = _clicks_beyond(500, page)
+            assert _clicks_beyond(was + 5, page) > was
+            process.send_signal(signal.SIGINT)
+            process.stdout.read()
+            assert process.wait(PATIENCE_S) == 0
+        finally:
+            process.kill()
+
+
+def _clicks_beyond(known: int, page: str) -> int:
+    """Return how many clicks there are, once there are more than are *known*."""
+    end_s = time.monotonic() + PATIENCE_S
+    address = f"{page}v1/rollups/page_views/range?window=1d&group_by="
+    while True:
+        with urllib.request.urlopen(address) as answer:  # noqa: S310 - on loopback
+            clicks = sum(row["events"] for row in json.load(answer)["rows"])
+        if clicks > known:
+            return int(clicks)
+        assert time.monotonic() < end_s
+        time.sleep(0.2)
 
 
 @pytest.mark.slow
