@@ -18,7 +18,7 @@ const RATES_MS = 4_000;
 const TOP_MS = 4_000;
 const SILENT_MS = 15_000;
 const MOST_RATES = 6;
-const TOP = 8;
+const TOP = 5;
 const SUGGESTED = 50;
 
 const $ = (id) => document.getElementById(id);
