@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -38,6 +39,7 @@ CSP = (
     "form-action 'none'; frame-ancestors 'none'"
 )
 _KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_MOVING = ("now_ms", "behind_ms", "freshness", "read_units")  # what makes no answer another
 _BATCH = 5_000
 _SHARD = "shardId-000000000000"
 
@@ -51,6 +53,7 @@ class PageServer:
         self.sandbox = self.world.sandbox()
         self.quarantined: int | None = 0
         self.behind_ms = 1_000
+        self.stuck_ms: int | None = None  # everything is applied up to then, and no further
         self.asked: list[str] = []
         self._lock = threading.Lock()
         self._sent = 0
@@ -112,8 +115,8 @@ class PageServer:
         if path == ["status"]:
             return {
                 "now_ms": now,
-                "applied_ms": now - self.behind_ms,
-                "behind_ms": self.behind_ms,
+                "applied_ms": self._applied_ms(now),
+                "behind_ms": now - self._applied_ms(now),
                 "freshness": self._fresh(now).describe(now),
                 "quarantined": {"messages": self.quarantined},
             }
@@ -155,8 +158,10 @@ class PageServer:
         )
         store = Reads(self.world.store)
         if what == "silent":
-            return silence(store, question, for_ms=parse_duration(given["for"]), as_of_ms=now, now_ms=now)
-        found = answer(store, question, shape, applied_ms=now - self.behind_ms, now_ms=now)
+            found = silence(store, question, for_ms=parse_duration(given["for"]), as_of_ms=now, now_ms=now)
+            most = int(given["limit"])
+            return replace(found, rows=found.rows[:most], left=max(len(found.rows) - most, 0))
+        found = answer(store, question, shape, applied_ms=self._applied_ms(now), now_ms=now)
         if what in ("range", "top"):
             return found
         if what == "keys":
@@ -166,7 +171,10 @@ class PageServer:
         return None
 
     def _fresh(self, now: int) -> Freshness:
-        return Freshness({_SHARD: now - self.behind_ms}, 0, 0)
+        return Freshness({_SHARD: self._applied_ms(now)}, 0, 0)
+
+    def _applied_ms(self, now: int) -> int:
+        return now - self.behind_ms if self.stuck_ms is None else self.stuck_ms
 
     def _answer_json(self, found: Answer, now: int) -> str:
         fresh = self._fresh(now)
@@ -277,8 +285,6 @@ def _etag(body: str) -> str:
         told = json.loads(body)
     except ValueError:
         told = body
-    if isinstance(told, dict) and "rows" in told:
-        told = {
-            name: value for name, value in told.items() if name not in ("now_ms", "freshness", "read_units")
-        }
+    if isinstance(told, dict):
+        told = {name: value for name, value in told.items() if name not in _MOVING}
     return f'"{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]}"'

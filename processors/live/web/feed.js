@@ -180,8 +180,8 @@ async function refusal(response) {
   const body = await response.json().catch(() => null);
   const told = body && typeof body.error === "string" ? body : null;
   const problems = told ? [told.error, ...(Array.isArray(told.problems) ? told.problems : [])].map(String) : [];
-  // What says why is ours: 504 is "it would take too long". What does not is a gateway with nothing behind it.
-  const isOurs = told && (response.status < 500 || response.status === 504);
+  // What says why is ours: 504 is "it would take too long". What does not is a gateway with nothing behind it. 503 passes.
+  const isOurs = told && response.status !== 503;
   if (isOurs || response.status === 403 || response.status === 401) {
     return new Refused(response.status, problems.length ? [...new Set(problems)] : [`not allowed (${response.status})`]);
   }

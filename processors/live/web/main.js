@@ -19,6 +19,7 @@ const TOP_MS = 4_000;
 const SILENT_MS = 15_000;
 const MOST_RATES = 6;
 const TOP = 5;
+const SILENT = 8;
 const SUGGESTED = 50;
 
 const $ = (id) => document.getElementById(id);
@@ -39,6 +40,7 @@ let hidden = new Set();
 let watches = [];
 let aheadMs = 0; // of this clock, the server's
 let wasGone = false;
+let status = {};
 
 const nowMs = () => Date.now() + aheadMs;
 const rollup = () => rollups.find((each) => each.name === view.rollup);
@@ -96,10 +98,11 @@ function overview() {
   watches = tiles.rates.map((tile) => watchRate(tile));
   watches.push(
     feed.watch(() => ["status", []], {
-      onAnswer: (status) => {
-        aheadMs = Number(status.now_ms) - Date.now();
-        tiles.status = status;
-        tiles.fresh.show(status, view.utc);
+      every: true,
+      onAnswer: (told) => {
+        if (told) aheadMs = Number(told.now_ms) - Date.now();
+        status = told ?? status;
+        tiles.fresh.show(status, nowMs(), view.utc);
         tiles.quarantine.show(status);
       },
     }),
@@ -170,7 +173,7 @@ function watchLists(of) {
     }),
   );
   lists.push(
-    feed.watch(() => [path(of.name, "silent"), [["for", view.silent]]], {
+    feed.watch(() => [path(of.name, "silent"), [["for", view.silent], ["limit", String(SILENT)]]], {
       everyMs: SILENT_MS, onAnswer: (body) => silent.show(body, { fields: of.key, age: view.silent, utc: view.utc }), onRefused: (error) => silent.refuse(error),
     }),
   );

@@ -59,8 +59,6 @@ export class TopList extends List {
   }
 }
 
-const MOST = 8;
-
 /** The keys that were silent the longest. */
 export class SilentList extends List {
   constructor({ onKey, onAge, ages }) {
@@ -71,7 +69,7 @@ export class SilentList extends List {
 
   show(body, { fields, age, utc }) {
     if (this.select.value !== age) this.select.value = age;
-    const rows = body.rows.slice(0, MOST);
+    const { rows } = body;
     const most = Number(rows[0]?.silent_s ?? 0);
     this.write(
       rows.map((row) => ({
@@ -79,7 +77,7 @@ export class SilentList extends List {
         hint: `last heard of ${row.is_exact ? "at" : "before"} ${instantText(instantMs(row.last_seen), utc)} ${zoneText(utc)}`,
       })),
     );
-    const left = body.rows.length - rows.length + Number(body.left ?? 0);
+    const left = Number(body.left ?? 0);
     say(this.note, left > 0 ? `and ${left.toLocaleString("en")} more` : rows.length ? "" : "None: all were heard of since.");
   }
 }

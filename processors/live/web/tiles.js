@@ -102,14 +102,16 @@ export class FreshTile {
     this.element = this.parts.element;
   }
 
-  show(status, utc) {
+  /** Show *status* as of *nowMs*, the server's: where nothing is applied, nothing is answered anew, and it falls behind. */
+  show(status, nowMs, utc) {
     const { big, unit, note } = this.parts;
-    const known = status.behind_ms !== null && status.behind_ms !== undefined && status.applied_ms;
-    this.element.classList.toggle("warn", !known || status.behind_ms > STALE_MS);
-    say(big, known ? spanText(Number(status.behind_ms)) : "not known");
-    say(unit, known && status.behind_ms > STALE_MS ? "(stale)" : "");
+    const known = Boolean(status.applied_ms);
+    const behindMs = Math.max(nowMs - Number(status.applied_ms), 0);
+    this.element.classList.toggle("warn", !known || behindMs > STALE_MS);
+    say(big, known ? spanText(behindMs) : "not known");
+    say(unit, known && behindMs > STALE_MS ? "(stale)" : "");
     const [day, clock] = known ? instantText(Math.floor(Number(status.applied_ms) / 1000) * 1000, utc).split(" ") : [];
-    const isToday = instantText(Number(status.now_ms), utc).startsWith(day);
+    const isToday = instantText(nowMs, utc).startsWith(day);
     const upTo = isToday ? clock : `${day} ${clock}`;
     say(note, known ? `complete up to ${upTo} ${zoneText(utc)}` : visible(status.freshness ?? ""));
     this.element.title = visible(status.freshness ?? "");
