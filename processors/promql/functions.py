@@ -168,10 +168,16 @@ def histogram_count(vector: HistogramVector) -> Vector:
 
 
 def absent_labels(matchers: Sequence[Matcher]) -> Labels:
-    """Return the labels that *matchers* say by ``=`` alone, each once: what is known of a series that is not there."""
-    said = [each.label for each in matchers]
-    return {
-        each.label: each.value
-        for each in matchers
-        if each.label != NAME and each.op == "=" and each.value and said.count(each.label) == 1
-    }
+    """Return the labels that *matchers* say by ``=``: what is known of a series that is not there.
+
+    Not those of which something else is asked behind it, nor the name.
+    """
+    labels: Labels = {}
+    said: set[str] = set()
+    for each in matchers:
+        if each.op == "=" and each.label not in said and each.label != NAME:
+            said.add(each.label)
+            labels[each.label] = each.value
+        else:
+            labels.pop(each.label, None)
+    return {label: value for label, value in labels.items() if value}

@@ -88,7 +88,7 @@ def key_labels(rollup: Rollup) -> tuple[str, ...]:
     """Return the labels of the key's fields: their names; ``exported_window`` of a field that is called window."""
     labels: list[str] = []
     for name in rollup.key:
-        label = _NOT_IN_A_NAME.sub("_", name)
+        label = name
         while label in (*_TAKEN, *labels) or (label != name and label in rollup.key):
             label = f"exported_{label}"
         labels.append(label)

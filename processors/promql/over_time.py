@@ -90,6 +90,6 @@ def quantile_over_time(fractions: Scalar, values: Column, ranges: Sequence[tuple
 def rate(column: Column, covered_ms: Sequence[int]) -> Column:
     """Return what was counted a second: a sum of windows ÷ how long these are together."""
     return [
-        None if value is None or not length else value * 1000 / length
+        None if value is None else value * 1000 / length
         for value, length in zip(column, covered_ms, strict=True)
     ]

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from processors.promql import reading
+from processors.promql.names import key_labels
 from streamgage.fold.items import StoredItem
 from streamgage.measures import histogram
 from support.fakes import Reads
@@ -178,6 +179,15 @@ def test_a_window_of_which_a_part_is_not_kept_any_more_is_told_with_a_warning() 
     ]
 
 
+def test_a_window_before_its_consumer_began_is_told_with_a_warning() -> None:
+    prometheus = Prometheus()
+    prometheus.world.lineage.from_first = False
+    prometheus.load({("d", "m"): [1]})
+    reply = prometheus.ask("query", ("query", 'load_events{window="1m"}'), ("time", "60"))
+    assert [each["value"][1] for each in reply.body["data"]["result"]] == ["1"]
+    assert "the windows that end up to 1970-01-01T00:01:00Z is not counted here" in reply.body["warnings"][0]
+
+
 def test_numbers_are_the_doubles_next_to_the_exact_values() -> None:
     prometheus = Prometheus()
     prometheus.load({("d", "m"): [0.1, 0.1], ("e", "m"): [123456789.123456789]})
@@ -207,6 +217,8 @@ def test_quantiles_of_histograms_are_those_of_the_measure_however_they_are_added
     }
     assert prometheus.at(f"histogram_count(sum({hour}))", 60) == {"": "120"}
     assert prometheus.at(f"histogram_quantile(2, sum({hour}))", 60) == {"": "+Inf"}
+    assert prometheus.at(f"histogram_quantile(-1, sum({hour}))", 60) == {"": "-Inf"}
+    assert prometheus.at(f"histogram_quantile(NaN, sum({hour}))", 60) == {"": "NaN"}
 
 
 @pytest.mark.parametrize(
@@ -256,6 +268,14 @@ def test_a_field_of_the_key_that_is_called_window_is_exported_window() -> None:
     assert prometheus.at('load_events{window="1m",exported_window="m"}', 1) == {
         "load_events d 1m exported_window=m": "1"
     }
+
+
+def test_no_two_fields_of_a_key_are_one_label() -> None:
+    source, rollup = ROLLUP.split("[[rollups]]")
+    source += '[sources.derive]\nwindow = "metric"\nexported_window = "device_id"\n'
+    both = rollup.replace('"device_id", "metric"', '"window", "exported_window"')
+    (parsed,) = pipeline_of(f"{source}[[rollups]]{both}").rollups.values()
+    assert key_labels(parsed) == ("exported_exported_window", "exported_window")
 
 
 def test_what_another_consumer_counts_is_told_whose_it_is() -> None:
