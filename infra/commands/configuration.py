@@ -56,6 +56,10 @@ OF_HTTP = {
 OF_COMMANDS = {
     "STREAMGAGE_PIPELINE": ("pipeline.toml", "The definition, where `--pipeline` does not say."),
     "STREAMGAGE_HOME": (".streamgage", "Where a local stack keeps its data and its logs."),
+    "STREAMGAGE_HTTP": (
+        "",
+        "Set by `streamgage env`, with `HTTP`: the address of page and HTTP API. Nothing reads it.",
+    ),
 }
 OF_PIPELINE = {
     "sources": {

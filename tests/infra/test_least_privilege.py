@@ -4,7 +4,6 @@ The calls are recorded at the lean client while the real function takes batches:
 redelivery, a sandbox that is lost, a table that takes no statements, a new shard.
 """
 
-import importlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 
 import processors.aggregate.function
+import processors.live.function
 from conftest import REGION, ClientFactory, create_table
 from infra.template.lint.resolve import resolved
 from infra.template.lint.subject import target
@@ -27,7 +27,7 @@ from processors.quarantine.objects import S3Objects
 from streamgage.formats.kinesis_event import encode_event
 from streamgage.records import StreamRecord, UserRecord
 from support.fakes import PLENTY_MS
-from support.paths import API_IS_HERE, ROOT
+from support.paths import ROOT
 from support.policies.audit import missing, too_wide, unused
 from support.policies.calls import calls_of
 from support.policies.names import BUCKET, arns_of, name_of
@@ -206,12 +206,9 @@ def run(recorder: Recorder, patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def questions(ministack: ClientFactory, calls: frozenset[Call]) -> Iterator[frozenset[Call]]:
+def questions(ministack: ClientFactory, calls: frozenset[Call]) -> frozenset[Call]:
     """What the API's function asks of AWS, of the table and the stream that the aggregate function was at."""
-    if not API_IS_HERE:
-        yield frozenset()
-        return
-    recorder, function = Recorder(), importlib.import_module("processors.live.function")
+    recorder, function = Recorder(), processors.live.function
     settings = {
         "AWS_ENDPOINT_URL": ministack("sqs").meta.endpoint_url,
         "AWS_REGION": REGION,
@@ -241,7 +238,7 @@ def questions(ministack: ClientFactory, calls: frozenset[Call]) -> Iterator[froz
             for client in recorder.clients:
                 client.close()
             function._built.cache_clear()
-    yield frozenset(recorder.calls)
+    return frozenset(recorder.calls)
 
 
 _PATIENCE = 10  # times that a question is asked
@@ -300,7 +297,7 @@ def roles(request: pytest.FixtureRequest, questions: frozenset[Call]) -> Roles:
         roles_of(template, parameters),
         {each: {**EXCEPTIONS.get(each, {}), **more.get(each, {})} for each in names},
         frozenset(arns_of(template).values()),
-        questions if API_IS_HERE else None,
+        questions,
     )
 
 
@@ -374,7 +371,6 @@ def test_the_api_reads_and_never_writes(roles: Roles) -> None:
     }
 
 
-@pytest.mark.skipif(not API_IS_HERE, reason="processors.live.function comes by a branch of its own")
 def test_the_api_makes_every_kind_of_call_that_it_may(
     roles: Roles, calls: frozenset[Call], questions: frozenset[Call]
 ) -> None:

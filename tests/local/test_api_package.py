@@ -5,7 +5,6 @@ import re
 import subprocess
 import zipfile
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -18,12 +17,9 @@ from infra.aws.bundle.package import PYTHON, Package, package
 from infra.aws.bundle.wheels import Target
 from streamgage.errors import ConfigError
 from support.bundle_child import PIPELINE
-from support.paths import API_IS_HERE
 
 pytestmark = pytest.mark.local
 
-# Without the function, one that imports as much of ours: what is tested here is how a bundle comes to be.
-FUNCTION = API if API_IS_HERE else replace(API, entry="processors.query.tables")
 MACHINES = {"arm64": 0xB7, "x86_64": 0x3E}
 COMPILED = {"fastavro": 6, "promql_parser": 1}
 
@@ -36,7 +32,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Package]:
     def make(architecture: str) -> Package:
         target = tmp_path_factory.mktemp("made") / "api.zip"
         try:
-            return package(target, PIPELINE, architecture=architecture, function=FUNCTION)
+            return package(target, PIPELINE, architecture=architecture, function=API)
         except ConfigError as error:
             pytest.fail(f"this test needs the index that pip is configured with: {error}")
 
@@ -61,7 +57,7 @@ def plain(files: dict[str, bytes]) -> dict[str, bytes]:
 def test_here_and_on_aws_run_the_same_files_but_for_compiled_modules(
     made: Callable[[str], Package], architecture: str
 ) -> None:
-    here = bundle_files(PIPELINE, installed_libraries(FUNCTION), FUNCTION)
+    here = bundle_files(PIPELINE, installed_libraries(API), API)
     assert plain(here) == plain(files_of(made(architecture).path))
 
 
@@ -81,7 +77,7 @@ def test_it_is_within_its_budget_and_the_other_function_has_none_of_it(
     made: Callable[[str], Package], architecture: str
 ) -> None:
     assert made(architecture).over_budget() == []
-    assert made(architecture).modules == our_imports(FUNCTION).at_init
+    assert made(architecture).modules == our_imports(API).at_init
     only_here = {"aws_lambda_powertools", "promql_parser", "jmespath", "typing_extensions.py"}
     others = bundle_files(PIPELINE, installed_libraries(AGGREGATE))
     assert {each.partition("/")[0] for each in others} & only_here == set()
@@ -100,8 +96,8 @@ def test_it_is_imported_by_lambdas_python_with_nothing_beside_it(
     modules = [
         "promql_parser",
         "aws_lambda_powertools.event_handler",
-        *our_imports(FUNCTION).later,
-        FUNCTION.entry,
+        *our_imports(API).later,
+        API.entry,
     ]
     code = (
         "import importlib, sys; sys.path.insert(0, sys.argv[1]); "

@@ -8,7 +8,6 @@ import pytest
 from benchmarks.command import DEFAULT_SEED, load_benchmark
 from benchmarks.harness import Result
 from benchmarks.peers.external import are_installed
-from support.paths import API_IS_HERE
 
 pytestmark = pytest.mark.local
 
@@ -28,7 +27,6 @@ def test_all_contestants_find_the_same(name: str) -> None:
     assert all(each.samples and min(each.samples) >= 0 for table in result.tables for each in table.series)
 
 
-@pytest.mark.skipif(not API_IS_HERE, reason="processors.live.function comes by a branch of its own")
 def test_the_http_function_starts_and_answers_as_its_peer_does() -> None:
     result = _quick("http_cold_start")
     answered = {each.label for each in result.tables[0].series}

@@ -27,7 +27,13 @@ pytestmark = pytest.mark.local
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 EVIL = "evil.example"
-HEALTH = {"aws": "/_ministack/health", "kinesis": "/health", "dynamodb": "/health", "metrics": "/metrics"}
+HEALTH = {
+    "aws": "/_ministack/health",
+    "kinesis": "/health",
+    "dynamodb": "/health",
+    "metrics": "/metrics",
+    "http": "/health",
+}
 FORMS = ("Action=CreateTopic&Name=evil&Version=2010-03-31", "Action=CreateQueue&QueueName=evil")
 PAGE = """<!doctype html><script>
 const ports = %(ports)s, forms = %(forms)s, types = ["application/x-www-form-urlencoded", "text/plain"];

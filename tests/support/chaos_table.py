@@ -28,7 +28,7 @@ from support.machine import PATIENCE_S
 HOLD_S = 1.5
 """How long a disk is full, and processes are stopped, under load."""
 HOUR_S = 3_600.0
-ROLES = ("kinesis", "dynamodb", "aws", "mapping", "metrics", "sandbox")
+ROLES = ("kinesis", "dynamodb", "aws", "mapping", "metrics", "gateway", "sandbox")
 
 
 class Phase(StrEnum):

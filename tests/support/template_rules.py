@@ -3,7 +3,6 @@
 Rules speak of types and properties, never of logical ids of SAM's making.
 """
 
-import importlib
 import itertools
 import json
 import re
@@ -14,8 +13,9 @@ from typing import Any
 from infra.aws.cost.capacity import USE
 from infra.local.mapping.config import from_properties
 from processors.aggregate.settings import Settings
+from processors.live.settings import Settings as ApiSettings
 from processors.pipeline_files import load_pipeline
-from support.paths import API_IS_HERE, ROOT
+from support.paths import ROOT
 
 STREAM, TABLE, QUEUE, BUCKET = (
     "AWS::Kinesis::Stream",
@@ -378,12 +378,11 @@ def the_environment_is_what_the_function_reads(deployed: Deployed) -> Iterator[s
     Settings.of(Recording({name: str(each) for name, each in variables.items()}))
     if asked != variables.keys():
         yield f"set or read, but not both: {sorted(asked ^ variables.keys())}"
-    if not deployed.serves or not API_IS_HERE:
+    if not deployed.serves:
         return
     asked.clear()
     variables = deployed.function(ANSWERS)["Environment"]["Variables"]
-    settings = importlib.import_module("processors.live.settings").Settings
-    settings.of(Recording({name: str(each) for name, each in variables.items()}))
+    ApiSettings.of(Recording({name: str(each) for name, each in variables.items()}))
     if asked - _BY_GATEWAY != variables.keys():
         yield f"set or read by the API, but not both: {sorted((asked - _BY_GATEWAY) ^ variables.keys())}"
 
