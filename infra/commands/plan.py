@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.aws.cost.chunks import REFERENCE_BYTES
-from infra.aws.cost.load import Load, RollupLoad, Speeds, Weights
-from infra.aws.cost.questions import Questions
+from infra.aws.cost.load import Load, Questions, RollupLoad, Speeds, Weights
 from infra.commands.arguments import Verbs, add_verb
 from producers.terminal import data_out
 from streamgage.durations import parse_duration

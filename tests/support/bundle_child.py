@@ -43,6 +43,7 @@ for number, batch in enumerate(batches):
         from streamgage.definition.derived import filter_of
         from streamgage.measures.named import find_measure, part_named
         assert [part_named(each).identity for each in find_measure("p95").parts] == [part_named("histogram").identity]
+        assert all(part_named(part) for each in ("entry", "time_weighted_mean") for part in find_measure(each).parts)
         assert filter_of("status >= 500", {"status": "int"}).value({"status": 503}) is True
     aggregate = processors.aggregate.function._aggregate
     counting = replace(aggregate._counting, begin_ms=lambda _: 0)

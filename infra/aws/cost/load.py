@@ -156,3 +156,43 @@ class Load:
         """The rate of the busiest device."""
         even = self.events_per_s / self.devices
         return even if self.hottest_share is None else max(even, self.hottest_share * self.events_per_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Questions:
+    """What is asked, on average. The defaults are of a dear question: a day by the minute, of one of 10,000 keys.
+
+    Attributes:
+        per_s: questions a second, of all callers together.
+        read_units: of DynamoDB, a question; docs/benchmarks.md. A day by the hour takes a sixtieth.
+        ms: of the function at *memory_mb*, a question.
+        answer_bytes: of an answer.
+    """
+
+    per_s: float = 0.0
+    read_units: float = 229.0
+    ms: float = 200.0
+    memory_mb: int = 1024
+    answer_bytes: float = 100_000.0
+
+    def __post_init__(self) -> None:
+        """Refuse what nobody asks, all at once."""
+        limits = (
+            ("questions-per-s", self.per_s, 0, 10_000),
+            ("question-units", self.read_units, 0, 1e6),
+            ("question-ms", self.ms, 0, 29_000),
+            ("question-bytes", self.answer_bytes, 0, 6 * 1024 * 1024),
+            ("api-memory-mb", self.memory_mb, 128, 10_240),
+        )
+        problems = [
+            f"--{name} is {value:g}; it is {low:g} to {high:g}"
+            for name, value, low, high in limits
+            if not low <= value <= high
+        ]
+        if problems:
+            raise ConfigError(*problems)
+
+    @property
+    def sandboxes(self) -> float:
+        """How many are at work at a time, on average: what they take of the account's concurrency."""
+        return self.per_s * self.ms / 1000

@@ -6,10 +6,10 @@ from typing import Any
 
 from infra.aws.cost.capacity import Capacity, capacity_of
 from infra.aws.cost.flow import Flow, flow_of
-from infra.aws.cost.load import Load
+from infra.aws.cost.load import Load, Questions
 from infra.aws.cost.model import HOURS_A_MONTH, SECONDS_A_MONTH, Bill, Usage, bill
 from infra.aws.cost.prices import PriceTable
-from infra.aws.cost.questions import Questions, questions_bill, told_of
+from infra.aws.cost.questions import questions_bill, told_of
 from infra.aws.cost.together import Beside, beside
 from infra.aws.cost.warn import warnings_of
 from streamgage.errors import ConfigError

@@ -31,7 +31,7 @@ OTHERS = (
 
 def loaded(script: str) -> set[str]:
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
+        [sys.executable, "-P", "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
     )
     return set(json.loads(done.stdout))
 

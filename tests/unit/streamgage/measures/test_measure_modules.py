@@ -38,7 +38,7 @@ print(*(name.rpartition(".")[2] for name in sys.modules if name.startswith("stre
 )
 def test_a_measure_loads_what_it_reads_and_no_more(measure: str, scale: int, loaded: set[str]) -> None:
     told = subprocess.run(
-        [sys.executable, "-c", CHILD, measure, str(scale)],
+        [sys.executable, "-P", "-c", CHILD, measure, str(scale)],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from infra.aws.cost.load import Questions
 from infra.aws.cost.prices import load_prices
-from infra.aws.cost.questions import METERED_BYTES, Questions, questions_bill
+from infra.aws.cost.questions import METERED_BYTES, questions_bill
 from streamgage.errors import ConfigError
 
 MONTH_S = 730 * 3600
