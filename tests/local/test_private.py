@@ -43,7 +43,8 @@ for (const port of ports) {
   for (const path of ["/_ministack/reset", "/_ministack/config", "/"])
     for (const body of forms)
       for (const type of types)
-        sent.push(fetch(at + path, {method: "POST", mode: "no-cors", headers: {"Content-Type": type}, body}));
+        sent.push(fetch(at + path, {method: "POST", mode: "no-cors", headers: {"Content-Type": type}, body,
+          signal: AbortSignal.timeout(20000)}));
   sent.push(new Promise(done => {
     const frame = document.createElement("iframe");
     frame.name = `frame${port}`;
@@ -159,6 +160,9 @@ def browser(folder: Path, *arguments: str) -> list[str]:
         "--disable-dev-shm-usage",
         "--no-first-run",
         "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--disable-quic",
         f"--host-resolver-rules=MAP {EVIL} 127.0.0.1",
         f"--user-data-dir={folder / 'profile'}",
         *arguments,
