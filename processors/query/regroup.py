@@ -70,14 +70,33 @@ class Regroup:
         window = window_of(states.start_ms)
         if not self.unites_keys and len(rows) == len(states.keys) and len(set(keys)) == len(keys):
             return Group(window, keys, states.table, list(states.begin_ms))
+        return self._united(window, keys, rows, states.table, states.begin_ms)
+
+    def over_keys(self, groups: Iterable[Group]) -> Iterator[Group]:
+        """Yield *groups* of whole keys, merged over windows already, with their keys merged."""
+        for each in groups:
+            keys = [self.key_of(key) for key in each.keys]
+            rows = [row for row, key in enumerate(keys) if key is not None]
+            wanted = [key for key in keys if key is not None]
+            yield self._united(each.window, wanted, rows, each.table, each.begin_ms)
+
+    def _united(
+        self,
+        window: Window,
+        keys: Sequence[tuple[str, ...]],
+        rows: Sequence[int],
+        table: Table,
+        begin_ms: Sequence[int],
+    ) -> Group:
+        """Return the entries of *table* at *rows*, those of the same of *keys* merged."""
         picks: dict[tuple[str, ...], list[int]] = {}
         for key, row in zip(keys, rows, strict=True):
             picks.setdefault(key, []).append(row)
         return Group(
             window,
             list(picks),
-            self._joined(states.table, list(picks.values())),
-            [max(states.begin_ms[row] for row in of_key) for of_key in picks.values()],
+            self._joined(table, list(picks.values())),
+            [max(begin_ms[row] for row in of_key) for of_key in picks.values()],
         )
 
     def _joined(self, table: Table, picks: Sequence[Sequence[int]]) -> Table:
