@@ -8,16 +8,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from processors.query.bounds import TooMuchError
 from processors.query.buckets import Buckets
 from processors.query.cells import KeyStates
-from streamgage.errors import ConfigError
+from streamgage.errors import ConfigError, TooMuchError
 from streamgage.fold.items import key_values
 from streamgage.measures.layout import StatePlan, Table
 from streamgage.measures.windows import Window
 
 MOST_KEYS = 1_500_000  # of a window or bucket: with all measures about 1 GB of states
 _MOST_KNOWN = 100_000  # keys of which is remembered what they are merged into
+
+
+class LiesAcrossError(ConfigError):
+    """A window that is kept lies across two of those that are asked for: it can be merged into neither."""
 
 
 @dataclass(slots=True)
@@ -108,13 +111,13 @@ class Regroup:
         return self.plan.join(table, picks)
 
     def by_bucket(self, groups: Iterable[Group], buckets: Buckets) -> Iterator[Group]:
-        """Yield each of *buckets* that has events, its windows merged. Raises: ConfigError, a window lies across two."""
+        """Yield each of *buckets* that has events, its windows merged. Raises: LiesAcrossError, a window lies across two."""
         merged: Group | None = None
         places: dict[tuple[str, ...], int] = {}
         for each in groups:
             bucket = buckets.window_of(each.window.start_ms)
             if each.window.end_ms > bucket.end_ms and bucket.end_ms > each.window.start_ms:
-                raise ConfigError(
+                raise LiesAcrossError(
                     f"a window of {each.window.end_ms - each.window.start_ms} ms lies across two of {buckets.label}"
                 )
             if merged is None or bucket != merged.window:
