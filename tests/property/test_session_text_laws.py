@@ -378,22 +378,24 @@ def test_visitors_are_added_up_after_the_windows_of_each_are_united() -> None:
     records = [StreamRecord("shardId-0", n, "k", data, ARRIVAL_MS) for n, data in enumerate(datas, 1)]
     assert invoke(world.sandbox(), records) is None
     one, two = {"/a": 1}, {"/c": 1, "/d": 1}
-    for names, asked, right in (
-        ((), {"total": True}, [one | two]),
-        (("visitor_id",), {"total": True}, [one, two]),
-        ((), {"window": "1d"}, [one | two]),
-        ((), {"window": "2h"}, [{"/a": 1, "/c": 1}, {"/d": 1}]),
-        ((), {"window": "1h", "moving": 3}, [{"/a": 1}, {"/a": 1, "/c": 1}, one | two]),
-        ((), {"window": "1h"}, [{"/a": 1}, {"/b": 1, "/c": 1}, {"/d": 1}]),
+    for names, window, total, moving, right in (
+        ((), None, True, 1, [one | two]),
+        (("visitor_id",), None, True, 1, [one, two]),
+        ((), "1d", False, 1, [one | two]),
+        ((), "2h", False, 1, [{"/a": 1, "/c": 1}, {"/d": 1}]),
+        ((), "1h", False, 3, [{"/a": 1}, {"/a": 1, "/c": 1}, one | two]),
+        ((), "1h", False, 1, [{"/a": 1}, {"/b": 1, "/c": 1}, {"/d": 1}]),
     ):
         question = Question.parse(
             pipeline,
             rollup="visits",
             key=None,
+            window=window,
             from_ms=START_MS,
             to_ms=2**42,
             group_by=names,
-            **{"window": None, **asked},
+            total=total,
+            moving=moving,
         )
         said = answer(Reads(world.store), question, Shape(), applied_ms=NOW_MS, now_ms=START_MS)
         rows = json.loads(to_json(said))
