@@ -4,6 +4,7 @@
 
     StreamgageError
     ├── ConfigError      stop: a person has to change something
+    │   └── TooMuchError     ask for less: the question is right, and its answer would be too large
     ├── PoisonRecord     quarantine the record with its reason, and go on
     ├── RetryableError   report it and be redelivered, or try again
     └── DeliveryError    (producer) carries what was not delivered
@@ -44,6 +45,10 @@ class ConfigError(StreamgageError):
     def __init__(self, *problems: str) -> None:
         self.problems = problems
         super().__init__("\n".join(problems))
+
+
+class TooMuchError(ConfigError):
+    """The question is right, and its answer would be too large: ask for less."""
 
 
 class PoisonRecord(StreamgageError):

@@ -29,10 +29,9 @@ from processors.live.replies import (
 )
 from processors.live.request import Request
 from processors.live.scope import Scope
-from processors.query.bounds import TooMuchError
 from processors.query.tables import Tables
 from streamgage.definition.pipeline import Rollup
-from streamgage.errors import ConfigError, PoisonRecord, RetryableError
+from streamgage.errors import ConfigError, PoisonRecord, RetryableError, TooMuchError
 
 READS = ("GET", "HEAD", "OPTIONS")
 _GATEWAY_S = 29.0  # API Gateway waits 30 s at most

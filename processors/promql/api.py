@@ -20,8 +20,9 @@ from processors.promql.syntax import Range, Subquery, Text, parse, parse_selecto
 from processors.promql.values import parse_instant, parse_step
 from processors.query.cells import PartialStore
 from processors.query.freshness import Freshness
+from processors.query.regroup import LiesAcrossError
 from streamgage.definition.pipeline import Pipeline
-from streamgage.errors import ConfigError, RetryableError
+from streamgage.errors import TooMuchError
 
 MOST_POINTS = 11_000  # a series, as Prometheus'
 _MOST_SELECTORS = 20
@@ -93,6 +94,9 @@ def respond(
 
     *path* is what follows ``/api/v1/``; *params* are those of the query string and of a form together. *store*, *fresh* and
     *consumer* are what ``Place.open`` gives. It raises nothing for what a caller may send: that is a status and an error.
+
+    Raises:
+        ConfigError, RetryableError: the table cannot be read, which is no caller's fault, nor for each of them to read of.
     """
     by_name: dict[str, list[str]] = {}
     for name, value in params:
@@ -107,10 +111,8 @@ def respond(
         data = _endpoint(path)(_Request(by_name, reader))
     except QueryError as error:
         return _failed(error.kind, str(error))
-    except ConfigError as error:
+    except (TooMuchError, LiesAcrossError) as error:
         return _failed("execution", str(error))
-    except RetryableError as error:
-        return _failed("unavailable", str(error))
     body: dict[str, Any] = {"status": "success", "data": data}
     body |= {
         name: _told(said) for name, said in (("warnings", notes.warnings), ("infos", notes.infos)) if said

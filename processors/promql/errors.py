@@ -6,7 +6,6 @@ kind         status what the caller should do
 bad_data     400    write the parameter, or the expression, otherwise
 not_found    404    ask for a path that there is
 execution    422    ask for less, or for what is built; the message says what
-unavailable  503    ask again: the table is throttled
 ============ ====== ==============================================================
 
 Source: https://prometheus.io/docs/prometheus/latest/querying/api/#format-overview
@@ -16,12 +15,11 @@ from typing import Literal
 
 from streamgage.errors import StreamgageError
 
-Kind = Literal["bad_data", "not_found", "execution", "unavailable"]
+Kind = Literal["bad_data", "not_found", "execution"]
 STATUS: dict[Kind, int] = {
     "bad_data": 400,
     "not_found": 404,
     "execution": 422,
-    "unavailable": 503,
 }
 
 

@@ -14,7 +14,8 @@ from streamgage.definition.pipeline import Pipeline, Rollup
 WINDOW = "window"
 _NOT_IN_A_NAME = re.compile(r"[^a-zA-Z0-9_]")
 _TAKEN = ("__name__", WINDOW)
-_ADDED_UP = ("count", "sum", "sessions", "bounces", "histogram")
+_HISTOGRAM = "histogram"
+_ADDED_UP = ("count", "sum", "sessions", "bounces", _HISTOGRAM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Metric:
     @property
     def is_histogram(self) -> bool:
         """Whether its values are histograms."""
-        return self.column.measure == "histogram"
+        return self.column.measure == _HISTOGRAM
 
     @property
     def is_added_up(self) -> bool:
@@ -62,6 +63,8 @@ def names_of(pipeline: Pipeline, consumer: str) -> Names:
     elsewhere: dict[str, str] = {}
     for rollup in pipeline.rollups.values():
         for column in columns_of(rollup):
+            if not column.is_number and column.measure != _HISTOGRAM:
+                continue  # a text: no series has one
             name = series_name(rollup, column)
             if rollup.consumer == consumer:
                 found.setdefault(name, []).append(Metric(name, rollup, column))

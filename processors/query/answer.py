@@ -10,7 +10,6 @@ from decimal import Decimal
 from enum import StrEnum
 from functools import lru_cache
 
-from processors.query.bounds import TooMuchError
 from processors.query.cells import PartialStore
 from processors.query.collection import no_collection
 from processors.query.question import Question, Row, ask
@@ -28,7 +27,7 @@ from processors.query.shape import (
     top_of_each,
 )
 from processors.query.silence import instant_of, silent
-from streamgage.errors import ConfigError
+from streamgage.errors import ConfigError, TooMuchError
 from streamgage.expressions.expression import Expression, exact, parse, parse_filter
 from streamgage.expressions.kinds import Kind
 from streamgage.measures.named import find_measure

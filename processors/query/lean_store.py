@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from threading import Lock
 from typing import Any
 
 from processors.awsjson.client import AwsJsonClient
@@ -29,6 +30,7 @@ class LeanPartialStore:
     ) -> None:
         self._client, self._table, self._consistent = client, table, consistent
         self._deadline, self._readers = deadline, readers
+        self._alone = Lock()
         self.read_units = 0.0
 
     def eventually(self) -> "LeanPartialStore":
@@ -52,7 +54,7 @@ class LeanPartialStore:
         }
         while True:
             page = self._ask("Query", request)
-            self.read_units += _units(page.get("ConsumedCapacity"))
+            self._count(_units(page.get("ConsumedCapacity")))
             for item in page["Items"]:
                 yield item["sk"]["S"], stored_item(item)
             if not page.get("LastEvaluatedKey"):
@@ -67,7 +69,7 @@ class LeanPartialStore:
         found: dict[ItemKey, StoredItem] = {}
         for items, units in read:
             found |= items
-            self.read_units += units
+            self._count(units)
         return found
 
     def _get(self, keys: Sequence[ItemKey]) -> tuple[dict[ItemKey, StoredItem], float]:
@@ -94,6 +96,10 @@ class LeanPartialStore:
             else:  # an answer of 16 MB is full; the next begins its time anew
                 retries = self._client.retries(self._deadline)
             wanted = unprocessed
+
+    def _count(self, units: float) -> None:
+        with self._alone:  # fetch reads several ranges at once
+            self.read_units += units
 
     def _ask(self, operation: str, request: Mapping[str, Any]) -> Any:
         return json.loads(

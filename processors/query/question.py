@@ -277,7 +277,11 @@ def groups_of(
     """
     windows, moving = question.windows, question.moving
     first_ms = before(question.window_of, question.from_ms, moving - 1)
-    regroup = Regroup(plan_of(question.layout), _key_of(question), question.group_by is not None)
+    plan, unites_keys = plan_of(question.layout), question.group_by is not None
+    # A session goes on from a visitor's window to his next one, and not from one visitor to another.
+    unites_late = unites_keys and plan.tells_keys and (question.buckets is not None or moving > 1)
+    of_keys = Regroup(plan, _key_of(question), unites_keys)
+    regroup = Regroup(plan, lambda key: key) if unites_late else of_keys
     bound_ms = first_ms if eventual is None else min(max(settled_ms, first_ms), question.to_ms)
     parts = [(eventual, first_ms, bound_ms), (store, bound_ms, question.to_ms)]
     states = chain.from_iterable(
@@ -296,7 +300,7 @@ def groups_of(
             for each in regroup.moving(groups, moving, question.window_of, min(question.to_ms, now_ms))
             if each.window.end_ms > question.from_ms
         )
-    return groups
+    return of_keys.over_keys(groups) if unites_late else groups
 
 
 def _states(

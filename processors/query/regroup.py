@@ -8,16 +8,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from processors.query.bounds import TooMuchError
 from processors.query.buckets import Buckets
 from processors.query.cells import KeyStates
-from streamgage.errors import ConfigError
+from streamgage.errors import ConfigError, TooMuchError
 from streamgage.fold.items import key_values
 from streamgage.measures.layout import StatePlan, Table
 from streamgage.measures.windows import Window
 
 MOST_KEYS = 1_500_000  # of a window or bucket: with all measures about 1 GB of states
 _MOST_KNOWN = 100_000  # keys of which is remembered what they are merged into
+
+
+class LiesAcrossError(ConfigError):
+    """A window that is kept lies across two of those that are asked for: it can be merged into neither."""
 
 
 @dataclass(slots=True)
@@ -70,14 +73,33 @@ class Regroup:
         window = window_of(states.start_ms)
         if not self.unites_keys and len(rows) == len(states.keys) and len(set(keys)) == len(keys):
             return Group(window, keys, states.table, list(states.begin_ms))
+        return self._united(window, keys, rows, states.table, states.begin_ms)
+
+    def over_keys(self, groups: Iterable[Group]) -> Iterator[Group]:
+        """Yield *groups* of whole keys, merged over windows already, with their keys merged."""
+        for each in groups:
+            keys = [self.key_of(key) for key in each.keys]
+            rows = [row for row, key in enumerate(keys) if key is not None]
+            wanted = [key for key in keys if key is not None]
+            yield self._united(each.window, wanted, rows, each.table, each.begin_ms)
+
+    def _united(
+        self,
+        window: Window,
+        keys: Sequence[tuple[str, ...]],
+        rows: Sequence[int],
+        table: Table,
+        begin_ms: Sequence[int],
+    ) -> Group:
+        """Return the entries of *table* at *rows*, those of the same of *keys* merged."""
         picks: dict[tuple[str, ...], list[int]] = {}
         for key, row in zip(keys, rows, strict=True):
             picks.setdefault(key, []).append(row)
         return Group(
             window,
             list(picks),
-            self._joined(states.table, list(picks.values())),
-            [max(states.begin_ms[row] for row in of_key) for of_key in picks.values()],
+            self._joined(table, list(picks.values())),
+            [max(begin_ms[row] for row in of_key) for of_key in picks.values()],
         )
 
     def _joined(self, table: Table, picks: Sequence[Sequence[int]]) -> Table:
@@ -89,13 +111,13 @@ class Regroup:
         return self.plan.join(table, picks)
 
     def by_bucket(self, groups: Iterable[Group], buckets: Buckets) -> Iterator[Group]:
-        """Yield each of *buckets* that has events, its windows merged. Raises: ConfigError, a window lies across two."""
+        """Yield each of *buckets* that has events, its windows merged. Raises: LiesAcrossError, a window lies across two."""
         merged: Group | None = None
         places: dict[tuple[str, ...], int] = {}
         for each in groups:
             bucket = buckets.window_of(each.window.start_ms)
             if each.window.end_ms > bucket.end_ms and bucket.end_ms > each.window.start_ms:
-                raise ConfigError(
+                raise LiesAcrossError(
                     f"a window of {each.window.end_ms - each.window.start_ms} ms lies across two of {buckets.label}"
                 )
             if merged is None or bucket != merged.window:

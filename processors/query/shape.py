@@ -8,11 +8,10 @@ from fractions import Fraction
 from itertools import groupby
 from typing import Literal
 
-from processors.query.bounds import TooMuchError
 from processors.query.question import Question, Row
 from processors.query.regroup import Group
 from streamgage.definition.pipeline import Rollup
-from streamgage.errors import ConfigError
+from streamgage.errors import ConfigError, TooMuchError
 from streamgage.measures.layout import Table, plan_of
 from streamgage.measures.named import measure_named
 from streamgage.measures.windows import Window

@@ -90,6 +90,8 @@ class StatePlan:
         self._sketches: list[tuple[int, Any]] = [
             (at, part) for at, part in enumerate(self._parts) if hasattr(part, "held_bytes")
         ]
+        self.tells_keys = any(hasattr(part, "across") for part in self._parts)
+        """Whether a key's windows merge otherwise than keys do: then windows have to be merged before keys are."""
         self.pairs = sum(part.is_timed for part in self._parts)
         self._timed = [any(part.is_timed for part in parts) for parts in self._fields]
 

@@ -20,7 +20,7 @@ from hashlib import blake2b
 from itertools import accumulate, chain, pairwise
 from typing import Any
 
-from streamgage.errors import ConfigError
+from streamgage.errors import TooMuchError
 from streamgage.measures.packing import pack, read_varint, unpack_whole, varint
 from streamgage.measures.parts import Column, Groups
 from streamgage.measures.sessions import MOST_WITH_TEXTS
@@ -134,7 +134,7 @@ class SessionTextsPart:
         return [self._merged([column[at] for at in pick]) for pick in picks]
 
     def across(self, column: Column, picks: Sequence[Sequence[int]]) -> Column:
-        """Return how many sessions of several keys have which text. Raises: ConfigError, they are too many texts."""
+        """Return how many sessions of several keys have which text. Raises: TooMuchError, they are too many texts."""
         return [_sum([column[at] for at in pick]) for pick in picks]
 
     def merge(self, known: Sequence[Any], later: Sequence[Any]) -> Column:
@@ -237,7 +237,7 @@ def _sum(states: Sequence[Ends | Counter[str]]) -> Counter[str]:
     for each in states:
         total.update(counted(each))
         if len(total) > MOST_TEXTS:
-            raise ConfigError(
+            raise TooMuchError(
                 f"sessions enter or leave by more than {MOST_TEXTS:,} different values: narrow the question by "
                 "name=pattern, by --group-by or by a shorter range, or measure a derived field that has fewer"
             )

@@ -367,3 +367,37 @@ def test_what_cannot_be_measured_is_told(old: str, new: str, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_pipeline(VISITS.replace(old, new), FilesIn(ROOT))
     assert said in str(caught.value)
+
+
+def test_visitors_are_added_up_after_the_windows_of_each_are_united() -> None:
+    """A session that goes on past the hour is one of both, of however many visitors it is asked; two visitors' are two."""
+    pipeline = parse_pipeline(VISITS, FilesIn(ROOT))
+    schema, world = pipeline.sources["click"].schema, World(pipeline)
+    views = [("v", 3_590_000, "/a"), ("v", 3_610_000, "/b"), ("w", 3_620_000, "/c"), ("w", 7_210_000, "/d")]
+    datas = [schema.encode({"visitor_id": who, "page": page, "ts": START_MS + ms}) for who, ms, page in views]
+    records = [StreamRecord("shardId-0", n, "k", data, ARRIVAL_MS) for n, data in enumerate(datas, 1)]
+    assert invoke(world.sandbox(), records) is None
+    one, two = {"/a": 1}, {"/c": 1, "/d": 1}
+    for names, window, total, moving, right in (
+        ((), None, True, 1, [one | two]),
+        (("visitor_id",), None, True, 1, [one, two]),
+        ((), "1d", False, 1, [one | two]),
+        ((), "2h", False, 1, [{"/a": 1, "/c": 1}, {"/d": 1}]),
+        ((), "1h", False, 3, [{"/a": 1}, {"/a": 1, "/c": 1}, one | two]),
+        ((), "1h", False, 1, [{"/a": 1}, {"/b": 1, "/c": 1}, {"/d": 1}]),
+    ):
+        question = Question.parse(
+            pipeline,
+            rollup="visits",
+            key=None,
+            window=window,
+            from_ms=START_MS,
+            to_ms=2**42,
+            group_by=names,
+            total=total,
+            moving=moving,
+        )
+        said = answer(Reads(world.store), question, Shape(), applied_ms=NOW_MS, now_ms=START_MS)
+        rows = json.loads(to_json(said))
+        assert [json.loads(row["page.entry"])["top"] for row in rows] == right
+        assert [row["page.sessions"] for row in rows] == [sum(each.values()) for each in right]

@@ -267,11 +267,12 @@ def test_windows_of_a_key_go_on_and_keys_are_weighed_by_their_times() -> None:
         [round(day / 4_800_000, 12), None],
         ["value.time_weighted_mean: exact"],
     )
-    # of both keys, hour by hour: what lies between the hours is counted for neither
-    assert ask_levels(world, "1d", group_by=()) == (
-        [round((Decimal(3_000_000) + Decimal("8.5") * 600_000) / 3_600_000, 12)],
-        ["value.time_weighted_mean: exact"],
-    )
+    # Of both keys each goes on from hour to hour, and they are added then: of all fields of the key it is as of none.
+    for names, rows in (((), 1), (("device_id",), 2)):
+        assert ask_levels(world, "1d", group_by=names) == (
+            [round(day / 4_800_000, 12), None][:rows],
+            ["value.time_weighted_mean: exact"],
+        )
 
 
 def test_an_answer_says_how_far_off_it_may_be() -> None:

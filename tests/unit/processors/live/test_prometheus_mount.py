@@ -14,9 +14,9 @@ from processors.query.cells import PartialStore
 from processors.query.freshness import Freshness
 from processors.query.question import Question, ask
 from streamgage.definition.pipeline import Pipeline
-from streamgage.errors import RetryableError
+from streamgage.errors import ConfigError, RetryableError
 from support.fakes import NOW_MS, InMemoryItemStore
-from support.http_face import Context, Face, FakeStack, answered, event_of, world
+from support.http_face import Context, Counted, Face, FakeStack, answered, event_of, world
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
 QUERY = "/prometheus/api/v1/query"
@@ -140,3 +140,20 @@ def test_a_limited_caller_asks_a_table_of_his_keys_only(store: InMemoryItemStore
     )  # no rollup has it
     denied = face(QUERY)
     assert (denied.status, denied.json["errorType"]) == (403, "forbidden")
+
+
+@pytest.mark.parametrize(
+    ("fails", "status", "kind"),
+    [(ConfigError("the item at secret-device is damaged"), 500, "internal"), (RetryableError("secret"), 503, "unavailable")],
+)  # fmt: skip
+def test_a_table_that_fails_within_a_query_is_told_to_the_log_and_not_to_the_caller(
+    store: InMemoryItemStore, monkeypatch: pytest.MonkeyPatch, fails: Exception, status: int, kind: str
+) -> None:
+    def fail(*_: object) -> Any:
+        raise fails
+
+    face = Face(FakeStack(store))
+    monkeypatch.setattr(Counted, "range", fail)
+    found = face("/prometheus/api/v1/query?query=page_views_events")
+    assert (found.status, found.json["errorType"], "secret" in found.json["error"]) == (status, kind, False)
+    assert face.told[-1].error is fails

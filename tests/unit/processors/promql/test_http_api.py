@@ -8,7 +8,7 @@ import pytest
 from processors.promql import results
 from processors.promql.api import respond
 from processors.query.freshness import Freshness
-from streamgage.errors import RetryableError
+from streamgage.errors import ConfigError, RetryableError
 from streamgage.fold.items import ItemKey, StoredItem
 from support.promql import NOW_MS, Prometheus
 
@@ -225,12 +225,11 @@ class Throttled:
         raise AssertionError(keys)
 
 
-def test_a_table_that_is_throttled_is_unavailable() -> None:
+def test_a_table_that_is_throttled_is_nothing_that_a_caller_sent() -> None:
     prometheus = Prometheus()
     prometheus.store = Throttled()
-    reply = prometheus.ask("query", ("query", "load_events"), ("time", "3600"))
-    assert (reply.status, reply.body["status"], reply.body["errorType"]) == (503, "error", "unavailable")
-    assert "table t is throttled" in reply.body["error"]
+    with pytest.raises(RetryableError, match="table t is throttled"):
+        prometheus.ask("query", ("query", "load_events"), ("time", "3600"))
 
 
 def test_items_of_another_definition_are_told_and_not_guessed_at() -> None:
@@ -238,9 +237,8 @@ def test_items_of_another_definition_are_told_and_not_guessed_at() -> None:
     prometheus.load({("a", "x"): [1]})
     for key, (fence, _, body, expires_s) in list(prometheus.world.store.rows.items()):
         prometheus.world.store.rows[key] = (fence, "another", body, expires_s)
-    status, kind, error = prometheus.refused("load_events", 1)
-    assert (status, kind) == (422, "execution")
-    assert "written by another definition" in error
+    with pytest.raises(ConfigError, match="written by another definition"):
+        prometheus.ask("query", ("query", "load_events"), ("time", "60"))
 
 
 def test_tables_that_lack_what_was_applied_are_told_with_a_warning(prometheus: Prometheus) -> None:

@@ -336,3 +336,30 @@ def test_what_an_expression_names_twice_is_read_once() -> None:
     query = 'load_value_sum{window="1m"} / load_events{window="1m"} + load_value_sum{window="1m"}'
     assert len(prometheus.over(query, 0, 300)) == 1
     assert store.reads == 1
+
+
+def test_entries_and_exits_are_texts_and_no_series_also_where_names_are_matched() -> None:
+    prometheus = Prometheus(
+        pipeline=pipeline_of(
+            """
+[[sources]]
+name = "click"
+schema = "schemas/click.avsc"
+partition_key = "visitor_id"
+event_time = "ts"
+
+[[rollups]]
+name = "visits"
+source = "click"
+key = ["visitor_id"]
+windows = ["1h"]
+[rollups.measures]
+page = ["entry", "exit", "distinct"]
+"""
+        )
+    )
+    prometheus.send("click", [{"visitor_id": "v", "page": "/", "ts": 1}])
+    found = prometheus.at('count by (__name__) ({__name__=~"visits_.*"})', HOUR)
+    assert found == {"visits_events": "1", "visits_page_distinct": "1"}
+    assert prometheus.data("label/__name__/values") == ["visits_events", "visits_page_distinct"]
+    assert prometheus.at("visits_page_entry", HOUR) == {}

@@ -1,8 +1,10 @@
 """Reads through the lean client: what is left unread is asked for again, and nothing goes beyond the deadline."""
 
 import json
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pytest
@@ -88,3 +90,23 @@ def test_what_is_refused_for_good_is_told_at_once(table: Table) -> None:
     table.service.script.append(Reply.error("AccessDeniedException"))
     with pytest.raises(ServiceError, match="AccessDenied"):
         table.store().get(KEYS)
+
+
+class _Slow(float):
+    """A number that another thread reads while this one adds to it, where it may."""
+
+    meeting = threading.Barrier(2)
+
+    def __add__(self, other: float) -> "_Slow":
+        with suppress(threading.BrokenBarrierError):
+            self.meeting.wait(0.5)
+        return _Slow(float(self) + float(other))
+
+
+def test_ranges_that_are_read_at_once_are_all_counted(table: Table) -> None:
+    page = {"Items": [], "ConsumedCapacity": {"CapacityUnits": 2.0}}
+    table.service.handler = lambda _: Reply.of(json.dumps(page).encode())
+    store = table.store()
+    store.read_units = _Slow(0)
+    list(table.readers.map(lambda at: list(store.range("k", at, at)), "ab"))
+    assert store.read_units == 4
