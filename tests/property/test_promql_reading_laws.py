@@ -33,6 +33,7 @@ SPAN = (("start", "60"), ("end", "240"), ("step", "60"))
 
 
 @given(numerator=st.integers(-BIG, BIG), denominator=st.integers(-BIG, BIG).filter(bool))
+@example(numerator=5, denominator=2)
 @example(numerator=-5, denominator=2)
 @example(numerator=5, denominator=-2)
 def test_a_quotient_is_the_integer_next_to_it_and_of_two_the_even_one(
