@@ -12,7 +12,7 @@ from processors.awsjson.names import Addresses
 from processors.deadline import Deadline
 from streamgage.errors import ConfigError
 
-_RECV_BYTES = 16 * 1024  # a TLS record
+_RECV_BYTES = 64 * 1024  # of plain HTTP; over TLS, a record, which has 16 kB
 _LEAST_TIMEOUT_S = 0.001  # 0 would mean: do not block
 
 

@@ -16,9 +16,10 @@ from processors.promql.names import names_of
 from processors.promql.reading import Notes, Reader
 from processors.promql.results import matrix, of_instant, of_range
 from processors.promql.series import HistogramVector, Scalar, as_vector
-from processors.promql.syntax import Range, Subquery, Text, parse, parse_selector
+from processors.promql.syntax import Node, Range, Subquery, Text, parse, parse_selector, selectors_of
 from processors.promql.values import parse_instant, parse_step
 from processors.query.cells import PartialStore
+from processors.query.collection import no_collection
 from processors.query.freshness import Freshness
 from processors.query.regroup import LiesAcrossError
 from streamgage.definition.pipeline import Pipeline
@@ -80,6 +81,7 @@ class _Request:
         return found[: int(text)]
 
 
+@no_collection()
 def respond(
     path: str,
     params: Sequence[tuple[str, str]],
@@ -147,7 +149,7 @@ def _endpoint(path: str) -> Callable[[_Request], Any]:
 def _query(request: _Request) -> dict[str, Any]:
     _inform_of_lookback(request)
     budget = Budget()
-    node = parse(request.needed("query"), budget)
+    node = _expression(request, budget)
     instant_ms = request.instant("time", request.reader.now_ms)
     evaluator = Evaluator(request.reader, budget, [instant_ms], 0, (instant_ms, instant_ms))
     if isinstance(node, Range | Subquery):
@@ -170,7 +172,7 @@ def _query_range(request: _Request) -> dict[str, Any]:
             f"exceeded maximum resolution of {MOST_POINTS:,} points per timeseries. Try decreasing the query resolution (?step=XX)"
         )
     budget = Budget()
-    node = parse(request.needed("query"), budget)
+    node = _expression(request, budget)
     if isinstance(node, Range | Subquery | Text):
         kind = "string" if isinstance(node, Text) else "range vector"
         raise bad_data(
@@ -179,6 +181,12 @@ def _query_range(request: _Request) -> dict[str, Any]:
     instants = range(start_ms, end_ms + 1, step_ms)
     value = Evaluator(request.reader, budget, instants, step_ms, (start_ms, end_ms)).evaluate(node)
     return _cut(request, of_range(value if isinstance(value, Scalar) else as_vector(value), instants))
+
+
+def _expression(request: _Request, budget: Budget) -> Node:
+    node = parse(request.needed("query"), budget)
+    request.reader.expect(selectors_of(node))
+    return node
 
 
 def _inform_of_lookback(request: _Request) -> None:

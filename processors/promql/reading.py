@@ -4,7 +4,7 @@ Values are exact integers and decimals until here; here they become doubles, as 
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import TypeVar
@@ -14,15 +14,17 @@ from processors.promql.matchers import NAME, Matcher, match_labels, tester
 from processors.promql.names import WINDOW, Metric, Names, key_labels
 from processors.promql.series import HistogramSamples, HistogramSeries, Labels, Samples, Series
 from processors.promql.states import histogram_of, number_of
+from processors.promql.syntax import Selector
 from processors.query.answer import time_text
 from processors.query.buckets import Buckets
 from processors.query.cells import CellReader, KeyStates, PartialStore
-from processors.query.question import Question
+from processors.query.question import Known, Question
 from processors.query.regroup import Group, Regroup
+from processors.query.shape import Column
 from streamgage.definition.pipeline import Pipeline, Rollup
 from streamgage.errors import ConfigError, PoisonRecord
-from streamgage.fold.items import key_text
-from streamgage.measures.layout import Table, plan_of
+from streamgage.fold.items import key_text, key_values
+from streamgage.measures.layout import StateLayout, Table, plan_of
 from streamgage.measures.windows import MAX_EVENT_TIME_MS, Window
 
 MOST_ROWS = 300_000  # with all measures some 200 MB of states
@@ -78,14 +80,25 @@ class Reader:
     now_ms: int
     notes: Notes = field(default_factory=Notes)
     rows: int = 0
+    _expected: dict[str, set[Column]] = field(default_factory=dict)
     _held: dict[tuple[object, ...], list[Group]] = field(default_factory=dict)
+
+    def expect(self, selectors: Iterable[Selector]) -> None:
+        """Decode from now on what *selectors* ask for, of each rollup together: so one reading of its items is enough."""
+        for selector in selectors:
+            for metric in self._named(selector.matchers):
+                self._expected.setdefault(metric.rollup.name, set()).add(metric.column)
 
     def metrics(self, matchers: tuple[Matcher, ...]) -> list[Metric]:
         """Return the series' names that are asked for; histograms only by their full names."""
-        named = [each for each in matchers if each.label == NAME]
-        exact = next((each.value for each in named if each.op == "="), None)
+        exact = exact_name(matchers)
         if exact is not None:
             self._explain(exact)
+        return self._named(matchers)
+
+    def _named(self, matchers: tuple[Matcher, ...]) -> list[Metric]:
+        named = [each for each in matchers if each.label == NAME]
+        exact = exact_name(matchers)
         return [
             metric
             for name, metric in self.names.metrics.items()
@@ -157,8 +170,9 @@ class Reader:
         Raises:
             QueryError: ``execution``, they are too many.
         """
-        groups = list(self._groups(sized, matchers, first_ms, last_ms))
-        found = _columns(groups, number_of(metric.rollup, metric.column))
+        layout = self._layout(metric)
+        groups = list(self._groups(sized, matchers, first_ms, last_ms, layout))
+        found = _columns(groups, number_of(layout, metric.column))
         series = [Series(labels_of(metric, sized.label, key), found[key]) for key in sorted(found)]
         return Samples(*_instants(groups), series)
 
@@ -166,8 +180,9 @@ class Reader:
         self, metric: Metric, sized: Sized, matchers: tuple[Matcher, ...], first_ms: int, last_ms: int
     ) -> HistogramSamples:
         """Return the same of a metric of histograms."""
-        groups = list(self._groups(sized, matchers, first_ms, last_ms))
-        found = _columns(groups, histogram_of(metric.rollup, metric.column))
+        layout = self._layout(metric)
+        groups = list(self._groups(sized, matchers, first_ms, last_ms, layout))
+        found = _columns(groups, histogram_of(layout, metric.column))
         series = [HistogramSeries(labels_of(metric, sized.label, key), found[key]) for key in sorted(found)]
         return HistogramSamples(*_instants(groups), series)
 
@@ -175,16 +190,25 @@ class Reader:
         self, sized: Sized, matchers: tuple[Matcher, ...], from_ms: int, to_ms: int
     ) -> list[tuple[str, ...]]:
         """Return the keys that have events in the windows that overlap ``[from_ms, to_ms)``, in order."""
-        found = {key for group in self._read(sized, matchers, from_ms, to_ms) for key in group.keys}
+        bare = sized.rollup.layout.of_measures({})
+        found = {key for group in self._read(sized, matchers, from_ms, to_ms, bare) for key in group.keys}
         return sorted(found)
 
+    def _layout(self, metric: Metric) -> StateLayout:
+        """Return what is decoded for *metric*: what it needs, and whatever else of its rollup is expected."""
+        measures: dict[str, list[str]] = {}
+        for column in {metric.column, *self._expected.get(metric.rollup.name, ())}:
+            if column.field is not None:
+                measures.setdefault(column.field, []).append(column.measure)
+        return metric.rollup.layout.of_measures(measures)
+
     def _groups(
-        self, sized: Sized, matchers: tuple[Matcher, ...], first_ms: int, last_ms: int
+        self, sized: Sized, matchers: tuple[Matcher, ...], first_ms: int, last_ms: int, layout: StateLayout
     ) -> Iterator[tuple[Group, int]]:
         """Yield the windows that end from *first_ms* to *last_ms*, and until when each is seen."""
         from_ms = sized.window_of(first_ms - 1).start_ms
         to_ms = sized.window_of(last_ms).start_ms
-        for group in self._read(sized, matchers, from_ms, to_ms):
+        for group in self._read(sized, matchers, from_ms, to_ms, layout):
             yield group, sized.window_of(group.window.end_ms).end_ms
         if from_ms < to_ms and to_ms > self.applied_ms:
             self.notes.inform(
@@ -196,21 +220,28 @@ class Reader:
             return "it is not known up to when everything is applied: all windows"
         return f"windows that end after {time_text(self.applied_ms)}, up to when everything is applied,"
 
-    def _read(self, sized: Sized, matchers: tuple[Matcher, ...], from_ms: int, to_ms: int) -> list[Group]:
+    def _read(
+        self, sized: Sized, matchers: tuple[Matcher, ...], from_ms: int, to_ms: int, layout: StateLayout
+    ) -> list[Group]:
         if from_ms >= to_ms:
             return []
         rollup, question = sized.rollup, sized.question
         labels = key_labels(rollup)
         of_key = tuple(sorted((each for each in matchers if each.label in labels), key=str))
-        place = (rollup.name, sized.label, tuple(map(str, of_key)), from_ms, to_ms)
+        place = (rollup.name, sized.label, tuple(map(str, of_key)), from_ms, to_ms, layout)
         if place in self._held:
             return self._held[place]
         others = tuple(each for each in matchers if each.label not in (*labels, NAME, WINDOW))
         held: list[Group] = []
         if match_labels(others, {}):
+            wants = _passing([tester(of_key, label) for label in labels]) if of_key else None
             keys = named_keys(rollup, labels, of_key)
-            regroup = Regroup(plan_of(rollup.layout), _passing([tester(of_key, label) for label in labels]))
-            cells = CellReader(self.store, rollup, question.windows, question.counts)
+            if keys is not None and wants is not None:
+                keys = list(filter(wants, keys))
+            regroup = Regroup(plan_of(layout), lambda key: key)
+            cells = CellReader(
+                self.store, rollup, question.windows, question.counts, layout=layout, wants=wants
+            )
             states = self._bounded(cells.read(from_ms, to_ms, keys, now_ms=self.now_ms))
             groups = regroup.by_window(states, question.windows.assign)
             buckets: Buckets | None = question.buckets
@@ -250,9 +281,16 @@ class Reader:
             self.notes.inform(f"{what}those that ended up to {time_text(gone_ms)} are not kept any more")
 
 
-def _passing(tests: Sequence[Callable[[str], bool]]) -> Callable[[tuple[str, ...]], tuple[str, ...] | None]:
-    """Return what leaves a key as it is where each of its fields passes its test, and out where one does not."""
-    return lambda key: key if all(test(value) for test, value in zip(tests, key, strict=True)) else None
+def exact_name(matchers: tuple[Matcher, ...]) -> str | None:
+    """Return the one name that is asked for; None where there may be several."""
+    return next((each.value for each in matchers if each.label == NAME and each.op == "="), None)
+
+
+def _passing(tests: Sequence[Callable[[str], bool]]) -> Callable[[str], bool]:
+    """Return what tells of the text of a key whether each of its fields passes its test."""
+    return Known(
+        lambda text: all(test(value) for test, value in zip(tests, key_values(text), strict=True))
+    ).__getitem__
 
 
 def _instants(groups: Sequence[tuple[Group, int]]) -> tuple[list[int], list[int]]:

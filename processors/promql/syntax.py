@@ -5,7 +5,7 @@ text is measured before it is handed over.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
@@ -150,6 +150,29 @@ class Binary:
 
 
 Node = Number | Text | Selector | Range | Subquery | Call | Aggregate | Negative | Binary
+
+
+def selectors_of(node: Node) -> Iterator[Selector]:
+    """Yield the selectors that stand anywhere in *node*."""
+    match node:
+        case Selector():
+            yield node
+        case Range():
+            yield node.selector
+        case Subquery() | Negative():
+            yield from selectors_of(node.inner)
+        case Binary():
+            yield from selectors_of(node.left)
+            yield from selectors_of(node.right)
+        case Aggregate():
+            yield from selectors_of(node.inner)
+            if node.parameter is not None:
+                yield from selectors_of(node.parameter)
+        case Call():
+            for each in node.arguments:
+                yield from selectors_of(each)
+        case Number() | Text():
+            pass
 
 
 def parse(text: str, budget: Budget) -> Node:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby
 from threading import Lock
 from typing import Any, Protocol
@@ -211,25 +212,23 @@ class CellReader:
         """Return of each window what *roots* and the items below them hold."""
         found: dict[int, list[tuple[Place, Chunk]]] = {}
         onward: dict[str, int] = {}
+        hashes = None if keys is None else {key: key_hash(self.rollup, key) for key in keys}
+        pk_of = cache(lambda chunk: chunk_key(self.rollup, self.windows, chunk, "").pk)
         wants = self.wants if keys is None else frozenset(keys).__contains__
         level = {Place(sk): item for sk, item in roots}
         while level:
             following: dict[ItemKey, Place] = {}
             for place, item in level.items():
                 chunk = self._decoded(place, item, wants)
-                found.setdefault(window_start_ms(place.sk), []).append((place, chunk))
+                if chunk.keys:
+                    found.setdefault(window_start_ms(place.sk), []).append((place, chunk))
                 onward.setdefault(place.sk, chunk.onward)
                 if chunk.onward:
-                    following |= {self._key_of(each): each for each in self._below(place, chunk, keys)}
+                    for each in below(place, chunk, hashes, self.hashes):
+                        following[ItemKey(pk_of(chunk_name(each.among, each.number)), each.sk)] = each
             items = fetch(self.store, {key: each.among for key, each in following.items()}, onward)
             level = {following[key]: item for key, item in items.items()}
         return found
-
-    def _below(self, place: Place, chunk: Chunk, keys: Sequence[str] | None) -> Iterator[Place]:
-        return below(self.rollup, place, chunk, keys, self.hashes)
-
-    def _key_of(self, place: Place) -> ItemKey:
-        return chunk_key(self.rollup, self.windows, chunk_name(place.among, place.number), place.sk)
 
     def _decoded(self, place: Place, item: StoredItem, wants: Callable[[str], bool] | None) -> Chunk:
         what = f"an item of {self.rollup.name} at {place.sk}"
@@ -263,6 +262,11 @@ class CellReader:
         table, begins = first.table, [first.begin_ms] * len(first.keys)
         while chunks:
             _, chunk = chunks.pop()
+            if places.keys().isdisjoint(chunk.keys):  # as mostly: a key is of one shard
+                plan.add(table, chunk.table, range(len(chunk.keys)))
+                begins += [chunk.begin_ms] * len(chunk.keys)
+                places |= zip(chunk.keys, range(len(places), len(begins)), strict=True)
+                continue
             known = [row for row, key in enumerate(chunk.keys) if key in places]
             at = [places[chunk.keys[row]] for row in known]
             for place in at:
@@ -277,9 +281,9 @@ class CellReader:
 
 
 def below(
-    rollup: Rollup, place: Place, chunk: Chunk, keys: Sequence[str] | None, hashes: range | None
+    place: Place, chunk: Chunk, keys: Mapping[str, int] | None, hashes: range | None
 ) -> Iterator[Place]:
-    """Yield where keys are that *chunk* has no room for: those of *keys* that it does not hold.
+    """Yield where keys are that *chunk* has no room for: those of *keys*, which has their hashes, that it does not hold.
 
     Where *keys* is None: all of them, or those that have one of *hashes*.
     """
@@ -289,11 +293,9 @@ def below(
             yield Place(place.sk, among, number)
         return
     held = set(chunk.keys)
-    for key in keys:
-        if key not in held:
-            hash_ = key_hash(rollup, key)
-            if not place.among or chunk_number(hash_, place.among) == place.number:
-                yield Place(place.sk, among, chunk_number(hash_, among))
+    for key, hash_ in keys.items():
+        if key not in held and (not place.among or chunk_number(hash_, place.among) == place.number):
+            yield Place(place.sk, among, chunk_number(hash_, among))
 
 
 def _numbers_below(place: Place, among: int, hashes: range | None) -> range:

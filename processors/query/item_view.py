@@ -13,6 +13,7 @@ from streamgage.fold.items import (
     StoredItem,
     chunk_key,
     chunk_name,
+    key_hash,
     key_text,
     window_prefix,
     window_start_ms,
@@ -41,6 +42,7 @@ def view_items(store: PartialStore, question: Question) -> Iterator[ItemView]:
     """
     rollup, windows = question.rollup, question.windows
     keys = None if question.key is None else [key_text(rollup, question.key)]
+    hashes = None if keys is None else {key: key_hash(rollup, key) for key in keys}
     first = windows.assign(max(question.from_ms, 0)).start_ms
     last = window_prefix(max(question.to_ms - 1, 0)) + "}"
     roots = store.range(chunk_key(rollup, windows, ROOT, "").pk, window_prefix(first), last)
@@ -52,7 +54,7 @@ def view_items(store: PartialStore, question: Question) -> Iterator[ItemView]:
                 view = _view(question, _key(question, place), item)
                 yield view
                 if view.chunk and view.chunk.onward:
-                    following += below(rollup, place, view.chunk, keys, question.hashes)
+                    following += below(place, view.chunk, hashes, question.hashes)
             by_key = {_key(question, place): place for place in following}
             level = {by_key[key]: item for key, item in store.get(list(by_key)).items()} if by_key else {}
 

@@ -326,11 +326,11 @@ def _wants(question: Question) -> Callable[[str], bool] | None:
     if selection is None or selection.takes_all:
         return None
     matches = selection.matcher()
-    return _Known(lambda text: matches(key_values(text))).__getitem__
+    return Known(lambda text: matches(key_values(text))).__getitem__
 
 
-class _Known(dict[str, bool]):
-    """What *tell* says of texts, each of which is asked again in every window."""
+class Known(dict[str, bool]):
+    """What *tell* says of the texts of keys, each of which is asked again in every window."""
 
     def __init__(self, tell: Callable[[str], bool]) -> None:
         self._tell = tell

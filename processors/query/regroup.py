@@ -23,6 +23,20 @@ class LiesAcrossError(ConfigError):
     """A window that is kept lies across two of those that are asked for: it can be merged into neither."""
 
 
+class _Keys(dict[str, tuple[str, ...] | None]):
+    """What *key_of* gives for the texts of keys, each of which is asked again in every window."""
+
+    def __init__(self, key_of: Callable[[tuple[str, ...]], tuple[str, ...] | None]) -> None:
+        self._key_of = key_of
+
+    def __missing__(self, text: str) -> tuple[str, ...] | None:
+        """Ask, and remember."""
+        key = self._key_of(key_values(text))
+        if len(self) < _MOST_KNOWN:
+            self[text] = key
+        return key
+
+
 @dataclass(slots=True)
 class Group:
     """The states of some keys in one window, merged; the n-th key's are the n-th entries of the table's columns."""
@@ -46,7 +60,7 @@ class Regroup:
 
     def by_window(self, states: Iterable[KeyStates], window_of: Callable[[int], Window]) -> Iterator[Group]:
         """Yield each window, its keys merged, in the order of *states*; what was read of it is let go of by then."""
-        known: dict[str, tuple[str, ...] | None] = {}
+        known = _Keys(self.key_of)
         for group in map(lambda each: self._group(each, window_of, known), states):  # noqa: C417 - a loop would hold *each*
             if group.keys:
                 yield group
@@ -55,46 +69,33 @@ class Regroup:
         self,
         states: KeyStates,
         window_of: Callable[[int], Window],
-        known: dict[str, tuple[str, ...] | None],
+        known: "_Keys",
     ) -> Group:
         _bound(len(states.keys))
-        keys: list[tuple[str, ...]] = []
-        rows: list[int] = []
-        for row, text in enumerate(states.keys):
-            if text in known:
-                key = known[text]
-            else:
-                key = self.key_of(key_values(text))
-                if len(known) < _MOST_KNOWN:
-                    known[text] = key
-            if key is not None:
-                keys.append(key)
-                rows.append(row)
+        found = [known[text] for text in states.keys]
+        keys = [key for key in found if key is not None]
         window = window_of(states.start_ms)
-        if not self.unites_keys and len(rows) == len(states.keys) and len(set(keys)) == len(keys):
+        if not self.unites_keys and len(keys) == len(found) and len(set(keys)) == len(keys):
             return Group(window, keys, states.table, list(states.begin_ms))
-        return self._united(window, keys, rows, states.table, states.begin_ms)
+        return self._united(window, found, states.table, states.begin_ms)
 
     def over_keys(self, groups: Iterable[Group]) -> Iterator[Group]:
         """Yield *groups* of whole keys, merged over windows already, with their keys merged."""
         for each in groups:
-            keys = [self.key_of(key) for key in each.keys]
-            rows = [row for row, key in enumerate(keys) if key is not None]
-            wanted = [key for key in keys if key is not None]
-            yield self._united(each.window, wanted, rows, each.table, each.begin_ms)
+            yield self._united(each.window, list(map(self.key_of, each.keys)), each.table, each.begin_ms)
 
     def _united(
         self,
         window: Window,
-        keys: Sequence[tuple[str, ...]],
-        rows: Sequence[int],
+        keys: Sequence[tuple[str, ...] | None],
         table: Table,
         begin_ms: Sequence[int],
     ) -> Group:
-        """Return the entries of *table* at *rows*, those of the same of *keys* merged."""
+        """Return the entries of *table* that have one of *keys*, those of the same merged."""
         picks: dict[tuple[str, ...], list[int]] = {}
-        for key, row in zip(keys, rows, strict=True):
-            picks.setdefault(key, []).append(row)
+        for row, key in enumerate(keys):
+            if key is not None:
+                picks.setdefault(key, []).append(row)
         return Group(
             window,
             list(picks),

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from itertools import compress
 
 from streamgage.measures.codec import decode_table, encode_table
-from streamgage.measures.layout import StateLayout, Table
+from streamgage.measures.layout import StateLayout, Table, plan_of
 from streamgage.measures.packing import read_varint, varint
 
 VERSION = 1
@@ -118,7 +118,9 @@ def decode_chunk(
         if found != count or count > MAX_KEYS:
             raise ValueError(f"{found} names of {count} keys, of which an item holds {MAX_KEYS} at most")
         keys = names.decode().split("\n") if count else []
-        rows = list(range(count) if wanted is None else compress(range(count), map(wanted, keys)))
+        rows = range(count) if wanted is None else list(compress(range(count), map(wanted, keys)))
+        if not rows and wanted is not None:
+            return Chunk(begin_ms, plan_of(asked or layout).empty(), [], onward)
         are_few = len(rows) * _WHOLE < count
         table = decode_table(
             layout, payload, at, count=count, start_ms=start_ms, asked=asked, rows=rows if are_few else None

@@ -35,7 +35,7 @@ Value = int | Decimal | None
 Parts = Mapping[str, Any]
 """The states of a field's parts, by name."""
 
-_EXTRA_PLACES = 3  # a mean of n values has more decimals than the values
+EXTRA_PLACES = 3  # a mean of n values has more decimals than the values
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +76,13 @@ def _max(parts: Parts, scale: int) -> Value:
 
 
 def _mean(parts: Parts, scale: int) -> Value:
-    return divide(parts["sum"], parts["n"] * 10**scale, scale + _EXTRA_PLACES) if parts["n"] else None
+    return divide(parts["sum"], parts["n"] * 10**scale, scale + EXTRA_PLACES) if parts["n"] else None
 
 
 def _variance(parts: Parts, scale: int) -> Value:
     n = parts["n"]
     spread = n * parts["sumsq"] - parts["sum"] ** 2
-    return divide(spread, n * (n - 1) * 10 ** (2 * scale), 2 * scale + _EXTRA_PLACES) if n > 1 else None
+    return divide(spread, n * (n - 1) * 10 ** (2 * scale), 2 * scale + EXTRA_PLACES) if n > 1 else None
 
 
 def _first(parts: Parts, scale: int) -> Value:

@@ -83,13 +83,14 @@ def decode_table(
         times: dict[str, Column] = {}
         columns: dict[str, Column] = {}
         for name, read, into_times, is_needed in reads:
-            into = times if into_times else columns
             of_rows = rows if is_needed else ()
             if read is None:
                 sketch = _sketch_named(name)
-                into[name], at = sketch.unpack(data, at, count, start_ms=start_ms, rows=of_rows)
+                column, at = sketch.unpack(data, at, count, start_ms=start_ms, rows=of_rows)
             else:
-                into[name], at = read(data, at, count, of_rows)
+                column, at = read(data, at, count, of_rows)
+            if is_needed:
+                (times if into_times else columns)[name] = column
         columns = _absolute(columns)
         for name in wanted:
             table.append(_paired(times[name], columns[name], start_ms) if name in times else columns[name])

@@ -187,9 +187,13 @@ def unscale(scaled: int, scale: int) -> Decimal:
 
 def divide(numerator: int, denominator: int, places: int) -> Decimal:
     """Return ``numerator / denominator`` rounded half to even at *places* decimals; no float on the way."""
-    negative = (numerator < 0) != (denominator < 0)
-    quotient, rest = divmod(abs(numerator) * 10**places, abs(denominator))
+    return unscale(quotient(numerator * 10**places, denominator), places)
+
+
+def quotient(numerator: int, denominator: int) -> int:
+    """Return the integer next to ``numerator / denominator``, of two the even one."""
+    if denominator < 0:
+        numerator, denominator = -numerator, -denominator
+    found, rest = divmod(numerator, denominator)
     twice = 2 * rest
-    if twice > abs(denominator) or (twice == abs(denominator) and quotient % 2):
-        quotient += 1
-    return unscale(-quotient if negative else quotient, places)
+    return found + (twice > denominator or (twice == denominator and found & 1))

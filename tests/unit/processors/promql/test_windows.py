@@ -298,14 +298,15 @@ def test_an_empty_field_of_a_key_is_no_label() -> None:
     assert prometheus.at('load_value_sum{window="1m",device_id=""}', 1) == {"load_value_sum m 1m": "1"}
 
 
-def test_keys_that_are_named_one_by_one_are_read_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_that_are_not_asked_for_are_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
     prometheus = Prometheus()
     prometheus.load({(f"d{number}", "m"): [1] for number in range(50)})
     monkeypatch.setattr(reading, "MOST_ROWS", 2)
     assert len(prometheus.at('load_events{window="1m",device_id=~"d1|d2",metric="m"}', 1)) == 2
+    assert len(prometheus.at('load_events{window="1m",device_id=~"d1|d2"}', 1)) == 2
     assert (
         "reads more than 2 windows of keys"
-        in prometheus.refused('load_events{window="1m",device_id=~"d1|d2"}')[2]
+        in prometheus.refused('load_events{window="1m",device_id=~"d1|d2|d3"}')[2]
     )
 
 
