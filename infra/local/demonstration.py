@@ -5,7 +5,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
@@ -164,20 +164,13 @@ def _send(console: Screen, info: StackInfo, pipeline: Pipeline, options: DemoOpt
         period_ms=1_000,
         metrics=2,
     )
-    start_ms = time.time_ns() // 1_000_000 // 60_000 * 60_000 - max(fleet.span_ms, _HOUR_MS) - 60_000
-    fleet = FleetConfig(
-        devices=options.devices,
-        events=options.readings,
-        seed=options.seed,
-        start_ms=start_ms,
-        period_ms=1_000,
-        metrics=2,
-    )
+    until_ms = time.time_ns() // 1_000_000 // 60_000 * 60_000 - 60_000
+    fleet = replace(fleet, start_ms=until_ms - fleet.span_ms)  # the page looks at the last hour first
     visitors = VisitorsConfig(
         visitors=options.visitors,
         events=options.clicks,
         seed=options.seed,
-        start_ms=start_ms,
+        start_ms=until_ms - _HOUR_MS,
         span_ms=_HOUR_MS,
     )
     events: Iterator[tuple[str, Event]] = chain(

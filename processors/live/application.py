@@ -1,5 +1,6 @@
 """The application: routes, and what all of them share. It knows no environment: ``function`` builds it."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, cast
@@ -12,6 +13,7 @@ from processors.live import parameters, questions
 from processors.live.alarm import ended_by
 from processors.live.described import rollup_told, rollups_reply, status_reply
 from processors.live.forms import reply_of
+from processors.live.kept import KeptAnswers
 from processors.live.openapi import document
 from processors.live.parameters import Parameter, read
 from processors.live.place import CallersPlace, Stack
@@ -92,19 +94,23 @@ class Application:
     told: Callable[[Told], None]
     origins: tuple[str, ...] = ()
     keys_claim: str = ""
+    clock: Callable[[], float] = time.monotonic
+    _kept: KeptAnswers = field(init=False)
     _app: APIGatewayHttpResolver = field(init=False)
     _turn: _Turn = field(init=False)
 
     def __post_init__(self) -> None:
         """Register the routes."""
+        self._kept = KeptAnswers(self.clock)
         cors = None
         if self.origins:
             first, *others = self.origins
             exposed = [
+                "Age",
                 "ETag",
                 *(f"Streamgage-{each}" for each in ("Now-Ms", "Applied-Ms", "Left", "Read-Units")),
             ]
-            asked = ["Accept", "If-None-Match"]
+            asked = ["Accept", "Cache-Control", "If-None-Match"]
             cors = CORSConfig(first, others, allow_headers=asked, expose_headers=exposed, max_age=3600)
         self._app = app = APIGatewayHttpResolver(
             cors=cors,
@@ -231,7 +237,7 @@ class Application:
         return self._answered("/v1/rollups/{rollup}", reply)
 
     def _question(self, rollup: str, how: str) -> "Response[Any]":
-        def reply(turn: _Turn) -> Reply:
+        def answer(turn: _Turn) -> Reply:
             if how not in _ASKED:
                 raise Refused(
                     404,
@@ -240,20 +246,28 @@ class Application:
             ask, known, rows = _ASKED[how]
             found = _rollup_of(turn, rollup)
             form = form_of(turn.request.headers.get("accept", ""), ANSWER_FORMS)
+            is_limited = turn.place.scope.is_limited
+            asked = (rollup, how, form, turn.request.query)
+            kept = None if is_limited else self._kept.find(asked, turn.request.headers)
+            if kept is not None:
+                return kept
             given = read(turn.request.parameters, known, fields=found.key)
             tables = Tables(turn.place, now_ms=lambda: turn.now_ms)
             result = ask(tables, rollup, given, turn.now_ms)
             turn.rows, turn.read_units = len(result), result.read_units
-            return reply_of(
+            reply = reply_of(
                 result,
                 form,
                 now_ms=turn.now_ms,
                 rows=rows,
-                is_limited=turn.place.scope.is_limited,
+                is_limited=is_limited,
                 is_relative=how == "silent" or is_relative(given),
             )
+            if not is_limited:  # who sees less than all shares nothing
+                self._kept.keep(asked, reply)
+            return reply
 
-        return self._answered(f"/v1/rollups/{{rollup}}/{how}" if how in _ASKED else "none", reply)
+        return self._answered(f"/v1/rollups/{{rollup}}/{how}" if how in _ASKED else "none", answer)
 
     def _prometheus(self) -> "Response[Any]":
         return self._answered(

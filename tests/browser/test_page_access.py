@@ -57,7 +57,7 @@ VIEWS = (
 @pytest.mark.parametrize("view", VIEWS)
 def test_axe_finds_nothing_serious(browser: Any, server: PageServer, scheme: str, view: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    with visiting(browser, server, color_scheme=scheme) as visit:
+    with visiting(browser, server.url, color_scheme=scheme) as visit:
         visit.go(view)
         visit.until_rows(lambda rows: len(rows) >= 25)
         visit.until("() => document.querySelector('.rate .note').textContent !== ''")
@@ -71,7 +71,7 @@ def test_axe_finds_nothing_serious_while_the_stack_is_gone(
     browser: Any, server: PageServer, scheme: str
 ) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    with visiting(browser, server, color_scheme=scheme) as visit:
+    with visiting(browser, server.url, color_scheme=scheme) as visit:
         ready(visit)
         visit.page.route("**/v1/**", lambda route: route.abort())
         visit.until("() => !document.querySelector('#gone').hidden")
@@ -88,7 +88,7 @@ def _check(results: Any) -> None:
 
 
 def test_all_can_be_done_by_keyboard_alone(browser: Any, server: PageServer) -> None:
-    with visiting(browser, server) as visit:
+    with visiting(browser, server.url) as visit:
         ready(visit)
         page = visit.page
 
@@ -141,7 +141,7 @@ def test_all_can_be_done_by_keyboard_alone(browser: Any, server: PageServer) -> 
 
 
 def test_up_and_down_choose_the_line_that_is_read_first(browser: Any, server: PageServer) -> None:
-    with visiting(browser, server) as visit:
+    with visiting(browser, server.url) as visit:
         ready(visit)
         plot = visit.page.locator(".plot").first
         plot.focus()
@@ -157,7 +157,7 @@ def test_up_and_down_choose_the_line_that_is_read_first(browser: Any, server: Pa
 def test_a_screen_reader_hears_of_a_view_once_and_not_of_each_number(
     browser: Any, server: PageServer
 ) -> None:
-    with visiting(browser, server) as visit:
+    with visiting(browser, server.url) as visit:
         visit.page.add_init_script(
             "document.addEventListener('DOMContentLoaded', () => { window.heard = []; if (document.querySelector('#said')) new MutationObserver(() => "
             "window.heard.push(document.querySelector('#said').textContent)).observe(document.querySelector('#said'), "
@@ -189,7 +189,7 @@ def test_a_screen_reader_hears_of_a_view_once_and_not_of_each_number(
 def test_at_a_phones_width_nothing_has_to_be_pushed_sideways(
     browser: Any, server: PageServer, width: int, view: str
 ) -> None:
-    with visiting(browser, server, viewport={"width": width, "height": 700}, has_touch=True) as visit:
+    with visiting(browser, server.url, viewport={"width": width, "height": 700}, has_touch=True) as visit:
         ready(visit, view)
         wide = visit.page.evaluate(
             "() => [document.documentElement.scrollWidth, [...document.querySelectorAll('body *')].filter((each) => "
@@ -203,7 +203,7 @@ def test_at_a_phones_width_nothing_has_to_be_pushed_sideways(
 
 def test_the_dark_is_dark(browser: Any, server: PageServer) -> None:
     colour = "() => getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number).reduce((a, b) => a + b) / 3"
-    with visiting(browser, server, color_scheme="dark") as visit:
+    with visiting(browser, server.url, color_scheme="dark") as visit:
         ready(visit)
         assert visit.page.evaluate(colour) < 60
         visit.page.emulate_media(color_scheme="light")
@@ -211,7 +211,7 @@ def test_the_dark_is_dark(browser: Any, server: PageServer) -> None:
 
 
 def test_the_pointer_reads_a_window_and_draws_a_range(browser: Any, server: PageServer) -> None:
-    with visiting(browser, server) as visit:
+    with visiting(browser, server.url) as visit:
         ready(visit)
         box = visit.page.locator(".plot").first.bounding_box()
         assert box is not None

@@ -56,7 +56,7 @@ SHOWN = [visible(each) or "(empty)" for each in KEYS]
 
 
 def test_hostile_keys_are_text_everywhere_and_run_nowhere(browser: Any, server: PageServer) -> None:
-    with visiting(browser, server) as visit:
+    with visiting(browser, server.url) as visit:
         visit.go(VIEW)
         visit.until_rows(lambda rows: len(rows) >= len(KEYS))
         assert {row[1] for row in visit.rows()} == {visible(each) for each in KEYS}
@@ -77,7 +77,7 @@ def test_hostile_keys_are_text_everywhere_and_run_nowhere(browser: Any, server: 
 
 @pytest.mark.parametrize("at", range(5))
 def test_a_hostile_key_can_be_looked_at_alone(browser: Any, server: PageServer, at: int) -> None:
-    with visiting(browser, server) as visit:
+    with visiting(browser, server.url) as visit:
         visit.go(VIEW)
         visit.page.locator("#lists section:first-child .name").nth(at).click()
         visit.until_rows(lambda rows: rows and {row[1] for row in rows} == {visible(KEYS[at])})
@@ -88,7 +88,7 @@ def test_a_hostile_key_can_be_looked_at_alone(browser: Any, server: PageServer, 
 
 @pytest.mark.parametrize("text", KEYS[:8])
 def test_a_hostile_link_shows_text_at_most(browser: Any, server: PageServer, text: str) -> None:
-    with visiting(browser, server) as visit:
+    with visiting(browser, server.url) as visit:
         link = {"rollup": text, "window": text, "compare": text, "key.device_id": text, f"key.{text}": text, "top": text,
                 "measures": f'["{text}"]', "lines": text, "from": text, "silent": text}  # fmt: skip
         visit.go(urlencode(link))
@@ -98,7 +98,7 @@ def test_a_hostile_link_shows_text_at_most(browser: Any, server: PageServer, tex
 
 
 def test_what_answers_is_not_believed_where_it_is_not_the_api(browser: Any, server: PageServer) -> None:
-    with visiting(browser, server) as visit:
+    with visiting(browser, server.url) as visit:
         visit.page.route("**/v1/**", lambda route: route.fulfill(body="<script>window.pwned='html'</script>"))
         visit.go(VIEW)
         visit.until("() => document.querySelector('#gone').textContent.includes('not streamgage')")
@@ -107,7 +107,7 @@ def test_what_answers_is_not_believed_where_it_is_not_the_api(browser: Any, serv
 
 def test_a_refusal_in_markup_is_text(browser: Any, server: PageServer) -> None:
     body = '{"error": "<img src=x onerror=window.pwned=1>\\u202e", "problems": ["<b>b</b>"]}'
-    with visiting(browser, server) as visit:
+    with visiting(browser, server.url) as visit:
         visit.page.route("**/range**", lambda route: route.fulfill(status=400, body=body))
         visit.go(VIEW)
         visit.until("() => document.querySelector('#refused').textContent.startsWith('<img src=x')")

@@ -30,7 +30,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 @pytest.fixture(scope="module")
 def page() -> Iterator[Any]:
     """An empty page that may import the modules."""
-    with chromium() as browser, serving(PIPELINE) as server, visiting(browser, server) as visit:
+    with chromium() as browser, serving(PIPELINE) as server, visiting(browser, server.url) as visit:
         visit.page.goto(f"{server.url}icon.svg")
         visit.page.evaluate("window.violations = []")
         yield visit.page

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from processors.pipeline_files import load_pipeline
-from support.browser import Visit, chromium, visiting
+from support.browser import chromium, visiting
 from support.page_server import PageServer, csv_rows, grouped, now_ms, serving
 from support.paths import ROOT
 
@@ -89,24 +89,13 @@ def told(rows: list[list[str]]) -> list[list[str]]:
     return sorted(row[:-1] for row in rows)
 
 
-def top_list(visit: Visit, title: str) -> list[tuple[str, str]]:
-    found = visit.page.evaluate(
-        """(title) => {
-            const card = [...document.querySelectorAll("#lists section")].find((each) => each.querySelector("h2").textContent === title);
-            return [...card.querySelectorAll("li")].map((each) => [each.querySelector(".name").textContent, each.querySelector(".value").textContent]);
-        }""",
-        title,
-    )
-    return [(name, value) for name, value in found]
-
-
 EVENTS_AND_SUM = "measures=%5B%22events%22%2C%22value.sum%22%5D"
 
 
 def test_the_numbers_are_those_that_were_sent_while_more_is_sent(browser: Any, server: PageServer) -> None:
     oracle, begin_ms = readings_oracle(server), now_ms() // MINUTE_MS * MINUTE_MS
     oracle.send(reading(f"d{n % 3}", begin_ms - n * 20_000, n + 0.1) for n in range(60))
-    with visiting(browser, server) as visit:
+    with visiting(browser, server.url) as visit:
         visit.go(EVENTS_AND_SUM)
         visit.until_rows(lambda rows: told(rows) == oracle.rows())
         for step in range(4):
@@ -114,17 +103,17 @@ def test_the_numbers_are_those_that_were_sent_while_more_is_sent(browser: Any, s
             visit.until_rows(lambda rows: told(rows) == oracle.rows())
         visit.until("() => document.querySelectorAll('.legend button').length === 3")
         for _ in range(1_000):
-            if top_list(visit, "Top by events") == oracle.top():
+            if visit.top_list("Top by events") == oracle.top():
                 break
             visit.page.wait_for_timeout(100)
-        assert top_list(visit, "Top by events") == oracle.top()
+        assert visit.top_list("Top by events") == oracle.top()
 
 
 def test_an_event_that_comes_late_and_a_new_device_are_seen_as_well(browser: Any, server: PageServer) -> None:
     """Late is what belongs to a window that was called complete: all of it is asked again, now and then."""
     oracle, begin_ms = readings_oracle(server), now_ms() // MINUTE_MS * MINUTE_MS
     oracle.send(reading("d1", begin_ms - n * MINUTE_MS, 1.5) for n in range(10))
-    with visiting(browser, server) as visit:
+    with visiting(browser, server.url) as visit:
         visit.page.clock.install()
         visit.go(EVENTS_AND_SUM)
         visit.until_rows(lambda rows: told(rows) == oracle.rows())
@@ -138,7 +127,7 @@ def test_numbers_that_no_double_holds_are_shown_to_the_last_digit(browser: Any, 
     oracle.send(
         {"visitor_id": "v", "page": "/a", "ts": now_ms() - n * 1_000, "bytes": HUGE + n} for n in range(3)
     )
-    with visiting(browser, server) as visit:
+    with visiting(browser, server.url) as visit:
         visit.go("rollup=page_views&range=1d&measures=%5B%22events%22%2C%22bytes.sum%22%5D")
         rows = visit.until_rows(lambda rows: told(rows) == oracle.rows())
         assert (
@@ -150,7 +139,7 @@ def test_numbers_that_no_double_holds_are_shown_to_the_last_digit(browser: Any, 
 def test_a_rollup_without_keys_says_so_and_fills_as_its_first_event_comes(
     browser: Any, server: PageServer
 ) -> None:
-    with visiting(browser, server) as visit:
+    with visiting(browser, server.url) as visit:
         visit.until("() => document.querySelector('#empty')?.textContent.startsWith('No events')")
         oracle = readings_oracle(server)
         oracle.send([reading("d1", now_ms(), 2.5)])
@@ -166,12 +155,12 @@ def test_of_ten_thousand_keys_the_first_are_drawn_and_all_can_be_found(
     devices = [f"device-{n:05}" for n in range(10_000)]
     oracle.send(reading(each, ts, 1.0) for each in devices)
     oracle.send(reading(each, ts, 1.0) for at, each in enumerate(devices[:100]) for _ in range(101 - at))
-    with visiting(browser, server) as visit:
+    with visiting(browser, server.url) as visit:
         visit.go("top=100")
         wanted = [row[:4] for row in oracle.rows() if int(row[3]) > 1]
         visit.until_rows(lambda rows: told(rows) == wanted)
         assert visit.page.locator(".legend button").count() == 100
-        assert top_list(visit, "Top by events") == oracle.top()[:5]
+        assert visit.top_list("Top by events") == oracle.top()[:5]
         visit.page.get_by_label("device_id", exact=True).first.fill("device-0777")
         visit.until("() => document.querySelectorAll('datalist option').length === 10")
         visit.page.get_by_label("device_id", exact=True).first.press("Tab")
@@ -185,7 +174,7 @@ def test_the_tiles_say_rate_freshness_and_what_was_refused(browser: Any, server:
     ts = now_ms() // MINUTE_MS * MINUTE_MS - 1
     server.quarantined = None
     server.behind_ms = 400_000
-    with visiting(browser, server) as visit:
+    with visiting(browser, server.url) as visit:
         visit.until(
             "() => document.querySelector('.quarantine .big')?.textContent === 'not known' "
             "&& document.querySelector('.fresh .big').textContent.startsWith('6 min 4')"
@@ -210,7 +199,7 @@ def test_a_stack_that_applies_nothing_falls_behind_though_it_answers_as_before(
     browser: Any, server: PageServer
 ) -> None:
     server.stuck_ms = now_ms() - 295_000
-    with visiting(browser, server) as visit:
+    with visiting(browser, server.url) as visit:
         visit.until("() => document.querySelector('.fresh.warn .unit')?.textContent === '(stale)'")
 
 
@@ -219,7 +208,7 @@ def test_the_stack_goes_and_comes_back_and_the_page_says_so_and_goes_on(
 ) -> None:
     oracle = readings_oracle(server)
     oracle.send(reading("d1", now_ms(), n) for n in range(5))
-    with visiting(browser, server) as visit:
+    with visiting(browser, server.url) as visit:
         visit.go(EVENTS_AND_SUM)
         visit.until_rows(lambda rows: told(rows) == oracle.rows())
         server.stop()
@@ -235,7 +224,7 @@ def test_the_stack_goes_and_comes_back_and_the_page_says_so_and_goes_on(
 
 def test_a_page_that_is_opened_before_the_stack_waits_for_it(browser: Any, server: PageServer) -> None:
     readings_oracle(server).send([reading("d1", now_ms(), 1.0)])
-    with visiting(browser, server) as visit:
+    with visiting(browser, server.url) as visit:
         visit.until("() => document.querySelectorAll('.legend button').length === 1")
         visit.page.route("**/v1/**", lambda route: route.fulfill(status=502, body="<h1>bad gateway</h1>"))
         visit.page.reload()
@@ -245,7 +234,7 @@ def test_a_page_that_is_opened_before_the_stack_waits_for_it(browser: Any, serve
 
 
 def test_what_is_refused_is_told_as_the_stack_says_it(browser: Any, server: PageServer) -> None:
-    with visiting(browser, server) as visit:
+    with visiting(browser, server.url) as visit:
         visit.go("window=7s")
         visit.until(
             "() => document.querySelector('#refused').textContent.includes(\"windows of '7s' cannot be merged\")"
@@ -259,7 +248,7 @@ def test_a_link_holds_the_whole_view(browser: Any, server: PageServer) -> None:
     oracle.send(
         reading(f"d{n % 4}", begin_ms - n * 10_000, n, metric=("power", "heat")[n % 2]) for n in range(40)
     )
-    with visiting(browser, server) as visit:
+    with visiting(browser, server.url) as visit:
         visit.until_rows(lambda rows: len(rows) > 0)
         page = visit.page
         page.locator("#c-range").select_option("6h")
@@ -275,7 +264,7 @@ def test_a_link_holds_the_whole_view(browser: Any, server: PageServer) -> None:
         form = page.evaluate(
             "() => [...document.querySelectorAll('#controls :is(select, input)')].map((each) => [each.id, each.value, each.checked])"
         )
-        with visiting(browser, server) as other:
+        with visiting(browser, server.url) as other:
             other.page.goto("about:blank")
             other.page.goto(link)
             other.until_rows(lambda rows: rows == seen)
@@ -289,7 +278,7 @@ def test_a_link_holds_the_whole_view(browser: Any, server: PageServer) -> None:
 def test_the_file_holds_what_the_table_shows(browser: Any, server: PageServer, tmp_path: Path) -> None:
     oracle, begin_ms = readings_oracle(server), now_ms() // MINUTE_MS * MINUTE_MS
     oracle.send(reading(f"d{n % 14}", begin_ms - n * 10_000, n / 8) for n in range(60))
-    with visiting(browser, server) as visit:
+    with visiting(browser, server.url) as visit:
         visit.go(f"{EVENTS_AND_SUM}&top=5")
         rows = visit.until_rows(lambda rows: len({each[1] for each in rows}) == 5)
         with visit.page.expect_download() as found:
@@ -303,7 +292,7 @@ def test_the_file_holds_what_the_table_shows(browser: Any, server: PageServer, t
 
 
 def test_nothing_is_asked_while_it_is_paused(browser: Any, server: PageServer) -> None:
-    with visiting(browser, server) as visit:
+    with visiting(browser, server.url) as visit:
         visit.until("() => document.body.dataset.health === 'live'")
         visit.page.get_by_role("button", name="Pause").click()
         visit.until("() => document.body.dataset.health === 'paused'")

@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-from support.page_server import PageServer
-
 CHROMIUM = Path("/usr/bin/chromium")
 WAIT_MS = 180_000  # a machine under load is slow, and nothing here is judged by the clock
 _ARGUMENTS = (
@@ -21,6 +19,11 @@ window.violations = [];
 document.addEventListener("securitypolicyviolation", (event) => window.violations.push(event.violatedDirective));
 """
 _TABLE = "() => [...document.querySelectorAll('.numbers tbody tr')].map((row) => [...row.cells].map((cell) => cell.textContent))"
+
+_LIST = """(title) => {
+    const card = [...document.querySelectorAll("#lists section")].find((each) => each.querySelector("h2").textContent === title);
+    return [...(card?.querySelectorAll("li") ?? [])].map((each) => [...each.querySelectorAll(".name, .value")].map((one) => one.textContent));
+}"""
 
 
 @contextmanager
@@ -42,14 +45,14 @@ class Visit:
     """A page that is looked at: every request and every complaint of it is kept."""
 
     page: Any
-    server: PageServer
+    url: str
     requests: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
 
     def go(self, fragment: str = "") -> None:
         """Load the page anew, with *fragment* behind #."""
         self.page.goto("about:blank")
-        self.page.goto(f"{self.server.url}{fragment and f'#{fragment}'}")
+        self.page.goto(f"{self.url}{fragment and f'#{fragment}'}")
 
     def until(self, condition: str, argument: Any = None) -> None:
         """Wait until the JavaScript *condition* holds."""
@@ -70,22 +73,27 @@ class Visit:
             self.page.wait_for_timeout(100)
         pytest.fail(f"the table never was as it should be; last it was {rows[:5]} … ({len(rows)} rows)")
 
+    def top_list(self, title: str) -> list[tuple[str, str]]:
+        """Return the names and values of the list under *title*; none where there is no such list yet."""
+        found = self.page.evaluate(_LIST, title)
+        return [(name, value) for name, value in found]
+
     def check(self) -> None:
         """Check that it asked nobody else, and that nothing was complained of."""
         violations = self.page.evaluate("window.violations")
         assert not violations
         assert not self.complaints
-        assert [each for each in self.requests if not each.startswith((self.server.url, "blob:"))] == []
+        assert [each for each in self.requests if not each.startswith((self.url, "blob:"))] == []
 
 
 @contextmanager
-def visiting(browser: Any, server: PageServer, **options: Any) -> Iterator[Visit]:
-    """Open the page in a context of its own; check it in the end."""
+def visiting(browser: Any, url: str, **options: Any) -> Iterator[Visit]:
+    """Open the page at *url* in a context of its own; check it in the end."""
     context = browser.new_context(**{"viewport": {"width": 1360, "height": 1000}} | options)
     context.add_init_script(_VIOLATIONS)
     page = context.new_page()
     page.set_default_timeout(WAIT_MS)
-    visit = Visit(page, server)
+    visit = Visit(page, url)
     context.on("request", lambda request: visit.requests.append(request.url))
     page.on("pageerror", lambda error: visit.complaints.append(str(error)))
     page.on("console", lambda said: _complain(visit, said))

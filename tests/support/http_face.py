@@ -182,7 +182,8 @@ class Face:
 
     def __post_init__(self) -> None:
         self.application = Application(
-            self.stack, now_ms=lambda: self.now_ms, told=self.told.append, origins=self.origins, keys_claim=self.keys_claim
+            self.stack, now_ms=lambda: self.now_ms, told=self.told.append, origins=self.origins, keys_claim=self.keys_claim,
+            clock=lambda: self.now_ms / 1000,
         )  # fmt: skip
 
     def __call__(self, target: str, *, left_ms: int = 60_000, **more: Any) -> Answered:

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -151,14 +151,17 @@ def running(folder: Path, *options: str) -> Iterator[Machine]:
 
 
 def simulate(
-    machine: Machine, totals: Path, *, events: int, rate: int, day: int = 1
+    machine: Machine, totals: Path, *, events: int, rate: int, day: int = 1, live: bool = False
 ) -> "subprocess.Popen[str]":
-    """Start a sender of *events* whose times begin on the *day*-th of 2026."""
-    start = date(2026, 1, 1) + timedelta(days=day - 1)
+    """Start a sender of *events* whose times begin on the *day*-th of 2026, or where it is *live* are those of their sending."""
+    start = (date(2026, 1, 1) + timedelta(days=day - 1)).isoformat()
+    period = "1s"
+    if live:
+        start, period = datetime.now(UTC).isoformat(), f"{100_000 // rate}ms"
     return subprocess.Popen(
         [
             sys.executable, "-P", "-m", "infra.commands.main", "simulate", "fleet", "--devices", "50", "--events", str(events),
-            "--metrics", "2", "--period", "1s", "--seed", "5", "--start", start.isoformat(), "--totals", str(totals),
+            "--metrics", "2", "--period", period, "--seed", "5", "--start", start, "--totals", str(totals),
             "--rate", str(rate), "--pipeline", str(ROOT / "pipeline.toml"),
         ],
         cwd=machine.folder, env=machine.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,

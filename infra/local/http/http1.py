@@ -191,7 +191,10 @@ class Http1:
         coding = headers.get("transfer-encoding")
         if coding is not None and not (self._limits.chunked and coding.lower() == "chunked"):
             self._refuse(411, "say the Content-Length")
-        if coding is None and "content-length" not in headers and method in _WITH_BODY:
+        is_bare = coding is None and "content-length" not in headers and method in _WITH_BODY
+        if (
+            is_bare and not self._limits.chunked
+        ):  # where any client asks, it has no body: RFC 9112, section 6.3
             self._refuse(411, "say the Content-Length")
         if int(headers.get("content-length", "0")) > self._limits.body_bytes:
             self._refuse(413, f"a body has at most {self._limits.body_bytes} bytes")

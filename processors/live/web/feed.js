@@ -46,9 +46,9 @@ export class Feed {
     this.#wake();
   }
 
-  /** Ask once. Returns the answer, exact; null where it is as *tag* knows it. Throws: Gone, Refused. */
-  async ask(path, params = [], { signal, tag } = {}) {
-    const response = await this.#fetch(path, params, { signal, tag, accept: "application/json" });
+  /** Ask once. Returns the answer, exact; null where it is as *tag* knows it. *shared*: as another was told. Throws: Gone, Refused. */
+  async ask(path, params = [], { signal, tag, shared } = {}) {
+    const response = await this.#fetch(path, params, { signal, tag, shared, accept: "application/json" });
     if (response.status === 304) {
       this.#alive();
       return null;
@@ -71,10 +71,11 @@ export class Feed {
     return (await this.#fetch(path, params, { accept })).blob();
   }
 
-  async #fetch(path, params, { signal, tag, accept }) {
+  async #fetch(path, params, { signal, tag, shared, accept }) {
     const query = new URLSearchParams(params).toString();
     const url = `${this.base}${path}${query && `?${query}`}`;
     const headers = { Accept: accept };
+    if (shared) headers["Cache-Control"] = "max-age=1"; // another page's answer will do, if it is so young
     if (tag && tag.url === url && tag.etag) headers["If-None-Match"] = tag.etag;
     if (tag && tag.url !== url) Object.assign(tag, { url, etag: null });
     const limit = AbortSignal.timeout(TIMEOUT_MS);
@@ -116,7 +117,7 @@ export class Feed {
         let restMs = everyMs;
         try {
           const [path, params] = question();
-          const body = await this.ask(path, params, { signal: watch.abort.signal, tag: watch.tag });
+          const body = await this.ask(path, params, { signal: watch.abort.signal, tag: watch.tag, shared: true });
           if ((body !== null || every) && !watch.stopped) await onAnswer(body);
         } catch (error) {
           if (watch.stopped) return;

@@ -114,6 +114,11 @@ def test_chunks_are_taken_where_they_are_wanted_and_bounded_there_too() -> None:
     assert refused(head + b"fffffffffffffffffff\r\n", limits) == b"400"
 
 
+def test_a_post_without_a_length_has_no_body_where_any_client_may_ask() -> None:
+    ((_, request),) = wire(Limits(chunked=True)).receive(POST + b"\r\n", now_s=0)
+    assert (request.method, request.body) == ("POST", b"")
+
+
 @pytest.mark.parametrize("piece", [b"A: b\r\n", b"aaaaaaaaaa", b"A" * 2000])
 def test_a_head_that_does_not_end_is_refused(piece: bytes) -> None:
     one, fed = wire(), 0
