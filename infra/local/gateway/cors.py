@@ -61,7 +61,10 @@ class Cors:
         """Return the answer's *headers* as a page of an allowed origin may read it; those of the function are dropped."""
         own = {name: value for name, value in headers.items() if not name.lower().startswith(_PREFIX)}
         origin = request.headers.get("origin")
-        return own if origin is None else own | self._about(origin)
+        said = {} if origin is None else self._about(origin)
+        if "vary" in said and "vary" in own:  # by what else the function's answer differs is still so
+            said["vary"] = f"{own['vary']}, {said['vary']}"
+        return own | said
 
     def _about(self, origin: str) -> dict[str, str]:
         if not self._allows(origin):

@@ -104,3 +104,9 @@ def test_a_pattern_allows_what_it_says(origins: tuple[str, ...], credentials: bo
     cors = Cors(origins=origins, credentials=credentials)
     assert cors.mark(request(origin=MINE), {}).get("access-control-allow-origin") == said
     assert not cors.named_origins
+
+
+def test_an_answer_that_differs_by_accept_differs_by_it_to_another_origin_too() -> None:
+    """Else a browser that keeps an answer gives the JSON of an address to who asks it for CSV."""
+    marked = CORS.mark(request(origin=MINE), {"vary": "Accept, Authorization"})
+    assert marked["vary"] == "Accept, Authorization, Origin"
