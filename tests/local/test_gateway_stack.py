@@ -108,10 +108,14 @@ def test_update_gives_both_functions_another_version_and_back(tmp_path: Path) ->
 
     with stack(home):
         assert runs() == ("$LATEST", "$LATEST")
+        os.kill(home.info().pids["gateway"], signal.SIGKILL)  # it comes again, and with it the version
         version = publish(home, ROOT / "pipeline.toml", CODE.bundle, build_api=build_api)
         shift(home, version, say=said.append)
+        wait_until(lambda: answers(home.info().endpoints["http"]), seconds=PATIENCE_S, what="the gateway")
         assert runs() == ("1", "1")
         (home.root / "versions" / "2").mkdir()
+        with pytest.raises(ConfigError, match="version 2 has no bundle for the gateway"):
+            shift(home, "2", say=said.append)
         (home.root / "versions" / "2-api").mkdir()
         with pytest.raises(ConfigError, match="version 2 is refused by the gateway"):
             shift(home, "2", say=said.append)

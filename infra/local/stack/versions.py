@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.local.function.pool import LATEST, VERSION_VARIABLE
-from infra.local.stack.home import Home, is_running, read_json, write_json
+from infra.local.stack.home import Home, read_json, write_json
 from streamgage.errors import ConfigError, RetryableError
 
 _FIRST_MARK = "before"  # a file in the home: the version that ran before this one
@@ -118,7 +118,10 @@ def _runners(home: Home) -> list[_Runner]:
         home.gateway_status,
         lambda status: (status["update_refused"], status["refused_at_ms"]),
     )
-    return [gateway, mapping] if is_running(home.raw_info() or {"pids": {}}, "gateway") else [mapping]
+    published = home.raw_info() or {
+        "endpoints": {}
+    }  # not who runs just now: a gateway may be about to come again
+    return [gateway, mapping] if "http" in published["endpoints"] else [mapping]
 
 
 def _take_over(home: Home, runner: _Runner, version: str) -> None:
@@ -126,6 +129,10 @@ def _take_over(home: Home, runner: _Runner, version: str) -> None:
     config = read_json(runner.config_file)
     function = config["function"]
     place = _versions(home) / f"{version}{runner.suffix}"
+    if version != LATEST and not place.exists():
+        raise ConfigError(
+            f"version {version} has no bundle for the {runner.role}: it was made when none ran. Make another: streamgage update"
+        )
     function["task_dir"] = str(runner.latest if version == LATEST else place)
     function["env"][VERSION_VARIABLE] = version
     asked_ms = time.time_ns() // 1_000_000
