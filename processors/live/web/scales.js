@@ -11,7 +11,9 @@ export function niceTicks(least, greatest, count) {
   const step = [1, 2, 5, 10].map((each) => each * power).find((each) => each >= raw * 0.9999999) ?? 10 * power;
   const first = Math.floor(least / step + 1e-9);
   const last = Math.ceil(greatest / step - 1e-9);
-  if (!Number.isFinite(step) || step === 0 || last - first > 100) return { ticks: [least, greatest], step: greatest - least };
+  // So far from 0 that doubles have no round numbers between: counting up would never end.
+  const isFine = step > 0 && Math.max(Math.abs(first), Math.abs(last)) < 2 ** 50 && last - first <= 100;
+  if (!isFine) return { ticks: [least, greatest], step: greatest - least };
   const ticks = [];
   for (let at = first; at <= last; at += 1) ticks.push(at * step);
   return { ticks, step };
