@@ -171,7 +171,6 @@ def test_of_ten_thousand_keys_the_first_are_drawn_and_all_can_be_found(
 
 
 def test_the_tiles_say_rate_freshness_and_what_was_refused(browser: Any, server: PageServer) -> None:
-    ts = now_ms() // MINUTE_MS * MINUTE_MS - 1
     server.quarantined = None
     server.behind_ms = 400_000
     with visiting(browser, server.url) as visit:
@@ -187,8 +186,9 @@ def test_the_tiles_say_rate_freshness_and_what_was_refused(browser: Any, server:
         )
         server.quarantined = 0
         visit.until("() => document.querySelector('.quarantine:not(.warn) .big')?.textContent === '0'")
+        ts = now_ms()
         server.send("reading", (reading("d", ts, 1.0) for _ in range(90)))
-        # What came a minute ago: either it is the last window, or another has begun.
+        # Its minute goes on, or is the last one by now: both are asked for.
         visit.until(
             "() => Number(document.querySelector('.rate .big').textContent) > 0 "
             "|| document.querySelector('.rate .note').textContent.startsWith('1.5/s, 90 in')"
