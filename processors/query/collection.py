@@ -12,8 +12,8 @@ def no_collection() -> Iterator[None]:
     To walk them again and again takes a quarter of an answer of 14,400 rows, and of a short one, now and then, half.
     """
     collects = gc.isenabled()
-    gc.disable()
     try:
+        gc.disable()  # within: a signal that ends the question may come right behind it
         yield
     finally:
         if collects:

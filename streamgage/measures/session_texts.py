@@ -23,7 +23,7 @@ from typing import Any
 from streamgage.errors import TooMuchError
 from streamgage.measures.packing import pack, read_varint, unpack_whole, varint
 from streamgage.measures.parts import Column, Groups
-from streamgage.measures.sessions import MOST_WITH_TEXTS
+from streamgage.measures.sessions import MOST_WITH_TEXTS, parted, unpack_sizes
 
 MOST_TEXT_BYTES = 96
 SHOWN = 20
@@ -191,9 +191,7 @@ class SessionTextsPart:
         Raises:
             ValueError, IndexError: it is damaged.
         """
-        sizes, at = unpack_whole(data, at, count)
-        if not all(0 <= each <= MOST_WITH_TEXTS for each in sizes) or sum(sizes) > max(count, len(data)):
-            raise ValueError("more sessions than there are")
+        sizes, at = unpack_sizes(data, at, count, most=MOST_WITH_TEXTS)
         wanted = range(count) if rows is None else rows
         of_spans = None if wanted else ()
         begins, at = unpack_whole(data, at, sum(sizes), of_spans)
@@ -206,14 +204,7 @@ class SessionTextsPart:
             (start_ms + begin, start_ms + begin + length, texts[place])
             for begin, length, place in zip(begins, lengths, which, strict=True)
         ]
-        states: Column = []
-        bounds = list(accumulate(sizes, initial=0))
-        for row in wanted:
-            state = tuple(spans[bounds[row] : bounds[row + 1]])
-            if any(after[0] - before[1] <= self._gap_ms for before, after in pairwise(state)):
-                raise ValueError("sessions that are not apart")
-            states.append(state)
-        return states, at
+        return parted(spans, sizes, wanted, gap_ms=self._gap_ms), at
 
 
 def _texts(data: bytes, at: int, most: int) -> tuple[list[str], int]:

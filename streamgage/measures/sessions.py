@@ -129,9 +129,7 @@ class SessionsPart:
         Raises:
             ValueError, IndexError: it is damaged.
         """
-        sizes, at = unpack_whole(data, at, count)
-        if not all(0 <= each <= MOST_SESSIONS for each in sizes) or sum(sizes) > max(count, len(data)):
-            raise ValueError("more sessions than there are")
+        sizes, at = unpack_sizes(data, at, count, most=MOST_SESSIONS)
         wanted = range(count) if rows is None else rows
         of_spans = None if wanted else ()
         begins, at = unpack_whole(data, at, sum(sizes), of_spans)
@@ -143,14 +141,27 @@ class SessionsPart:
         ]
         if min(lengths, default=0) < 0 or min(events, default=1) < 1:
             raise ValueError("a session that ends before it begins, or of no events")
-        states: Column = []
-        bounds = list(accumulate(sizes, initial=0))
-        for row in wanted:
-            state = tuple(spans[bounds[row] : bounds[row + 1]])
-            if any(after[0] - before[1] <= self._gap_ms for before, after in pairwise(state)):
-                raise ValueError("sessions that are not apart")
-            states.append(state)
-        return states, at
+        return parted(spans, sizes, wanted, gap_ms=self._gap_ms), at
+
+
+def unpack_sizes(data: bytes, at: int, count: int, *, most: int) -> tuple[list[int], int]:
+    """Return how many sessions each of *count* keys has, *most* at most, and where that ends. Raises: ValueError, IndexError."""
+    sizes, at = unpack_whole(data, at, count)
+    if not all(0 <= each <= most for each in sizes) or sum(sizes) > max(count, len(data)):
+        raise ValueError("more sessions than there are")
+    return sizes, at
+
+
+def parted(spans: Sequence[Any], sizes: Sequence[int], rows: Sequence[int], *, gap_ms: int) -> Column:
+    """Return of each of *rows* its part of *spans*, which are those of all keys. Raises: ValueError, some are not apart."""
+    states: Column = []
+    bounds = list(accumulate(sizes, initial=0))
+    for row in rows:
+        state = tuple(spans[bounds[row] : bounds[row + 1]])
+        if any(after[0] - before[1] <= gap_ms for before, after in pairwise(state)):
+            raise ValueError("sessions that are not apart")
+        states.append(state)
+    return states
 
 
 def _sum(totals: Sequence[Totals]) -> Totals:
