@@ -1,32 +1,24 @@
 """What analysts ask of the recorded data, in PromQL: each answer is what a few lines of plain Python compute from the files."""
 
 import calendar
-import csv
 import math
-import os
-import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import cache
-from pathlib import Path
-from typing import Any, NamedTuple
-from zoneinfo import ZoneInfo
+from typing import Any
 
 import pytest
 
-from support.paths import ROOT
+from support import recorded
 from support.promql import Prometheus, pipeline_of
+from support.recorded import DATA, DAY_S, HOUR_S, MONDAY_S, WEEK_S, View, views
 
-DATA = Path(os.environ.get("STREAMGAGE_DATA", ROOT.parent / "shared" / "data"))
 pytestmark = pytest.mark.skipif(
     not DATA.is_dir(), reason=f"the recorded data is not at {DATA} (STREAMGAGE_DATA)"
 )
-HOUR_S, DAY_S, WEEK_S = 3600, 86_400, 7 * 86_400
-MONDAY_S = 4 * DAY_S
 FIRST_S, LAST_S = calendar.timegm((2015, 5, 17, 0, 0, 0)), calendar.timegm((2015, 5, 21, 0, 0, 0))
-BERLIN = ZoneInfo("Europe/Berlin")
 DEFINITION = """
 [[sources]]
 name = "reading"
@@ -83,43 +75,12 @@ page = ["sessions", "bounces"]
 """
 
 
-class View(NamedTuple):
-    visitor: str
-    page: str
-    time_s: int
-    status: int
-    size: int | None
-
-
-@cache
-def views() -> list[View]:
-    """The lines of the access log that are whole."""
-    lines = (DATA / "clickstream" / "apache_combined.log").read_text().splitlines()
-    whole = r'(\S+) \S+ \S+ \[([^]]+) \+0000\] "\S+ ([^ ?]*)\S* [^"]*" ([0-9]+) ([0-9]+|-) .*"$'
-    found = [match for match in (re.match(whole, line) for line in lines) if match]
-    return [
-        View(
-            each[1],
-            each[3],
-            calendar.timegm(time.strptime(each[2], "%d/%b/%Y:%H:%M:%S")),
-            int(each[4]),
-            None if each[5] == "-" else int(each[5]),
-        )
-        for each in found
-    ]
-
-
 @cache
 def readings() -> dict[str, list[tuple[int, float]]]:
     """The readings of each file: (second, value)."""
-    found = {}
-    for path in sorted((DATA / "telemetry").glob("*.csv")):
-        with path.open(newline="") as file:
-            found[path.stem] = [
-                (calendar.timegm(time.strptime(row["timestamp"], "%Y-%m-%d %H:%M:%S")), float(row["value"]))
-                for row in csv.DictReader(file)
-            ]
-    return found
+    return {
+        name: [(second, float(value)) for second, value in each] for name, each in recorded.readings().items()
+    }
 
 
 @pytest.fixture(scope="module")
