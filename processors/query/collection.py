@@ -9,7 +9,7 @@ from contextlib import contextmanager
 def no_collection() -> Iterator[None]:
     """Let the garbage collector rest, of all threads: an answer is many rows and no cycle.
 
-    To walk them again and again takes a quarter of an answer of 14,400 rows, and of a short one, now and then, half.
+    As processors/aggregate/batch.py has it, whose cold start shares no file with answers for six lines. To walk them again and again takes a quarter of an answer of 14,400 rows, and of a short one, now and then, half.
     """
     collects = gc.isenabled()
     try:

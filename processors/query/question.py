@@ -159,10 +159,6 @@ class Question:
             max(window.start_ms - back_ms, 0)
         )
 
-    def of_measures(self, measures: Mapping[str, tuple[str, ...]]) -> "Question":
-        """Return the question of those *measures* alone, which the rollup keeps: all others are neither decoded nor answered."""
-        return replace(self, rollup=replace(self.rollup, measures=dict(measures)))
-
     @property
     def layout(self) -> StateLayout:
         """What stands where in the states that answer it: of all that is kept, what its measures need."""
