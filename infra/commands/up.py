@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Thread
 
 from infra.commands.arguments import Verbs, add_dynamodb, add_pipeline, add_verb, pairs
 from infra.local.files import UMASK, make_private, open_private
@@ -35,7 +36,9 @@ _WAIT_S = 900  # a start bounds itself, each step; this is for one that hangs
 _FOUND = "streamgage: stores: "  # what the check of the stores had to say
 _UP = "streamgage: up: "
 _PAGE = "streamgage: page: "
-_SAID_S = 5.0  # from when it is up until its log says so, on a busy machine
+_SAID_S = (
+    40.0  # from when it is up until its log says so: the page's function has answered by then, or will not
+)
 
 
 def add_parser(verbs: Verbs) -> None:
@@ -113,12 +116,22 @@ def run(arguments: argparse.Namespace) -> int:
         "Ctrl-C stops it"
     )
     if (base := stack.info.endpoints.get("http")) is not None:
-        say_on_stderr(f"page: {base}/")
+        Thread(target=lambda: say_on_stderr(_page(base, home.logs)), name="page", daemon=True).start()
     try:
         stack.watch(lambda: stop.received)
     finally:
         stack.stop()
     return 0
+
+
+def _page(base: str, logs: Path) -> str:
+    """Return the line that says where the page is: once it was seen that what it asks answers, or that it does not."""
+    from infra.local.stack.served import health_problem
+
+    problem = health_problem(base)
+    if problem is None:
+        return f"page: {base}/"
+    return f"page: {base}/ - but the function behind it does not answer: {problem}; see {logs / 'api.log'} and {logs / 'gateway.log'}"
 
 
 class _StopRequest:

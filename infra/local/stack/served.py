@@ -1,5 +1,8 @@
 """What the gateway's process runs with: the template's HTTP API, its function and the page, and on which port."""
 
+import http.client
+import urllib.error
+import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from infra.template.translate import REGION
 from streamgage.errors import ConfigError
 
 WEB_DIR = Path(processors.__path__[0]) / "live" / "web"
+_ANSWER_S = 35  # longer than the integration's 30 s: its own answer says more than ours
 _SANDBOXES = 4  # each is a process of some 60 MB; the next request waits
 
 
@@ -34,6 +38,17 @@ def wanted_port(home: Home, asked: int) -> int:
         return 0
     port = last.get("port") if isinstance(last, dict) else None
     return if_free(port) if isinstance(port, int) else 0
+
+
+def health_problem(base: str, *, timeout_s: float = _ANSWER_S) -> str | None:
+    """Ask the API at *base* for its ``/health``, which its function answers from the tables; return why it does not."""
+    try:
+        with urllib.request.urlopen(f"{base}/health", timeout=timeout_s):  # noqa: S310 - a loopback address of our own
+            return None
+    except urllib.error.HTTPError as error:
+        return f"it answers {error.code} {error.reason}"
+    except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
+        return f"no answer ({getattr(error, 'reason', error)})"
 
 
 def gateway_config(
