@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test check slow soak fuzz differential interop simulate planted lock clean bench checkov
+.PHONY: help setup demo test units check slow soak fuzz differential interop simulate planted lock clean bench checkov
 .DEFAULT_GOAL := help
 
 help: ## Show the targets.
@@ -22,10 +22,14 @@ setup: $(READY) ## Set up .venv; the other targets do it themselves.
 demo: $(READY) ## Run the whole pipeline on this machine and compare every total; with KEEP=1 it runs on.
 	$(BIN)/streamgage demo $(if $(KEEP),--keep)
 
-WORKERS := --max-worker-restart 0  # after a worker that died xdist would wait for ever for what it had
-test: check ## All checks, and every test but the slow ones.
-	$(BIN)/python -m pytest -m "not slow" $(WORKERS) -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/local
+# After a worker that died xdist would wait for ever for what it had; a test that hangs says where, and ends the run.
+WORKERS := --max-worker-restart 0 -o faulthandler_exit_on_timeout=true
+test: $(READY) ## All checks, and every test but the slow ones.
+	@$(MAKE) --no-print-directory --output-sync=line -j 2 check units  # mypy has one core, and leaves the other idle
 	$(BIN)/python -m pytest -m "not slow" $(WORKERS) -n 4 --dist loadfile tests/local  # more workers: these wait for processes
+
+units: $(READY)
+	$(BIN)/python -m pytest -m "not slow" $(WORKERS) -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/local
 
 THOROUGH := tests/property/test_each_event_counts_once.py tests/contract/test_dynamodb_differential.py  # say examples(…)
 slow: $(READY) ## The long runs of the suites, but for the chaos table and the soak.

@@ -132,9 +132,11 @@ class Ticking:
         self.time_ms += duration_ms
 
 
-@given(st.lists(st.integers(0, 10**12), min_size=1, max_size=30), st.floats(0.01, 1e6))
+@given(st.lists(st.integers(0, 10**6), min_size=1, max_size=30), st.floats(0.01, 1e6))
 @settings(deadline=None)
-def test_a_replay_never_goes_back_and_never_sends_early(times_ms: list[int], speed: float) -> None:
+def test_a_replay_never_goes_back_and_never_sends_early(due_ms: list[int], speed: float) -> None:
+    """A clock that is looked at each second bounds how long may be waited here: a quarter of an hour, not millennia."""
+    times_ms = [int(each * speed) for each in due_ms]
     clock = Ticking()
     replay = Replay(speed, clock=clock, flush=lambda: None)
     sent_ms = [replay.stamp(each) for each in times_ms]
