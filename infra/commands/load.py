@@ -44,15 +44,25 @@ _LOCAL_LOOK_S, _AWS_LOOK_S = 1.0, 10.0
 def add_parser(verbs: Verbs, *, world: World | None = None) -> None:
     """Add ``load``. *world* is this process's own unless a test brings another."""
     parser = add_verb(
-        verbs, "load", "send a load as devices would, and compare every total", epilog=EPILOG, allow_abbrev=False
+        verbs,
+        "load",
+        "send a load as devices would, and compare every total",
+        epilog=EPILOG,
+        allow_abbrev=False,
     )
     parser.add_argument("--events-per-s", type=float, default=1_000.0, metavar="N", help="on average (1000)")
-    parser.add_argument("--seconds", type=float, default=30.0, metavar="N", help="how long; at most a day (30)")
+    parser.add_argument(
+        "--seconds", type=float, default=30.0, metavar="N", help="how long; at most a day (30)"
+    )
     parser.add_argument("--devices", type=int, default=1_000, metavar="N", help="(1000)")
     parser.add_argument("--profile", default="steady", metavar="NAME", help="or a .toml file (steady)")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="(1)")
     parser.add_argument(
-        "--source", action="append", default=[], metavar="NAME", help="again for each (all that a rollup reads)"
+        "--source",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="again for each (all that a rollup reads)",
     )
     parser.add_argument("--workers", type=int, metavar="N", help="processes that send (as the rate needs)")
     parser.add_argument(
@@ -126,7 +136,9 @@ def _check(arguments: argparse.Namespace) -> None:
         if not low <= value <= high
     ]
     if arguments.events_per_s * arguments.seconds > _MOST_EVENTS:
-        problems.append(f"{arguments.events_per_s * arguments.seconds:,.0f} events are more than {_MOST_EVENTS:,}")
+        problems.append(
+            f"{arguments.events_per_s * arguments.seconds:,.0f} events are more than {_MOST_EVENTS:,}"
+        )
     if arguments.mark is not None and not (0 < len(arguments.mark) <= 40 and arguments.mark.isascii()):
         problems.append(f"--mark {arguments.mark!r}: 1 to 40 ASCII characters")
     if problems:

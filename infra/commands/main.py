@@ -19,6 +19,7 @@ from infra.commands import (
     down,
     drain,
     env,
+    init,
     items,
     lint,
     load,
@@ -53,6 +54,7 @@ EPILOG = """the whole pipeline on this machine:
 
 
 VERBS = (
+    init,
     up,
     down,
     status,

@@ -13,11 +13,12 @@ import time
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import boto3
 from hdrh.histogram import HdrHistogram
 
+from infra.load.job import LONGEST_MS, Job
 from processors.pipeline_files import load_pipeline
 from producers.client.batcher import BatcherConfig
 from producers.client.identity import Identity
@@ -25,7 +26,6 @@ from producers.client.kinesis import BotoKinesis, client_config
 from producers.client.producer import Producer, ProducerConfig
 from producers.clock import MonotonicClock
 from producers.load.events import LoadEvents, sources_of
-from infra.load.job import LONGEST_MS, Job
 from producers.load.sending import Latencies, Sent, Watch, WatchedKinesis, send_load
 from producers.simulators.totals import Tally, write_totals
 
@@ -72,7 +72,9 @@ def open_producer(job: Job, watch: Watch) -> Producer:
 
 def main() -> int:
     """Send the load that standard input describes; return the exit status."""
-    job = Job.of_line(sys.stdin.readline())
+    # Unbuffered: who reads on in a thread when the interpreter ends must not hold a buffer's lock.
+    told = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115 - standard input, until the end
+    job = Job.of_line(told.readline().decode())
     pipeline = load_pipeline(Path(job.pipeline)).of_consumer(job.consumer)
     events = LoadEvents(pipeline, sources_of(pipeline, job.sources), job.share, job.profile)
     latencies: Latencies
@@ -82,12 +84,12 @@ def main() -> int:
 
     producer = open_producer(job, watch)
     _say("ready", peak_per_s=events.schedule.peak_per_s, events=events.schedule.events)
-    start_ms = int(sys.stdin.readline() or 0)
+    start_ms = int(told.readline() or 0)
     if not start_ms:
         return 1
     latencies = Latencies(events.schedule, start_ms, HdrHistogram(1, LONGEST_MS, 3))
     ended = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.readline(), ended.set()), name="ends", daemon=True).start()
+    threading.Thread(target=_wait_for_end, args=(told, ended), name="ends", daemon=True).start()
     told_s = 0.0
 
     def tell(sent: Sent, word: str = "at") -> None:
@@ -128,6 +130,11 @@ def main() -> int:
     write_totals(tally.totals, Path(job.totals))
     _say("done", ended_ms=ended_ms, cpu_s=time.process_time())
     return 0
+
+
+def _wait_for_end(told: IO[bytes], ended: threading.Event) -> None:
+    told.readline()
+    ended.set()
 
 
 def _say(word: str, **more: Any) -> None:

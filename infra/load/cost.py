@@ -13,7 +13,13 @@ _KEYS = 20  # of a rollup that is not by the device: texts of a load, times its 
 
 
 def estimate_usd(
-    pipeline: Pipeline, sources: tuple[Source, ...], *, events: int, rate_per_s: float, devices: int, senders: int
+    pipeline: Pipeline,
+    sources: tuple[Source, ...],
+    *,
+    events: int,
+    rate_per_s: float,
+    devices: int,
+    senders: int,
 ) -> float:
     """Return the dollars of *events* at *rate_per_s*, with a stream and a table on demand. Reading them over is not in it."""
     prices, total = load_prices(), 0.0

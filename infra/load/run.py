@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 from infra.load.job import Job
 from infra.load.senders import Progress, Senders, senders_of
@@ -11,6 +11,7 @@ from infra.load.verify import Verified, shared_rows, verify
 from processors.query.cells import PartialStore
 from processors.query.freshness import Freshness
 from producers.files.stop import Stop
+from producers.simulators.totals import Totals
 from streamgage.definition.pipeline import Pipeline
 from streamgage.durations import parse_duration
 from streamgage.errors import RetryableError, StreamgageError
@@ -86,7 +87,11 @@ def run_load(campaign: Campaign, *, stop: Stop, teller: Teller) -> Outcome:
         Stopped: it was asked to stop before the first event was due.
     """
     horizon_ms = max(
-        (parse_duration(each.label) for rollup in campaign.pipeline.rollups.values() for each in rollup.windows),
+        (
+            parse_duration(each.label)
+            for rollup in campaign.pipeline.rollups.values()
+            for each in rollup.windows
+        ),
         default=0,
     )
     now_ms = time.time_ns() // 1_000_000
@@ -101,8 +106,6 @@ def run_load(campaign: Campaign, *, stop: Stop, teller: Teller) -> Outcome:
         progress = senders.progress()
         sent_s = watcher.elapsed_s
         outcome = Outcome(progress=progress, sent_s=sent_s)
-        if stop.insisted:
-            return replace(outcome, why="interrupted twice: nothing was compared")
         watcher.phase = "tallying"
         watcher.until(lambda: senders.are_done, stop, stops=False)
         if stop.insisted:
@@ -113,7 +116,7 @@ def run_load(campaign: Campaign, *, stop: Stop, teller: Teller) -> Outcome:
                 why=f"{progress.undelivered:,} events could not be delivered, so nobody knows which of them count: "
                 f"{progress.last_error}",
             )
-        return _compare(campaign, senders, watcher, replace(outcome), before, stop)
+        return _compare(campaign, senders, watcher, outcome, before=before, stop=stop)
 
 
 def _compare(
@@ -121,7 +124,8 @@ def _compare(
     senders: Senders,
     watcher: "_Watcher",
     outcome: Outcome,
-    before: Any,
+    *,
+    before: Totals,
     stop: Stop,
 ) -> Outcome:
     totals, ended_ms = senders.totals(), senders.ended_ms
@@ -140,7 +144,8 @@ def _compare(
             again_s = now_s + _AGAIN_S
             store, _, _ = campaign.open()
             found = verify(campaign.pipeline, store, totals, mark=campaign.mark, before=before)
-            applied_s = now_s - began_s if is_applied or not found.differences else None
+            since_s = max(time.time_ns() / 1e6 - ended_ms, 0) / 1000
+            applied_s = since_s if is_applied or not found.differences else None
             outcome = replace(outcome, verified=found, applied_s=applied_s)
             if is_applied or is_over or not found.differences:
                 late = "" if applied_s is not None else f"not all was applied within {campaign.drain_s:.0f} s"

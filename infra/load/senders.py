@@ -7,7 +7,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -69,12 +69,12 @@ class Senders:
     @property
     def have_sent(self) -> bool:
         """Whether all of them have sent what they will. Raises: RetryableError, one ended before."""
-        return all([each.has_said("sent") for each in self._processes])
+        return _all_said(self._processes, "sent")
 
     @property
     def are_done(self) -> bool:
         """Whether all of them have tallied what they sent. Raises: RetryableError, one ended before."""
-        return all([each.has_said("done") for each in self._processes])
+        return _all_said(self._processes, "done")
 
     @property
     def ended_ms(self) -> float:
@@ -132,7 +132,7 @@ def senders_of(jobs: Sequence[Job], *, check: Callable[[], None] = lambda: None)
             for number, (job, place) in enumerate(zip(jobs, places, strict=True)):
                 processes.append(_Sender(replace(job, totals=str(place)), Path(folder) / f"errors-{number}"))
             deadline = time.monotonic() + _READY_S
-            while not all([each.has_said("ready") for each in processes]):
+            while not _all_said(processes, "ready"):
                 check()
                 if time.monotonic() > deadline:
                     raise RetryableError(f"the senders were not ready within {_READY_S:.0f} s")
@@ -141,6 +141,12 @@ def senders_of(jobs: Sequence[Job], *, check: Callable[[], None] = lambda: None)
         finally:
             for each in processes:
                 each.end()
+
+
+def _all_said(processes: "Sequence[_Sender]", word: str) -> bool:
+    """Tell whether all said *word*; each is asked: one that ended is told of at once."""
+    said = [each.has_said(word) for each in processes]
+    return all(said)
 
 
 class _Sender:
@@ -170,11 +176,9 @@ class _Sender:
     def write(self, line: str) -> None:
         """Tell it something; one that ended hears nothing."""
         assert self._process.stdin is not None  # noqa: S101 - a pipe was asked for
-        try:
+        with suppress(BrokenPipeError):  # has_said tells
             self._process.stdin.write(line)
             self._process.stdin.flush()
-        except BrokenPipeError:
-            pass  # has_said tells
 
     def has_said(self, word: str) -> bool:
         """Tell whether it said *word*. Raises: RetryableError, it ended instead, with its last words."""
@@ -194,7 +198,5 @@ class _Sender:
         self._listener.join()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
-                try:
+                with suppress(BrokenPipeError):  # of what was written to it and never read
                     pipe.close()
-                except BrokenPipeError:
-                    pass  # of what was written to it and never read

@@ -64,7 +64,9 @@ def line_of(look: Look) -> str:
         f"{progress.behind_ms:,.0f} ms behind schedule",
     ]
     if latency:
-        parts.append(f"stored after p50 {latency['p50']:,.0f}, p99 {latency['p99']:,.0f}, max {latency['max']:,.0f} ms")
+        parts.append(
+            f"stored after p50 {latency['p50']:,.0f}, p99 {latency['p99']:,.0f}, max {latency['max']:,.0f} ms"
+        )
     if look.applied_behind_ms is not None:
         parts.append(f"applied up to {max(look.applied_behind_ms, 0) / 1000:.1f} s ago")
     return "; ".join(parts)

@@ -1,7 +1,7 @@
 """Every rollup that a load fed, asked as anybody asks, beside what was sent: to the digit, both ways."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from processors.query.cells import PartialStore
@@ -31,9 +31,7 @@ class Verified:
     differences: list[str] = field(default_factory=list)
 
 
-def shared_rows(
-    pipeline: Pipeline, store: PartialStore, *, from_ms: int, to_ms: int
-) -> Totals:
+def shared_rows(pipeline: Pipeline, store: PartialStore, *, from_ms: int, to_ms: int) -> Totals:
     """Return what already stands in the rows that a load from *from_ms* to *to_ms* may add to and that are not its own.
 
     A key without a text cannot hold the load's mark. Only events, counts and sums are of use: the rest is left out.
@@ -44,7 +42,7 @@ def shared_rows(
             continue
         rows: dict[Place, WindowTotals] = {}
         for windows in rollup.windows:
-            for row in _ask(pipeline, rollup, store, windows.label, from_ms, to_ms):
+            for row in _ask(store, _question(pipeline, rollup, windows.label), from_ms, to_ms):
                 fields = {name: _field(measures) for name, measures in row.values.items()}
                 rows[row.key, windows.label, row.window.start_ms] = WindowTotals(row.events, fields)
         totals[rollup.name] = rows
@@ -80,7 +78,7 @@ def verify(
             rows = {(key, start): each for (key, its, start), each in wanted.items() if its == label}
             starts = [start for _, start in rows]
             last_ms = max(starts) + parse_duration(label)
-            for row in _ask(pipeline, rollup, store, label, min(starts), last_ms):
+            for row in _ask(store, _question(pipeline, rollup, label), min(starts), last_ms):
                 place = row.key, row.window.start_ms
                 want = rows.pop(place, None)
                 where = f"{rollup.name} {' '.join(row.key)} {label} from {row.window.start_ms}"
@@ -134,13 +132,12 @@ def _compare(
                 yield f"{where}: {name}.{measure} is {value}, {wanted} was sent"
 
 
-def _ask(
-    pipeline: Pipeline, rollup: Rollup, store: PartialStore, label: str, from_ms: int, to_ms: int
-) -> Iterator[Row]:
+def _question(pipeline: Pipeline, rollup: Rollup, label: str) -> Question:
     windows = rollup.window_named(label)
     if windows is None:
         raise KeyError(label)
-    question = Question(rollup, counts_of(pipeline, rollup), None, windows, from_ms, to_ms)
-    return iter(ask(store, question, applied_ms=0, now_ms=0))
+    return Question(rollup, counts_of(pipeline, rollup), None, windows, 0, 1)
 
 
+def _ask(store: PartialStore, question: Question, from_ms: int, to_ms: int) -> Iterator[Row]:
+    return iter(ask(store, replace(question, from_ms=from_ms, to_ms=to_ms), applied_ms=0, now_ms=0))

@@ -48,7 +48,9 @@ def sources_of(pipeline: Pipeline, names: Iterator[str] | tuple[str, ...] = ()) 
     if problems:
         raise ConfigError(*problems)
     if not wanted:
-        raise ConfigError("no rollup of this pipeline reads a source: there is nothing that a load could feed")
+        raise ConfigError(
+            "no rollup of this pipeline reads a source: there is nothing that a load could feed"
+        )
     return tuple(pipeline.sources[name] for name in wanted)
 
 
@@ -78,9 +80,7 @@ class LoadEvents:
         self, pipeline: Pipeline, sources: tuple[Source, ...], share: Share, profile: Profile
     ) -> None:
         """Prepare. Raises: ConfigError, no value can be made of a schema's type."""
-        self.schedule = Schedule(
-            profile, rate_per_s=share.rate_per_s, seconds=share.seconds, seed=share.seed
-        )
+        self.schedule = Schedule(profile, rate_per_s=share.rate_per_s, seconds=share.seconds, seed=share.seed)
         self._share, self._profile = share, profile
         self._makers = [_Maker(pipeline, each, share, profile) for each in sources]
         self._device = zipf(share.devices, profile.zipf)
@@ -97,10 +97,15 @@ class LoadEvents:
                 yield last[int(dice() * len(last))]
                 continue
             device = self._device(dice())
-            maker = self._makers[int(dice() * len(self._makers))] if len(self._makers) > 1 else self._makers[0]
+            maker = (
+                self._makers[int(dice() * len(self._makers))] if len(self._makers) > 1 else self._makers[0]
+            )
             drift = self._drifts[device] if self._drifts is not None else 0.0
             late = dice() if profile.late_share and dice() < profile.late_share else 0.0
-            made = maker.source, maker.make(dice, share.first + device, start_ms + due_ms(number), drift, late)
+            made = (
+                maker.source,
+                maker.make(dice, share.first + device, start_ms + due_ms(number), drift, late),
+            )
             if profile.duplicate_share:
                 if len(last) < _REPEATED:
                     last.append(made)

@@ -91,7 +91,9 @@ def find_profile(text: str, folder: Path) -> Profile:
         return known
     path = folder / text
     if not text.endswith(".toml"):
-        raise ConfigError(f"no profile is called {text!r}; there are: {', '.join(PROFILES)}, or name a .toml file")
+        raise ConfigError(
+            f"no profile is called {text!r}; there are: {', '.join(PROFILES)}, or name a .toml file"
+        )
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -103,7 +105,9 @@ def find_profile(text: str, folder: Path) -> Profile:
         if wanted is None:
             problems.append(f"{path}: {name}: a profile has {', '.join(kinds)}")
         elif type(value) is not int and (type(value) is not float or wanted is int):
-            problems.append(f"{path}: {name} is {value!r}, not a {'whole number' if wanted is int else 'number'}")
+            problems.append(
+                f"{path}: {name} is {value!r}, not a {'whole number' if wanted is int else 'number'}"
+            )
     if problems:
         raise ConfigError(*problems)
     try:

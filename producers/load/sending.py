@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby, islice
 from operator import itemgetter
 from typing import Any, Protocol
@@ -45,7 +46,7 @@ class Timer(Protocol):
 class Watch(Protocol):
     """Is told what was stored: *events* of one Kinesis record, at *stored_ms*, the oldest of them *number* of the schedule."""
 
-    def __call__(self, number: int, events: int, stored_ms: float) -> None:
+    def __call__(self, number: int, events: int, stored_ms: float, /) -> None:
         """Take note, from any thread."""
 
 
@@ -132,8 +133,9 @@ def send_load(
         sent.late_ms = max(sent.late_ms, sent.behind_ms)
         sent.gave_up = sent.behind_ms > give_up_s * 1000
         chunk = list(islice(events, min(due - sent.events, CHUNK_EVENTS)))
-        for source, run in groupby(chunk, key=itemgetter(0)):  # in their order: the numbers of puts are the schedule's
-            _deliver(sent, lambda source=source, run=run: outlet.put_many(source, [event for _, event in run]))
+        # In their order: the numbers of puts are the schedule's.
+        for source, run in groupby(chunk, key=itemgetter(0)):
+            _deliver(sent, partial(outlet.put_many, source, [event for _, event in run]))
         sent.events += len(chunk)
     _deliver(sent, outlet.flush)
     return sent

@@ -15,7 +15,9 @@ _ITEMS = 3  # of an array or a map, at most
 _PLACES = 2  # decimal places of a double
 
 
-def maker_of(avro_type: Any, named: Mapping[str, Any], *, whole: bool = False, places: int = _PLACES) -> Value:
+def maker_of(
+    avro_type: Any, named: Mapping[str, Any], *, whole: bool = False, places: int = _PLACES
+) -> Value:
     """Return what makes values of *avro_type*; *named* are the types that it may name.
 
     *whole*: never null, and few different ones: for fields that are a key. A number that is stored exactly keeps *places*
