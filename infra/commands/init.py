@@ -17,7 +17,7 @@ EXAMPLES = """examples:
 
 It writes a definition (pipeline.toml), the schema of its events (schemas/), a device in a few lines (device.py) and what
 to do with them (README.md). It overwrites nothing: the folder is new, or empty."""
-_STARTER = "infra.starter"
+_STARTER = "infra.commands.starter"
 _CODE = ("__init__.py", "__pycache__")
 
 
