@@ -74,10 +74,10 @@ def _run_aws(arguments: argparse.Namespace, name: str) -> int:
     pipeline = load_pipeline(arguments.pipeline)
     stack = find_stack(name, arguments.region)
     findings = examine(stack, pipeline, Surroundings(WallClock()), wait_s=arguments.wait_s)
-    return 1 if _tell(findings) else 0
+    return 1 if tell(findings) else 0
 
 
-def _tell(findings: "Iterable[Finding]") -> int:
+def tell(findings: "Iterable[Finding]") -> int:
     """Show each finding when it is there; return how many are bad."""
     from infra.health import Health, lines_of
 
@@ -97,7 +97,7 @@ def _run_local(arguments: argparse.Namespace) -> int:
     from producers.clock import WallClock
 
     home = Home(Path(arguments.home)) if arguments.home else Home.of(os.environ)
-    bad = _tell(examine_as_producer(home, WallClock(), wait_s=arguments.wait_s))
+    bad = tell(examine_as_producer(home, WallClock(), wait_s=arguments.wait_s))
     with examine(home, on_bytes=_progress(size_bytes(home))) as report:
         for line in lines_of(report, given_up_before(home)):
             print(line)
