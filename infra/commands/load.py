@@ -11,8 +11,11 @@ from infra.commands.world import World, real_world
 from streamgage.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from infra.commands.places import Target
     from infra.load.job import Job
+    from infra.load.run import Campaign
     from producers.load.profile import Profile
     from streamgage.definition.pipeline import Pipeline
 
@@ -81,10 +84,31 @@ def add_parser(verbs: Verbs, *, world: World | None = None) -> None:
 
 def run(arguments: argparse.Namespace, world: World) -> int:
     """Run `streamgage load`; return the exit code. Raises: ConfigError, with every problem; RetryableError."""
+    from infra.load.run import run_load
+    from infra.load.tell import LoadTeller, exit_code, lines_of
+
+    teller = LoadTeller(world.err, is_terminal=world.err.isatty())
+    campaign = prepare(arguments, world, teller.say)
+    with world.noting(world.stop):
+        try:
+            outcome = run_load(campaign, stop=world.stop, teller=teller)
+        finally:
+            teller.close()
+    for line in lines_of(outcome, campaign):
+        print(line, file=world.out)
+    return exit_code(outcome, world.stop)
+
+
+def prepare(arguments: argparse.Namespace, world: World, say: "Callable[[str], None]") -> "Campaign":
+    """Return the load that *arguments* describe, and say what it is, and on AWS what it costs.
+
+    Raises:
+        ConfigError: an argument, the profile or the pipeline is wrong; there is no such stack; nobody agreed to the cost.
+        RetryableError: the stack does not answer.
+    """
     _check(arguments)
     from infra.commands.asked_at import find_place
-    from infra.load.run import Campaign, run_load
-    from infra.load.tell import LoadTeller, exit_code, lines_of
+    from infra.load.run import Campaign
     from processors.pipeline_files import load_pipeline
     from producers.load.events import sources_of
     from producers.load.profile import find_profile
@@ -97,15 +121,14 @@ def run(arguments: argparse.Namespace, world: World) -> int:
     pipeline = whole.of_consumer(consumer)
     sources = sources_of(pipeline, tuple(arguments.source))
     jobs = _jobs(arguments, profile, target, consumer, pipeline=str(place.pipeline.resolve()))
-    teller = LoadTeller(world.err, is_terminal=world.err.isatty())
-    teller.say(
+    say(
         f"load {arguments.profile}, seed {arguments.seed}, keys begin with {jobs[0].share.mark}-: sources "
         f"{', '.join(each.name for each in sources)}; {arguments.devices:,} devices; {len(jobs)} "
         f"{'process' if len(jobs) == 1 else 'processes'}; to {target}"
     )
     if not target.local:
-        _agree(arguments, teller, pipeline=pipeline, senders=len(jobs))
-    campaign = Campaign(
+        _agree(arguments, say, pipeline=pipeline, senders=len(jobs))
+    return Campaign(
         pipeline=pipeline,
         jobs=jobs,
         mark=jobs[0].share.mark,
@@ -113,14 +136,6 @@ def run(arguments: argparse.Namespace, world: World) -> int:
         look_s=_LOCAL_LOOK_S if target.local else _AWS_LOOK_S,
         drain_s=arguments.drain_s,
     )
-    with world.noting(world.stop):
-        try:
-            outcome = run_load(campaign, stop=world.stop, teller=teller)
-        finally:
-            teller.close()
-    for line in lines_of(outcome, campaign):
-        print(line, file=world.out)
-    return exit_code(outcome, world.stop)
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -193,13 +208,13 @@ def _jobs(
     ]
 
 
-def _agree(arguments: argparse.Namespace, teller: object, *, pipeline: "Pipeline", senders: int) -> None:
+def _agree(
+    arguments: argparse.Namespace, say: "Callable[[str], None]", *, pipeline: "Pipeline", senders: int
+) -> None:
     """Say what it costs, and refuse what nobody agreed to. Raises: ConfigError."""
     from infra.load.cost import estimate_usd
-    from infra.load.tell import LoadTeller
     from producers.load.events import sources_of
 
-    assert isinstance(teller, LoadTeller)  # noqa: S101 - for the type
     events = round(arguments.events_per_s * arguments.seconds)
     usd = estimate_usd(
         pipeline,
@@ -209,7 +224,7 @@ def _agree(arguments: argparse.Namespace, teller: object, *, pipeline: "Pipeline
         devices=arguments.devices,
         senders=senders,
     )
-    teller.say(f"about ${usd:,.2f} for {events:,} events, at the prices that `streamgage plan` knows")
+    say(f"about ${usd:,.2f} for {events:,} events, at the prices that `streamgage plan` knows")
     if usd > _ASK_ABOVE_USD and not arguments.yes:
         raise ConfigError(f"this load costs about ${usd:,.2f}: say --yes")
 

@@ -26,22 +26,10 @@ from producers.client.kinesis import BotoKinesis, client_config
 from producers.client.producer import Producer, ProducerConfig
 from producers.clock import MonotonicClock
 from producers.load.events import LoadEvents, sources_of
-from producers.load.sending import Latencies, Sent, Watch, WatchedKinesis, send_load
+from producers.load.sending import Latencies, Sent, WallTimer, Watch, WatchedKinesis, send_load
 from producers.simulators.totals import Tally, write_totals
 
 _TELL_S = 0.5
-
-
-class WallTimer:
-    """This machine's clock."""
-
-    def now_ms(self) -> float:
-        """Return ms since the epoch."""
-        return time.time_ns() / 1e6
-
-    def sleep_s(self, duration_s: float) -> None:
-        """Return after *duration_s*."""
-        time.sleep(duration_s)
 
 
 def open_producer(job: Job, watch: Watch) -> Producer:

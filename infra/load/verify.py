@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
+from infra.local.comparison import tallied
 from processors.query.cells import PartialStore
 from processors.query.question import Question, Row, ask
 from producers.load.events import is_own
@@ -111,25 +112,20 @@ def _compare(
     events = want.events + (known.events if known else 0)
     if row.events != events:
         yield f"{where}: {row.events} events, {events} were sent"
-    for name, measures in row.values.items():
+    for name, measure, value in tallied(row):
         sent = want.fields.get(name)
         if sent is None:
             continue
-        for measure, value in measures.items():
-            if not hasattr(sent, measure):  # derived from those that are compared; or a sketch
-                continue
-            if known is not None and measure not in _SUMMED:
-                found.unsure += 1
-                continue
-            if not one_shard and getattr(sent, f"{measure}_tied", False):
-                found.unsure += 1
-                continue
-            wanted = getattr(sent, measure)
-            if known is not None:
-                wanted += getattr(known.fields[name], measure)
-            found.values += 1
-            if value != wanted:
-                yield f"{where}: {name}.{measure} is {value}, {wanted} was sent"
+        is_shared = known is not None and measure not in _SUMMED
+        if is_shared or (not one_shard and getattr(sent, f"{measure}_tied", False)):
+            found.unsure += 1
+            continue
+        wanted = getattr(sent, measure)
+        if known is not None:
+            wanted += getattr(known.fields[name], measure)
+        found.values += 1
+        if value != wanted:
+            yield f"{where}: {name}.{measure} is {value}, {wanted} was sent"
 
 
 def _question(pipeline: Pipeline, rollup: Rollup, label: str) -> Question:

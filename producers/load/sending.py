@@ -1,6 +1,7 @@
 """Send each event when it is due, never before; and keep note of how long after that it was stored."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +11,6 @@ from typing import Any, Protocol
 
 from producers.client.entry import PutEntry
 from producers.client.ports import KinesisPort, PutResult, PutStored
-from producers.load.schedule import Schedule
 from streamgage.definition.pipeline import Source
 from streamgage.errors import DeliveryError
 from streamgage.formats.avro import Event
@@ -33,6 +33,20 @@ class Outlet(Protocol):
         """Return when everything is stored."""
 
 
+class Timetable(Protocol):
+    """When each event is due, in ms from the beginning; known before the first is sent."""
+
+    @property
+    def events(self) -> int:
+        """How many there are."""
+
+    def due_ms(self, number: int) -> float:
+        """Return when event *number*, from 0, is due."""
+
+    def due_by(self, elapsed_ms: float) -> int:
+        """Return how many events are due *elapsed_ms* after the beginning."""
+
+
 class Timer(Protocol):
     """The wall clock, to fractions of a ms: event times are of it."""
 
@@ -41,6 +55,18 @@ class Timer(Protocol):
 
     def sleep_s(self, duration_s: float) -> None:
         """Return after *duration_s*."""
+
+
+class WallTimer:
+    """This machine's."""
+
+    def now_ms(self) -> float:
+        """Return ms since the epoch."""
+        return time.time_ns() / 1e6
+
+    def sleep_s(self, duration_s: float) -> None:
+        """Return after *duration_s*."""
+        time.sleep(duration_s)
 
 
 class Watch(Protocol):
@@ -76,7 +102,7 @@ class Latencies:
     *histogram* is an HdrHistogram. Any thread may add.
     """
 
-    def __init__(self, schedule: Schedule, start_ms: float, histogram: Any) -> None:
+    def __init__(self, schedule: Timetable, start_ms: float, histogram: Any) -> None:
         self._schedule, self._start_ms, self._histogram = schedule, start_ms, histogram
         self._lock = threading.Lock()
         self._most_ms = int(histogram.highest_trackable_value)
@@ -107,7 +133,7 @@ class Sent:
 
 def send_load(
     events: Iterator[tuple[Source, Event]],
-    schedule: Schedule,
+    schedule: Timetable,
     outlet: Outlet,
     *,
     start_ms: float,
