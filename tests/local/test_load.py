@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.commands.main import build_parser
+from infra.aws.stacks import DeployedStack
+from infra.commands.main import build_parser, main
 from infra.local.stack.home import is_alive
 from support.machine import PATIENCE_S, Machine
 from support.odd_pipeline import write_odd
@@ -196,3 +197,47 @@ def test_the_lines_of_the_page_work_in_an_empty_folder_from_an_installed_wheel(
 def test_the_commands_of_a_load_on_aws_are_commands() -> None:
     for line in BLOCKS[2].splitlines():
         assert callable(build_parser().parse_args(line.split()[1:]).run)
+
+
+def test_a_load_to_a_stack_on_aws_finds_stream_and_table_by_its_outputs(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The endpoints are the local stack's: what is AWS's alone (its prices, its throttling) is not here."""
+    info = machine.home.info()
+    environment = dict(re.findall(r"export (\w+)='?([^'\n]*)'?", machine.run("env").stdout))
+    outputs = {
+        "StreamName": info.stream,
+        "TableName": info.table,
+        "FunctionName": "x-Aggregate",
+        "Lanes": "shard",
+    }
+    stack = DeployedStack("x", info.region, "CREATE_COMPLETE", outputs)
+    monkeypatch.setattr("infra.aws.stacks.find_stack", lambda _name, _region: stack)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    words = [
+        "load",
+        "--events-per-s",
+        "300",
+        "--seconds",
+        "1",
+        "--devices",
+        "20",
+        "--target",
+        "aws",
+        "--stack",
+        "x",
+    ]
+    code = main([*words, "--pipeline", str(machine.folder / "odd.toml"), "--source", "note"])
+    said = capsys.readouterr()
+    assert code == 0, said
+    assert "about $0.00 for 300 events" in said.err
+    assert "exact: " in said.out
+    assert (
+        main(["doctor", "--target", "aws", "--stack", "x", "--pipeline", str(machine.folder / "odd.toml")])
+        == 1
+    )
+    told = capsys.readouterr().out
+    assert re.search(r"^ok  permission: these credentials may put records", told, re.MULTILINE), told
+    assert re.search(r"^ok  round trip: .* applied after", told, re.MULTILINE), told
+    assert re.search(r"^BAD mapping: ", told, re.MULTILINE), told  # Lambda's API is not served here
