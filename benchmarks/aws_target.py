@@ -1,9 +1,10 @@
-"""``streamgage bench cold_start --target aws``: the cold starts of a function that is deployed, as Lambda reports them."""
+"""``streamgage bench NAME --target aws``: what a deployed stack shows; the cold starts of its function, as Lambda reports them."""
 
 import argparse
 from collections.abc import Callable, Sequence
 
 from benchmarks.aws_cold_start import Clients, Report, Target, measure
+from benchmarks.aws_pipeline import run as run_pipeline
 from benchmarks.harness import Result, Series, Table
 from infra.aws.stacks import aws_client, find_stack
 from streamgage.errors import ConfigError
@@ -22,8 +23,12 @@ def run(name: str, arguments: argparse.Namespace, *, stack: str, measured: Measu
         ConfigError: the benchmark has no way to AWS, or the stack is not to be found.
         FailedInvocationError, RetryableError: as ``measure`` does.
     """
+    if name == "pipeline":
+        return run_pipeline(arguments, stack=stack)
     if name != "cold_start":
-        raise ConfigError(f"{name} runs on this machine only; with --target aws there is: cold_start")
+        raise ConfigError(
+            f"{name} runs on this machine only; with --target aws there are: cold_start, pipeline"
+        )
     found = find_stack(stack, arguments.region)
     target = Target(function=found.output("FunctionName"))
     if measured is None:

@@ -22,6 +22,7 @@ EXAMPLES = """examples:
   streamgage bench fold
   streamgage bench all --quick            answers are compared, figures mean nothing
   streamgage bench cold_start --target aws --stack plant-7     Lambda's own REPORT lines; costs a few cents
+  streamgage bench pipeline --target aws --stack plant-7       says first what it costs
   streamgage bench report                 docs/benchmarks.md, plots and the README's table, from the results"""
 DEFAULT_SEED = 20_260_101
 

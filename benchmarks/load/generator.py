@@ -11,7 +11,7 @@ import json
 import random
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,14 +30,14 @@ from producers.client.kinesis import BotoKinesis, client_config
 from producers.client.ports import KinesisPort, PutResult, PutStored
 from producers.client.producer import Producer, ProducerConfig
 from producers.clock import MonotonicClock
+from producers.load.sending import Timer, WallTimer, send_load
 from producers.simulators.totals import Tally, write_totals
 from streamgage.definition.pipeline import Source
+from streamgage.errors import RetryableError
 from streamgage.formats.avro import Event
 from streamgage.shards import Shard
 
 SOURCE = "reading"
-_TICK_S = 0.004  # how long it sleeps when nothing is due
-_CHUNK_EVENTS = 500  # how many are put, of a backlog, before the clock is read again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,8 +98,8 @@ class LoggedKinesis:
         return results
 
 
-class Outlet(Protocol):
-    """What a sender sends through: a producer."""
+class Put(Protocol):
+    """What events are sent through: a producer."""
 
     def send(self, source: Source, event: Event) -> None:
         """Take an event; wait while too much is buffered."""
@@ -111,64 +111,43 @@ class Outlet(Protocol):
         """Return when everything is stored."""
 
 
-class Timer(Protocol):
-    """The wall clock, to fractions of a ms: event times are of it."""
+class OneByOne:
+    """An outlet of *producer* that puts each event by itself, as an application does that has one at a time."""
 
-    def now_ms(self) -> float:
-        """Return ms since the epoch."""
+    def __init__(self, producer: Put) -> None:
+        self._put, self.poll, self.flush = producer.send, producer.poll, producer.flush
 
-    def sleep_s(self, duration_s: float) -> None:
-        """Return after *duration_s*."""
-
-
-class WallTimer:
-    """This machine's."""
-
-    def now_ms(self) -> float:
-        """Return ms since the epoch."""
-        return time.time_ns() / 1e6
-
-    def sleep_s(self, duration_s: float) -> None:
-        """Return after *duration_s*."""
-        time.sleep(duration_s)
+    def put_many(self, source: Source, events: Sequence[Event]) -> None:
+        """Take *events*."""
+        for event in events:
+            self._put(source, event)
 
 
-def send(
-    job: Job,
-    events: Callable[[int, int], Iterable[Event]],
-    outlet: Outlet,
-    *,
-    source: Source,
-    start_ms: int,
-    timer: Timer,
-) -> Done:
-    """Send each event when it is due, never before, and return when all are stored.
+def send(job: Job, events: Events, producer: Put, *, source: Source, start_ms: int, timer: Timer) -> Done:
+    """Send each event when it is due, by the open loop of `streamgage load`, and return when all are stored.
 
-    An outlet that makes it wait delays what follows; what was due meanwhile goes out at once, late.
+    Raises:
+        RetryableError: some were not.
     """
-    load, sent, late_ms, gave_up = job.load, 0, 0.0, False
     began_cpu_s = time.process_time()
-    put = outlet.send
-    while sent < load.events and not gave_up:
-        elapsed_ms = timer.now_ms() - start_ms
-        due = min(load.events, int(elapsed_ms * load.rate_per_s / 1000) + 1) if elapsed_ms >= 0 else 0
-        if due <= sent:
-            outlet.poll()
-            timer.sleep_s(_TICK_S)
-            continue
-        late_ms = max(late_ms, elapsed_ms - sent * 1000 / load.rate_per_s)
-        stop = min(due, sent + _CHUNK_EVENTS)
-        for event in events(sent, stop):
-            put(source, event)
-        sent, gave_up = stop, late_ms > job.give_up_s * 1000
-    outlet.flush()
+    sent = send_load(
+        ((source, event) for event in events.between(0, job.load.events, start_ms=start_ms)),
+        job.load,
+        OneByOne(producer),
+        start_ms=start_ms,
+        timer=timer,
+        give_up_s=job.give_up_s,
+        is_over=lambda _: False,
+    )
+    if sent.undelivered:
+        raise RetryableError(f"{sent.undelivered} events were not delivered: {sent.last_error}")
     return Done(
         start_ms=start_ms,
-        events=sent,
+        events=sent.events,
         ended_ms=int(timer.now_ms()),
-        late_ms=late_ms,
+        late_ms=sent.late_ms,
         cpu_s=time.process_time() - began_cpu_s,
-        gave_up=gave_up,
+        gave_up=sent.gave_up,
     )
 
 
@@ -189,7 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with Producer(port, clock=MonotonicClock(), rng=dice, tags_for=Identity(dice).tags_for) as producer:
         done = send(
             job,
-            lambda first, stop: events.between(first, stop, start_ms=start_ms),
+            events,
             producer,
             source=pipeline.sources[SOURCE],
             start_ms=start_ms,

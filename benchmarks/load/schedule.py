@@ -34,9 +34,13 @@ class SenderLoad:
                 "into one millisecond: give the load more devices"
             )
 
-    def due_ms(self, number: int, start_ms: int) -> float:
-        """Return when event *number* is due if event 0 is at *start_ms*; ms since the epoch."""
-        return start_ms + number * 1000 / self.rate_per_s
+    def due_ms(self, number: int) -> float:
+        """Return when event *number* is due, in ms after event 0."""
+        return number * 1000 / self.rate_per_s
+
+    def due_by(self, elapsed_ms: float) -> int:
+        """Return how many events are due *elapsed_ms* after event 0."""
+        return min(self.events, int(elapsed_ms * self.rate_per_s / 1000) + 1) if elapsed_ms >= 0 else 0
 
 
 class Events:

@@ -19,8 +19,10 @@ from infra.commands import (
     down,
     drain,
     env,
+    init,
     items,
     lint,
+    load,
     package,
     plan,
     query,
@@ -52,6 +54,7 @@ EPILOG = """the whole pipeline on this machine:
 
 
 VERBS = (
+    init,
     up,
     down,
     status,
@@ -62,6 +65,7 @@ VERBS = (
     demo,
     send,
     simulate,
+    load,
     query,
     sql,
     items,

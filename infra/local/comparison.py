@@ -1,6 +1,7 @@
 """Every total that a local stack's table holds, beside what was sent: the last word of the demo, of tests and of load trials."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 
 from infra.local.stack.clients import local_client
 from infra.local.stack.home import StackInfo
@@ -12,6 +13,7 @@ from streamgage.definition.pipeline import Pipeline, Rollup
 from streamgage.fold.items import ItemKey, StoredItem
 from streamgage.measures.windows import MAX_EVENT_TIME_MS
 
+_TALLIED = ("count", "sum", "min", "max", "first", "last")
 Items = dict[ItemKey, StoredItem]
 
 
@@ -80,14 +82,18 @@ def compare(pipeline: Pipeline, items: Items, totals: Totals) -> list[str]:
 def _differences(row: Row, events: int, fields: dict[str, FieldTotals]) -> Iterator[str]:
     if row.events != events:
         yield f"{row.events} events, {events} were sent"
-    for field, measures in row.values.items():
+    for field, measure, value in tallied(row):
         totals = fields.get(field)
+        if totals is not None and value != (want := getattr(totals, measure)):
+            yield f"{field}.{measure} is {value}, {want} was sent"
+
+
+def tallied(row: Row) -> Iterator[tuple[str, str, int | Decimal | None]]:
+    """Yield field, measure and value of each measure of *row* that a tally has: the others are derived from these, or sketches."""
+    for field, measures in row.values.items():
         for name, value in measures.items():
-            if not hasattr(totals, name):  # derived from the sums, which are compared; or a sketch
-                continue
-            want = getattr(totals, name)
-            if value != want:
-                yield f"{field}.{name} is {value}, {want} was sent"
+            if name in _TALLIED:
+                yield field, name, value
 
 
 def question_of(pipeline: Pipeline, rollup: Rollup, key: tuple[str, ...] | None, label: str) -> Question:

@@ -24,7 +24,8 @@ Row = tuple[tuple[str, ...], str, int]
 class FieldTotals:
     """The totals of one field's values, nulls left out. ``first`` and ``last`` are by event time.
 
-    Of events at the same time, first is the first that was generated, last the last.
+    Of events at the same time, first is the first that was generated, last the last. ``first_tied`` and ``last_tied`` tell
+    that there were several, with different values: where they went to several shards, any of them may be meant.
     """
 
     count: int = 0
@@ -35,6 +36,29 @@ class FieldTotals:
     last: Decimal | None = None
     first_ms: int = 0
     last_ms: int = 0
+    first_tied: bool = False
+    last_tied: bool = False
+
+    def add(self, other: "FieldTotals") -> None:
+        """Count what *other* counted, of other events, after those that are counted here."""
+        if not other.count:
+            return
+        if not self.count:
+            for name in self.__slots__:
+                setattr(self, name, getattr(other, name))
+            return
+        self.count, self.sum = self.count + other.count, _EXACT.add(self.sum, other.sum)
+        self.min = min(each for each in (self.min, other.min) if each is not None)
+        self.max = max(each for each in (self.max, other.max) if each is not None)
+        if other.first_ms == self.first_ms:
+            self.first_tied |= other.first_tied or other.first != self.first
+        elif other.first_ms < self.first_ms:
+            self.first, self.first_ms, self.first_tied = other.first, other.first_ms, other.first_tied
+        if other.last_ms == self.last_ms:
+            self.last_tied |= other.last_tied or other.last != self.last
+            self.last = other.last
+        elif other.last_ms > self.last_ms:
+            self.last, self.last_ms, self.last_tied = other.last, other.last_ms, other.last_tied
 
 
 @dataclass(slots=True)
@@ -46,6 +70,18 @@ class WindowTotals:
 
 
 Totals = dict[str, dict[Row, WindowTotals]]
+
+
+def add_totals(totals: Totals, more: Totals) -> None:
+    """Count in *totals* what *more* counted, of other events. It may take rows of *more* for its own."""
+    for rollup, rows in more.items():
+        known = totals.setdefault(rollup, {})
+        for key, row in rows.items():
+            mine = known.setdefault(key, row)
+            if mine is not row:
+                mine.events += row.events
+                for name, each in row.fields.items():
+                    mine.fields.setdefault(name, FieldTotals()).add(each)
 
 
 class Tally:
@@ -105,8 +141,12 @@ def _count(totals: FieldTotals, value: Decimal, ts: int) -> None:
     if totals.max is None or value > totals.max:
         totals.max = value
     if totals.first is None or ts < totals.first_ms:
-        totals.first, totals.first_ms = value, ts
+        totals.first, totals.first_ms, totals.first_tied = value, ts, False
+    elif ts == totals.first_ms and value != totals.first:
+        totals.first_tied = True
     if totals.last is None or ts >= totals.last_ms:
+        is_tie = ts == totals.last_ms and totals.last not in (None, value)
+        totals.last_tied = is_tie or (totals.last_tied and ts == totals.last_ms)
         totals.last, totals.last_ms = value, ts
     totals.count += 1
     totals.sum = _EXACT.add(totals.sum, value)
@@ -166,7 +206,8 @@ def _encode(totals: FieldTotals) -> dict[str, Any]:
     texts = {
         name: None if (value := getattr(totals, name)) is None else format(value, "f") for name in _DECIMALS
     }
-    return {"count": totals.count, **texts, "first_ms": totals.first_ms, "last_ms": totals.last_ms}
+    told = {"count": totals.count, **texts, "first_ms": totals.first_ms, "last_ms": totals.last_ms}
+    return told | {name: True for name in ("first_tied", "last_tied") if getattr(totals, name)}
 
 
 def _decode(raw: dict[str, Any]) -> FieldTotals:
@@ -180,4 +221,6 @@ def _decode(raw: dict[str, Any]) -> FieldTotals:
         last=decimals["last"],
         first_ms=raw["first_ms"],
         last_ms=raw["last_ms"],
+        first_tied=raw.get("first_tied", False),
+        last_tied=raw.get("last_tied", False),
     )

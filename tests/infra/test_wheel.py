@@ -10,29 +10,13 @@ from pathlib import Path
 import pytest
 
 from support.paths import ROOT
-
-ROOMS = ("streamgage", "producers", "processors", "infra", "benchmarks")
+from support.wheel import ROOMS, build_wheel
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a copy: building leaves folders in the checkout."""
-    folder = tmp_path_factory.mktemp("wheel")
-    checkout = folder / "checkout"
-    checkout.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, checkout)
-    for name in (*ROOMS, "tests"):
-        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
-    subprocess.run(
-        [
-            sys.executable, "-P", "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index",
-            "--wheel-dir", str(folder), str(checkout),
-        ],
-        check=True,
-    )  # fmt: skip
-    (made,) = folder.glob("streamgage-*.whl")
-    return made
+    """The wheel."""
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +35,9 @@ def test_the_wheel_holds_the_rooms_and_nothing_of_what_judges_them(names: frozen
 def test_every_module_and_data_file_that_the_code_opens_is_in_it(names: frozenset[str]) -> None:
     modules = {str(path.relative_to(ROOT)) for room in ROOMS for path in (ROOT / room).rglob("*.py")}
     assert modules - names == set()
+    assert {"README.md", "device.py", "pipeline.toml", "schemas/reading.avsc"} <= {
+        each.removeprefix("infra/commands/starter/") for each in names
+    }
     data = {
         str(path.relative_to(ROOT))
         for room in ROOMS

@@ -328,9 +328,9 @@ def test_without_a_cold_start_there_is_no_result() -> None:
 
 def test_a_benchmark_without_a_way_to_aws_says_which_has_one() -> None:
     with pytest.raises(
-        ConfigError, match="pipeline runs on this machine only; with --target aws there is: cold_start"
+        ConfigError, match="fold runs on this machine only; with --target aws there are: cold_start, pipeline"
     ):
-        run("pipeline", asked("pipeline", "--target", "aws"), stack="streamgage")
+        run("fold", asked("fold", "--target", "aws"), stack="streamgage")
 
 
 def test_the_function_of_the_stack_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
