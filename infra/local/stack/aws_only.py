@@ -13,6 +13,7 @@ REFUSED_TYPES = {
     "AWS::ApplicationAutoScaling::ScalableTarget": "a table here takes what comes: its capacity is neither kept nor scaled",
     "AWS::ApplicationAutoScaling::ScalingPolicy": "a table here takes what comes: its capacity is neither kept nor scaled",
     "AWS::CodeDeploy::Application": "the emulator has no CodeDeploy: a new bundle takes over at once",
+    "AWS::Cognito::ManagedLoginBranding": "the page is the gateway's here, to whoever has its address: nobody signs in",
     "AWS::CodeDeploy::DeploymentGroup": "the emulator has no CodeDeploy: a new bundle takes over at once",
 }
 # The function is ours, and there is one of it.
@@ -27,6 +28,8 @@ WEBSOCKET = "the local gateway serves HTTP APIs"
 METRIC_MATH = "the emulator has no alarms on metric math"
 # A consumer beside another one shares what the other one has; here each stack has a home, a stream and tables of its own.
 SHARED_PARAMETERS = ("SharedStreamArn", "SharedTable")
+# The page and who may sign in to it, as CloudFront and Cognito have them.
+PAGE_PARAMETERS = ("PageDomain", "PageCertificateArn", "PageWebAclArn")
 
 
 def check_parameters(parameters: Mapping[str, str]) -> None:
@@ -36,6 +39,14 @@ def check_parameters(parameters: Mapping[str, str]) -> None:
         raise ConfigError(
             f"{' and '.join(shared)}: only on AWS, where a consumer may stand beside another. Here each has a home of its own: "
             "STREAMGAGE_HOME=.streamgage-v2 streamgage up"
+        )
+    page = [name for name in PAGE_PARAMETERS if parameters.get(name)]
+    page += ["Page"] * (parameters.get("Page") == "true") + ["SignIn"] * (
+        parameters.get("SignIn", "none") != "none"
+    )
+    if page:
+        raise ConfigError(
+            f"{' and '.join(page)}: only on AWS. Here `up` serves the page itself, to whoever has the address that it prints"
         )
 
 
