@@ -122,7 +122,7 @@ def the_page_is_where_the_parameters_say(deployed: Deployed) -> Iterator[str]:
     certificate = config["ViewerCertificate"]
     if config.get("Aliases", []) != [domain] * bool(domain):
         yield f"it answers as {config.get('Aliases')}"
-    wanted = {"CloudFrontDefaultCertificate": True}
+    wanted: dict[str, Any] = {"CloudFrontDefaultCertificate": True}
     if domain:
         arn = deployed.parameters["PageCertificateArn"]
         wanted = {
