@@ -204,6 +204,24 @@ def test_a_refused_token_is_renewed_once_for_all_who_ask_and_the_question_asked_
         assert visit.page.locator("#signin").is_hidden()
 
 
+def test_however_many_ask_at_once_a_token_is_renewed_once(
+    browser: Any, stack: PageServer, pool: Cognito
+) -> None:
+    with arriving(browser, stack, pool) as visit:
+        sign_in(visit)
+        bearers = visit.page.evaluate(
+            """async () => {
+                const tokens = JSON.parse(sessionStorage.getItem("streamgage.tokens"));
+                sessionStorage.setItem("streamgage.tokens", JSON.stringify({ ...tokens, expires_ms: 0 }));
+                const { SignIn } = await import("./signin.js");
+                const access = new SignIn();
+                return Promise.all([1, 2, 3, 4, 5].map(() => access.bearer()));
+            }"""
+        )
+        assert len(set(bearers)) == 1
+        assert pool.asked.count("refresh_token") == 1
+
+
 def test_a_session_that_has_ended_asks_to_sign_in_again_and_keeps_the_numbers(
     browser: Any, stack: PageServer, pool: Cognito
 ) -> None:

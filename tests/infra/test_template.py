@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from infra.aws.deploy.artifacts import TEMPLATE_BODY_BYTES
+from infra.local.stack.aws_only import CONDITIONS
+from infra.local.stack.cloudformation import _body
 from infra.local.stack.template import divide, resolve
 from infra.template.read import TEMPLATE
 from infra.template.translate import translate
@@ -372,6 +375,14 @@ def test_locally_a_table_takes_what_comes_whatever_capacity_it_has_on_aws() -> N
     assert {"WriteScaling", "ReadScaling", "WriteScalingPolicy", "ReadScalingPolicy"} <= {
         each.logical_id for each in divided.elsewhere
     }
+
+
+def test_locally_the_page_is_left_out_and_the_rest_fits_a_request() -> None:
+    divided = divide(TEMPLATE, keep_tables=True)
+    kinds = {each.kind for each in divided.elsewhere if each.why == CONDITIONS["Paged"]}
+    assert {"AWS::CloudFront::Distribution", "AWS::Cognito::UserPool", "AWS::S3::Bucket"} <= kinds
+    assert "PageUrl" not in divided.cloudformation["Outputs"]
+    assert len(_body(divided)) <= TEMPLATE_BODY_BYTES
 
 
 def test_locally_a_property_that_a_condition_leaves_out_is_left_out() -> None:

@@ -13,7 +13,6 @@ REFUSED_TYPES = {
     "AWS::ApplicationAutoScaling::ScalableTarget": "a table here takes what comes: its capacity is neither kept nor scaled",
     "AWS::ApplicationAutoScaling::ScalingPolicy": "a table here takes what comes: its capacity is neither kept nor scaled",
     "AWS::CodeDeploy::Application": "the emulator has no CodeDeploy: a new bundle takes over at once",
-    "AWS::Cognito::ManagedLoginBranding": "the page is the gateway's here, to whoever has its address: nobody signs in",
     "AWS::CodeDeploy::DeploymentGroup": "the emulator has no CodeDeploy: a new bundle takes over at once",
 }
 # The function is ours, and there is one of it.
@@ -22,6 +21,8 @@ OURS_TYPES = {
     "AWS::Lambda::Alias": "the local function has one version",
     "AWS::Lambda::Permission": "who invokes a function here is ours",
 }
+# Conditions of the template that never hold here (see check_parameters): what stands under them is left out.
+CONDITIONS = {"Paged": "the gateway serves the page, to whoever has its address: nobody signs in"}
 # The gateway here speaks HTTP. A page asks again; it is not told.
 WEBSOCKET = "the local gateway serves HTTP APIs"
 # MiniStack 1.5.33: "Properties.Metrics (metric math) is not supported".
@@ -57,4 +58,4 @@ def why_only_on_aws(resource: Mapping[str, Any]) -> str | None:
         return METRIC_MATH
     if kind == "AWS::ApiGatewayV2::Api" and resource["Properties"].get("ProtocolType") == "WEBSOCKET":
         return WEBSOCKET
-    return REFUSED_TYPES.get(kind) or OURS_TYPES.get(kind)
+    return CONDITIONS.get(resource.get("Condition", "")) or REFUSED_TYPES.get(kind) or OURS_TYPES.get(kind)
