@@ -88,7 +88,7 @@ def add_change_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-replacement",
         action="store_true",
-        help="let a stream, table, bucket or queue be replaced or removed, or the kind of lanes change",
+        help="let a stream, table, bucket, queue or user pool be replaced or removed, or the kind of lanes change",
     )
 
 

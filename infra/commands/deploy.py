@@ -4,6 +4,7 @@ import argparse
 
 from infra.commands.account import WAYS, Surroundings, add_change_options, prepare, real_surroundings
 from infra.commands.arguments import Verbs, add_verb
+from infra.commands.page import PageUpload
 
 EXAMPLES = f"""examples:
   streamgage deploy                                       show what would change, ask, do it
@@ -16,6 +17,7 @@ the template's default. A change that would replace or remove a stream, a table,
 --allow-replacement says that it is meant. What a stack counts (consumer, rollups, windows, measures) is fixed for its life:
 another definition is another stack beside it, on the same stream and table, with another consumer and the next generation
 of what changes; it begins with the oldest record that the stream still has, or --from a time. Ctrl-C while it is executed stops only the watching: CloudFormation goes on.
+With Page=true the page's files go into its bucket after the stack stands, and its address is the last line.
 
 exit code: 0 it stands, or nothing differs; 1 it failed; 2 something is to be mended first; 130 interrupted
 {WAYS}"""
@@ -41,22 +43,30 @@ def run(arguments: argparse.Namespace, around: Surroundings) -> int:
 
     deployment, wanted = prepare(arguments, around)
     say, name = around.terminal.say, arguments.stack
+    page = PageUpload.of(wanted, arguments, around)
     with deployment.plan(wanted, clear_failed=arguments.yes) as plan:
         for line in plan.lines():
             say(line.text, line.style)
-        if plan.empty:
+        news = page.news() if page else ""
+        if news:
+            say(news, "cyan")
+        if plan.empty and not news:
             return 0
         if plan.dangers and not arguments.allow_replacement:
             deployment.execute(plan, allow_replacement=False)  # raises, and says why
         if not arguments.yes and not around.terminal.confirms(f"execute this on stack {name}?"):
             say("nothing was changed")
             return 0
-        try:
-            outcome = deployment.execute(plan, allow_replacement=arguments.allow_replacement)
-        except KeyboardInterrupt:
-            say(how_to_look(name), "yellow")
-            raise
-    say(
-        f"stack {name}: {outcome.status}. See it: streamgage status --target aws --stack {name}", "bold green"
-    )
+        if not plan.empty:
+            try:
+                outcome = deployment.execute(plan, allow_replacement=arguments.allow_replacement)
+            except KeyboardInterrupt:
+                say(how_to_look(name), "yellow")
+                raise
+            say(
+                f"stack {name}: {outcome.status}. See it: streamgage status --target aws --stack {name}",
+                "bold green",
+            )
+    if page:
+        say(f"page: {page.put()}", "bold green")
     return 0

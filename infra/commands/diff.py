@@ -4,6 +4,7 @@ import argparse
 
 from infra.commands.account import WAYS, Surroundings, add_change_options, prepare, real_surroundings
 from infra.commands.arguments import Verbs, add_verb
+from infra.commands.page import PageUpload
 
 _DIFFERS = 3  # what --exit-code asks for
 EXAMPLES = f"""examples:
@@ -30,6 +31,10 @@ def run(arguments: argparse.Namespace, around: Surroundings) -> int:
     with deployment.plan(wanted) as plan:
         for line in plan.lines():
             around.terminal.say(line.text, line.style)
+        page = PageUpload.of(wanted, arguments, around)
+        news = page.news() if page else ""
+        if news:
+            around.terminal.say(news, "cyan")
         for danger in () if arguments.allow_replacement else plan.dangers:
             around.terminal.say(f"deploy will refuse this without --allow-replacement: {danger}", "bold red")
-        return _DIFFERS if arguments.exit_code and not plan.empty else 0
+        return _DIFFERS if arguments.exit_code and (news or not plan.empty) else 0

@@ -114,6 +114,9 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument(
         "--question-bytes", type=float, default=asked.answer_bytes, help="of an answer; default: %(default)g"
     )
+    parser.add_argument(
+        "--by-page", action="store_true", help="questions come by the page's CloudFront (Page=true)"
+    )
     parser.add_argument("--api-memory-mb", type=int, default=asked.memory_mb, help="default: %(default)s")
     parser.add_argument("--format", choices=("table", "json"), default="table")
     parser.add_argument(
@@ -191,6 +194,7 @@ def questions_of(arguments: argparse.Namespace) -> Questions:
         ms=arguments.question_ms,
         memory_mb=arguments.api_memory_mb,
         answer_bytes=arguments.question_bytes,
+        by_page=arguments.by_page,
     )
 
 

@@ -8,7 +8,8 @@ Text values of dimensions are those of ``Fn::Sub``: ``${Stream}`` is the resourc
 
 Source: the metrics of each service, as its developer guide lists them: Lambda's are in monitoring-metrics-types.html,
 Kinesis' in monitoring-with-cloudwatch.html, DynamoDB's in metrics-dimensions.html, SQS' in
-sqs-available-cloudwatch-metrics.html (checked 2026-11-21), an HTTP API's in http-api-metrics.html (2026-11-29).
+sqs-available-cloudwatch-metrics.html (checked 2026-11-21), an HTTP API's in http-api-metrics.html, CloudFront's in
+programming-cloudwatch-metrics.html (2026-11-29).
 """
 
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ Statistic = Literal["Sum", "Maximum", "Average", "p99"]
 RUNBOOK = "docs/operations.md"
 AGGREGATE, API = "Aggregate", "ApiFunction"  # the functions, as the template calls them
 SERVED = "Served"  # the condition under which there is an HTTP API
+PAGED = "Paged"  # and that under which there is the page
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,13 @@ def _function(metric: str, statistic: Statistic = "Sum", *, of: str = AGGREGATE)
 
 def _http(metric: str, statistic: Statistic = "Sum") -> Series:
     return Series("AWS/ApiGateway", metric, (("ApiId", "${HttpApi}"),), statistic)
+
+
+def _edge(metric: str, statistic: Statistic = "Sum") -> Series:
+    # CloudFront is in no region: its metrics are in us-east-1, of the region "Global".
+    return Series(
+        "AWS/CloudFront", metric, (("Region", "Global"), ("DistributionId", "${PageDistribution}")), statistic
+    )
 
 
 def _mapping(metric: str) -> Series:
@@ -270,13 +279,17 @@ ALARMS = (
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """One graph of the dashboard. ``label`` is of its left axis. It is there where the condition ``only_if`` holds."""
+    """One graph of the dashboard. ``label`` is of its left axis. It is there where the condition ``only_if`` holds.
+
+    ``region`` is where CloudWatch keeps its metrics. A graph may show another region's; an alarm cannot watch them.
+    """
 
     title: str
     label: str
     series: tuple[Series, ...]
     stacked: bool = False
     only_if: str = ""
+    region: str = "${AWS::Region}"
 
 
 _CODES = tuple(each for each in get_args(Metric) if each.startswith("Poison") and each != "Poison")
@@ -351,5 +364,13 @@ GRAPHS = (
         "at a time",
         (_function("ConcurrentExecutions", "Maximum", of=API),),
         only_if=SERVED,
+    ),
+    Graph("Page", "requests in 5 minutes", (_edge("Requests"),), only_if=PAGED, region="us-east-1"),
+    Graph(
+        "Page, errors",
+        "% of requests",
+        (_edge("4xxErrorRate", "Average"), _edge("5xxErrorRate", "Average")),
+        only_if=PAGED,
+        region="us-east-1",
     ),
 )

@@ -17,7 +17,7 @@ END = "  # --- end of monitoring ---\n"
 _STREAM_NAME = '!If [OwnStream, !Ref Stream, !Select [1, !Split ["/", !Sub "${SharedStreamArn}/"]]]'
 _TABLE_NAME = "!If [OwnTable, !Ref Aggregates, !Ref SharedTable]"
 # Conditions whose alarms the dashboard shows where they hold. What else is conditional rings, and has no place there.
-_SHOWN_IF = ("OwnTable", "OwnStream", "Served")
+_SHOWN_IF = ("OwnTable", "OwnStream", "Served", "Paged")
 _WIDTH, _HEIGHT, _COLUMNS = 8, 6, 24  # of one graph, in the dashboard's grid
 _ALARMS_HEIGHT = 3
 _GRAPH_PERIOD_S = 300
@@ -56,11 +56,15 @@ def _lines() -> Iterator[str]:
     yield f"        - StreamName: {_STREAM_NAME}"
     yield f"          TableName: {_TABLE_NAME}"
     for condition in _SHOWN_IF:
-        alarms = "".join(f', "${{{each.logical_id}.Arn}}"' for each in ALARMS if each.only_if == condition)
-        yield from _text_if(f"{condition}Alarms", condition, alarms)
+        if alarms := "".join(f', "${{{each.logical_id}.Arn}}"' for each in _alarms_if(condition)):
+            yield from _text_if(f"{condition}Alarms", condition, alarms)
         if graphs := [number for number, each in enumerate(GRAPHS) if each.only_if == condition]:
             widgets = "".join(f", {json.dumps(_graph_widget(number))}" for number in graphs)
             yield from _text_if(f"{condition}Graphs", condition, widgets)
+
+
+def _alarms_if(condition: str) -> list[Alarm]:
+    return [each for each in ALARMS if each.only_if == condition]
 
 
 def _text_if(name: str, condition: str, text: str) -> Iterator[str]:
@@ -124,7 +128,7 @@ def _dashboard() -> Iterator[str]:
     """Yield the dashboard's body, a widget a line: text for Fn::Sub."""
     yield '{"widgets": ['
     shown = [f"${{{alarm.logical_id}.Arn}}" for alarm in ALARMS if not alarm.only_if]
-    more = "".join(f"${{{each}Alarms}}" for each in _SHOWN_IF)
+    more = "".join(f"${{{each}Alarms}}" for each in _SHOWN_IF if _alarms_if(each))
     widgets = [
         _widget("alarm", (0, 0, _COLUMNS, _ALARMS_HEIGHT), {"title": "Alarms", "alarms": [*shown, "more"]})
     ]
@@ -153,7 +157,7 @@ def _widget(kind: str, place: tuple[int, int, int, int], properties: dict[str, A
 def _graph(graph: Graph) -> dict[str, Any]:
     return {
         "title": graph.title,
-        "region": "${AWS::Region}",
+        "region": graph.region,
         "view": "timeSeries",
         "stacked": graph.stacked,
         "period": _GRAPH_PERIOD_S,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from infra.template.monitoring import ALARMS, GRAPHS, RUNBOOK, Alarm, Percentage, Series
+from infra.template.monitoring import ALARMS, GRAPHS, PAGED, RUNBOOK, SERVED, Alarm, Percentage, Series
 from infra.template.monitoring_section import BEGIN, END, main, section, with_section
 from infra.template.read import TEMPLATE
 from infra.template.translate import translate
@@ -16,7 +16,7 @@ from processors.aggregate.report import METRICS, NAMESPACE, Reporter
 from processors.sink.fenced import Applied
 from streamgage.errors import ConfigError
 from support.paths import ROOT
-from support.template_rules import decide
+from support.template_rules import PAGE, decide
 
 # The metrics of AWS that we watch, as their developer guides name them: see infra/template/monitoring.py.
 OF_AWS = {
@@ -28,6 +28,7 @@ OF_AWS = {
 
     "AWS/Kinesis": {"WriteProvisionedThroughputExceeded", "IncomingRecords", "IncomingBytes", "GetRecords.Records"},
     "AWS/DynamoDB": {"WriteThrottleEvents", "ConsumedWriteCapacityUnits"},
+    "AWS/CloudFront": {"Requests", "4xxErrorRate", "5xxErrorRate"},
     "AWS/SQS": {"ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"},
     "AWS/Logs": {"IncomingLogEvents"},
 }  # fmt: skip
@@ -123,7 +124,7 @@ def test_what_takes_a_deployment_back_rings_while_it_is_a_canary() -> None:
 
 
 @pytest.mark.parametrize(
-    "chosen", [{}, {"Api": "false"}, {"SharedTable": "plant-7-Aggregates-1", "Api": "false"}]
+    "chosen", [{}, {"Api": "false"}, {"SharedTable": "plant-7-Aggregates-1", "Api": "false"}, PAGE]
 )
 def test_the_dashboard_is_json_of_widgets_that_do_not_overlap(chosen: dict[str, str]) -> None:
     (dashboard,) = decide(translate(TEMPLATE), chosen).of("AWS::CloudWatch::Dashboard")
@@ -132,7 +133,8 @@ def test_the_dashboard_is_json_of_widgets_that_do_not_overlap(chosen: dict[str, 
         known = str(value) if name.endswith(("Alarms", "Graphs")) else str(value or "x")
         text = text.replace(f"${{{name}}}", value.get("Fn::Sub", known) if isinstance(value, dict) else known)
     widgets = json.loads(text)["widgets"]
-    shown = {graph.title for graph in GRAPHS if not graph.only_if or "Api" not in chosen}
+    there = {"", *({SERVED} if "Api" not in chosen else set()), *({PAGED} if "Page" in chosen else set())}
+    shown = {graph.title for graph in GRAPHS if graph.only_if in there}
     assert {each["properties"]["title"] for each in widgets} == {"Alarms", *shown}
     if "Api" in chosen:
         assert "Api" not in text

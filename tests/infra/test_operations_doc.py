@@ -24,7 +24,7 @@ SPANS = re.findall(r"(?<!`)`([^`\n]+)`", re.sub(r"```.*?```", "", TEXT, flags=re
 
 # Commands of the AWS CLI that are its own, and not operations of a service.
 OWN = {("logs", "tail"), ("s3", "ls"), ("s3", "cp"), ("dynamodb", "wait")}
-GENERAL = {"query", "output", "endpoint-url", "cli-input-json"}
+GENERAL = {"query", "output", "region", "endpoint-url", "cli-input-json"}
 LISTED = {"since", "format", "follow", "filter-pattern", "recursive", "table-name"}  # options of OWN
 
 

@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from infra.aws.deploy.artifacts import TEMPLATE_BODY_BYTES
+from infra.local.stack.aws_only import CONDITIONS
+from infra.local.stack.cloudformation import _body
 from infra.local.stack.template import divide, resolve
 from infra.template.read import TEMPLATE
 from infra.template.translate import translate
@@ -18,8 +21,20 @@ from support.http_rules import (
     questions_are_answered_to_those_who_may_ask,
     routes_are_these_and_may_call_the_function,
 )
+from support.page_rules import (
+    PAGE_RULES,
+    a_browser_is_told_the_same_as_on_a_laptop,
+    files_are_read_by_this_distribution_alone,
+    no_page_means_none,
+    only_who_was_invited_signs_in_and_by_code,
+    the_edge_keeps_no_answer_and_takes_no_token_in_the_clear,
+    the_page_is_where_the_parameters_say,
+)
 from support.template_rules import (
     BESIDE,
+    NAMED,
+    PAGE,
+    PAGED,
     RULES,
     SERVED,
     TOKENS,
@@ -47,7 +62,7 @@ from support.template_rules import (
     the_mapping_is_whole,
 )
 
-ALL = (*RULES, *HTTP_RULES)
+ALL = (*RULES, *HTTP_RULES, *PAGE_RULES)
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +80,9 @@ def test_it_holds_for_every_combination_of_conditions(rule: Rule, deployments: l
 def test_the_combinations_turn_every_condition(deployments: list[Deployed]) -> None:
     """A condition of a parameter that is not in the table above would be tried one way only."""
     conditions = translate(TEMPLATE)["Conditions"]
-    served = {name for each in SERVED for name in each}
+    served = {name for each in (*SERVED, *PAGED) for name in each}
     assert set(re.findall(r'"Ref": "(\w+)"', json.dumps(conditions))) == {*TURNED, *BESIDE, *served}
-    assert len(deployments) == 2 ** len(TURNED) + 2 * (2 ** len(BESIDE) - 1) + 2 * len(SERVED)
+    assert len(deployments) == 2 ** len(TURNED) + 2 * (2 ** len(BESIDE) - 1) + 2 * len(SERVED + PAGED)
     assert len(
         {json.dumps([each.resources, each.outputs], sort_keys=True, default=str) for each in deployments}
     ) == len(deployments)
@@ -141,7 +156,9 @@ MISTAKES: tuple[tuple[str, str, Rule], ...] = (
      capacity_follows_the_load),
     ("!If [Jwt, JWT, AWS_IAM]", "!If [Jwt, JWT, NONE]", questions_are_answered_to_those_who_may_ask),
     ("!If [Jwt, JWT, AWS_IAM]", "AWS_IAM", questions_are_answered_to_those_who_may_ask),
-    ('Audience: !Split [",", !Ref JwtAudience]}', "Audience: [!Ref JwtAudience]}", questions_are_answered_to_those_who_may_ask),
+    (
+        'Audience: !If [Paged, [!Ref PageClient], !Split [",", !Ref JwtAudience]]',
+        "Audience: !If [Paged, [!Ref PageClient], [!Ref JwtAudience]]", questions_are_answered_to_those_who_may_ask),
     ('      AuthorizationScopes: !If [JwtScoped, !Split [",", !Ref JwtScopes], !Ref AWS::NoValue]\n', "",
      questions_are_answered_to_those_who_may_ask),
     ("ThrottlingRateLimit: !Ref ApiRate", "ThrottlingRateLimit: 10000", an_api_is_bounded_and_written_down),
@@ -153,6 +170,32 @@ MISTAKES: tuple[tuple[str, str, Rule], ...] = (
     ("    Type: AWS::ApiGatewayV2::Stage\n    Condition: Served\n", "    Type: AWS::ApiGatewayV2::Stage\n",
      no_api_means_none),
     (":${HttpApi}/*/$default", ":*", routes_are_these_and_may_call_the_function),
+    ("  PageHeaders:\n    Type: AWS::CloudFront::ResponseHeadersPolicy\n    Condition: Paged\n",
+     "  PageHeaders:\n    Type: AWS::CloudFront::ResponseHeadersPolicy\n", no_page_means_none),
+    ("script-src 'self'; style-src", "script-src 'self' 'unsafe-inline'; style-src", a_browser_is_told_the_same_as_on_a_laptop),
+    ("FrameOption: DENY", "FrameOption: SAMEORIGIN", a_browser_is_told_the_same_as_on_a_laptop),
+    ("          ResponseHeadersPolicyId: !Ref PageHeaders\n", "", a_browser_is_told_the_same_as_on_a_laptop),
+    ("CachePolicyId: 4135ea2d-6df8-44a3-9df3-4b5a84be39ad # CachingDisabled",
+     "CachePolicyId: 83da9c7e-98b4-4e11-a168-04f0df8e2c65", the_edge_keeps_no_answer_and_takes_no_token_in_the_clear),
+    ("            ViewerProtocolPolicy: https-only\n", "            ViewerProtocolPolicy: redirect-to-https\n",
+     the_edge_keeps_no_answer_and_takes_no_token_in_the_clear),
+    ("            OriginAccessControlId: !Ref PageAccess\n", "", files_are_read_by_this_distribution_alone),
+    ("distribution/${PageDistribution}", "distribution/*", files_are_read_by_this_distribution_alone),
+    ('Action: "s3:GetObject"\n            Resource: !Sub "${PageBucket.Arn}/*"',
+     'Action: ["s3:GetObject", "s3:PutObject"]\n            Resource: !Sub "${PageBucket.Arn}/*"',
+     files_are_read_by_this_distribution_alone),
+    ("TLSv1.2_2021", "TLSv1.1_2016", the_page_is_where_the_parameters_say),
+    ("        WebACLId: !If [PageGuarded, !Ref PageWebAclArn, !Ref AWS::NoValue]\n", "", the_page_is_where_the_parameters_say),
+    ('CallbackURLs: [!If [PageNamed, !Sub "https:', 'CallbackURLs: [!If [PageNamed, !Sub "http:', the_page_is_where_the_parameters_say),
+    ("AllowAdminCreateUserOnly: true", "AllowAdminCreateUserOnly: false", only_who_was_invited_signs_in_and_by_code),
+    ("AllowedOAuthFlows: [code]", "AllowedOAuthFlows: [code, implicit]", only_who_was_invited_signs_in_and_by_code),
+    ("WriteAttributes: [email]", 'WriteAttributes: [email, "custom:keys"]', only_who_was_invited_signs_in_and_by_code),
+    ("!If [Protected, ACTIVE, INACTIVE]", "INACTIVE", only_who_was_invited_signs_in_and_by_code),
+    ("Audience: !If [Paged, [!Ref PageClient]", 'Audience: !If [Paged, ["*"]', only_who_was_invited_signs_in_and_by_code),
+    ("  Users:\n    Type: AWS::Cognito::UserPool\n    Condition: Paged\n    DeletionPolicy: Retain",
+     "  Users:\n    Type: AWS::Cognito::UserPool\n    Condition: Paged\n    DeletionPolicy: Delete",
+     only_who_was_invited_signs_in_and_by_code),
+    ("SSEAlgorithm: AES256}}]}", "SSEAlgorithm: aws:kms}}]}", files_are_read_by_this_distribution_alone),
     ("          - CrossOrigin\n", "          - Served\n", routes_are_these_and_may_call_the_function),
     ("OPTIONS /{proxy+}", "ANY /{proxy+}", routes_are_these_and_may_call_the_function),
     ("    Type: AWS::Lambda::Permission\n    Condition: CrossOrigin\n", "    Type: AWS::Lambda::Permission\n    Condition: Jwt\n",
@@ -173,7 +216,15 @@ def test_a_planted_mistake_is_seen(right: str, wrong: str, rule: Rule, tmp_path:
     broken = tmp_path / "template.yaml"
     broken.write_text(text.replace(right, wrong, 1), encoding="utf-8")
     template = translate(broken)
-    tried: tuple[dict[str, str], ...] = ({}, TURNED, BESIDE, {**TURNED, **BESIDE}, *SERVED)
+    tried: tuple[dict[str, str], ...] = (
+        {},
+        TURNED,
+        BESIDE,
+        {**TURNED, **BESIDE},
+        *SERVED,
+        *PAGED,
+        {**TURNED, **PAGE},
+    )
     assert [problem for each in tried for problem in rule(decide(template, each))]
 
 
@@ -200,7 +251,7 @@ def test_cfn_lint_has_no_word_against_it() -> None:
     """No error and no warning, without an exception. It tries the conditions by itself."""
     assert lint(TEMPLATE.read_text(encoding="utf-8")) == []
     template = translate(TEMPLATE)
-    for chosen in ({}, TURNED, BESIDE, {**TURNED, **SERVED[2], **SERVED[3], **SERVED[4]}):
+    for chosen in ({}, TURNED, BESIDE, {**TURNED, **SERVED[2], **SERVED[3], **SERVED[4]}, NAMED):
         assert lint(as_deployed(template, chosen)) == []
 
 
@@ -226,7 +277,7 @@ def test_cfn_lint_sees_a_planted_mistake(right: str, wrong: str, tmp_path: Path)
 
 def test_half_of_what_tokens_need_opens_nothing_and_is_refused_by_cloudformation() -> None:
     template = translate(TEMPLATE)
-    assert list(template["Rules"]) == ["JwtIsWhole"]
+    assert list(template["Rules"]) == ["JwtIsWhole", "PageIsWhole"]
     for name, value in TOKENS.items():
         half = decide(template, {name: value})
         assert half.only("AWS::ApiGatewayV2::Route")["AuthorizationType"] == "AWS_IAM"
@@ -239,12 +290,64 @@ def test_half_of_what_tokens_need_opens_nothing_and_is_refused_by_cloudformation
 
 
 def whole(template: dict[str, Any], parameters: dict[str, str]) -> bool:
-    """Return what CloudFormation would say of the rule: its condition, as one of the template's."""
-    (assertion,) = template["Rules"]["JwtIsWhole"]["Assertions"]
-    copy = {**template, "Conditions": {**template["Conditions"], "Whole": assertion["Assert"]}}
-    copy["Outputs"] = {"Said": {"Value": {"Fn::If": ["Whole", "yes", "no"]}}}
-    said: str = decide(copy, parameters).outputs["Said"]["Value"]
-    return said == "yes"
+    """Return what CloudFormation would say of the rules."""
+    return not refused(template, parameters)
+
+
+def refused(template: dict[str, Any], parameters: dict[str, str]) -> list[str]:
+    """Return what CloudFormation would say against *parameters*: each assertion, as a condition of the template."""
+    said = []
+    for assertion in [each for rule in template["Rules"].values() for each in rule["Assertions"]]:
+        copy = {**template, "Conditions": {**template["Conditions"], "Whole": assertion["Assert"]}}
+        copy["Outputs"] = {"Said": {"Value": {"Fn::If": ["Whole", "yes", "no"]}}}
+        if decide(copy, parameters).outputs["Said"]["Value"] == "no":
+            said.append(str(assertion["AssertDescription"]))
+    return said
+
+
+@pytest.mark.parametrize(
+    ("parameters", "why"),
+    [
+        ({"Page": "true"}, "Page needs Api=true, which it asks, and SignIn=cognito"),
+        ({**PAGE, "Api": "false"}, "Page needs Api=true"),
+        ({"SignIn": "cognito"}, "SignIn=cognito needs Page=true"),
+        ({**PAGE, **TOKENS}, "leave JwtIssuer, JwtAudience and JwtScopes empty"),
+        (
+            {**PAGE, "PageDomain": NAMED["PageDomain"]},
+            "PageDomain and PageCertificateArn are given both or neither",
+        ),
+        ({**PAGE, "PageCertificateArn": NAMED["PageCertificateArn"]}, "both or neither"),
+        ({"PageDomain": "a.b", "PageCertificateArn": "arn"}, "only with Page=true"),
+        ({"PageWebAclArn": NAMED["PageWebAclArn"]}, "PageWebAclArn guards the page"),
+    ],
+)
+def test_half_a_page_is_refused_with_a_sentence_and_opens_nothing(
+    parameters: dict[str, str], why: str
+) -> None:
+    template = translate(TEMPLATE)
+    assert why in " ".join(refused(template, parameters))
+    if parameters.keys() >= PAGE.keys() and parameters.get("Api") != "false":
+        return  # a page, signed in to
+    assert not [
+        each for each in decide(template, parameters).resources.values() if "::CloudFront::" in each["Type"]
+    ]
+
+
+def test_a_whole_page_is_not_refused() -> None:
+    template = translate(TEMPLATE)
+    for parameters in (*PAGED, {**PAGE, "JwtKeysClaim": "custom:keys"}):
+        assert refused(template, parameters) == []
+
+
+def test_what_a_page_is_asked_to_be_is_bounded_by_patterns() -> None:
+    declared = translate(TEMPLATE)["Parameters"]
+    for name, bad in {
+        "PageDomain": ["https://a.example.com", "a", "a.example.com/", "-a.example.com", "A.example.com"],
+        "PageCertificateArn": ["arn:aws:acm:eu-central-1:111122223333:certificate/1-2"],
+        "PageWebAclArn": ["arn:aws:wafv2:eu-central-1:111122223333:regional/webacl/a/1"],
+    }.items():
+        assert re.fullmatch(declared[name]["AllowedPattern"], NAMED[name])
+        assert not [each for each in bad if re.fullmatch(declared[name]["AllowedPattern"], each)]
 
 
 def test_a_changed_description_makes_cloudformation_publish_a_new_version() -> None:
@@ -272,6 +375,14 @@ def test_locally_a_table_takes_what_comes_whatever_capacity_it_has_on_aws() -> N
     assert {"WriteScaling", "ReadScaling", "WriteScalingPolicy", "ReadScalingPolicy"} <= {
         each.logical_id for each in divided.elsewhere
     }
+
+
+def test_locally_the_page_is_left_out_and_the_rest_fits_a_request() -> None:
+    divided = divide(TEMPLATE, keep_tables=True)
+    kinds = {each.kind for each in divided.elsewhere if each.why == CONDITIONS["Paged"]}
+    assert {"AWS::CloudFront::Distribution", "AWS::Cognito::UserPool", "AWS::S3::Bucket"} <= kinds
+    assert "PageUrl" not in divided.cloudformation["Outputs"]
+    assert len(_body(divided)) <= TEMPLATE_BODY_BYTES
 
 
 def test_locally_a_property_that_a_condition_leaves_out_is_left_out() -> None:

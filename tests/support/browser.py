@@ -48,6 +48,7 @@ class Visit:
     url: str
     requests: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
+    others: tuple[str, ...] = ()  # where it may go beside its own address
 
     def go(self, fragment: str = "") -> None:
         """Load the page anew, with *fragment* behind #."""
@@ -83,17 +84,19 @@ class Visit:
         violations = self.page.evaluate("window.violations")
         assert not violations
         assert not self.complaints
-        assert [each for each in self.requests if not each.startswith((self.url, "blob:"))] == []
+        assert [
+            each for each in self.requests if not each.startswith((self.url, "blob:", *self.others))
+        ] == []
 
 
 @contextmanager
-def visiting(browser: Any, url: str, **options: Any) -> Iterator[Visit]:
+def visiting(browser: Any, url: str, *, others: tuple[str, ...] = (), **options: Any) -> Iterator[Visit]:
     """Open the page at *url* in a context of its own; check it in the end."""
     context = browser.new_context(**{"viewport": {"width": 1360, "height": 1000}} | options)
     context.add_init_script(_VIOLATIONS)
     page = context.new_page()
     page.set_default_timeout(WAIT_MS)
-    visit = Visit(page, url)
+    visit = Visit(page, url, others=others)
     context.on("request", lambda request: visit.requests.append(request.url))
     page.on("pageerror", lambda error: visit.complaints.append(str(error)))
     page.on("console", lambda said: _complain(visit, said))

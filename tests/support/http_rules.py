@@ -22,7 +22,7 @@ def questions_are_answered_to_those_who_may_ask(deployed: Deployed) -> Iterator[
     """Signed requests of the account, or tokens that are for this API, as the parameters say."""
     if not deployed.serves:
         return
-    parameters, by_token = deployed.parameters, bool(deployed.parameters["JwtIssuer"])
+    parameters, by_token = deployed.parameters, bool(deployed.parameters["JwtIssuer"]) or deployed.pages
     route, authorizers = routes_of(deployed)["$default"], deployed.of(f"{_API}Authorizer")
     if route.get("AuthorizationType") != ("JWT" if by_token else "AWS_IAM"):
         yield f"authorization is {route.get('AuthorizationType')}"
@@ -30,7 +30,10 @@ def questions_are_answered_to_those_who_may_ask(deployed: Deployed) -> Iterator[
         yield "the authorizer is not that of tokens"
     for each in authorizers:
         configuration, audience = each["Properties"]["JwtConfiguration"], parameters["JwtAudience"]
-        if configuration != {"Issuer": parameters["JwtIssuer"], "Audience": {"Fn::Split": [",", audience]}}:
+        if not deployed.pages and configuration != {
+            "Issuer": parameters["JwtIssuer"],
+            "Audience": {"Fn::Split": [",", audience]},
+        }:
             yield f"tokens are taken by {configuration}"
     if bool(parameters["JwtScopes"]) != ("AuthorizationScopes" in route):
         yield "scopes are not those of the parameter"

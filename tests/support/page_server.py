@@ -10,13 +10,14 @@ import io
 import json
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from infra.template.page import HEADERS
 from processors.query.answer import Answer, answer, silence
 from processors.query.asking import prepared
 from processors.query.freshness import Freshness
@@ -34,18 +35,24 @@ from support.paths import ROOT
 
 WEB = ROOT / "processors" / "live" / "web"
 BASE = "/0123456789abcdef"
-CSP = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'"
-)
-_KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+CSP = HEADERS["Content-Security-Policy"]
+_KINDS = {
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+    ".json": "application/json",
+}
 _MOVING = ("now_ms", "behind_ms", "freshness", "read_units")  # what makes no answer another
 _BATCH = 5_000
 _SHARD = "shardId-000000000000"
 
 
 class PageServer:
-    """A stack in this process. ``delay_s`` is how long an answer takes; ``quarantined`` what its queue says."""
+    """A stack in this process. ``quarantined`` is what its queue says.
+
+    ``config`` stands in for config.json, ``csp`` is the policy; ``may`` says whether the Authorization of a request is taken.
+    """
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
@@ -55,6 +62,9 @@ class PageServer:
         self.behind_ms = 1_000
         self.stuck_ms: int | None = None  # everything is applied up to then, and no further
         self.asked: list[str] = []
+        self.config: bytes | None = None
+        self.csp = CSP
+        self.may: Callable[[str | None], bool] = lambda _: True
         self._lock = threading.Lock()
         self._sent = 0
         self._server: ThreadingHTTPServer | None = None
@@ -92,6 +102,16 @@ class PageServer:
                 self._sent += len(records)
                 self.world.clock.begin()
                 assert invoke(self.sandbox, records) is None
+
+    def file(self, name: str) -> tuple[int, str, bytes]:
+        """Return status, type and body of the file *name*."""
+        file = WEB / name
+        if file.parent != WEB or not file.is_file():
+            return 404, "text/plain", b""
+        body = file.read_bytes()
+        if name == "config.json" and self.config is not None:
+            body = self.config
+        return 200, _KINDS.get(file.suffix, "text/plain"), body
 
     def reply(self, path: str, params: list[tuple[str, str]], accept: str) -> tuple[int, str, str]:
         """Return status, type and body of a question under ``/v1/``."""
@@ -247,22 +267,21 @@ def _handler(server: PageServer) -> type[BaseHTTPRequestHandler]:
             path = url.path.removeprefix(BASE)
             if path == url.path:
                 self._write(404, "text/plain", b"")
+            elif path.startswith("/v1/") and not server.may(self.headers.get("Authorization")):
+                self._write(401, "application/json", b'{"message":"Unauthorized"}')
             elif path.startswith("/v1/"):
                 params = parse_qsl(url.query, keep_blank_values=True)
                 status, kind, body = server.reply(path[4:], params, self.headers.get("Accept", ""))
                 self._write(status, kind, body.encode(), etag=_etag(body))
             else:
-                file = WEB / (path.strip("/") or "index.html")
-                found = file.parent == WEB and file.is_file()
-                kind = _KINDS.get(file.suffix, "text/plain")
-                self._write(200 if found else 404, kind, file.read_bytes() if found else b"")
+                self._write(*server.file(path.strip("/") or "index.html"))
 
         def _write(self, status: int, kind: str, body: bytes, *, etag: str = "") -> None:
             if etag and self.headers.get("If-None-Match") == etag:
                 status, body = 304, b""
             self.send_response(status)
             self.send_header("Content-Type", f"{kind}; charset=utf-8")
-            self.send_header("Content-Security-Policy", CSP)
+            self.send_header("Content-Security-Policy", server.csp)
             self.send_header("X-Content-Type-Options", "nosniff")
             if etag:
                 self.send_header("ETag", etag)

@@ -58,6 +58,15 @@ SERVED = (
     {"ApiOrigins": "https://charts.example.com,https://example.org"},
     {"ApiConcurrency": "5"},
 )
+# The page, plain and with all that it may have.
+PAGE = {"Page": "true", "SignIn": "cognito"}
+NAMED = {
+    **PAGE,
+    "PageDomain": "telemetry.example.com",
+    "PageCertificateArn": "arn:aws:acm:us-east-1:111122223333:certificate/11111111-2222-3333-4444-555555555555",
+    "PageWebAclArn": "arn:aws:wafv2:us-east-1:111122223333:global/webacl/guard/11111111-2222-3333-4444-555555555555",
+}
+PAGED = (PAGE, NAMED)
 COUNTS, ANSWERS = "processors.aggregate.function.handler", "processors.live.function.handler"
 _NOTHING = object()
 
@@ -106,6 +115,11 @@ class Deployed:
         """Whether there is an HTTP API."""
         return self.parameters["Api"] == "true"
 
+    @property
+    def pages(self) -> bool:
+        """Whether there is the page."""
+        return self.parameters["Page"] == "true"
+
     def own(self, kind: str) -> dict[str, Any] | None:
         """Return the properties of the one resource of type *kind*; None where it is another stack's."""
         shared = {STREAM: "SharedStreamArn", TABLE: "SharedTable"}[kind]
@@ -115,9 +129,9 @@ class Deployed:
 
 
 def combinations() -> list[dict[str, str]]:
-    """Return every combination of what turns a condition over, 2 ** 8; of what a stack beside another has, 2 * 7; and each API."""
+    """Return each combination of what turns a condition over, 2 ** 8; of a stack beside another, 2 * 7; and each API and page."""
     beside = [{**turned, **each} for turned in ({}, TURNED) for each in _subsets(BESIDE) if each]
-    served = [{**turned, **each} for turned in ({}, {**TURNED, **BESIDE}) for each in SERVED]
+    served = [{**turned, **each} for turned in ({}, {**TURNED, **BESIDE}) for each in (*SERVED, *PAGED)]
     return _subsets(TURNED) + beside + served
 
 
@@ -190,7 +204,8 @@ def data_outlives_the_stack(deployed: Deployed) -> Iterator[str]:
 def data_is_encrypted(deployed: Deployed) -> Iterator[str]:
     own = deployed.parameters["KeyArn"]
     stream, table, queue = deployed.own(STREAM), deployed.own(TABLE), deployed.only(QUEUE)
-    (rule,) = deployed.only(BUCKET).get("BucketEncryption", {}).get("ServerSideEncryptionConfiguration", [{}])
+    batches = deployed.of(BUCKET)[0]["Properties"]  # the page's: page_rules
+    (rule,) = batches.get("BucketEncryption", {}).get("ServerSideEncryptionConfiguration", [{}])
     bucket = rule.get("ServerSideEncryptionByDefault", {})
     keys = {
         QUEUE: queue.get("KmsMasterKeyId"),
@@ -223,14 +238,15 @@ def nothing_is_public(deployed: Deployed) -> Iterator[str]:
         if statement["Effect"] == "Allow" and anyone:
             yield f"{name} allows anyone"
     for kind, holder in (("AWS::S3::BucketPolicy", BUCKET), ("AWS::SQS::QueuePolicy", QUEUE)):
-        denies = [
-            each
+        denying = [
+            any(
+                each["Effect"] == "Deny"
+                and each.get("Condition") == {"Bool": {"aws:SecureTransport": "false"}}
+                for each in policy["Properties"]["PolicyDocument"]["Statement"]
+            )
             for policy in deployed.of(kind)
-            for each in policy["Properties"]["PolicyDocument"]["Statement"]
-            if each["Effect"] == "Deny"
-            and each.get("Condition") == {"Bool": {"aws:SecureTransport": "false"}}
         ]
-        if not denies:
+        if not all(denying) or len(denying) != len(deployed.of(holder)):
             yield f"{holder} can be reached without TLS"
     if deployed.only(QUEUE).get("RedriveAllowPolicy") != {"redrivePermission": "denyAll"}:
         yield "other queues may make the quarantine their dead-letter queue"
@@ -243,7 +259,8 @@ def statements(deployed: Deployed) -> Iterator[tuple[str, dict[str, Any]]]:
         documents = [
             properties[key] for key in ("PolicyDocument", "AssumeRolePolicyDocument") if key in properties
         ]
-        documents += [each["PolicyDocument"] for each in properties.get("Policies", [])]
+        if resource["Type"] == "AWS::IAM::Role":
+            documents += [each["PolicyDocument"] for each in properties.get("Policies", [])]
         yield from ((name, each) for document in documents for each in document["Statement"])
 
 
@@ -454,6 +471,8 @@ def outputs_are_those_that_are_read(deployed: Deployed) -> Iterator[str]:
     }  # fmt: skip
     if deployed.serves:
         wanted |= {"HttpApiUrl", "ApiFunctionName"}
+    if deployed.pages:
+        wanted |= {"PageUrl", "PageHost", "PageBucketName", "PageClientId", "SignInUrl", "UserPoolId"}
     if deployed.outputs.keys() != wanted:
         yield f"outputs: {sorted(deployed.outputs.keys() ^ wanted)}"
 

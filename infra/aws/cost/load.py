@@ -167,6 +167,7 @@ class Questions:
         read_units: of DynamoDB, a question; docs/benchmarks.md. A day by the hour takes a sixtieth.
         ms: of the function at *memory_mb*, a question.
         answer_bytes: of an answer.
+        by_page: they come by the page's CloudFront.
     """
 
     per_s: float = 0.0
@@ -174,6 +175,7 @@ class Questions:
     ms: float = 200.0
     memory_mb: int = 1024
     answer_bytes: float = 100_000.0
+    by_page: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what nobody asks, all at once."""

@@ -24,6 +24,8 @@ NAMES = (
     "dynamodb_backup",
     "sqs_requests",
     "http_api_requests",
+    "cloudfront_requests",
+    "cloudfront_out",
     "logs_ingested",
     "metrics",
 )

@@ -24,8 +24,17 @@ def questions_bill(questions: Questions, prices: PriceTable) -> Bill:
     def line(service: str, what: str, quantity: float, price: str) -> Line:
         return Line(service, what, quantity, prices.prices[price].unit, quantity * prices.usd(price))
 
+    edge = (
+        (
+            line("CloudFront", "requests", asked / 1e6, "cloudfront_requests"),
+            line("CloudFront", "data out", asked * questions.answer_bytes / GB, "cloudfront_out"),
+        )
+        if questions.by_page
+        else ()
+    )
     return Bill(
         (
+            *edge,
             line("API Gateway", "requests", metered / 1e6, "http_api_requests"),
             line("Lambda", "duration", gb_s, "lambda_gb_s"),
             line("Lambda", "requests", asked / 1e6, "lambda_requests"),

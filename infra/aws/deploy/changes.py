@@ -9,13 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-# What holds telemetry, or what could not be applied: a new one in its place is an empty one.
+# What holds telemetry, what could not be applied, or accounts of people: a new one in its place is an empty one.
 DATA_TYPES = {
     "AWS::Kinesis::Stream": "stream",
     "AWS::DynamoDB::Table": "table",
     "AWS::DynamoDB::GlobalTable": "table",
     "AWS::S3::Bucket": "bucket",
     "AWS::SQS::Queue": "queue",
+    "AWS::Cognito::UserPool": "pool",
 }
 
 Kind = Literal["replaced", "maybe replaced", "removed", "changed", "added", "imported"]

@@ -1,6 +1,6 @@
 """Destroy: delete a stack, and its data only where that was asked for by name.
 
-The function, its mapping and the roles go with the stack. Streams, tables, buckets and queues stay (DeletionPolicy), until
+The function, its mapping and the roles go with the stack. Streams, tables, buckets, queues and user pools stay (DeletionPolicy), until
 they are deleted by name; only then their protection is taken off.
 """
 
@@ -17,6 +17,7 @@ from streamgage.errors import ConfigError, StreamgageError
 _ORDER = (
     "AWS::SQS::Queue",
     "AWS::S3::Bucket",
+    "AWS::Cognito::UserPool",
     "AWS::Kinesis::Stream",
     "AWS::DynamoDB::Table",
     "AWS::DynamoDB::GlobalTable",
@@ -24,7 +25,7 @@ _ORDER = (
 
 
 class DataStores(Protocol):
-    """Streams, tables, buckets and queues by their physical ids."""
+    """Streams, tables, buckets, queues and user pools by their physical ids."""
 
     def release(self, resource: StackResource) -> None:
         """Let CloudFormation delete *resource*: take its deletion protection off, or empty it. Gone is done."""

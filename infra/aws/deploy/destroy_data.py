@@ -1,4 +1,4 @@
-"""Delete streams, tables, buckets and queues with their data, by boto3. Each call may be repeated: gone is done."""
+"""Delete streams, tables, buckets, queues and user pools with their data, by boto3. Each call may be repeated: gone is done."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -32,12 +32,14 @@ class BotoDataStores:
             "bucket": self._empty,
             "stream": lambda _: None,
             "queue": lambda _: None,
+            "pool": self._unprotect_pool,
         }
         self._deletions: Mapping[str, Callable[[str], None]] = {
             "table": self._delete_table,
             "bucket": self._delete_bucket,
             "stream": self._delete_stream,
             "queue": self._delete_queue,
+            "pool": self._delete_pool,
         }
 
     def release(self, resource: StackResource) -> None:
@@ -81,6 +83,22 @@ class BotoDataStores:
 
     def _delete_queue(self, url: str) -> None:
         self._client("sqs").delete_queue(QueueUrl=url)
+
+    def _unprotect_pool(self, pool: str) -> None:
+        """Take the protection off a user pool; UpdateUserPool sets what it is not told to its default, and nobody is left."""
+        cognito = self._client("cognito-idp")
+        described = cognito.describe_user_pool(UserPoolId=pool)["UserPool"]
+        if described.get("DeletionProtection") == "ACTIVE":
+            cognito.update_user_pool(
+                UserPoolId=pool,
+                DeletionProtection="INACTIVE",
+                AutoVerifiedAttributes=described.get("AutoVerifiedAttributes", []),
+                AdminCreateUserConfig={"AllowAdminCreateUserOnly": True},  # until it is gone, too
+            )
+
+    def _delete_pool(self, pool: str) -> None:
+        self._unprotect_pool(pool)
+        self._client("cognito-idp").delete_user_pool(UserPoolId=pool)
 
     def _empty(self, bucket: str) -> None:
         s3 = self._client("s3")

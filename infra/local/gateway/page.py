@@ -1,44 +1,12 @@
-"""The page beside the API: the files of one folder, as S3 and CloudFront serve them on AWS.
-
-What a browser may do with them stands in ``HEADERS``: nothing but its own origin is loaded, nothing inline runs, nobody frames
-it, and no other site learns its address, which is a secret.
-"""
+"""The page beside the API: the files of one folder, as S3 and CloudFront serve them on AWS, with the same headers."""
 
 import hashlib
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 from infra.local.http.message import Request, Response
+from infra.template.page import HEADERS, INDEX, TYPES
 
-TYPES: Mapping[str, str] = {
-    ".html": "text/html; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".mjs": "text/javascript; charset=utf-8",
-    ".json": "application/json",
-    ".webmanifest": "application/manifest+json",
-    ".txt": "text/plain; charset=utf-8",
-    ".svg": "image/svg+xml",
-    ".png": "image/png",
-    ".ico": "image/x-icon",
-    ".woff2": "font/woff2",
-}
-"""What is served, by the end of its name; nothing else is."""
-
-HEADERS: Mapping[str, str] = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; "
-        "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Cache-Control": "no-cache",  # asked for again each time; an ETag that has not changed costs no body
-}
-_INDEX = "index.html"
 _PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")  # no hidden file, no way up
 _MOST_BYTES = 8 * 1024 * 1024
 
@@ -64,7 +32,7 @@ class Page:
 
     def _file(self, path: str) -> tuple[str, bytes] | None:
         """Return the content type and the bytes of a file."""
-        parts = (path[1:] or _INDEX).split("/")
+        parts = (path[1:] or INDEX).split("/")
         if not all(_PART.fullmatch(each) for each in parts):
             return None
         place = self._folder.joinpath(*parts)

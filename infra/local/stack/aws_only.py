@@ -21,12 +21,16 @@ OURS_TYPES = {
     "AWS::Lambda::Alias": "the local function has one version",
     "AWS::Lambda::Permission": "who invokes a function here is ours",
 }
+# Conditions of the template that never hold here (see check_parameters): what stands under them is left out.
+CONDITIONS = {"Paged": "the gateway serves the page, to whoever has its address: nobody signs in"}
 # The gateway here speaks HTTP. A page asks again; it is not told.
 WEBSOCKET = "the local gateway serves HTTP APIs"
 # MiniStack 1.5.33: "Properties.Metrics (metric math) is not supported".
 METRIC_MATH = "the emulator has no alarms on metric math"
 # A consumer beside another one shares what the other one has; here each stack has a home, a stream and tables of its own.
 SHARED_PARAMETERS = ("SharedStreamArn", "SharedTable")
+# The page and who may sign in to it, as CloudFront and Cognito have them.
+PAGE_PARAMETERS = ("PageDomain", "PageCertificateArn", "PageWebAclArn")
 
 
 def check_parameters(parameters: Mapping[str, str]) -> None:
@@ -37,6 +41,14 @@ def check_parameters(parameters: Mapping[str, str]) -> None:
             f"{' and '.join(shared)}: only on AWS, where a consumer may stand beside another. Here each has a home of its own: "
             "STREAMGAGE_HOME=.streamgage-v2 streamgage up"
         )
+    page = [name for name in PAGE_PARAMETERS if parameters.get(name)]
+    page += ["Page"] * (parameters.get("Page") == "true") + ["SignIn"] * (
+        parameters.get("SignIn", "none") != "none"
+    )
+    if page:
+        raise ConfigError(
+            f"{' and '.join(page)}: only on AWS. Here `up` serves the page itself, to whoever has the address that it prints"
+        )
 
 
 def why_only_on_aws(resource: Mapping[str, Any]) -> str | None:
@@ -46,4 +58,4 @@ def why_only_on_aws(resource: Mapping[str, Any]) -> str | None:
         return METRIC_MATH
     if kind == "AWS::ApiGatewayV2::Api" and resource["Properties"].get("ProtocolType") == "WEBSOCKET":
         return WEBSOCKET
-    return REFUSED_TYPES.get(kind) or OURS_TYPES.get(kind)
+    return CONDITIONS.get(resource.get("Condition", "")) or REFUSED_TYPES.get(kind) or OURS_TYPES.get(kind)

@@ -4,20 +4,18 @@ import http.client
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import processors
 from infra.local.gateway.api import read_api
 from infra.local.http.secret import Credentials
 from infra.local.stack.home import Home, read_json
 from infra.local.stack.mapped import function_document, numbers
 from infra.local.stack.ports import if_free
 from infra.local.stack.template import ACCOUNT, LocalTemplate, function_name, resolve
+from infra.template.page import WEB_DIR
 from infra.template.translate import REGION
 from streamgage.errors import ConfigError
 
-WEB_DIR = Path(processors.__path__[0]) / "live" / "web"
 _ANSWER_S = 35  # longer than the integration's 30 s: its own answer says more than ours
 _SANDBOXES = 4  # each is a process of some 60 MB; the next request waits
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from infra.local.stack.aws_only import why_only_on_aws
+from infra.local.stack.aws_only import CONDITIONS, why_only_on_aws
 from infra.template.translate import REGION, translate
 from streamgage.errors import ConfigError
 
@@ -140,7 +140,7 @@ def divide(path: Path, *, keep_tables: bool = False) -> LocalTemplate:
         "AWSTemplateFormatVersion": "2010-09-09",
         "Resources": _without_ours(resources, names),
         "Outputs": {name: {"Value": value} for name, value in outputs.items()}
-        | _without_ours(rest.get("Outputs", {}), names),
+        | _without_ours(_of_here(rest.get("Outputs", {})), names),
     }
     _check_whole(cloudformation, names)
     return LocalTemplate(
@@ -160,6 +160,11 @@ def told(elsewhere: Iterable[Elsewhere]) -> str:
     for each in elsewhere:
         groups.setdefault(each.why, []).append(each.logical_id)
     return "; ".join(f"{', '.join(names)} ({why})" for why, names in groups.items()) or "nothing"
+
+
+def _of_here(outputs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the *outputs* that there may be on this machine."""
+    return {name: each for name, each in outputs.items() if each.get("Condition") not in CONDITIONS}
 
 
 def _takes_what_comes(properties: Mapping[str, Any]) -> dict[str, Any]:

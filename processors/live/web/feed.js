@@ -19,8 +19,11 @@ export class Refused extends Error {
   }
 }
 
+/** Nobody has to say who he is. signin.js has the other one. */
+const OPEN = { bearer: async () => null, renewed: async () => false, refused: () => {} };
+
 /**
- * Asks under *base*. `onHealth({state, retryMs})` hears "live", "gone" (asked again after *retryMs*) and "paused".
+ * Asks under *base*, as whom *access* says. `onHealth({state, retryMs})` hears "live", "gone" (asked again after *retryMs*) and "paused".
  * Nothing is asked while the page is hidden or paused.
  */
 export class Feed {
@@ -29,8 +32,9 @@ export class Feed {
   #up = null; // a promise while the stack is gone
   #said = "";
 
-  constructor({ base = "v1/", onHealth = () => {}, everyMs = 2_000 } = {}) {
+  constructor({ base = "v1/", access = OPEN, onHealth = () => {}, everyMs = 2_000 } = {}) {
     this.base = base;
+    this.access = access;
     this.onHealth = onHealth;
     this.everyMs = everyMs;
     document.addEventListener("visibilitychange", () => this.#wake());
@@ -81,13 +85,23 @@ export class Feed {
     const limit = AbortSignal.timeout(TIMEOUT_MS);
     let response;
     try {
-      response = await fetch(url, { headers, cache: "no-store", signal: signal ? AbortSignal.any([signal, limit]) : limit });
+      response = await this.#send(url, headers, signal ? AbortSignal.any([signal, limit]) : limit);
     } catch (error) {
-      if (signal?.aborted) throw error;
+      if (signal?.aborted || error instanceof Gone || error instanceof Refused) throw error;
       throw new Gone(limit.aborted ? `no answer within ${TIMEOUT_MS / 1000} s` : "no connection");
     }
     if (response.ok || response.status === 304) return response;
     throw await refusal(response);
+  }
+
+  /** Send, and where the token was refused and another is had, once more. */
+  async #send(url, headers, signal) {
+    const bearer = await this.access.bearer();
+    const first = await fetch(url, { headers: signed(headers, bearer), cache: "no-store", signal });
+    if (first.status !== 401 || !bearer || !(await this.access.renewed(bearer))) return first;
+    const second = await fetch(url, { headers: signed(headers, await this.access.bearer()), cache: "no-store", signal });
+    if (second.status === 401) this.access.refused();
+    return second;
   }
 
   /**
@@ -175,6 +189,10 @@ export class Feed {
   #wake() {
     if (!document.hidden) for (const watch of this.#watches) watch.wake();
   }
+}
+
+function signed(headers, bearer) {
+  return bearer ? { ...headers, Authorization: bearer } : headers;
 }
 
 async function refusal(response) {

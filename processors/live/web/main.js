@@ -8,6 +8,7 @@ import { Lens } from "./lens.js";
 import { Legend } from "./lines.js";
 import { asked, changed, fieldsOf, spanMs, topQuestion, windowOf } from "./questions.js";
 import { SilentList, TopList } from "./ranks.js";
+import { SignIn, SignedOut } from "./signin.js";
 import { Table } from "./table.js";
 import { FreshTile, QuarantineTile, RateTile } from "./tiles.js";
 import { zoneText } from "./times.js";
@@ -23,7 +24,8 @@ const SILENT = 8;
 const SUGGESTED = 50;
 
 const $ = (id) => document.getElementById(id);
-const feed = new Feed({ onHealth: showHealth });
+const access = new SignIn({ onState: showAccess });
+const feed = new Feed({ access, onHealth: showHealth });
 const table = new Table();
 const legend = new Legend({ onToggle: toggle, onMean: (id) => charts.forEach((chart) => (chart.meant = id)) });
 const tiles = { fresh: new FreshTile(), quarantine: new QuarantineTile(), rates: [] };
@@ -40,6 +42,7 @@ let hidden = new Set();
 let watches = [];
 let aheadMs = 0; // of this clock, the server's
 let wasGone = false;
+let isOut = false; // nobody is signed in, who has to be
 let status = {};
 
 const nowMs = () => Date.now() + aheadMs;
@@ -49,7 +52,7 @@ const path = (name, what) => `rollups/${encodeURIComponent(name)}/${what}`;
 function showHealth({ state, retryMs, reason }) {
   const isGone = state === "gone";
   document.body.dataset.health = state;
-  say($("health"), state);
+  say($("health"), isOut && state === "live" ? "signed out" : state);
   $("gone").hidden = !isGone;
   if (isGone) say($("gone"), `The stack does not answer (${visible(reason)}). These are its last numbers; it is asked again in ${retryMs / 1000} s.`);
   if (isGone && !wasGone) announce("The stack does not answer.");
@@ -58,6 +61,16 @@ function showHealth({ state, retryMs, reason }) {
     begin();
   }
   wasGone = isGone || (wasGone && state === "paused");
+}
+
+/** Show who is signed in, or that nobody is: what is shown stays, and nothing more comes. */
+function showAccess({ state, reason }) {
+  isOut = state === "out";
+  $("signin").hidden = !isOut;
+  $("signout").hidden = isOut;
+  say($("why"), isOut ? visible(reason) : "");
+  document.body.classList.toggle("blank", isOut && controls === null);
+  if (isOut) say($("health"), "signed out");
 }
 
 /** Tell a screen reader, once: what a person did has come about, or the stack is gone, or back. Never each number. */
@@ -201,8 +214,9 @@ function busy(is) {
 }
 
 function refuse(error) {
-  $("refused").hidden = error === null;
-  say($("refused"), error === null ? "" : error.problems.map(visible).join("; "));
+  const told = error === null || error instanceof SignedOut ? null : error; // the banner above tells that
+  $("refused").hidden = told === null;
+  say($("refused"), told === null ? "" : told.problems.map(visible).join("; "));
 }
 
 /** Look at something else. */
@@ -275,6 +289,8 @@ $("lists").append(...tops.map((each) => each.element), silent.element);
 $("download").addEventListener("click", download);
 $("share").addEventListener("click", share);
 $("pause").addEventListener("click", pause);
+$("go").addEventListener("click", () => access.begin());
+$("signout").addEventListener("click", () => access.end());
 $("local").addEventListener("change", (event) => change({ utc: !event.target.checked }));
 addEventListener("popstate", () => {
   view = fitted(fromHash(location.hash), rollups);

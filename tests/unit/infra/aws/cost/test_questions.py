@@ -34,6 +34,13 @@ def test_an_answer_is_metered_by_halves_of_a_megabyte(answer_bytes: int, times: 
     assert usd(replace(ASKED, answer_bytes=answer_bytes))["API Gateway: requests"] == pytest.approx(times)
 
 
+def test_what_comes_by_the_page_passes_cloudfront_too() -> None:
+    lines = usd(replace(ASKED, answer_bytes=100_000, by_page=True))
+    assert lines["CloudFront: requests"] == pytest.approx(1.0)
+    assert lines["CloudFront: data out"] == pytest.approx(1e6 * 100_000 / 1024**3 * 0.085, rel=0.08)
+    assert lines.keys() - usd(ASKED).keys() == {"CloudFront: requests", "CloudFront: data out"}
+
+
 def test_what_nobody_asks_costs_nothing() -> None:
     assert questions_bill(Questions(), load_prices()).usd == 0
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.gateway.page import HEADERS, Page
+from infra.local.gateway.page import Page
 from infra.local.http.message import Request, Response
+from infra.template.page import HEADERS
 
 
 @pytest.fixture

@@ -117,3 +117,6 @@ def test_what_is_only_for_aws_is_refused(home: Home) -> None:
     check_parameters({"SharedStreamArn": "", "SharedTable": "", "ShardCount": "2"})
     with pytest.raises(ConfigError, match="SharedStreamArn and SharedTable: only on AWS"):
         check_parameters({"SharedStreamArn": "arn", "SharedTable": "t"})
+    check_parameters({"Page": "false", "SignIn": "none", "PageDomain": ""})
+    with pytest.raises(ConfigError, match="PageDomain and Page and SignIn: only on AWS"):
+        check_parameters({"Page": "true", "SignIn": "cognito", "PageDomain": "a.example.com"})
