@@ -79,6 +79,7 @@ class _Route(NamedTuple):
     mapping: AgentMapping
     match: tuple[tuple[str, frozenset[str]], ...]  # but for the field of a line
     only_fields: frozenset[str] | None
+    each_field: bool  # of a line is an event
     needs: tuple[str, ...]  # selectors of which an item has at least one
     columns: tuple[tuple[str, str], ...]
     constants: dict[str, object]
@@ -205,7 +206,7 @@ class AgentDecoder:
             yield self._unmatched("influx", place, line.series)
             return
         values = merged(line.series, {"time": line.time})
-        if not routes[0].mapping.each_field:
+        if not routes[0].each_field:
             fields = {f"field:{name}": value for name, value in line.fields.items()}
             yield routes[0].outcome(merged(values, fields), place)
             return
@@ -279,6 +280,7 @@ def _route(source: AgentSource, mapping: AgentMapping, *, read: bool) -> _Route:
         mapping,
         tuple((selector, texts) for selector, texts in mapping.match if not _is_field(mapping, selector)),
         next((texts for selector, texts in mapping.match if _is_field(mapping, selector)), None),
+        mapping.each_field,
         tuple(each for each in selectors.values() if each.startswith("field:") or each in OF_POINTS)
         if by_format
         else (),

@@ -17,7 +17,7 @@ from streamgage.formats.agents.items import Refused, pairs
 _BLANK = re.compile(r"[ \t\r]*+(?:#[^\n]*+)?+(?:\n|\Z)")
 _LINE = re.compile(
     r" *+((?:[^ \\\n]|\\[^\n])++) ++"
-    r'((?:[^ "\\\n]|\\[^\n]|"(?:[^"\\]|\\[\s\S])*+")++)'
+    r'((?:[^ "\\\r\n]|\\[^\n]|"(?:[^"\\]|\\[\s\S])*+")++)'
     r"(?: ++(-?[0-9]{1,19}))?+ *+\r?+(?:\n|\Z)"
 )
 _NAME = r"(?:[^,=\\]|\\[\s\S])++"
