@@ -73,14 +73,14 @@ def points_of(body: bytes) -> Iterator[Found]:
 
 
 def _resource(body: bytes, begin: int, end: int, place: Place) -> Iterator[Found]:
-    attributes: Attributes = {}
+    spans: list[tuple[int, int]] = []
     scopes: list[tuple[int, int]] = []
     for number, at, stop in wire_fields(body, begin, end, _RESOURCE_METRICS):
         if number == 1:
-            attributes = _attributes(body, _spans(body, at, stop, _RESOURCE, 1))
+            spans += _spans(body, at, stop, _RESOURCE, 1)
         elif number == 2:
             scopes.append((at, stop))
-    shared = resource_values(attributes)
+    shared = resource_values(_attributes(body, spans))
     for at, stop in scopes:
         yield from _scope(body, at, stop, shared, place)
 
@@ -101,33 +101,37 @@ def _scope(body: bytes, begin: int, end: int, shared: dict[str, object], place: 
 def _metric(
     body: bytes, begin: int, end: int, above: tuple[dict[str, object], str], place: Place
 ) -> Iterator[Found]:
-    name = unit = ""
-    datas: list[tuple[str, int, int]] = []
+    name = unit = kind = ""
+    datas: list[tuple[int, int]] = []
     for number, at, stop in wire_fields(body, begin, end, _METRIC):
         if number == 1:
             name = wire_text(body, at, stop)
         elif number == 3:
             unit = wire_text(body, at, stop)
-        elif number in _KINDS:
-            datas.append((_KINDS[number], at, stop))
+        elif (
+            number in _KINDS
+        ):  # one of them: "if multiple values are set, the last one wins", and the same twice is joined
+            datas = datas if _KINDS[number] == kind else []
+            kind = _KINDS[number]
+            datas.append((at, stop))
     shared = metric_values(*above, name, unit)
-    for kind, at, stop in datas:
-        temporality, spans = _data(body, at, stop, kind)
-        for count, (start, until) in enumerate(spans):
-            around = _Around(kind, shared, (*place, kind, name, "point", count))
-            read = _histogram if kind in _OF_HISTOGRAMS else _number
-            yield refused_kind(kind, temporality, around.place) or read(body, start, until, around)
+    temporality, spans = _data(body, datas, kind)
+    for count, (start, until) in enumerate(spans):
+        around = _Around(kind, shared, (*place, kind, name, "point", count))
+        read = _histogram if kind in _OF_HISTOGRAMS else _number
+        yield refused_kind(kind, temporality, around.place) or read(body, start, until, around)
 
 
-def _data(body: bytes, begin: int, end: int, kind: str) -> tuple[int | None, list[tuple[int, int]]]:
+def _data(body: bytes, datas: list[tuple[int, int]], kind: str) -> tuple[int | None, list[tuple[int, int]]]:
     """Return the temporality of a metric's data, None where it has none, and where its points stand."""
     temporality = None if kind in ("gauge", "summary") else 0
     spans: list[tuple[int, int]] = []
-    for number, at, stop in wire_fields(body, begin, end, _DATA):
-        if number == 1:
-            spans.append((at, stop))
-        elif number == 2 and temporality is not None:
-            temporality = at
+    for begin, end in datas:
+        for number, at, stop in wire_fields(body, begin, end, _DATA):
+            if number == 1:
+                spans.append((at, stop))
+            elif number == 2 and temporality is not None:
+                temporality = at
     return temporality, spans
 
 
@@ -218,12 +222,11 @@ def _read_key_value(data: bytes, begin: int, end: int) -> tuple[str, object]:
         if number == 1:
             key = wire_text(data, at, stop)
         elif number == 2:
-            value = _any_value(data, at, stop)
+            value = _any_value(data, at, stop, value)
     return key, value
 
 
-def _any_value(data: bytes, begin: int, end: int) -> object:
-    value: object = None
+def _any_value(data: bytes, begin: int, end: int, value: object) -> object:
     for number, at, stop in wire_fields(data, begin, end, _ANY_VALUE):
         if number == 1:
             value = wire_text(data, at, stop)
