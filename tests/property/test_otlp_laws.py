@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from google.protobuf.json_format import MessageToDict
-from google.protobuf.message import DecodeError
+from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]  # comes without types
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # likewise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
@@ -16,7 +16,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 
 from streamgage.errors import PoisonRecord
 from streamgage.formats.agents import otlp_json, otlp_proto
-from streamgage.formats.agents.items import PASSED_OVER, Item, Refused
+from streamgage.formats.agents.items import Item, PassedOver, Refused
 
 KEYS = st.sampled_from(["host", "ort", "é", ""])
 VALUES = st.one_of(
@@ -28,7 +28,7 @@ VALUES = st.one_of(
 )
 ATTRIBUTES = st.dictionaries(KEYS, VALUES, max_size=2)
 TIMES = st.integers(0, 2**64 - 1)
-NUMBERS = st.one_of(
+NUMBERS: st.SearchStrategy[dict[str, Any]] = st.one_of(
     st.fixed_dictionaries({"as_int": st.integers(-(2**63), 2**63 - 1)}),
     st.fixed_dictionaries({"as_double": st.floats(allow_nan=False)}),
     st.just({}),
@@ -125,15 +125,16 @@ def _value(value: AnyValue) -> object:
 
 def seen(found: Iterator[Any]) -> list[Any]:
     """Return what we say of each point."""
-    return [
-        "refused"
-        if isinstance(each, Refused)
-        else "passed over"
-        if each is PASSED_OVER
-        else {key: value for key, value in each.values.items() if key not in ("resource", "attributes")}
-        for each in found
-        if isinstance(each, Item | Refused) or each is PASSED_OVER
-    ]
+    return [_seen(each) for each in found]
+
+
+def _seen(each: Item | Refused | PassedOver) -> Any:
+    if isinstance(each, Refused):
+        return "refused"
+    if isinstance(each, PassedOver):
+        return "passed over"
+    assert isinstance(each.values, dict)
+    return {key: value for key, value in each.values.items() if key not in ("resource", "attributes")}
 
 
 @settings(max_examples=150, deadline=None)

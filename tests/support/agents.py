@@ -1,5 +1,6 @@
 """A definition that takes each format of the agents, and records as they write them."""
 
+import base64
 import gzip
 import json
 from collections.abc import Sequence
@@ -139,3 +140,9 @@ def cloud_event(value: object, *, ts: str, subject: str = "c", number: int = 1) 
 def gzipped(data: bytes) -> bytes:
     """Return *data* compressed, the same each time."""
     return gzip.compress(data, mtime=0)
+
+
+def agent_records(text: str | None = None) -> dict[str, bytes]:
+    """Return records by name, of lines that tests/interop/agents prints: those of tests/golden, or of *text*."""
+    lines = (ROOT / "tests/golden/agents.jsonl").read_text() if text is None else text
+    return {each["name"]: base64.b64decode(each["data"]) for each in map(json.loads, lines.splitlines())}
