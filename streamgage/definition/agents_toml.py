@@ -9,7 +9,8 @@ from streamgage.definition.toml_table import Table, joined, nearest, shown
 from streamgage.formats.agents.mapping import (
     AGENT_FORMATS,
     CONSTANT,
-    MATCHED,
+    MATCH_NAMED,
+    MATCH_WORDS,
     NAMED,
     WORDS,
     AgentFormat,
@@ -124,10 +125,9 @@ def _fields(table: Table, form: str, schema: AvroSchema | None) -> dict[str, str
 def _known(form: str, *, match: bool) -> str:
     if form == "json":
         return "paths, such as sensor.id"
-    usable = MATCHED[form] if match else WORDS[form] | NAMED[form]
-    words = sorted(WORDS[form] & usable)
-    named = sorted(f"{word}:NAME" for word in NAMED[form] & usable)
-    return joined([*words, *named, *([] if match else [f"{CONSTANT}:TEXT"])])
+    words, named = (MATCH_WORDS, MATCH_NAMED) if match else (WORDS, NAMED)
+    known = [*sorted(words[form]), *sorted(f"{word}:NAME" for word in named[form])]
+    return joined(known if match else [*known, f"{CONSTANT}:TEXT"])
 
 
 def _check_whole(

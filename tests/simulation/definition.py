@@ -169,7 +169,7 @@ def _of_agent(number: int, event: dict[str, Any]) -> Sent:
         data = b"".join(objects)
     if number % 8 > 4:
         data = gzip.compress(data, mtime=0)
-    more = [(each, "") for each in readings[1:]]
+    more: list[tuple[dict[str, Any] | None, str]] = [(each, "") for each in readings[1:]]
     if broken:
         more[0] = None, "undecodable" if number % 4 == 1 else "bad_time"
     return Sent(UserRecord(event["device_id"], data), "reading", readings[0], more=tuple(more))

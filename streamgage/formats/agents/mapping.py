@@ -30,12 +30,13 @@ NAMED: Mapping[str, frozenset[str]] = {
 }
 OF_POINTS = frozenset({"value", "count", "sum", "min", "max"})
 """Selectors of what a point or a field says itself: an item that has none of those that a mapping names is none of its."""
-MATCHED: Mapping[str, frozenset[str]] = {
-    "influx": frozenset({"measurement", "field", "tag"}),
-    "otlp": frozenset({"metric", "unit", "scope", "attribute", "resource"}),
-    "cloudevents": frozenset({"source", "type", "subject", "data", "attribute"}),
+MATCH_WORDS: Mapping[str, frozenset[str]] = {
+    "influx": frozenset({"measurement", "field"}),
+    "otlp": frozenset({"metric", "unit", "scope"}),
+    "cloudevents": frozenset({"source", "type", "subject"}),
 }
-"""By format: the first words of selectors that ``match`` may use. In JSON any path may serve, everywhere."""
+MATCH_NAMED: Mapping[str, frozenset[str]] = {**NAMED, "influx": frozenset({"tag"})}
+"""By format: those that ``match`` may use, which is decided before the fields of a line are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +75,8 @@ def is_selector(form: str, selector: str, *, match: bool) -> bool:
         return not match
     if form == "json":
         return bool(selector)
-    if match and word not in MATCHED[form]:
-        return False
-    return bool(name) and word in NAMED[form] if colon else selector in WORDS[form]
+    words, named = (MATCH_WORDS, MATCH_NAMED) if match else (WORDS, NAMED)
+    return bool(name) and word in named[form] if colon else selector in words[form]
 
 
 def may_overlap(one: AgentMapping, other: AgentMapping) -> bool:

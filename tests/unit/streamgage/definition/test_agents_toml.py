@@ -74,6 +74,8 @@ def test_a_definition_without_problems_says_what_agents_write() -> None:
         ('"weather"', "7", "from[0].match.'measurement': 7 is neither a text nor a list of texts"),
         ('"weather"', "[]", "neither a text nor a list of texts"),
         ("measurement", "time", "from[0].match.'time': no selector to match by"),
+        ("measurement", '"field:temp"', "from[0].match.'field:temp': no selector to match by"),
+        ("measurement", "tags", "from[0].match.'tags': no selector to match by"),
         ('"tag:host"', "3", "not a selector, which is a text"),
         ('metric = "field"', 'metric = "text:t"', "value without field"),
         ('value = "value"', 'value = "field:temp"', "take one of both"),
