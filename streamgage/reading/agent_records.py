@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 
 from streamgage.definition.pipeline import Source
 from streamgage.errors import PoisonRecord
-from streamgage.formats.agents.decoder import MAX_ITEMS, AgentDecoder, Outcome, Taken
+from streamgage.formats.agents.decoder import MAX_ITEMS, AgentDecoder, Outcome
 from streamgage.formats.agents.inflate import MAX_INFLATED_BYTES, inflated, is_compressed
-from streamgage.formats.agents.items import Refused
+from streamgage.formats.agents.items import PassedOver, Refused
 from streamgage.formats.avro import AvroReader, Event
 
 Faults = list[tuple[int, PoisonRecord]]
@@ -31,29 +31,34 @@ class AgentRecords:
         """Begin a Kinesis record."""
         self._items, self._bytes = MAX_ITEMS, MAX_INFLATED_BYTES
 
-    def read(self, data: bytes) -> tuple[list[tuple[str, Event]], Faults]:
-        """Return of each item its source and its event, and which were refused; of these, and of nobody's, the source is "".
+    def read(self, data: bytes) -> tuple[list[tuple[str, Event]], Faults, int]:
+        """Return at each place a source and an event, which were refused, and how many places are no items of their own.
+
+        Of what was refused, of nobody's, and of such a place the source is "".
 
         Raises:
             PoisonRecord: all of *data* is poison, as one event.
         """
         events: list[tuple[str, Event]] = []
         faults: Faults = []
+        parts = 0
         for number, outcome in enumerate(self._outcomes(data)):
             found = _NOBODYS
-            if isinstance(outcome, Refused):
+            if isinstance(outcome, PassedOver):
+                parts += not outcome.is_item
+            elif isinstance(outcome, Refused):
                 faults.append((number, PoisonRecord(outcome.code, outcome.reason)))
-            elif isinstance(outcome, Taken):
+            else:
                 source, reader = self._sources[outcome.source]
                 try:
                     found = source.name, reader.decode(source.schema.encode(outcome.event))
                 except ValueError as error:
                     faults.append((number, PoisonRecord("undecodable", str(error))))
             events.append(found)
-        return events, faults
+        return events, faults, parts
 
     def count(self, data: bytes) -> int:
-        """Return how many events *data* holds: of what cannot be taken apart, one."""
+        """Return how many places *data* has: of what cannot be taken apart, one."""
         try:
             return len(self._outcomes(data))
         except PoisonRecord:

@@ -112,6 +112,7 @@ class RecordReader:
         self._record: StreamRecord
         self._lane = 0
         self._events = 0
+        self._parts = 0  # of them no events of their own
         self._claimed = 0
         self._bad: list[_Bad] = []
         self._most_events: int | None = None
@@ -136,6 +137,7 @@ class RecordReader:
         self._most_events, self._after_block = most_events, after_block
         if self._agents is not None:
             self._agents.begin()
+        self._parts = 0
         mark, partition_keys = None, None
         if is_aggregated(record.data):
             for each in self._by_name.values():
@@ -167,7 +169,7 @@ class RecordReader:
             )
             for bad in self._bad
         ]
-        return Reading(mark, self._events, poison)
+        return Reading(mark, self._events - self._parts, poison)
 
     def plain_rows(self, records: Sequence[StreamRecord], start: int, most: int) -> int:
         """Return how many of *records* from *start* on, at most *most*, are plain, and say they are rows of one source."""
@@ -281,7 +283,8 @@ class RecordReader:
     def _add_agent_record(self, data: bytes, partition_key_index: int) -> None:
         if self._agents is None:
             return
-        events, faults = self._agents.read(data)
+        events, faults, parts = self._agents.read(data)
+        self._parts += parts
         for name, event in events:
             if name:
                 source = self._by_name[name]

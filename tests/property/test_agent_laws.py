@@ -1,6 +1,7 @@
 """Records of agents count once, whatever was cut, redelivered or broken; each item has one place."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,12 +10,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fuzz.promises import check_agents
-from streamgage.fold.batch import BatchFold
+from processors.quarantine.message import encode_poison
+from processors.quarantine.redrive import redrive
+from streamgage.definition.pipeline import Pipeline
+from streamgage.errors import POISON_CODES
+from streamgage.fold.batch import BatchFold, Folded
 from streamgage.formats.agents.decoder import Taken
 from streamgage.formats.agents.influx import Line, lines_of
 from streamgage.formats.mark import Mark
 from streamgage.records import StreamRecord, UserRecord
-from support.agents import agents_pipeline, cloud_event, decoded, gauge, gzipped, otlp_json
+from support.agents import (
+    DEFINITION,
+    agents_pipeline,
+    cloud_event,
+    decoded,
+    gauge,
+    gzipped,
+    otlp_json,
+    parsed,
+)
 from support.fakes import KEY_LANES, LANES, counting_of
 from support.strategies import ARRIVAL_MS, aggregated, reading
 from support.tables import states_folded
@@ -199,7 +213,7 @@ def test_one_kinesis_record_inflates_so_much_and_holds_so_many_events_in_all(
 
 
 def test_a_line_may_not_smuggle_another_ones_values() -> None:
-    (first,) = decoded(b'hall temp=1.5,s="x\nhall temp=9 5" 1767614400000000000')
+    first, _ = decoded(b'hall temp=1.5,s="x\nhall temp=9 5" 1767614400000000000')
     assert isinstance(first, Taken)
     assert first.event["value"] == 1.5
 
@@ -214,3 +228,30 @@ def test_a_line_may_not_smuggle_another_ones_values() -> None:
 )
 def test_hostile_bytes_keep_every_promise(data: bytes) -> None:
     check_agents(data)
+
+
+PARTLY = DEFINITION.replace('measurement = "weather"', 'measurement = "other"').replace(
+    'kind = "click"', 'kind = "nothing"'
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(datas=RECORDS)
+def test_what_a_later_definition_takes_of_the_quarantine_counts_once(datas: list[bytes]) -> None:
+    before, after = parsed(PARTLY.replace('consumer = "second"\n', "")), agents_pipeline()
+    log = records_of(datas)
+    folded = BatchFold(before, LANES).fold(log, lambda *_: False, counting_of(before))
+    lines = [encode_poison(each, deflate=True) for each in folded.poison if "late" not in each.codes]
+    codes = [code for code in POISON_CODES if code != "late"]
+    again = records_of([each.data for each in redrive(lines, after, codes, Counter())])
+    sent = BatchFold(after, LANES).fold(again, lambda *_: False, counting_of(after))
+    total = Counter(events_of(folded, before))
+    total.update(events_of(sent, after))
+    late = [each for each in folded.poison if "late" in each.codes]
+    if not late:
+        whole = BatchFold(after, LANES).fold(log, lambda *_: False, counting_of(after))
+        assert total == Counter(events_of(whole, after))
+
+
+def events_of(folded: Folded, pipeline: Pipeline) -> dict[tuple[str, str], int]:
+    return {(place[0], place[2]): state[0] for place, state in states_folded(folded, pipeline).items()}

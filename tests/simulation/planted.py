@@ -257,8 +257,8 @@ def refused_item_takes_the_rest_along(patch: pytest.MonkeyPatch) -> None:
     read = AgentRecords.read
 
     def mutant(self: AgentRecords, data: bytes) -> Any:
-        events, faults = read(self, data)
-        return events[: faults[0][0] + 1] if faults else events, faults
+        events, faults, parts = read(self, data)
+        return events[: faults[0][0] + 1] if faults else events, faults, parts
 
     patch.setattr(AgentRecords, "read", mutant)
 

@@ -6,12 +6,13 @@ and of the items, is a function of the bytes and the definition alone: each deli
 """
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import islice, repeat
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from streamgage.errors import PoisonRecord
 from streamgage.formats.agents.inflate import is_compressed
 from streamgage.formats.agents.items import (
+    PART,
     PASSED_OVER,
     Item,
     PassedOver,
@@ -203,12 +204,14 @@ class AgentDecoder:
         place: Place = ("line", line.number)
         routes = [each for each in self._routes["influx"] if each.takes(line.series)]
         if not routes:
-            yield self._unmatched("influx", place, line.series)
+            unmatched = self._unmatched("influx", place, line.series)
+            yield from repeat(unmatched, len(line.fields))
             return
         values = merged(line.series, {"time": line.time})
         if not routes[0].each_field:
             fields = {f"field:{name}": value for name, value in line.fields.items()}
             yield routes[0].outcome(merged(values, fields), place)
+            yield from repeat(PART, len(line.fields) - 1)
             return
         for name, value in line.fields.items():
             own = merged(values, {"field": name, "value": value})
@@ -230,7 +233,7 @@ class AgentDecoder:
                 yield from self._document(*each)
 
     def _document(self, place: Place, found: dict[str, Any]) -> Iterator[Outcome]:
-        if "resourceMetrics" in found and "otlp" in self._routes:
+        if "resourceMetrics" in found:
             from streamgage.formats.agents.otlp_json import points_of  # noqa: PLC0415 - likewise
 
             yield from self._items("otlp", points_of(found, place))

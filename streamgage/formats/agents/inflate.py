@@ -20,6 +20,11 @@ def is_compressed(data: bytes) -> bool:
     return data.startswith((_GZIP, _ZSTD, *_ZLIB))
 
 
+def opened(data: bytes) -> bytes:
+    """Return what *data* holds, compressed or not. Raises: PoisonRecord, as ``inflated``."""
+    return inflated(data) if is_compressed(data) else data
+
+
 def inflated(data: bytes, most_bytes: int = MAX_INFLATED_BYTES) -> bytes:
     """Return what *data* holds, which ``is_compressed``.
 

@@ -36,10 +36,17 @@ class Refused(NamedTuple):
 
 
 class PassedOver(NamedTuple):
-    """One item that is nobody's business, and says so: ``others = "ignore"``, or a point without a recorded value."""
+    """One item that is nobody's business, and says so: ``others = "ignore"``, or a point without a recorded value.
+
+    Where it is no item of its own, a field of a line that is one event, it has a place all the same: the places of a record are
+    a function of its bytes alone, so that who sends refused ones anew by another definition means the same (``redrive``).
+    """
+
+    is_item: bool
 
 
-PASSED_OVER: Final = PassedOver()
+PASSED_OVER: Final = PassedOver(is_item=True)
+PART: Final = PassedOver(is_item=False)
 
 
 class Composite:

@@ -6,7 +6,7 @@ import pytest
 
 from streamgage.errors import PoisonRecord
 from streamgage.formats.agents.decoder import AgentDecoder, Outcome, Taken
-from streamgage.formats.agents.items import PASSED_OVER, Refused
+from streamgage.formats.agents.items import PART, PASSED_OVER, Refused
 from support.agents import SOURCES, agents_pipeline, cloud_event, decoded, decoder, gauge, otlp_json, parsed
 
 NOW_MS = 1_767_614_400_000
@@ -30,7 +30,16 @@ def test_each_field_of_a_line_is_an_event_where_the_mapping_says_field() -> None
 
 
 def test_a_line_is_one_event_where_the_mapping_names_its_fields() -> None:
-    assert decoded(b"hall temp=1.5,other=2 %d" % NS) == [reading("hall", "t", 1.5)]
+    assert decoded(b"hall temp=1.5,other=2 %d" % NS) == [reading("hall", "t", 1.5), PART]
+
+
+def test_the_places_of_a_record_are_a_function_of_its_bytes() -> None:
+    lines = b"hall temp=1,other=2 5\ndisk a=1,b=2,c=3 5\nbad\nweather,host=a t=1,h=2 5"
+    assert (
+        len(decoded(lines))
+        == len(AgentDecoder([agents_pipeline().sources["click"]]).decode_whole(lines))
+        == 8
+    )
 
 
 def test_a_line_without_any_field_that_is_named_is_refused_and_not_counted_empty() -> None:
