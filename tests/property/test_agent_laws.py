@@ -205,6 +205,12 @@ def test_one_kinesis_record_inflates_so_much_and_holds_so_many_events_in_all(
     assert [(each.sub_sequence_number, each.refused[0].code) for each in folded.poison] == [
         (4, "undecodable")
     ]
+    many = BatchFold(pipeline, LANES).fold(
+        records_of([influx(1.0), influx(2.0), influx(3.0)]), lambda *_: False, counting_of(pipeline)
+    )
+    assert (many.poison, many.user_records) == ([], 6), (
+        "a record's bounds are its own, whatever was before it in a batch"
+    )
     monkeypatch.setattr("streamgage.reading.agent_records.MAX_ITEMS", 100)
     monkeypatch.setattr("streamgage.reading.agent_records.MAX_INFLATED_BYTES", len(influx(1.0)) + 1)
     record = records_of([aggregated([UserRecord("k", gzipped(influx(float(each)))) for each in range(2)])])
