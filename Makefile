@@ -48,7 +48,7 @@ check: $(READY) ## Formatting, lint, types and import contracts, the template; w
 
 FUZZ_S ?= 60
 FUZZ_VENV := .streamgage/fuzzvenv
-FUZZ_TARGETS := kpl avro rows blocks schema fold json toml import
+FUZZ_TARGETS := kpl avro rows blocks schema fold json toml import agents
 
 $(FUZZ_VENV)/.ready: requirements/fuzz.lock
 	$(PYTHON) -m venv $(FUZZ_VENV)

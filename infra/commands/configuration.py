@@ -77,6 +77,10 @@ OF_PIPELINE = {
         "blocks": "Producers send compressed blocks of events.",
         "time_unit": "The unit of event times that are numbers in JSON and in files: `s`, `ms`, `us` or `ns`. Without it JSON "
         "is in ms, and a number that could be another unit is refused.",
+        "from": "What agents put on the stream of it, a table `[[sources.from]]` each: `format` (`influx`, `otlp`, `cloudevents`, "
+        "`json`), `match` (which items are meant), `fields` (what of an item goes into which field), of `influx` `time_unit` "
+        '(`ns`), and `others = "ignore"` where items that no source takes are passed over and not quarantined. '
+        "[Telegraf, the OpenTelemetry Collector and others in a few lines](formats.md#what-agents-write).",
     },
     "rollups": {
         "name": "Lower-case letters, digits and `_`.",
@@ -98,7 +102,7 @@ OF_PIPELINE = {
         "of more ([why](adr/0032-sketches.md)).",
     },
 }
-_DEFAULTS = {"blocks": "`false`", "time_unit": "none", "generation": "`1`", "derive": "none", "where": "all", "together": "none", "scale": "by type", "max_future": "none",
+_DEFAULTS = {"from": "none", "blocks": "`false`", "time_unit": "none", "generation": "`1`", "derive": "none", "where": "all", "together": "none", "scale": "by type", "max_future": "none",
              "max_lateness": "none", "measures": "the count of events", "keep": "for ever", "consumer": "`main`"}  # fmt: skip
 _HEAD = """# Configuration
 

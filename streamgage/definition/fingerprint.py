@@ -22,7 +22,7 @@ def counts_of(pipeline: Pipeline, rollup: Rollup) -> str:
 
     It names the consumer, the source, the field of event time and its unit, the key fields in order, the filter, the
     layout of the state, the texts of the derived fields among those, and which fields keep keys together, for that says
-    where a key is found. Not in it: the windows (each size has items of its own), ``keep``, the order of measures, and what
+    where a key is found, and how the items of agents become events (``[[sources.from]]``). Not in it: the windows (each size has items of its own), ``keep``, the order of measures, and what
     of an event is refused (``max_future``, ``max_lateness``), which may change while the same is counted.
     """
     source = pipeline.sources[rollup.source]
@@ -40,6 +40,8 @@ def counts_of(pipeline: Pipeline, rollup: Rollup) -> str:
         counted["derived"] = used
     if rollup.together:  # likewise
         counted["together"] = rollup.together
+    if source.agents:  # likewise; in any order, for no item is meant by two
+        counted["from"] = sorted(each.text for each in source.agents)
     return _short(json.dumps(counted, sort_keys=True, separators=(",", ":")))
 
 

@@ -14,6 +14,7 @@ from streamgage.measures.windows import TumblingWindows
 if TYPE_CHECKING:
     from streamgage.definition.derived import Derived
     from streamgage.expressions.expression import Expression
+    from streamgage.formats.agents.mapping import AgentMapping
     from streamgage.formats.json_event import TimeUnit
 
 # The types of Avro that a key, an event time or a measure may have.
@@ -34,7 +35,8 @@ class Source:
     the decimal places of each numeric field. ``blocks``: our producers send its events in blocks, many a user record.
     ``derived`` are fields that are computed of an event.
     ``time_unit`` is that of event times which are numbers in JSON and in files; in Avro they are ms. ``paths`` are the
-    files of ``schema`` and of each of ``writers``, relative to the definition.
+    files of ``schema`` and of each of ``writers``, relative to the definition. ``agents`` say what of an agent's format are
+    its events.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Source:
     time_unit: "TimeUnit | None" = None
     derived: "Derived | None" = None
     paths: tuple[str, ...] = ()
+    agents: "tuple[AgentMapping, ...]" = ()
 
     def __hash__(self) -> int:
         """Hash by name: a dict of scales has none, and two sources of one name are rare."""

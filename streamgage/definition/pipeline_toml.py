@@ -32,6 +32,7 @@ from streamgage.measures.windows import TumblingWindows
 if TYPE_CHECKING:
     from streamgage.definition.derived import Derived
     from streamgage.expressions.expression import Expression
+    from streamgage.formats.agents.mapping import AgentMapping
 
 _PARAMETER = re.compile(r"[A-Za-z0-9]{1,255}")  # the template's: CloudFormation's rule
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
@@ -78,6 +79,10 @@ def parse_pipeline(text: str, files: DefinitionFiles, index: BuildIndex | None =
         else:
             broken.add(name)
     _check_prefixes(sources, problems)
+    if any(each.agents for each in sources.values()):
+        from streamgage.definition.agents_toml import overlaps_of  # noqa: PLC0415 - a cold start does without
+
+        problems += overlaps_of(sources)
     rollups: dict[str, Rollup] = {}
     for table in root.tables("rollups"):
         rollup = _rollup(table, sources, broken)
@@ -148,6 +153,7 @@ def _source(table: Table, files: DefinitionFiles, index: BuildIndex) -> Source |
     time_unit = table.take("time_unit", None)
     if time_unit not in (None, *_TIME_UNITS):
         table.problem("time_unit", f"{shown(time_unit)} is not one of {joined(_TIME_UNITS)}")
+    agents = _agents(table, schema, event_time)
     table.no_other_keys()
     if len(table.problems) > before or schema is None:
         return None
@@ -164,7 +170,16 @@ def _source(table: Table, files: DefinitionFiles, index: BuildIndex) -> Source |
         time_unit,
         derived=derived,
         paths=tuple(schemas),
+        agents=agents,
     )
+
+
+def _agents(table: Table, schema: AvroSchema | None, event_time: str) -> "tuple[AgentMapping, ...]":
+    if table.take("from", None) is None:
+        return ()
+    from streamgage.definition.agents_toml import agents_of  # noqa: PLC0415 - a cold start does without
+
+    return agents_of(table, schema, event_time)
 
 
 def _derived(table: Table, fields: Mapping[str, Any]) -> "Derived | None":

@@ -36,7 +36,8 @@ class Table:
         if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
             self.problem(key, f"not an array of tables; write [[{key}]]")
             return []
-        return [Table(each, f"{key}[{number}]", self.problems) for number, each in enumerate(value)]
+        path = f"{self._path}.{key}" if self._path else key
+        return [Table(each, f"{path}[{number}]", self.problems) for number, each in enumerate(value)]
 
     def name(self, key: str = "name", *, default: str = "") -> str:
         """Return a name; one that was read before is not judged twice."""

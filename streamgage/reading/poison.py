@@ -86,6 +86,34 @@ class Poison:
         return counted((self,))
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A user record where it stands: its bytes, its key, and how many events it holds."""
+
+    sub_sequence_number: int
+    data: bytes
+    partition_key: str
+    events: int
+
+    @property
+    def sub_sequence_numbers(self) -> range:
+        """Those of its events."""
+        return range(self.sub_sequence_number, self.sub_sequence_number + self.events)
+
+    def poison(self, record: StreamRecord, refused: tuple[Refused, ...]) -> Poison:
+        """Return it, as it stands in *record*, with what of it is *refused*."""
+        return Poison(
+            record.shard_id,
+            record.sequence_number,
+            self.sub_sequence_number,
+            self.partition_key,
+            record.arrival_ms,
+            self.data,
+            self.events,
+            refused,
+        )
+
+
 def refusals(refused: Iterable[tuple[int, PoisonRecord]]) -> tuple[Refused, ...]:
     """Return the ranges of what was *refused* of one user record: (offset, why), in rising order of offsets."""
     return _joined(Refused(offset, offset, poison.code, poison.reason) for offset, poison in refused)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from streamgage.definition.pipeline import Source
 from streamgage.errors import PoisonRecord
@@ -15,9 +15,12 @@ from streamgage.formats.blocks.reader import Block, BlockReader, events_in
 from streamgage.formats.kpl import decode_aggregate, is_aggregated, walk_aggregate
 from streamgage.formats.mark import Mark, decode_mark
 from streamgage.reading.places import Places
-from streamgage.reading.poison import Poison, Refused, refusals, refused_whole
+from streamgage.reading.poison import Held, Poison, Refused, refusals, refused_whole
 from streamgage.reading.rows import MAX_PLAIN_BYTES, RowReader
 from streamgage.records import StreamRecord
+
+if TYPE_CHECKING:
+    from streamgage.reading.agent_records import AgentRecords
 
 _LEFT = 8  # plain records that are read one by one behind one that is left: the next may be like it
 
@@ -73,34 +76,6 @@ class Reading:
     poison: list[Poison]
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A user record where it stands: its bytes, its key, and how many events it holds."""
-
-    sub_sequence_number: int
-    data: bytes
-    partition_key: str
-    events: int
-
-    @property
-    def sub_sequence_numbers(self) -> range:
-        """Those of its events."""
-        return range(self.sub_sequence_number, self.sub_sequence_number + self.events)
-
-    def poison(self, record: StreamRecord, refused: tuple[Refused, ...]) -> Poison:
-        """Return it, as it stands in *record*, with what of it is *refused*."""
-        return Poison(
-            record.shard_id,
-            record.sequence_number,
-            self.sub_sequence_number,
-            self.partition_key,
-            record.arrival_ms,
-            self.data,
-            self.events,
-            refused,
-        )
-
-
 class LargeRecord(Exception):
     """A Kinesis record says that it holds more events than may be unpacked at once. Nothing of it was kept."""
 
@@ -123,6 +98,8 @@ class RecordReader:
     """Reads Kinesis records, one at a time, into the columns of each source."""
 
     def __init__(self, sources: Mapping[str, SourceReader], passed_over: Iterable[Source] = ()) -> None:
+        passed_over = list(passed_over)
+        self._agents = _agents_of(sources, passed_over)
         self._by_name = sources
         self._passed_names = {each.name for each in passed_over}
         self._passed = {prefix for each in passed_over for prefix in each.prefixes}
@@ -135,6 +112,7 @@ class RecordReader:
         self._record: StreamRecord
         self._lane = 0
         self._events = 0
+        self._parts = 0  # of them no events of their own
         self._claimed = 0
         self._bad: list[_Bad] = []
         self._most_events: int | None = None
@@ -157,6 +135,9 @@ class RecordReader:
         """
         self._record, self._lane, self._events, self._claimed, self._bad = record, lane, 0, 0, []
         self._most_events, self._after_block = most_events, after_block
+        if self._agents is not None:
+            self._agents.begin()
+        self._parts = 0
         mark, partition_keys = None, None
         if is_aggregated(record.data):
             for each in self._by_name.values():
@@ -188,7 +169,7 @@ class RecordReader:
             )
             for bad in self._bad
         ]
-        return Reading(mark, self._events, poison)
+        return Reading(mark, self._events - self._parts, poison)
 
     def plain_rows(self, records: Sequence[StreamRecord], start: int, most: int) -> int:
         """Return how many of *records* from *start* on, at most *most*, are plain, and say they are rows of one source."""
@@ -224,7 +205,9 @@ class RecordReader:
         Raises:
             PoisonRecord: its framing is broken, or they are more than any may hold.
         """
-        survey = _Survey(self._by_block.keys() | self._passed_blocks)
+        survey = _Survey(self._by_block.keys() | self._passed_blocks, self._agent_events)
+        if self._agents is not None:
+            self._agents.begin()
         if not is_aggregated(record.data):
             survey.visit(record.data, 0)
             return None, survey.events
@@ -262,10 +245,12 @@ class RecordReader:
         """Read one user record, or put it with what is bad."""
         try:
             block_source = self._by_block.get(data[:HEADER_BYTES])
-            if block_source is None:
-                self._add_event(data)
-            else:
+            if block_source is not None:
                 self._add_block(block_source, data, partition_key_index)
+            elif self._is_of_agent(data):
+                self._add_agent_record(data, partition_key_index)
+            else:
+                self._add_event(data)
         except PoisonRecord as poison:
             self._bad.append(_Bad(self._events, partition_key_index, data, 1, refused_whole(poison)))
             self._events += 1
@@ -288,6 +273,33 @@ class RecordReader:
             source.rows.add(event)
         source.stand(self._record, self._lane, self._events, source.rows.count - 1)
         self._events += 1
+
+    def _is_of_agent(self, data: bytes) -> bool:
+        """Tell whether some agent wrote *data*, and none of our producers."""
+        if self._agents is None or data[:HEADER_BYTES] in self._by_prefix or self._passed_events(data):
+            return False
+        return self._agents.takes(data)
+
+    def _add_agent_record(self, data: bytes, partition_key_index: int) -> None:
+        if self._agents is None:
+            return
+        events, faults, parts = self._agents.read(data)
+        self._parts += parts
+        for name, event in events:
+            if name:
+                source = self._by_name[name]
+                source.stand(self._record, self._lane, self._events, source.rows.count)
+                source.rows.add(event)
+            self._events += 1
+        if faults:
+            first = self._events - len(events)
+            self._bad.append(_Bad(first, partition_key_index, data, len(events), refusals(faults)))
+
+    def _agent_events(self, data: bytes) -> int:
+        """Return how many events stand in the user record *data*, which is no block."""
+        if self._agents is None or not self._is_of_agent(data):
+            return 1
+        return self._agents.count(data)
 
     def _claim(self, events: int) -> int:
         """Count what a block says it holds, before it is unpacked."""
@@ -366,11 +378,14 @@ class RecordReader:
             aggregate = decode_aggregate(record.data)
             users = [(each.data, each.partition_key) for each in aggregate.user_records()]
         sub_sequence_number = 0
+        if self._agents is not None:
+            self._agents.begin()
         for data, partition_key in users:
             if passed := self._passed_events(data):
                 sub_sequence_number += passed  # nobody refused any of them
                 continue
-            source, events = self._by_block.get(data[:HEADER_BYTES]), 1
+            source = self._by_block.get(data[:HEADER_BYTES])
+            events = self._agent_events(data) if source is None else 1
             if source is not None:
                 with suppress(PoisonRecord):  # it stands in the quarantine already, as one user record
                     events = source.decode_block(data).count
@@ -383,8 +398,8 @@ class _Survey:
 
     max_index = -1  # take reads nothing
 
-    def __init__(self, block_prefixes: Collection[bytes]) -> None:
-        self._block_prefixes = block_prefixes
+    def __init__(self, block_prefixes: Collection[bytes], events_of: Callable[[bytes], int]) -> None:
+        self._block_prefixes, self._events_of = block_prefixes, events_of
         self.events = self.claimed = 0  # claimed: by blocks
 
     def take(self, _data: bytes, position: int, _stop: int) -> int:
@@ -395,4 +410,14 @@ class _Survey:
             self.claimed += events_in(data)
             self.events += events_in(data)
         else:
-            self.events += 1
+            self.events += self._events_of(data)
+
+
+def _agents_of(sources: Mapping[str, SourceReader], passed_over: Iterable[Source]) -> "AgentRecords | None":
+    """Return what reads the records of agents; None where no source has any, as most: a cold start without it is shorter."""
+    passed = list(passed_over)
+    if not any(each.agents for each in (*(reader.source for reader in sources.values()), *passed)):
+        return None
+    from streamgage.reading.agent_records import AgentRecords  # noqa: PLC0415 - see above
+
+    return AgentRecords({name: (each.source, each.events) for name, each in sources.items()}, passed)

@@ -7,6 +7,7 @@ a promise is broken: no exception but the documented one, nothing lost, nothing 
 import hashlib
 import json
 import math
+import zlib
 from collections.abc import Iterable
 from functools import cache
 from io import BytesIO
@@ -29,14 +30,18 @@ from streamgage.definition.pipeline_toml import parse_pipeline
 from streamgage.errors import POISON_CODES, ConfigError, PoisonRecord
 from streamgage.fold.batch import BatchFold, Counting
 from streamgage.fold.items import Lanes
+from streamgage.formats.agents.decoder import AgentDecoder, Taken
+from streamgage.formats.agents.items import Refused
 from streamgage.formats.avro import AvroReader, AvroSchema
 from streamgage.formats.kinesis_event import decode_event, encode_event
 from streamgage.formats.kpl import MAGIC, decode_aggregate, is_aggregated
 from streamgage.formats.kpl_builder import AggregateBuilder
 from streamgage.formats.mark import Mark
+from streamgage.formats.varint import encode_varint
 from streamgage.limits import DYNAMODB_ITEM_BYTES, DYNAMODB_PARTITION_KEY_BYTES, DYNAMODB_SORT_KEY_BYTES
 from streamgage.reading.poison import Poison, counted
 from streamgage.records import StreamRecord
+from support.agents import agents_pipeline
 
 ROOT = Path(__file__).parents[2]
 ARRIVAL_MS = 1_700_000_000_000
@@ -281,6 +286,38 @@ def check_fold(data: bytes) -> None:
                 assert decode_poison(message) == poison
         if folded.poison:
             assert list(decode_bulk(encode_bulk(folded.poison).body)) == folded.poison
+
+
+@cache
+def _agents() -> tuple[BatchFold, Counting, AgentDecoder]:
+    pipeline = agents_pipeline()
+    return BatchFold(pipeline, LANES), counting_of(pipeline), AgentDecoder(pipeline.sources.values())
+
+
+def check_agents(data: bytes) -> None:
+    """A record of an agent comes to events, refusals and what is nobody's, the same each time, and none is lost."""
+    batch_fold, counting, decoder = _agents()
+    for held in (data, zlib.compress(data), b"\x0a" + encode_varint(len(data)) + data):
+        record = StreamRecord("shardId-000000000000", 2**180 + 7, "key", held, ARRIVAL_MS)
+        folded, again = (batch_fold.fold([record], _never_repeated, counting) for _ in range(2))
+        assert folded.poison == again.poison
+        assert folded.items.keys() == again.items.keys()
+        for poison in folded.poison:
+            assert poison.codes.keys() <= set(POISON_CODES)
+            assert 0 <= poison.refused[0].first <= poison.refused[-1].last < poison.events
+            assert " at 0x" not in str(poison.refused), "an address is another on each delivery"
+            assert decode_poison(encode_poison(poison, deflate=False)) == poison
+    try:
+        outcomes = decoder.decode_whole(data)
+    except PoisonRecord as poison:
+        assert poison.code in POISON_CODES
+        return
+    for each in outcomes:
+        if isinstance(each, Taken):
+            agents_pipeline().sources[each.source].schema.encode(each.event)
+        elif isinstance(each, Refused):
+            assert each.code in POISON_CODES
+            assert each.reason
 
 
 def check_event(text: bytes) -> None:

@@ -1,5 +1,6 @@
 """The pipeline that is attacked, what its producers send, and poison of every kind."""
 
+import gzip
 import json
 import random
 from collections.abc import Callable
@@ -28,6 +29,16 @@ event_time = "ts"
 max_future = "5m"
 max_lateness = "10m"
 derive = {band = "bucket(value, 50)"}
+
+[[sources.from]]
+format = "influx"
+match = {measurement = "weather"}
+fields = {device_id = "tag:host", metric = "text:t", value = "field:t", ts = "time"}
+
+[[sources.from]]
+format = "json"
+match = {kind = "r"}
+fields = {device_id = "d", metric = "text:t", value = "v"}
 
 [[sources]]
 name = "click"
@@ -90,13 +101,20 @@ def pipeline() -> Pipeline:
 class Sent:
     """One user record, and what a reader should make of it: an *event* of *source*, or poison of *code*.
 
-    Its data occurs once in a world, so the data says which it is.
+    Its data occurs once in a world, so the data says which it is. *more* are the items behind the first, where an agent wrote
+    it: each an event or, with a code, poison.
     """
 
     record: UserRecord
     source: str = ""
     event: dict[str, Any] | None = None
     code: str = ""
+    more: tuple[tuple[dict[str, Any] | None, str], ...] = ()
+
+    @property
+    def items(self) -> tuple[tuple[dict[str, Any] | None, str], ...]:
+        """All of it."""
+        return (self.event, self.code), *self.more
 
 
 def draw_event(rng: random.Random, number: int, now_ms: int, *, devices: int) -> Sent:
@@ -121,9 +139,40 @@ def _draw_event(rng: random.Random, number: int, now_ms: int, devices: int) -> S
     device = f"d{rng.randrange(devices)}"
     event = _reading(number, device, now_ms - _lag_ms(rng), rng.randint(-999, 999) / 8)
     if rng.random() < 0.15:
+        if number % 2:
+            return _of_agent(number, event)
         data = json.dumps({"source": "reading", **event}).encode()
         return Sent(UserRecord(device, data), "reading", event)
     return Sent(encoder_of(pipeline().sources["reading"]).user_record(event), "reading", event)
+
+
+def _of_agent(number: int, event: dict[str, Any]) -> Sent:
+    """Return a record of three readings as an agent writes it; the second one may be broken."""
+    readings = [{**event, "value": event["value"] + each} for each in range(3)]
+    broken = number % 3 == 0
+    if number % 4 == 1:
+        lines = [
+            b"weather,host=%s,id=%d t=%r %d"
+            % (each["device_id"].encode(), number, each["value"], each["ts"] * 1_000_000)
+            for each in readings
+        ]
+        lines[1] = b"weather" if broken else lines[1]
+        data = b"\n".join(lines)
+    else:
+        objects = [
+            json.dumps(
+                {"kind": "r", "d": each["device_id"], "ts": each["ts"], "v": each["value"], "id": number}
+            ).encode()
+            for each in readings
+        ]
+        objects[1] = b'{"kind": "r"}' if broken else objects[1]
+        data = b"".join(objects)
+    if number % 8 > 4:
+        data = gzip.compress(data, mtime=0)
+    more: list[tuple[dict[str, Any] | None, str]] = [(each, "") for each in readings[1:]]
+    if broken:
+        more[0] = None, "undecodable" if number % 4 == 1 else "bad_time"
+    return Sent(UserRecord(event["device_id"], data), "reading", readings[0], more=tuple(more))
 
 
 def _lag_ms(rng: random.Random) -> int:

@@ -108,18 +108,16 @@ class Oracle:
     def quarantined(self, poison: Poison) -> None:
         """Check one user record that was quarantined."""
         entry = self._tally.poison.get(poison.id)
-        (refused,) = poison.refused
+        codes = "+".join(each.code for each in poison.refused)
         if entry is None or not (entry.counts or entry.optional):
+            raise SimulationError(f"{poison.id} was quarantined as {codes}: it is no poison, or a repeat")
+        if entry.poison[poison.id] != (codes, poison.data):
             raise SimulationError(
-                f"{poison.id} was quarantined as {refused.code}: it is no poison, or a repeat"
-            )
-        if entry.poison[poison.id] != (refused.code, poison.data):
-            raise SimulationError(
-                f"{poison.id} was quarantined as {refused.code}; it is {entry.poison[poison.id][0]}"
+                f"{poison.id} was quarantined as {codes}; it is {entry.poison[poison.id][0]}"
             )
         self._branches["poison sent again"] += poison.id in self._quarantined
-        self._branches["poison: " + refused.code] += 1
-        self._quarantined[poison.id] = (refused.code, poison.data)
+        self._branches.update(f"poison: {each.code}" for each in poison.refused)
+        self._quarantined[poison.id] = (codes, poison.data)
 
     def delivered(self, records: Sequence[StreamRecord]) -> None:
         """Take note that the on-failure destination has records: only now Lambda has given them up."""

@@ -24,6 +24,7 @@ from simulation.tally import Tally
 from streamgage.fold.items import ItemKey, Lanes, StoredItem, hash_of
 from streamgage.fold.lane_log import LaneLog
 from streamgage.formats.mark import Mark, encode_mark
+from streamgage.reading.agent_records import AgentRecords
 from streamgage.records import StreamRecord
 from support.planted import CORE_BUGS, MEASURE_BUGS, Plant, repeat_leaves_its_events
 
@@ -251,6 +252,22 @@ def together_looked_for_by_the_whole_key(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(processors.query.question, "hashes_together", mutant)
 
 
+def refused_item_takes_the_rest_along(patch: pytest.MonkeyPatch) -> None:
+    """What stands behind an item of an agent that is refused is not read."""
+    read = AgentRecords.read
+
+    def mutant(self: AgentRecords, data: bytes) -> Any:
+        events, faults, parts = read(self, data)
+        return events[: faults[0][0] + 1] if faults else events, faults, parts
+
+    patch.setattr(AgentRecords, "read", mutant)
+
+
+def items_of_an_agent_have_one_place(patch: pytest.MonkeyPatch) -> None:
+    """Where poison stands, a record of an agent is taken for one event."""
+    patch.setattr(AgentRecords, "count", lambda _self, _data: 1)
+
+
 _UNORDERED = ("no_fence", "duplicates_dropped_by_batch_hash")
 
 BUGS: Mapping[str, Plant] = {
@@ -280,6 +297,8 @@ BUGS: Mapping[str, Plant] = {
             grandparents_forgotten,
             together_forgotten_by_the_writer,
             together_looked_for_by_the_whole_key,
+            refused_item_takes_the_rest_along,
+            items_of_an_agent_have_one_place,
         )
     },
 }

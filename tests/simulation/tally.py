@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import groupby
 from typing import Any
 
 from simulation.definition import MAX_FUTURE_MS, MAX_LATENESS_MS, Sent
@@ -154,17 +155,20 @@ class Tally:
         place = f"{record.shard_id}:{record.sequence_number}"
         if held is None:
             entry.poison[place] = ("bad_kpl_framing", record.data)
-        for sub, user_record in enumerate(held or ()):
+        first = 0
+        for user_record in held or ():
             self.stored_data.add(user_record.data)
             sent = self._sent[user_record.data]
+            first, numbers = first + len(sent.items), range(first, first + len(sent.items))
             if self._passes_over(sent):
                 continue
-            code = sent.code or _verdict(sent, record.arrival_ms)
-            if code:
-                entry.poison[f"{place}:{sub}"] = (code, user_record.data)
-                continue
-            for name in self._places_of(sent, lane):
-                entry.items.setdefault(name, []).append(Part(record.sequence_number, sub, sent.event or {}))
+            codes = [code or _verdict(sent.source, event, record.arrival_ms) for event, code in sent.items]
+            ranges = [code for code, _ in groupby(codes) if code]
+            if ranges:
+                entry.poison[f"{place}:{numbers.start}"] = ("+".join(ranges), user_record.data)
+            for sub, code, (event, _) in zip(numbers, codes, sent.items, strict=True):
+                for name in () if code else self._places_of(sent.source, event or {}, lane):
+                    entry.items.setdefault(name, []).append(Part(record.sequence_number, sub, event or {}))
         self.by_shard[record.shard_id].append(entry)
         self.by_lane[lane].append(entry)
         self.by_place[record.shard_id, record.sequence_number] = entry
@@ -177,10 +181,9 @@ class Tally:
         """Tell whether an event is of a source that this consumer does not read: then it judges nothing of it."""
         return sent.source != "" and all(each.source != sent.source for each in COUNTED[self._consumer])
 
-    def _places_of(self, sent: Sent, lane: str) -> Iterable[Place]:
-        event = sent.event or {}
+    def _places_of(self, source: str, event: dict[str, Any], lane: str) -> Iterable[Place]:
         for counted in COUNTED[self._consumer]:
-            if counted.source == sent.source and (counted.rollup != "bands" or event["value"] >= 0):
+            if counted.source == source and (counted.rollup != "bands" or event["value"] >= 0):
                 for label, size_ms in counted.windows:
                     start_ms = event["ts"] // size_ms * size_ms
                     key = "|".join(_part_of_key(event[name]) for name in counted.key)
@@ -237,13 +240,13 @@ def _signal(points: list[tuple[int, int]]) -> tuple[int, tuple[tuple[int, ...], 
     return level, tuple(found)
 
 
-def _verdict(sent: Sent, arrival_ms: int) -> str:
+def _verdict(source: str, event: dict[str, Any] | None, arrival_ms: int) -> str:
     """Return the poison code of a well-formed event, or nothing: only readings are bound to their arrival."""
-    if sent.source != "reading" or sent.event is None:
+    if source != "reading" or event is None:
         return ""
-    if sent.event["ts"] > arrival_ms + MAX_FUTURE_MS:
+    if event["ts"] > arrival_ms + MAX_FUTURE_MS:
         return "future"
-    return "late" if sent.event["ts"] < arrival_ms - MAX_LATENESS_MS else ""
+    return "late" if event["ts"] < arrival_ms - MAX_LATENESS_MS else ""
 
 
 def fold_naively(place: Place, parts: Iterable[Part]) -> list[Any]:

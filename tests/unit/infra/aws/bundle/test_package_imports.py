@@ -88,6 +88,24 @@ def test_the_function_does_without_what_only_queries_and_producers_import() -> N
         imports.modules
     )
     formats = {f"streamgage.formats.{each}" for each in ("avro_codec", "json_event", "iso_time")}
+    parts = (
+        "cloudevents",
+        "decoder",
+        "inflate",
+        "influx",
+        "items",
+        "json_documents",
+        "mapping",
+        "otlp_json",
+        "otlp_points",
+        "otlp_proto",
+        "protobuf",
+    )
+    agents = {f"streamgage.formats.agents.{each}" for each in parts} | {
+        "streamgage.formats.agents",
+        "streamgage.definition.agents_toml",
+        "streamgage.reading.agent_records",
+    }
     quarantine = {f"processors.quarantine.{each}" for each in ("bulk", "message", "objects")}
     files = ("computing", "expression", "functions", "kinds", "lexer", "parser")
     expressions = {"streamgage.expressions", *(f"streamgage.expressions.{each}" for each in files)}
@@ -103,7 +121,7 @@ def test_the_function_does_without_what_only_queries_and_producers_import() -> N
             "time_weighted",
         )
     }
-    assert set(imports.later) == formats | quarantine | expressions | sketches | {
+    assert set(imports.later) == formats | agents | quarantine | expressions | sketches | {
         "streamgage.definition.derived"
     }
     assert not {each.partition(".")[0] for each in imports.modules} - {"processors", "streamgage"}

@@ -1,0 +1,84 @@
+"""What a record of an agent is made of: items, each with its values, or refused with its place and the reason."""
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple, Protocol
+
+from streamgage.errors import PoisonCode, PoisonRecord
+
+Place = tuple[str | int, ...]
+"""Where an item stands in its record, for a person: ``("line", 3)``, ``("resource", 0, "metric", 2, "point", 1)``."""
+
+
+class Values(Protocol):
+    """What an item holds, by selector (``streamgage.formats.agents.mapping``)."""
+
+    def get(self, selector: str, /) -> object:
+        """Return the value; None where there is none."""
+
+
+class Item(NamedTuple):
+    """One measurement, as its agent wrote it."""
+
+    values: Values
+    place: Place
+
+
+class Refused(NamedTuple):
+    """One item that nobody can count; ``code`` is that of its poison, ``reason`` begins with its place."""
+
+    code: PoisonCode
+    reason: str
+
+    @classmethod
+    def at(cls, place: Place, reason: str, code: PoisonCode = "undecodable") -> "Refused":
+        """Return the refusal of what stands at *place*."""
+        return cls(code, f"{shown(place)}: {reason}")
+
+
+class PassedOver(NamedTuple):
+    """One item that is nobody's business, and says so: ``others = "ignore"``, or a point without a recorded value.
+
+    Where it is no item of its own, a field of a line that is one event, it has a place all the same: the places of a record are
+    a function of its bytes alone, so that who sends refused ones anew by another definition means the same (``redrive``).
+    """
+
+    is_item: bool
+
+
+PASSED_OVER: Final = PassedOver(is_item=True)
+PART: Final = PassedOver(is_item=False)
+
+
+class Composite:
+    """A value that no column takes: an array, an object, bytes."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __repr__(self) -> str:
+        return self._what
+
+
+def shown(place: Place) -> str:
+    """Return *place* as a message shows it."""
+    return " ".join(map(str, place))[:200]
+
+
+def pairs(found: list[tuple[str, object]], what: str) -> dict[str, object]:
+    """Return *found* by key. Raises: ValueError, a key stands there twice, and nobody can tell which is meant."""
+    values = dict(found)
+    if len(values) < len(found):
+        keys = [key for key, _ in found]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"{what} {twice[:80]!r} stands there twice")
+    return values
+
+
+def merged(base: Mapping[str, object], own: Mapping[str, object]) -> dict[str, object]:
+    """Return the values of an item: those of all of its neighbours, and its own."""
+    return {**base, **own}
+
+
+def undecodable(reason: str) -> PoisonRecord:
+    """Return the poison of a record that cannot be taken apart."""
+    return PoisonRecord("undecodable", reason)

@@ -1,0 +1,241 @@
+"""OTLP metrics in protobuf, as the Collector's awskinesis exporter (``otlp_proto``) and OTLP/HTTP send them.
+
+A decoder of our own, of the messages that are needed: the library would add a second and a half MB to the function, and its
+import to the cold start (docs/adr/0045). tests/property/test_otlp_laws.py compares it with the library.
+
+Source: https://github.com/open-telemetry/opentelemetry-proto/blob/v1.9.0/opentelemetry/proto/metrics/v1/metrics.proto.
+"""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from streamgage.errors import PoisonRecord
+from streamgage.formats.agents.items import Item, PassedOver, Place, Refused, pairs, undecodable
+from streamgage.formats.agents.otlp_points import (
+    ARRAY,
+    BYTES,
+    KEY_VALUES,
+    Attributes,
+    metric_values,
+    point,
+    refused_kind,
+    resource_values,
+)
+from streamgage.formats.agents.protobuf import (
+    read_double,
+    read_fixed64,
+    read_sfixed64,
+    wire_fields,
+    wire_text,
+)
+
+Found = Item | Refused | PassedOver
+_KINDS = {5: "gauge", 7: "sum", 9: "histogram", 10: "exponential histogram", 11: "summary"}
+# By message, the wire types of its fields.
+_REQUEST = {1: 2}  # resource_metrics
+_RESOURCE_METRICS = {1: 2, 2: 2}  # resource, scope_metrics
+_RESOURCE = {1: 2}  # attributes
+_SCOPE_METRICS = {1: 2, 2: 2}  # scope, metrics
+_SCOPE = {1: 2, 2: 2}  # name, version
+_METRIC = {1: 2, 2: 2, 3: 2, **dict.fromkeys(_KINDS, 2)}  # name, description, unit, data
+_DATA = {1: 2, 2: 0, 3: 0}  # data_points, aggregation_temporality, is_monotonic
+_NUMBER: Final = {2: 1, 3: 1, 4: 1, 6: 1, 7: 2, 8: 0}  # start, time, as_double, as_int, attributes, flags
+_EXPLICIT: Final = {2: 1, 3: 1, 4: 1, 5: 1, 9: 2, 10: 0, 11: 1, 12: 1}
+_EXPONENTIAL: Final = {1: 2, 2: 1, 3: 1, 4: 1, 5: 1, 10: 0, 12: 1, 13: 1}
+# What the two histograms call the same: attributes, flags, min, max. Time is 3, count 4, sum 5 in both.
+_OF_HISTOGRAMS = {
+    "histogram": (_EXPLICIT, 9, 10, 11, 12),
+    "exponential histogram": (_EXPONENTIAL, 1, 10, 12, 13),
+}
+_KEY_VALUE = {1: 2, 2: 2}
+_ANY_VALUE = {1: 2, 2: 0, 3: 0, 4: 1, 5: 2, 6: 2, 7: 2}
+_REMEMBERED, _REMEMBERED_BYTES = 4096, 256
+
+
+class _Around(NamedTuple):
+    """What a point stands in."""
+
+    kind: str
+    shared: dict[str, object]
+    place: Place
+
+
+def points_of(body: bytes) -> Iterator[Found]:
+    """Yield the data points of an ``ExportMetricsServiceRequest``, or of ``MetricsData``, in their order.
+
+    Raises:
+        PoisonRecord: it is none. What was yielded before counts for nothing: nobody knows what else is wrong.
+    """
+    for number, begin, end in wire_fields(body, 0, len(body), _REQUEST):
+        if number == 1:
+            yield from _resource(body, begin, end, ())
+
+
+def _resource(body: bytes, begin: int, end: int, place: Place) -> Iterator[Found]:
+    spans: list[tuple[int, int]] = []
+    scopes: list[tuple[int, int]] = []
+    for number, at, stop in wire_fields(body, begin, end, _RESOURCE_METRICS):
+        if number == 1:
+            spans += _spans(body, at, stop, _RESOURCE, 1)
+        elif number == 2:
+            scopes.append((at, stop))
+    shared = resource_values(_attributes(body, spans))
+    for at, stop in scopes:
+        yield from _scope(body, at, stop, shared, place)
+
+
+def _scope(body: bytes, begin: int, end: int, shared: dict[str, object], place: Place) -> Iterator[Found]:
+    name = ""
+    metrics: list[tuple[int, int]] = []
+    for number, at, stop in wire_fields(body, begin, end, _SCOPE_METRICS):
+        if number == 1:
+            for of_scope, start, until in wire_fields(body, at, stop, _SCOPE):
+                name = wire_text(body, start, until) if of_scope == 1 else name
+        elif number == 2:
+            metrics.append((at, stop))
+    for at, stop in metrics:
+        yield from _metric(body, at, stop, (shared, name), place)
+
+
+def _metric(
+    body: bytes, begin: int, end: int, above: tuple[dict[str, object], str], place: Place
+) -> Iterator[Found]:
+    name = unit = kind = ""
+    datas: list[tuple[int, int]] = []
+    for number, at, stop in wire_fields(body, begin, end, _METRIC):
+        if number == 1:
+            name = wire_text(body, at, stop)
+        elif number == 3:
+            unit = wire_text(body, at, stop)
+        elif (
+            number in _KINDS
+        ):  # one of them: "if multiple values are set, the last one wins", and the same twice is joined
+            datas = datas if _KINDS[number] == kind else []
+            kind = _KINDS[number]
+            datas.append((at, stop))
+    shared = metric_values(*above, name, unit)
+    temporality, spans = _data(body, datas, kind)
+    for count, (start, until) in enumerate(spans):
+        around = _Around(kind, shared, (*place, kind, name, "point", count))
+        read = _histogram if kind in _OF_HISTOGRAMS else _number
+        yield refused_kind(kind, temporality, around.place) or read(body, start, until, around)
+
+
+def _data(body: bytes, datas: list[tuple[int, int]], kind: str) -> tuple[int | None, list[tuple[int, int]]]:
+    """Return the temporality of a metric's data, None where it has none, and where its points stand."""
+    temporality = None if kind in ("gauge", "summary") else 0
+    spans: list[tuple[int, int]] = []
+    for begin, end in datas:
+        for number, at, stop in wire_fields(body, begin, end, _DATA):
+            if number == 1:
+                spans.append((at, stop))
+            elif number == 2 and temporality is not None:
+                temporality = at
+    return temporality, spans
+
+
+def _number(body: bytes, begin: int, end: int, around: _Around) -> Found:
+    value: object = None
+    time_ns = flags = 0
+    spans: list[tuple[int, int]] = []
+    for number, at, stop in wire_fields(body, begin, end, _NUMBER):
+        if number == 7:
+            spans.append((at, stop))
+        elif number == 3:
+            (time_ns,) = read_fixed64(body, at)
+        elif number == 4:
+            (value,) = read_double(body, at)
+        elif number == 6:
+            (value,) = read_sfixed64(body, at)
+        elif number == 8:
+            flags = at
+    return _point(body, spans, {"value": value}, around, (time_ns, flags))
+
+
+def _histogram(body: bytes, begin: int, end: int, around: _Around) -> Found:
+    known, of_attributes, of_flags, of_min, of_max = _OF_HISTOGRAMS[around.kind]
+    own: dict[str, object] = {"count": 0}
+    time_ns = flags = 0
+    spans: list[tuple[int, int]] = []
+    for number, at, stop in wire_fields(body, begin, end, known):
+        if number == of_attributes:
+            spans.append((at, stop))
+        elif number == of_flags:
+            flags = at
+        elif number == 3:
+            (time_ns,) = read_fixed64(body, at)
+        elif number == 4:
+            (own["count"],) = read_fixed64(body, at)
+        elif number == 5:
+            (own["sum"],) = read_double(body, at)
+        elif number == of_min:
+            (own["min"],) = read_double(body, at)
+        elif number == of_max:
+            (own["max"],) = read_double(body, at)
+    return _point(body, spans, own, around, (time_ns, flags))
+
+
+def _point(
+    body: bytes,
+    spans: list[tuple[int, int]],
+    own: dict[str, object],
+    around: _Around,
+    when: tuple[int, int],
+) -> Found:
+    time_ns, flags = when
+    try:
+        attributes = pairs([_key_value(body, *span) for span in spans], "attribute")
+    except ValueError as error:
+        return Refused.at(around.place, str(error))
+    return point(around.shared, attributes, own, around.place, time_ns=time_ns, flags=flags)
+
+
+def _spans(body: bytes, begin: int, end: int, known: dict[int, int], wanted: int) -> list[tuple[int, int]]:
+    return [(at, stop) for number, at, stop in wire_fields(body, begin, end, known) if number == wanted]
+
+
+def _attributes(body: bytes, spans: list[tuple[int, int]]) -> Attributes:
+    try:
+        return pairs([_key_value(body, *span) for span in spans], "attribute of a resource")
+    except ValueError as error:
+        raise undecodable(str(error)) from error
+
+
+def _key_value(body: bytes, begin: int, end: int) -> tuple[str, object]:
+    if end - begin <= _REMEMBERED_BYTES:
+        try:
+            return _remembered_key_value(body[begin:end])
+        except PoisonRecord as error:
+            raise undecodable(f"in the attribute at byte {begin}: {error.reason}") from error
+    return _read_key_value(body, begin, end)
+
+
+@lru_cache(maxsize=_REMEMBERED)  # they come again and again
+def _remembered_key_value(data: bytes) -> tuple[str, object]:
+    return _read_key_value(data, 0, len(data))
+
+
+def _read_key_value(data: bytes, begin: int, end: int) -> tuple[str, object]:
+    key, value = "", None
+    for number, at, stop in wire_fields(data, begin, end, _KEY_VALUE):
+        if number == 1:
+            key = wire_text(data, at, stop)
+        elif number == 2:
+            value = _any_value(data, at, stop, value)
+    return key, value
+
+
+def _any_value(data: bytes, begin: int, end: int, value: object) -> object:
+    for number, at, stop in wire_fields(data, begin, end, _ANY_VALUE):
+        if number == 1:
+            value = wire_text(data, at, stop)
+        elif number == 2:
+            value = at != 0
+        elif number == 3:
+            value = at - (1 << 64) if at >> 63 else at
+        elif number == 4:
+            (value,) = read_double(data, at)
+        else:
+            value = {5: ARRAY, 6: KEY_VALUES, 7: BYTES}.get(number, value)
+    return value

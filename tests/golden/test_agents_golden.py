@@ -1,0 +1,52 @@
+"""Records that agents' own encoders wrote come to the events that were meant: tests/interop/agents made them."""
+
+import pytest
+
+from streamgage.formats.agents.decoder import Outcome, Taken
+from streamgage.formats.agents.inflate import inflated, is_compressed
+from streamgage.formats.agents.items import PASSED_OVER, Refused
+from support.agents import agent_records, decoded
+
+AT_MS = 1_767_614_400_000
+LINES = [
+    (r'a b,c=d\e"f', "a float", 20.5, 0),
+    (r'a b,c=d\e"f', "int", float(-(2**63)), 0),
+    (r'a b,c=d\e"f', "uint", float(2**64), 0),
+    (r'a b,c=d\e"f', "tiny", 5e-324, 0),
+    ("x", "text", "refused", 1),
+    ("x", "yes", "refused", 1),
+    ("x", "one", 1.0, 1),
+]
+POINTS = [
+    ("h", "temp", 20.5, 0),
+    ("h", "temp", -3.0, 0),
+    PASSED_OVER,
+    ("h", "hits", 7.0, 0),
+    "a cumulative sum",
+    ("é-1", "s", 4.5, 0),
+    ("é-1", "By", 10.0, 0),
+]
+
+
+def told(outcome: Outcome) -> object:
+    if isinstance(outcome, Taken):
+        event = outcome.event
+        return event["device_id"], event["metric"], event["value"], event["ts"] - AT_MS
+    return outcome.reason if isinstance(outcome, Refused) else outcome
+
+
+@pytest.mark.parametrize("name", ["otlp_proto", "otlp_proto gzip", "otlp_proto zlib", "otlp_json"])
+def test_what_the_collector_writes_comes_to_its_points(name: str) -> None:
+    data = agent_records()[name]
+    found = [told(each) for each in decoded(inflated(data) if is_compressed(data) else data)]
+    assert len(found) == len(POINTS)
+    for each, expected in zip(found, POINTS, strict=True):
+        assert expected in each if isinstance(expected, str) and isinstance(each, str) else each == expected
+
+
+def test_what_the_line_protocol_library_writes_comes_to_its_fields() -> None:
+    found = [told(each) for each in decoded(agent_records()["line protocol"])]
+    assert [each for each in found if isinstance(each, tuple)] == [
+        each for each in LINES if each[2] != "refused"
+    ]
+    assert [isinstance(each, str) for each in found] == [each[2] == "refused" for each in LINES]
