@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from processors.pipeline_files import load_pipeline
-from producers.load.events import LoadEvents, Share, divide, is_own, marked_fields, sources_of
+from producers.files.verdict import ConsumerRules
+from producers.load.events import LoadEvents, Share, _Maker, divide, is_own, marked_fields, sources_of
 from producers.load.profile import Profile
 from streamgage.definition.pipeline import Pipeline
 from streamgage.errors import ConfigError
@@ -78,3 +79,13 @@ def test_what_cannot_be_fed_is_told(ours: Pipeline) -> None:
         sources_of(ours, ("readings",))
     with pytest.raises(ConfigError, match="2 devices cannot be divided among 3 senders"):
         divide(senders=3, mark="m", seed=1, devices=2, rate_per_s=1, seconds=1)
+
+
+@pytest.mark.parametrize(("drift", "late", "on_its_way_ms"), [(-1.0, 1.0, 30_000), (1.0, 0.0, -20_000)])
+def test_the_latest_and_the_earliest_event_is_counted_also_where_it_waits_or_clocks_differ(
+    odd: Pipeline, drift: float, late: float, on_its_way_ms: int
+) -> None:
+    source = odd.sources["meter"]
+    maker = _Maker(odd, source, SHARE, Profile(late_share=1, late_by_ms=10**9, drift_ms=10**9))
+    event = maker.make(lambda: 0.5, 0, START_MS, drift, late)
+    ConsumerRules(odd, source).check(event, START_MS + on_its_way_ms)
