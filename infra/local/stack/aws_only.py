@@ -23,6 +23,8 @@ OURS_TYPES = {
 }
 # The gateway here speaks HTTP. A page asks again; it is not told.
 WEBSOCKET = "the local gateway serves HTTP APIs"
+# No engine of tables here has a stream. A page asks again; it is not told.
+TABLE_STREAM = "the tables here have no stream of what changes"
 # MiniStack 1.5.33: "Properties.Metrics (metric math) is not supported".
 METRIC_MATH = "the emulator has no alarms on metric math"
 # A consumer beside another one shares what the other one has; here each stack has a home, a stream and tables of its own.
@@ -46,4 +48,11 @@ def why_only_on_aws(resource: Mapping[str, Any]) -> str | None:
         return METRIC_MATH
     if kind == "AWS::ApiGatewayV2::Api" and resource["Properties"].get("ProtocolType") == "WEBSOCKET":
         return WEBSOCKET
+    if kind == "AWS::ApiGatewayV2::RouteResponse":
+        return WEBSOCKET
+    source = resource["Properties"].get("EventSourceArn")
+    if kind == "AWS::Lambda::EventSourceMapping" and isinstance(source, dict):
+        attribute = source.get("Fn::GetAtt", ("", ""))
+        if attribute[-1] == "StreamArn":
+            return TABLE_STREAM
     return REFUSED_TYPES.get(kind) or OURS_TYPES.get(kind)
