@@ -50,9 +50,8 @@ def why_only_on_aws(resource: Mapping[str, Any]) -> str | None:
         return WEBSOCKET
     if kind == "AWS::ApiGatewayV2::RouteResponse":
         return WEBSOCKET
-    source = resource["Properties"].get("EventSourceArn")
-    if kind == "AWS::Lambda::EventSourceMapping" and isinstance(source, dict):
-        attribute = source.get("Fn::GetAtt", ("", ""))
-        if attribute[-1] == "StreamArn":
+    if kind == "AWS::Lambda::EventSourceMapping":
+        source = resource["Properties"].get("EventSourceArn")
+        if isinstance(source, dict) and source.get("Fn::GetAtt", [""])[-1] == "StreamArn":
             return TABLE_STREAM
     return REFUSED_TYPES.get(kind) or OURS_TYPES.get(kind)
