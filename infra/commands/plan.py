@@ -115,6 +115,12 @@ def add_parser(verbs: Verbs) -> None:
         "--question-bytes", type=float, default=asked.answer_bytes, help="of an answer; default: %(default)g"
     )
     parser.add_argument("--api-memory-mb", type=int, default=asked.memory_mb, help="default: %(default)s")
+    parser.add_argument(
+        "--listeners",
+        type=float,
+        default=0.0,
+        help="WebSocket connections that hear of changes, on average; default: 0",
+    )
     parser.add_argument("--format", choices=("table", "json"), default="table")
     parser.add_argument(
         "--plot", type=Path, metavar="FILE", help="draw cost over batching window (.svg, .png)"
@@ -191,6 +197,7 @@ def questions_of(arguments: argparse.Namespace) -> Questions:
         ms=arguments.question_ms,
         memory_mb=arguments.api_memory_mb,
         answer_bytes=arguments.question_bytes,
+        listeners=arguments.listeners,
     )
 
 

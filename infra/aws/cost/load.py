@@ -167,6 +167,7 @@ class Questions:
         read_units: of DynamoDB, a question; docs/benchmarks.md. A day by the hour takes a sixtieth.
         ms: of the function at *memory_mb*, a question.
         answer_bytes: of an answer.
+        listeners: WebSocket connections that are open, on average.
     """
 
     per_s: float = 0.0
@@ -174,6 +175,7 @@ class Questions:
     ms: float = 200.0
     memory_mb: int = 1024
     answer_bytes: float = 100_000.0
+    listeners: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what nobody asks, all at once."""
@@ -183,6 +185,7 @@ class Questions:
             ("question-ms", self.ms, 0, 29_000),
             ("question-bytes", self.answer_bytes, 0, 6 * 1024 * 1024),
             ("api-memory-mb", self.memory_mb, 128, 10_240),
+            ("listeners", self.listeners, 0, 10_000),
         )
         problems = [
             f"--{name} is {value:g}; it is {low:g} to {high:g}"

@@ -24,6 +24,8 @@ NAMES = (
     "dynamodb_backup",
     "sqs_requests",
     "http_api_requests",
+    "websocket_messages",
+    "websocket_minutes",
     "logs_ingested",
     "metrics",
 )
