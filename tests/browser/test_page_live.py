@@ -122,7 +122,7 @@ def test_a_socket_that_ends_is_opened_again(browser: Any, server: PageServer) ->
         visit.until_rows(lambda rows: events(rows) == 8)
 
 
-ODD = (
+ODD: tuple[Any, ...] = (
     "", "{", "null", "1", '"x"', "[]", b"\x00\xff", {"changed": None}, {"changed": {"rollup": "device_metrics"}},
     {"changed": [None, 1, "x", [], {}, {"rollup": 1}, {"rollup": "<b>x</b>"}, {"rollup": "__proto__"}]},
     {"error": "something"}, {"pong": "soon"}, {"subscribed": 1}, "x" * 100_000,
