@@ -45,7 +45,7 @@ API = Function(
     entry="processors.live.function",
     requirements=("fastavro", "aws-lambda-powertools", "promql-parser"),
     lock=Path(__file__).with_name("api.lock"),
-    budget=Budget(size_bytes=4_950_000, unzipped_bytes=12_700_000, modules_at_init=94),
+    budget=Budget(size_bytes=4_950_000, unzipped_bytes=12_700_000, modules_at_init=95),
 )
 SOCKET = Function(
     name="socket",
