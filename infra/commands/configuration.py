@@ -53,6 +53,15 @@ OF_HTTP = {
         "The claim of a caller's token that says which keys he sees. [Who may see what](http.md#who-may-see-what).",
     ),
 }
+OF_LIVE = {
+    "CONNECTIONS_TABLE": ("must be set", "The table of who is connected. The template sets it."),
+    "SOCKET_ENDPOINT": (
+        "must be set, of the function that tells",
+        "Where messages to connections are sent: the stage of the WebSocket API. The template sets it.",
+    ),
+    "STREAMGAGE_CONSUMER": ("`main`", "Of whose rollups changes are told. The template sets it."),
+    "STREAMGAGE_PIPELINE": ("`pipeline.toml`", "The definition, in the bundle."),
+}
 OF_COMMANDS = {
     "STREAMGAGE_PIPELINE": ("pipeline.toml", "The definition, where `--pipeline` does not say."),
     "STREAMGAGE_HOME": (".streamgage", "Where a local stack keeps its data and its logs."),
@@ -164,7 +173,9 @@ def parameters() -> Mapping[str, Mapping[str, Any]]:
 
 def page() -> str:
     """Return the whole page."""
-    return "\n".join([_HEAD, *_pipeline(), *_template(), *_function(), *_http(), *_commands()]) + "\n"
+    return (
+        "\n".join([_HEAD, *_pipeline(), *_template(), *_function(), *_http(), *_live(), *_commands()]) + "\n"
+    )
 
 
 def _pipeline() -> Iterator[str]:
@@ -217,6 +228,14 @@ def _http() -> Iterator[str]:
     yield from _table(
         ("variable", "default", "what it means"),
         ((f"`{name}`", default, text) for name, (default, text) in OF_HTTP.items()),
+    )
+
+
+def _live() -> Iterator[str]:
+    yield "## Environment of the functions of live updates\n"
+    yield from _table(
+        ("variable", "default", "what it means"),
+        ((f"`{name}`", default, text) for name, (default, text) in OF_LIVE.items()),
     )
 
 

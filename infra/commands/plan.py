@@ -118,6 +118,12 @@ def add_parser(verbs: Verbs) -> None:
         "--by-page", action="store_true", help="questions come by the page's CloudFront (Page=true)"
     )
     parser.add_argument("--api-memory-mb", type=int, default=asked.memory_mb, help="default: %(default)s")
+    parser.add_argument(
+        "--listeners",
+        type=float,
+        default=0.0,
+        help="WebSocket connections that hear of changes, on average; default: 0",
+    )
     parser.add_argument("--format", choices=("table", "json"), default="table")
     parser.add_argument(
         "--plot", type=Path, metavar="FILE", help="draw cost over batching window (.svg, .png)"
@@ -195,6 +201,7 @@ def questions_of(arguments: argparse.Namespace) -> Questions:
         memory_mb=arguments.api_memory_mb,
         answer_bytes=arguments.question_bytes,
         by_page=arguments.by_page,
+        listeners=arguments.listeners,
     )
 
 

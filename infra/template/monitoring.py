@@ -8,8 +8,8 @@ Text values of dimensions are those of ``Fn::Sub``: ``${Stream}`` is the resourc
 
 Source: the metrics of each service, as its developer guide lists them: Lambda's are in monitoring-metrics-types.html,
 Kinesis' in monitoring-with-cloudwatch.html, DynamoDB's in metrics-dimensions.html, SQS' in
-sqs-available-cloudwatch-metrics.html (checked 2026-11-21), an HTTP API's in http-api-metrics.html, CloudFront's in
-programming-cloudwatch-metrics.html (2026-11-29).
+sqs-available-cloudwatch-metrics.html (checked 2026-11-21), an HTTP API's in http-api-metrics.html, a WebSocket API's in
+apigateway-websocket-api-logging.html, CloudFront's in programming-cloudwatch-metrics.html (2026-11-29).
 """
 
 from dataclasses import dataclass
@@ -20,8 +20,10 @@ from processors.aggregate.report import NAMESPACE, Metric
 Statistic = Literal["Sum", "Maximum", "Average", "p99"]
 RUNBOOK = "docs/operations.md"
 AGGREGATE, API = "Aggregate", "ApiFunction"  # the functions, as the template calls them
+SOCKET, PUSH = "SocketFunction", "PushFunction"
 SERVED = "Served"  # the condition under which there is an HTTP API
 PAGED = "Paged"  # and that under which there is the page
+LIVE = "Live"  # that under which there are live updates
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,10 @@ def _edge(metric: str, statistic: Statistic = "Sum") -> Series:
     return Series(
         "AWS/CloudFront", metric, (("Region", "Global"), ("DistributionId", "${PageDistribution}")), statistic
     )
+
+
+def _socket(metric: str) -> Series:
+    return Series("AWS/ApiGateway", metric, (("ApiId", "${LiveApi}"),))
 
 
 def _mapping(metric: str) -> Series:
@@ -274,6 +280,38 @@ ALARMS = (
         why="ApiConcurrency, or the account's concurrency, is used up. Callers get 5xx.",
         only_if=SERVED,
     ),
+    Alarm(
+        name="socket-errors",
+        measure=_function("Errors", of=SOCKET),
+        threshold=1,
+        period_s=60,
+        periods=2,
+        of=5,
+        says="connections or subscriptions failed in two of five minutes",
+        why="A bug, a timeout, or DynamoDB refuses. Pages and programs ask every few seconds in place of being told.",
+        only_if=LIVE,
+    ),
+    Alarm(
+        name="push-errors",
+        measure=_function("Errors", of=PUSH),
+        threshold=1,
+        period_s=60,
+        periods=2,
+        of=5,
+        says="news was not told in two of five minutes",
+        why="A bug, a timeout, or DynamoDB refuses. Who is connected hears of changes up to 30 s late. Nothing that is "
+        "counted suffers.",
+        only_if=LIVE,
+    ),
+    Alarm(
+        name="push-age",
+        measure=_function("IteratorAge", "Maximum", of=PUSH),
+        threshold=30_000,
+        periods=3,
+        says="news is half a minute old when it is told, for 15 minutes",
+        why="The function fails, is throttled, or has more connections than it reaches in time.",
+        only_if=LIVE,
+    ),
 )
 
 
@@ -364,6 +402,24 @@ GRAPHS = (
         "at a time",
         (_function("ConcurrentExecutions", "Maximum", of=API),),
         only_if=SERVED,
+    ),
+    Graph(
+        "Live updates",
+        "in 5 minutes",
+        (
+            _socket("ConnectCount"),
+            _socket("MessageCount"),
+            _socket("ClientError"),
+            _socket("IntegrationError"),
+            _function("Errors", of=SOCKET),
+        ),
+        only_if=LIVE,
+    ),
+    Graph(
+        "Live updates, age of news",
+        "ms",
+        (_function("IteratorAge", "Maximum", of=PUSH), _function("Duration", "Maximum", of=PUSH)),
+        only_if=LIVE,
     ),
     Graph("Page", "requests in 5 minutes", (_edge("Requests"),), only_if=PAGED, region="us-east-1"),
     Graph(

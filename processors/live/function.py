@@ -1,7 +1,6 @@
 """The composition root of the HTTP function: ``processors.live.function.handler`` is what Lambda calls."""
 
 import os
-import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -11,11 +10,8 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
 from processors.aggregate.lineage import TARGET as KINESIS
-from processors.awsjson.client import AwsJsonClient
-from processors.awsjson.connections import tls_context
-from processors.awsjson.credentials import credential_source
-from processors.awsjson.endpoint import service_endpoint
 from processors.live.application import Application, LambdaContext, Told
+from processors.live.clients import aws_client
 from processors.live.place import LiveStack
 from processors.live.settings import Settings
 from processors.live.shard_reads import ShardReads
@@ -24,7 +20,6 @@ from processors.quarantine.queue import TARGET as SQS
 from processors.sink.lean_dynamodb import TARGET as DYNAMODB
 
 SERVICE = "http"  # where there is no function's name
-ROOTS_FOLDER = "roots"  # in the bundle: infra/aws/bundle/files.py makes it
 NAMESPACE = "streamgage"  # the aggregate function's, whose reporter would bring its fold along
 _READERS = 8
 
@@ -41,11 +36,11 @@ def build(settings: Settings) -> Application:
         consumer=settings.consumer,
         table=settings.table,
         stream=settings.stream,
-        dynamodb=_client("dynamodb", DYNAMODB),
-        shards=ShardReads(_client("kinesis", KINESIS, json_version="1.1"), settings.stream, readers),
+        dynamodb=aws_client("dynamodb", DYNAMODB),
+        shards=ShardReads(aws_client("kinesis", KINESIS, json_version="1.1"), settings.stream, readers),
         readers=readers,
         warn=_logger.warning,
-        sqs=_client("sqs", SQS) if settings.quarantine_url else None,
+        sqs=aws_client("sqs", SQS) if settings.quarantine_url else None,
         quarantine_url=settings.quarantine_url,
     )
     return Application(
@@ -74,26 +69,6 @@ def _told(told: Told) -> None:
     _metrics.add_metric("Rows", MetricUnit.Count, told.rows)
     _metrics.add_metric("OutOfTime", MetricUnit.Count, int(told.status == 504))
     _metrics.flush_metrics()
-
-
-def _client(service: str, target: str, *, json_version: str = "1.0") -> AwsJsonClient:
-    return AwsJsonClient.of_environment(
-        service,
-        target,
-        environment=os.environ,
-        credentials=credential_source(os.environ),
-        tls=_tls() if service_endpoint(service, os.environ).tls else None,
-        json_version=json_version,
-    )
-
-
-@cache
-def _tls() -> ssl.SSLContext:
-    """Return one context for all clients: of the bundle's folder of authorities where there is one, docs/adr/0011."""
-    folder = os.path.join(os.environ.get("LAMBDA_TASK_ROOT", ""), ROOTS_FOLDER)  # noqa: PTH118 - as the aggregate function
-    if not os.environ.get("AWS_CA_BUNDLE") and os.path.isdir(folder):  # noqa: PTH112 - the same
-        return ssl.create_default_context(capath=folder)
-    return tls_context(os.environ)
 
 
 @cache

@@ -5,6 +5,7 @@ redelivery, a sandbox that is lost, a table that takes no statements, a new shar
 """
 
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -14,6 +15,8 @@ import pytest
 
 import processors.aggregate.function
 import processors.live.function
+import processors.live.push
+import processors.live.socket
 from conftest import REGION, ClientFactory, create_table
 from infra.template.lint.resolve import resolved
 from infra.template.lint.subject import target
@@ -22,6 +25,7 @@ from infra.template.translate import translate
 from processors.awsjson.client import AwsJsonClient, ServiceError
 from processors.awsjson.retry import Retries
 from processors.deadline import Deadline
+from processors.live.management import Management, Posted
 from processors.pipeline_files import load_pipeline
 from processors.quarantine.objects import S3Objects
 from streamgage.formats.kinesis_event import encode_event
@@ -29,9 +33,9 @@ from streamgage.records import StreamRecord, UserRecord
 from support.fakes import PLENTY_MS
 from support.paths import ROOT
 from support.policies.audit import missing, too_wide, unused
-from support.policies.calls import calls_of
+from support.policies.calls import calls_of, connection_call
 from support.policies.names import BUCKET, arns_of, name_of
-from support.policies.roles import roles_of
+from support.policies.roles import roles_of, table_stream
 from support.policies.statement import Call, Statement
 from support.strategies import ARRIVAL_MS, REAL_SEQUENCE, aggregated, reading
 
@@ -50,6 +54,7 @@ KEYS = (
 )
 CODEDEPLOY = "CodeDeploy shifts the alias, and asks for the alarms: AWSCodeDeployRoleForLambdaLimited"
 IOT = "IoT Core's rule puts messages into the stream, and its errors into the log: kinesis-rule-action.html"
+CHANGES = "Lambda's event source mapping polls a table's stream with the function's role: with-ddb.html"
 EXCEPTIONS: Mapping[str, Mapping[str, str]] = {
     "AggregateRole": {
         "kinesis:DescribeStream": MAPPING,
@@ -60,6 +65,20 @@ EXCEPTIONS: Mapping[str, Mapping[str, str]] = {
         "logs:PutLogEvents": LOGS,
     },
     "ApiRole": {"logs:CreateLogStream": LOGS, "logs:PutLogEvents": LOGS},
+    "SocketRole": {"logs:CreateLogStream": LOGS, "logs:PutLogEvents": LOGS},
+    "PushRole": {
+        **dict.fromkeys(
+            (
+                "dynamodb:DescribeStream",
+                "dynamodb:GetRecords",
+                "dynamodb:GetShardIterator",
+                "dynamodb:ListStreams",
+            ),
+            CHANGES,
+        ),
+        "logs:CreateLogStream": LOGS,
+        "logs:PutLogEvents": LOGS,
+    },
     "DeploymentRole": {
         "lambda:GetAlias": CODEDEPLOY,
         "lambda:GetProvisionedConcurrencyConfig": CODEDEPLOY,
@@ -87,11 +106,14 @@ WITH_EVERYTHING: Mapping[str, Mapping[str, str]] = {
         "xray:PutTelemetryRecords": "Lambda's X-Ray daemon",
         "xray:PutTraceSegments": "Lambda's X-Ray daemon",
     },
-    "ApiRole": {
-        "kms:Decrypt": KEYS,
-        "kms:DescribeKey": KEYS,
-        "xray:PutTelemetryRecords": "Lambda's X-Ray daemon",
-        "xray:PutTraceSegments": "Lambda's X-Ray daemon",
+    **{
+        role: {
+            "kms:Decrypt": KEYS,
+            "kms:DescribeKey": KEYS,
+            "xray:PutTelemetryRecords": "Lambda's X-Ray daemon",
+            "xray:PutTraceSegments": "Lambda's X-Ray daemon",
+        }
+        for role in ("ApiRole", "SocketRole", "PushRole")
     },
     "DeploymentRole": {},
     "IotRole": {
@@ -241,6 +263,70 @@ def questions(ministack: ClientFactory, calls: frozenset[Call]) -> frozenset[Cal
     return frozenset(recorder.calls)
 
 
+@pytest.fixture(scope="module")
+def told(ministack: ClientFactory) -> Mapping[str, frozenset[Call]]:
+    """What the two functions of the live updates ask of AWS, by their roles."""
+    table = name_of("ConnectionsTable")
+    ministack("dynamodb").create_table(
+        TableName=table,
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    settings = {
+        "AWS_ENDPOINT_URL": ministack("dynamodb").meta.endpoint_url,
+        "AWS_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "CONNECTIONS_TABLE": table,
+        "SOCKET_ENDPOINT": f"https://{name_of('LiveApi')}.execute-api.us-east-1.amazonaws.com/live",
+        "STREAMGAGE_PIPELINE": str(ROOT / "pipeline.toml"),
+    }
+    socket, push = Recorder(), Recorder()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        socket.install(patch)
+        try:
+            for said in ('{"action": "subscribe", "rollups": ["page_views"]}', '{"action": "unsubscribe"}'):
+                subscribe("a=", said)
+            for connection in ("stays=", "gone="):
+                subscribe(connection, '{"action": "subscribe", "rollups": ["page_views"]}')
+        finally:
+            patch.undo()
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        push.install(patch)
+
+        def post(management: Management, connection_id: str, _: bytes, __: Retries) -> Posted:
+            api, stage = name_of("LiveApi"), management._base.strip("/")
+            assert management._headers["host"].startswith(f"{api.lower()}.")  # ids of AWS are in lower case
+            push.calls.add(connection_call(api, stage, connection_id))
+            return "gone" if connection_id == "gone=" else "sent"
+
+        patch.setattr(Management, "post", post)
+        processors.live.push._built.cache_clear()
+        keys = {"pk": {"S": "page_views.1|1h|0"}, "sk": {"S": "001699999200000|lane"}}
+        event = {"Records": [{"eventName": "INSERT", "dynamodb": {"Keys": keys}}]}
+        try:
+            assert processors.live.push.handler(event, Context()) == {"sent": 1, "gone": 1, "dropped": 0}
+        finally:
+            for client in (*socket.clients, *push.clients):
+                client.close()
+            processors.live.push._built.cache_clear()
+            processors.live.socket._built.cache_clear()
+    return {"SocketRole": frozenset(socket.calls), "PushRole": frozenset(push.calls)}
+
+
+def subscribe(connection: str, said: str) -> None:
+    """Let *connection* say something."""
+    place = {"routeKey": "$default", "eventType": "MESSAGE", "connectionId": connection}
+    place["connectedAt"] = str(time.time_ns() // 1_000_000)
+    processors.live.socket._built.cache_clear()
+    answer = processors.live.socket.handler({"requestContext": place, "body": said}, Context())
+    assert "subscribed" in answer["body"], answer
+
+
 _PATIENCE = 10  # times that a question is asked
 QUESTIONS = (
     ("/health", ""),
@@ -285,25 +371,35 @@ class Roles:
     exceptions: Mapping[str, Mapping[str, str]]
     arns: frozenset[str]
     questions: frozenset[Call] | None
+    told: Mapping[str, frozenset[Call]]
 
 
 @pytest.fixture(scope="module", params=[{}, EVERYTHING], ids=["defaults", "everything"])
-def roles(request: pytest.FixtureRequest, questions: frozenset[Call]) -> Roles:
+def roles(
+    request: pytest.FixtureRequest, questions: frozenset[Call], told: Mapping[str, frozenset[Call]]
+) -> Roles:
     template = translate(TEMPLATE)
     parameters = parameters_for(template, deploy={}, given=request.param)
     more = WITH_EVERYTHING if request.param else {}
     names = EXCEPTIONS.keys() | more.keys()
+    arns = arns_of(template)
+    inside = {  # what is named by a resource, and is none of its own
+        f"{arns['Aggregates']}/stream",
+        table_stream(arns["Aggregates"]),
+        f"arn:aws:execute-api:us-east-1:000000000000:{name_of('LiveApi')}/live/POST/@connections",
+    }
     return Roles(
         roles_of(template, parameters),
         {each: {**EXCEPTIONS.get(each, {}), **more.get(each, {})} for each in names},
-        frozenset(arns_of(template).values()),
+        frozenset(arns.values()) | inside,
         questions,
+        told,
     )
 
 
 def made_with(role: str, roles: Roles, calls: frozenset[Call]) -> list[Call]:
     """Return what our functions make with *role*; with the others nothing: they are of services."""
-    made = {"AggregateRole": calls, "ApiRole": roles.questions}.get(role) or ()
+    made = {"AggregateRole": calls, "ApiRole": roles.questions, **roles.told}.get(role) or ()
     return sorted(made, key=lambda each: each.action)
 
 
@@ -356,7 +452,42 @@ def test_every_function_of_the_template_has_a_role_of_its_own_that_is_judged_her
         for name, each in resources.items()
         if each["Type"] == "AWS::Lambda::Function"
     }
-    assert functions == {"Aggregate": "AggregateRole", "ApiFunction": "ApiRole"}
+    assert functions == {
+        "Aggregate": "AggregateRole",
+        "ApiFunction": "ApiRole",
+        "SocketFunction": "SocketRole",
+        "PushFunction": "PushRole",
+    }
+
+
+def test_who_tells_what_changed_reads_no_item_and_writes_no_aggregate(roles: Roles) -> None:
+    aggregates = arns_of(translate(TEMPLATE))["Aggregates"]
+    for role in ("SocketRole", "PushRole"):
+        on_table = [each for each in roles.statements[role] if aggregates in each.resources]
+        assert not on_table
+    for call in (each for made in roles.told.values() for each in made):
+        assert call.resource != aggregates
+
+
+@pytest.mark.parametrize(
+    ("role", "action"),
+    [
+        ("SocketRole", "dynamodb:DeleteItem"),
+        ("PushRole", "execute-api:ManageConnections"),
+        ("PushRole", "dynamodb:Scan"),
+    ],
+)
+def test_who_tells_may_do_what_he_does_and_nothing_else(
+    role: str, action: str, roles: Roles, calls: frozenset[Call]
+) -> None:
+    known = roles.statements[role]
+    less = [replace(each, actions=tuple(a for a in each.actions if a != action)) for each in known]
+    assert any(f"{action} on" in each for each in judge(changed(roles, role, less), calls))
+    more = [
+        replace(each, actions=(*each.actions, "dynamodb:GetItem")) if each.sid == "Connections" else each
+        for each in known
+    ]
+    assert any("dynamodb:GetItem" in each for each in judge(changed(roles, role, more), calls))
 
 
 def test_the_api_reads_and_never_writes(roles: Roles) -> None:

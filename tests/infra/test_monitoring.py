@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from infra.template.monitoring import ALARMS, GRAPHS, PAGED, RUNBOOK, SERVED, Alarm, Percentage, Series
+from infra.template.monitoring import ALARMS, GRAPHS, LIVE, PAGED, RUNBOOK, SERVED, Alarm, Percentage, Series
 from infra.template.monitoring_section import BEGIN, END, main, section, with_section
 from infra.template.read import TEMPLATE
 from infra.template.translate import translate
@@ -24,8 +24,10 @@ OF_AWS = {
         "IteratorAge", "Errors", "Throttles", "Invocations", "Duration", "DestinationDeliveryFailures",
         "OnFailureDestinationDeliveredEventCount", "DroppedEventCount", "ConcurrentExecutions",
     },
-    "AWS/ApiGateway": {"Count", "4xx", "5xx", "Latency", "IntegrationLatency"},  # as HTTP APIs have them
-
+    "AWS/ApiGateway": {
+        "Count", "4xx", "5xx", "Latency", "IntegrationLatency",  # as HTTP APIs have them
+        "ConnectCount", "MessageCount", "ClientError", "IntegrationError",  # as WebSocket APIs do
+    },
     "AWS/Kinesis": {"WriteProvisionedThroughputExceeded", "IncomingRecords", "IncomingBytes", "GetRecords.Records"},
     "AWS/DynamoDB": {"WriteThrottleEvents", "ConsumedWriteCapacityUnits"},
     "AWS/CloudFront": {"Requests", "4xxErrorRate", "5xxErrorRate"},
@@ -124,7 +126,14 @@ def test_what_takes_a_deployment_back_rings_while_it_is_a_canary() -> None:
 
 
 @pytest.mark.parametrize(
-    "chosen", [{}, {"Api": "false"}, {"SharedTable": "plant-7-Aggregates-1", "Api": "false"}, PAGE]
+    "chosen",
+    [
+        {},
+        {"Api": "false"},
+        {"SharedTable": "plant-7-Aggregates-1", "Api": "false"},
+        {"SharedTable": "plant-7-Aggregates-1"},
+        PAGE,
+    ],
 )
 def test_the_dashboard_is_json_of_widgets_that_do_not_overlap(chosen: dict[str, str]) -> None:
     (dashboard,) = decide(translate(TEMPLATE), chosen).of("AWS::CloudWatch::Dashboard")
@@ -133,7 +142,8 @@ def test_the_dashboard_is_json_of_widgets_that_do_not_overlap(chosen: dict[str, 
         known = str(value) if name.endswith(("Alarms", "Graphs")) else str(value or "x")
         text = text.replace(f"${{{name}}}", value.get("Fn::Sub", known) if isinstance(value, dict) else known)
     widgets = json.loads(text)["widgets"]
-    there = {"", *({SERVED} if "Api" not in chosen else set()), *({PAGED} if "Page" in chosen else set())}
+    there = {"", *({SERVED} if "Api" not in chosen else ()), *({PAGED} if "Page" in chosen else ())}
+    there |= {LIVE} if not chosen else set()
     shown = {graph.title for graph in GRAPHS if graph.only_if in there}
     assert {each["properties"]["title"] for each in widgets} == {"Alarms", *shown}
     if "Api" in chosen:

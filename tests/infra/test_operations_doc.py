@@ -14,6 +14,7 @@ from botocore import xform_name
 from infra.commands import configuration
 from infra.commands.main import build_parser
 from infra.template.monitoring import ALARMS, RUNBOOK
+from processors.live.live_settings import LiveSettings
 from processors.live.settings import Settings as HttpSettings
 from support.paths import ROOT
 
@@ -150,6 +151,7 @@ def test_the_page_of_variables_has_each_that_is_read() -> None:
     assert set(configuration.OF_HTTP) == set(http)
     told = {name: default.strip("`") for name, (default, _) in configuration.OF_HTTP.items()}
     assert {name: http[name] or told[name] for name in http} == told
+    assert set(configuration.OF_LIVE) == set(configuration.settings_read(LiveSettings.of))
     known = configuration.keys_known()
     assert {table: set(keys) for table, keys in configuration.OF_PIPELINE.items()} == {
         table: keys for table, keys in known.items() if table

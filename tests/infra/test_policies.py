@@ -150,7 +150,7 @@ def test_a_request_needs_an_action_for_each_thing_that_it_does() -> None:
         Call("kinesis:ListShards", "arn:aws:kinesis:us-east-1:000000000000:stream/s")
     ]
     for operation, unknown in (
-        ("DeleteItem", {}),
+        ("DeleteTable", {}),
         ("BatchExecuteStatement", {"Statements": [{"Statement": "DROP"}]}),
     ):
         with pytest.raises(ConfigError, match="known"):

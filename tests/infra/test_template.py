@@ -21,6 +21,15 @@ from support.http_rules import (
     questions_are_answered_to_those_who_may_ask,
     routes_are_these_and_may_call_the_function,
 )
+from support.live_rules import (
+    LIVE_RULES,
+    both_functions_are_told_what_they_read,
+    connecting_is_bounded,
+    news_does_not_stay_behind_old_news,
+    there_are_live_updates_where_they_are_wanted_and_can_be,
+    who_connects_is_asked_who_he_is,
+    who_is_connected_is_encrypted_and_forgotten,
+)
 from support.page_rules import (
     PAGE_RULES,
     a_browser_is_told_the_same_as_on_a_laptop,
@@ -39,6 +48,7 @@ from support.template_rules import (
     SERVED,
     TOKENS,
     TURNED,
+    UNTOLD,
     VERSION,
     Deployed,
     Rule,
@@ -62,7 +72,7 @@ from support.template_rules import (
     the_mapping_is_whole,
 )
 
-ALL = (*RULES, *HTTP_RULES, *PAGE_RULES)
+ALL = (*RULES, *HTTP_RULES, *PAGE_RULES, *LIVE_RULES)
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +91,8 @@ def test_the_combinations_turn_every_condition(deployments: list[Deployed]) -> N
     """A condition of a parameter that is not in the table above would be tried one way only."""
     conditions = translate(TEMPLATE)["Conditions"]
     served = {name for each in (*SERVED, *PAGED) for name in each}
-    assert set(re.findall(r'"Ref": "(\w+)"', json.dumps(conditions))) == {*TURNED, *BESIDE, *served}
-    assert len(deployments) == 2 ** len(TURNED) + 2 * (2 ** len(BESIDE) - 1) + 2 * len(SERVED + PAGED)
+    assert set(re.findall(r'"Ref": "(\w+)"', json.dumps(conditions))) == {*TURNED, *BESIDE, *served, *UNTOLD}
+    assert len(deployments) == 2 ** len(TURNED) + 2 * (2 ** len(BESIDE) - 1) + 2 * len(SERVED + PAGED) + 2
     assert len(
         {json.dumps([each.resources, each.outputs], sort_keys=True, default=str) for each in deployments}
     ) == len(deployments)
@@ -203,6 +213,18 @@ MISTAKES: tuple[tuple[str, str, Rule], ...] = (
     ("      SnapStart: {ApplyOn: !Ref ApiSnapStart}", "      SnapStart: {ApplyOn: !Ref SnapStart}", deployments_are_taken_back),
     ("        Alarms: [!Ref ApiFunctionErrorsAlarm, !Ref ApiErrorsAlarm]\n", "        Alarms: []\n", deployments_are_taken_back),
     (", keys by '${JwtKeysClaim}'", "", a_changed_parameter_is_a_new_version),
+    ("    - !Not [!Condition Jwt]\n", "", there_are_live_updates_where_they_are_wanted_and_can_be),
+    ("StreamSpecification: !If [Live, {StreamViewType: KEYS_ONLY}, !Ref AWS::NoValue]",
+     "StreamSpecification: {StreamViewType: NEW_IMAGE}", there_are_live_updates_where_they_are_wanted_and_can_be),
+    ("      RouteKey: $connect\n      AuthorizationType: AWS_IAM\n", "      RouteKey: $connect\n",
+     who_connects_is_asked_who_he_is),
+    ("      RouteResponseSelectionExpression: $default\n", "", who_connects_is_asked_who_he_is),
+    ("      TimeoutInMillis: 29000 ", "      TimeoutInMillis: 9000 ", connecting_is_bounded),
+    ("            MaximumRecordAgeInSeconds: 60\n", "", news_does_not_stay_behind_old_news),
+    ("            StartingPosition: LATEST\n", "            StartingPosition: TRIM_HORIZON\n", news_does_not_stay_behind_old_news),
+    ("      KeySchema: [{AttributeName: id, KeyType: HASH}]\n      TimeToLiveSpecification: {AttributeName: expires, Enabled: true}\n",
+     "      KeySchema: [{AttributeName: id, KeyType: HASH}]\n", who_is_connected_is_encrypted_and_forgotten),
+    ("          SOCKET_ENDPOINT: !Sub ", '          DEBUG: "1"\n          SOCKET_ENDPOINT: !Sub ', both_functions_are_told_what_they_read),
     ("  HttpApiUrl:\n    Condition: Served\n", "  HttpApiUrl:\n    Condition: Iot\n", outputs_are_those_that_are_read),
 )  # fmt: skip
 

@@ -94,9 +94,12 @@ class Shell:
             template[part] = {
                 name: each
                 for name, each in template[part].items()
-                if each.get("Condition") not in ("Served", "Jwt", "Paged")
+                if each.get("Condition") not in ("Served", "Jwt", "Paged", "Live")
             }
         resources = template["Resources"]
+        del resources["Aggregates"]["Properties"][
+            "StreamSpecification"
+        ]  # by a condition that is never met here
         del resources["Aggregate"]["Properties"]["DeploymentPreference"]
         resources["Aggregate"]["Properties"]["Events"]["Telemetry"]["Properties"]["Enabled"] = False
         for name in [

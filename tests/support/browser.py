@@ -20,6 +20,7 @@ document.addEventListener("securitypolicyviolation", (event) => window.violation
 """
 _TABLE = "() => [...document.querySelectorAll('.numbers tbody tr')].map((row) => [...row.cells].map((cell) => cell.textContent))"
 
+_OF_SERVERS = ("Failed to load resource", "WebSocket connection to ")
 _LIST = """(title) => {
     const card = [...document.querySelectorAll("#lists section")].find((each) => each.querySelector("h2").textContent === title);
     return [...(card?.querySelectorAll("li") ?? [])].map((each) => [...each.querySelectorAll(".name, .value")].map((one) => one.textContent));
@@ -109,6 +110,6 @@ def visiting(browser: Any, url: str, *, others: tuple[str, ...] = (), **options:
 
 
 def _complain(visit: Visit, said: Any) -> None:
-    """Keep what the console says, but for what a browser says of a server that is gone or refuses."""
-    if said.type in ("error", "warning") and not said.text.startswith("Failed to load resource"):
+    """Keep what the console says, but for what a browser says of a server that is gone or refuses, or has no socket."""
+    if said.type in ("error", "warning") and not said.text.startswith(_OF_SERVERS):
         visit.complaints.append(said.text)

@@ -31,6 +31,7 @@ from streamgage.measures.named import find_measure
 from streamgage.measures.windows import MAX_EVENT_TIME_MS
 from streamgage.records import StreamRecord
 from support.fakes import Reads, World, invoke
+from support.page_socket import PageSocket
 from support.paths import ROOT
 
 WEB = ROOT / "processors" / "live" / "web"
@@ -65,6 +66,7 @@ class PageServer:
         self.config: bytes | None = None
         self.csp = CSP
         self.may: Callable[[str | None], bool] = lambda _: True
+        self.socket: PageSocket | None = None  # where there is one
         self._lock = threading.Lock()
         self._sent = 0
         self._server: ThreadingHTTPServer | None = None
@@ -87,6 +89,8 @@ class PageServer:
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
+            if self.socket is not None:
+                self.socket.drop()
             self._server = None
 
     def send(self, source: str, events: Iterable[Mapping[str, Any]]) -> None:
@@ -265,7 +269,9 @@ def _handler(server: PageServer) -> type[BaseHTTPRequestHandler]:
             url = urlsplit(self.path)
             server.asked.append(self.path)
             path = url.path.removeprefix(BASE)
-            if path == url.path:
+            if path == "/live" and _is_told(server, self):
+                self.close_connection = True
+            elif path in (url.path, "/live"):
                 self._write(404, "text/plain", b"")
             elif path.startswith("/v1/") and not server.may(self.headers.get("Authorization")):
                 self._write(401, "application/json", b'{"message":"Unauthorized"}')
@@ -296,6 +302,18 @@ def _handler(server: PageServer) -> type[BaseHTTPRequestHandler]:
             pass
 
     return Handler
+
+
+def _is_told(server: PageServer, client: BaseHTTPRequestHandler) -> bool:
+    """Serve *client* by the socket until he leaves; tell whether there is one for him."""
+    if server.socket is None or client.headers.get("Upgrade") != "websocket":
+        return False
+    server.socket.handshakes += 1
+    if server.socket.refuses:
+        return False
+    headers = "".join(f"{name}: {value}\r\n" for name, value in client.headers.items())
+    server.socket.serve(client.connection, f"{client.requestline}\r\n{headers}\r\n".encode())
+    return True
 
 
 def _etag(body: str) -> str:

@@ -248,6 +248,8 @@ MISTAKES = (
         "",
         "    Properties:\n      ApiId: !Ref Api\n      RouteKey",
     ),
+    Mistake("SG060", ", AuthorizationType: AWS_IAM}", "}", "RouteKey: $connect"),
+    Mistake("SG031", ":${Live}/*/POST", ":*/*/POST"),
     Mistake("SG061", ", Audience: [charts]}", "}", "JwtConfiguration:"),
     Mistake("SG062", "Timeout: 29", "Timeout: 31"),
     Mistake(

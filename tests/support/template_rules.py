@@ -67,7 +67,10 @@ NAMED = {
     "PageWebAclArn": "arn:aws:wafv2:us-east-1:111122223333:global/webacl/guard/11111111-2222-3333-4444-555555555555",
 }
 PAGED = (PAGE, NAMED)
+UNTOLD = {"LiveUpdates": "false"}  # of a stack with a table of its own
 COUNTS, ANSWERS = "processors.aggregate.function.handler", "processors.live.function.handler"
+SOCKET, PUSH = "processors.live.socket.handler", "processors.live.push.handler"
+CANARIES = (COUNTS, ANSWERS)  # whose new versions are canaries: what the others lose is asked for again
 _NOTHING = object()
 
 
@@ -84,11 +87,19 @@ class Deployed:
         """Return the resources of type *kind*."""
         return [each for each in self.resources.values() if each["Type"] == kind]
 
+    def lasting(self, kind: str) -> list[dict[str, Any]]:
+        """Return the resources of type *kind*, but those that hold who is connected now."""
+        return [each for each in self.of(kind) if not _is_live(each["Properties"])]
+
     def only(self, kind: str) -> dict[str, Any]:
-        """Return the properties of the one resource of type *kind*."""
-        (resource,) = self.of(kind)
+        """Return the properties of the one resource of type *kind*, beside those of the live updates."""
+        (resource,) = self.lasting(kind)
         properties: dict[str, Any] = resource["Properties"]
         return properties
+
+    def live(self, kind: str) -> list[dict[str, Any]]:
+        """Return the properties of the resources of type *kind* that are of the live updates."""
+        return [each["Properties"] for each in self.of(kind) if _is_live(each["Properties"])]
 
     def function(self, handler: str = COUNTS) -> dict[str, Any]:
         """Return the properties of the function with that *handler*."""
@@ -120,6 +131,12 @@ class Deployed:
         """Whether there is the page."""
         return self.parameters["Page"] == "true"
 
+    @property
+    def tells(self) -> bool:
+        """Whether there are live updates: for signed requests, of a table of its own."""
+        asked = self.serves and not self.pages and self.parameters["LiveUpdates"] == "true"
+        return asked and not self.parameters["JwtIssuer"] and not self.parameters["SharedTable"]
+
     def own(self, kind: str) -> dict[str, Any] | None:
         """Return the properties of the one resource of type *kind*; None where it is another stack's."""
         shared = {STREAM: "SharedStreamArn", TABLE: "SharedTable"}[kind]
@@ -128,11 +145,23 @@ class Deployed:
         return None
 
 
+def _is_live(properties: Mapping[str, Any]) -> bool:
+    """Tell whether these are of a resource of the WebSocket API, of its table, or of what reads the table's stream."""
+    keys = [each["AttributeName"] for each in properties.get("KeySchema", ())]
+    return (
+        properties.get("ProtocolType") == "WEBSOCKET"
+        or properties.get("ApiId") == {"Ref": "LiveApi"}
+        or keys == ["id"]
+        or '"StreamArn"' in json.dumps(properties.get("EventSourceArn", ""))
+        or "${LiveApi}" in json.dumps(properties.get("SourceArn", ""))
+    )
+
+
 def combinations() -> list[dict[str, str]]:
     """Return each combination of what turns a condition over, 2 ** 8; of a stack beside another, 2 * 7; and each API and page."""
     beside = [{**turned, **each} for turned in ({}, TURNED) for each in _subsets(BESIDE) if each]
     served = [{**turned, **each} for turned in ({}, {**TURNED, **BESIDE}) for each in (*SERVED, *PAGED)]
-    return _subsets(TURNED) + beside + served
+    return _subsets(TURNED) + beside + served + [UNTOLD, {**TURNED, **UNTOLD}]
 
 
 def _subsets(values: Mapping[str, str]) -> list[dict[str, str]]:
@@ -187,7 +216,7 @@ def decide(translated: Mapping[str, Any], parameters: Mapping[str, str]) -> Depl
 
 def data_outlives_the_stack(deployed: Deployed) -> Iterator[str]:
     for kind in DATA:
-        for each in deployed.of(kind):
+        for each in deployed.lasting(kind):
             for policy in ("DeletionPolicy", "UpdateReplacePolicy"):
                 if each.get(policy) != "Retain":
                     yield f"{kind}: {policy} is {each.get(policy)}"
@@ -405,7 +434,8 @@ def the_environment_is_what_the_function_reads(deployed: Deployed) -> Iterator[s
 
 
 def deployments_are_taken_back(deployed: Deployed) -> Iterator[str]:
-    groups, functions = deployed.of("AWS::CodeDeploy::DeploymentGroup"), deployed.of(FUNCTION)
+    groups = deployed.of("AWS::CodeDeploy::DeploymentGroup")
+    functions = [each for each in deployed.of(FUNCTION) if each["Properties"]["Handler"] in CANARIES]
     if len(groups) != len(functions):
         yield "a new version takes over at once"
     for group in groups:
@@ -473,6 +503,8 @@ def outputs_are_those_that_are_read(deployed: Deployed) -> Iterator[str]:
         wanted |= {"HttpApiUrl", "ApiFunctionName"}
     if deployed.pages:
         wanted |= {"PageUrl", "PageHost", "PageBucketName", "PageClientId", "SignInUrl", "UserPoolId"}
+    if deployed.tells:
+        wanted |= {"LiveApiUrl"}
     if deployed.outputs.keys() != wanted:
         yield f"outputs: {sorted(deployed.outputs.keys() ^ wanted)}"
 
@@ -487,7 +519,7 @@ def another_stacks_data_is_used_and_not_made(deployed: Deployed) -> Iterator[str
         (TABLE, "Aggregates", "SharedTable", "WriteThrottleEvents"),
     ):
         shared = bool(deployed.parameters[parameter])
-        if bool(deployed.of(kind)) is shared:
+        if bool(deployed.lasting(kind)) is shared:
             yield f"a {kind} of its own beside another's, or none at all"
         referred = re.search(rf'"Ref": "{name}"|"Fn::GetAtt": \["{name}"|\$\{{{name}[.}}]', text)
         if shared and referred:

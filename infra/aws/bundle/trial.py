@@ -25,6 +25,8 @@ _SETTINGS = {
     "STREAMGAGE_QUARANTINE_URL": "https://sqs.us-east-1.amazonaws.com/000000000000/trial",
     "STREAMGAGE_QUARANTINE_BUCKET": "trial",
     "QUARANTINE_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/000000000000/trial",
+    "CONNECTIONS_TABLE": "trial",
+    "SOCKET_ENDPOINT": "https://trial.execute-api.us-east-1.amazonaws.com/live",
     "AWS_REGION": "us-east-1",
     "AWS_ACCESS_KEY_ID": "trial",
     "AWS_SECRET_ACCESS_KEY": "trial",

@@ -168,6 +168,7 @@ class Questions:
         ms: of the function at *memory_mb*, a question.
         answer_bytes: of an answer.
         by_page: they come by the page's CloudFront.
+        listeners: WebSocket connections that are open, on average.
     """
 
     per_s: float = 0.0
@@ -176,6 +177,7 @@ class Questions:
     memory_mb: int = 1024
     answer_bytes: float = 100_000.0
     by_page: bool = False
+    listeners: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what nobody asks, all at once."""
@@ -185,6 +187,7 @@ class Questions:
             ("question-ms", self.ms, 0, 29_000),
             ("question-bytes", self.answer_bytes, 0, 6 * 1024 * 1024),
             ("api-memory-mb", self.memory_mb, 128, 10_240),
+            ("listeners", self.listeners, 0, 10_000),
         )
         problems = [
             f"--{name} is {value:g}; it is {low:g} to {high:g}"

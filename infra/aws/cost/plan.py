@@ -6,6 +6,7 @@ from typing import Any
 
 from infra.aws.cost.capacity import Capacity, capacity_of
 from infra.aws.cost.flow import Flow, flow_of
+from infra.aws.cost.live import live_bill, live_told_of
 from infra.aws.cost.load import Load, Questions
 from infra.aws.cost.model import HOURS_A_MONTH, SECONDS_A_MONTH, Bill, Usage, bill
 from infra.aws.cost.prices import PriceTable
@@ -37,7 +38,8 @@ class Point:
 class Plan:
     """The answer. Bills are of a month, with a table on demand; ``curve`` shows what other batching windows would give.
 
-    ``capacity`` is what the table would have instead, provisioned. ``asked`` is the bill of ``questions``, beside the others.
+    ``capacity`` is what the table would have instead, provisioned. ``asked`` is the bill of ``questions``, ``live`` that
+    of telling what changed, beside the others.
     ``together``: rollups whose keys stand together, beside the same without.
     """
 
@@ -51,6 +53,7 @@ class Plan:
     warnings: tuple[str, ...]
     questions: Questions
     asked: Bill
+    live: Bill
     together: tuple[Beside, ...] = ()
 
     @property
@@ -95,6 +98,7 @@ class Plan:
                 "on_demand": self.on_demand.usd_per_million_events,
             },
             "questions": told_of(self.questions, self.asked),
+            "live": live_told_of(self.questions, self.live),
             "curve": [
                 {
                     "batching_window_s": each.batching_window_s,
@@ -133,6 +137,7 @@ def make_plan(load: Load, prices: PriceTable, questions: Questions | None = None
         tuple(warnings_of(load, best.flow, window_s=best.batching_window_s, fewest_shards=fewest)),
         questions,
         questions_bill(questions, prices),
+        live_bill(questions, best.flow, prices),
         tuple(beside(load, best.flow)),
     )
 

@@ -26,6 +26,8 @@ NAMES = (
     "http_api_requests",
     "cloudfront_requests",
     "cloudfront_out",
+    "websocket_messages",
+    "websocket_minutes",
     "logs_ingested",
     "metrics",
 )

@@ -14,6 +14,7 @@ def render_plan(plan: Plan, prices: PriceTable) -> str:
             *_together(plan),
             *_bill(plan),
             *_questions(plan),
+            *_live(plan),
             *_curve(plan),
             *_paste(plan),
             *_warnings(plan),
@@ -105,6 +106,15 @@ def _questions(plan: Plan) -> Iterator[str]:
     yield f"  {'total':40} {asked.usd:12,.2f}"
     yield f"  {'$ a million questions':40} {asked.usd_per_million_events:12.2f}"
     yield f"  sandboxes at work: {questions.sandboxes:.1f} on average; read units: {questions.per_s * questions.read_units:,.0f}/s"
+
+
+def _live(plan: Plan) -> Iterator[str]:
+    yield ""
+    listeners = plan.questions.listeners
+    yield f"live updates, heard by {listeners:g} (LiveUpdates=false: none of it)"
+    for line in plan.live.lines if listeners else ():
+        yield f"  {f'{line.service}: {line.what}':40} {line.usd:12,.2f}"
+    yield f"  {'total':40} {plan.live.usd:12,.2f}"
 
 
 def _curve(plan: Plan) -> Iterator[str]:

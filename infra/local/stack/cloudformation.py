@@ -15,11 +15,22 @@ _START_S = 30
 
 def _body(template: LocalTemplate) -> str:
     """Return the template as a request takes it, 51,200 bytes at most: without what is for a person to read."""
-    parameters = {
-        name: {key: value for key, value in each.items() if key != "Description"}
-        for name, each in template.cloudformation.get("Parameters", {}).items()
+    short = {
+        part: {
+            name: {key: value for key, value in each.items() if key != "Description"}
+            for name, each in template.cloudformation.get(part, {}).items()
+        }
+        for part in ("Parameters", "Outputs")
     }
-    return json.dumps({**template.cloudformation, "Parameters": parameters}, separators=(",", ":"))
+    resources = {
+        name: {**each, "Properties": _without_words(each.get("Properties", {}))}
+        for name, each in template.cloudformation["Resources"].items()
+    }
+    return json.dumps({**template.cloudformation, **short, "Resources": resources}, separators=(",", ":"))
+
+
+def _without_words(properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in properties.items() if key != "AlarmDescription"}
 
 
 def create_resources(client: Any, template: LocalTemplate, parameters: Mapping[str, str]) -> dict[str, str]:

@@ -168,11 +168,16 @@ def _of_here(outputs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _takes_what_comes(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Return *properties* without a capacity that a parameter decides: no engine here keeps to it, and it is no text."""
-    if not isinstance(properties.get("BillingMode"), dict):
-        return dict(properties)
-    rest = {key: each for key, each in properties.items() if key != "ProvisionedThroughput"}
-    return rest | {"BillingMode": "PAY_PER_REQUEST"}
+    """Return *properties* without a capacity that a parameter decides: no engine here keeps to it, and it is no text.
+
+    Nor with a stream: see aws_only.TABLE_STREAM.
+    """
+    rest = {key: each for key, each in properties.items() if key != "StreamSpecification"}
+    if not isinstance(rest.get("BillingMode"), dict):
+        return rest
+    return {key: each for key, each in rest.items() if key != "ProvisionedThroughput"} | {
+        "BillingMode": "PAY_PER_REQUEST"
+    }
 
 
 def _name_of(logical_id: str, resource: Mapping[str, Any]) -> dict[str, str]:
@@ -191,7 +196,8 @@ def _name_of(logical_id: str, resource: Mapping[str, Any]) -> dict[str, str]:
         arn = _arn("lambda", f"function:{function}:{resource['Properties']['Name']}")
         return {"": arn, "Arn": arn}
     form = _ARNS.get(kind)
-    return {"": name, "Arn": _arn(*form).format(name) if form else name}
+    named = {"": name, "Arn": _arn(*form).format(name) if form else name}
+    return named | {"StreamArn": f"{named['Arn']}/stream/local"} if kind == _TABLE else named
 
 
 def _gateway_name(logical_id: str, resource: Mapping[str, Any]) -> str:

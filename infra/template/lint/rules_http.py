@@ -1,4 +1,4 @@
-"""Rules on an HTTP API: who may call it, how often, and who waits for whom."""
+"""Rules on an HTTP or WebSocket API: who may call it, how often, and who waits for whom."""
 
 from collections.abc import Iterator
 
@@ -19,10 +19,16 @@ _LONGEST_MS = 30_000  # of an integration, where it says nothing; there is no mo
     mend="set AuthorizationType to AWS_IAM, or to JWT with an AuthorizerId",
 )
 def routes_are_for_somebody(subject: Subject) -> Iterator[Problem]:
-    """CloudFormation's default is NONE."""
+    """CloudFormation's default is NONE. Of a WebSocket API only $connect is asked: the others are of who is connected.
+
+    Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-websocket-api-control-access-iam.html
+    """
     for name, each in subject.of_type(f"{_API}Route"):
         node = properties(each)
-        if node.get("AuthorizationType", "NONE") == "NONE":
+        api = subject.at(node.get("ApiId"))
+        by_socket = api is not None and properties(api).get("ProtocolType") == "WEBSOCKET"
+        asked = not by_socket or node.get("RouteKey") == "$connect"
+        if asked and node.get("AuthorizationType", "NONE") == "NONE":
             yield Problem.at(node, f"{name} asks for no authorization", "AuthorizationType")
 
 

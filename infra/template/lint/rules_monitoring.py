@@ -10,7 +10,8 @@ from infra.template.lint.subject import Subject, each_of, properties, target
 from infra.template.lint.unscoped import UNSCOPED
 
 RULES = Rules()
-_WITHIN_OURS = re.compile(r"\$\{[A-Za-z0-9]+(\.[A-Za-z]+)?\}")
+# What is inside of a resource of the template: behind its ARN, or behind its id in an ARN.
+_WITHIN_OURS = re.compile(r"(?:\$\{[A-Za-z0-9]+(\.[A-Za-z]+)?\}|arn:[^*?$]*:\$\{[A-Za-z0-9]+\}/)")
 
 
 def statements(subject: Subject) -> Iterator[Node]:

@@ -1,11 +1,14 @@
-// Everything that asks the API: once, or again and again. A push of what changed would come in here, and nowhere else.
+// Everything that asks the API: once, or again and again, and at once where it is told that something changed.
 
 import { parseExact } from "./exact.js";
+import { News } from "./news.js";
 
 const TIMEOUT_MS = 30_000;
 const SHARE = 4; // a watch rests so many times as long as its answer took: a page takes a fifth of a server at most
 const RETRY_MS = [1_000, 2_000, 4_000, 8_000, 15_000];
 const REFUSED_MS = 30_000;
+const MOST_ROLLUPS = 16; // that one connection hears of
+const QUIET_MS = 30_000; // who is told of changes asks by himself so often: what is told may be lost
 
 /** The stack does not answer, or not as itself. */
 export class Gone extends Error {}
@@ -23,21 +26,35 @@ export class Refused extends Error {
 const OPEN = { bearer: async () => null, renewed: async () => false, refused: () => {} };
 
 /**
- * Asks under *base*, as whom *access* says. `onHealth({state, retryMs})` hears "live", "gone" (asked again after *retryMs*) and "paused".
- * Nothing is asked while the page is hidden or paused.
+ * Asks under *base*, as whom *access* says. `onHealth({state, retryMs})` hears "live" (told of changes), "polling" (asked
+ * again and again), "gone" (asked again after *retryMs*) and "paused". Nothing is asked while the page is hidden or paused,
+ * and nothing heard.
  */
 export class Feed {
   #watches = new Set();
   #paused = false;
   #up = null; // a promise while the stack is gone
   #said = "";
+  #news;
 
-  constructor({ base = "v1/", access = OPEN, onHealth = () => {}, everyMs = 2_000 } = {}) {
+  constructor({ base = "v1/", live = "live", access = OPEN, onHealth = () => {}, everyMs = 2_000 } = {}) {
+    const url = new URL(live, document.baseURI);
+    url.protocol = url.protocol.replace("http", "ws");
+    this.#news = new News(url.href, {
+      onChanged: (rollup) => this.#changed(rollup),
+      onOpen: (is) => {
+        if (!this.#up && !this.#paused) this.#say("live");
+        if (!is) this.#wake(); // who rested for long asks now
+      },
+    });
     this.base = base;
     this.access = access;
     this.onHealth = onHealth;
     this.everyMs = everyMs;
-    document.addEventListener("visibilitychange", () => this.#wake());
+    document.addEventListener("visibilitychange", () => {
+      this.#listen();
+      this.#wake();
+    });
   }
 
   get paused() {
@@ -47,6 +64,7 @@ export class Feed {
   set paused(paused) {
     this.#paused = paused;
     if (paused || !this.#up) this.#say(paused ? "paused" : "live"); // where it is gone, the next attempt tells
+    this.#listen();
     this.#wake();
   }
 
@@ -106,11 +124,13 @@ export class Feed {
 
   /**
    * Ask *question()* → [path, params] now and again, as long as it is watched; `onAnswer(body)` gets what is new, with *every*
-   * also null for what is not; `onRefused(error)` what is refused. Returns {stop()}.
+   * also null for what is not; `onRefused(error)` what is refused. *of* is the rollup that it is of, where the answer is
+   * another only if something of that changed: it is asked at once when it did, and seldom otherwise. Returns {stop()}.
    */
-  watch(question, { everyMs = this.everyMs, every = false, onAnswer, onRefused = () => {} }) {
-    const watch = { stopped: false, wake: () => {}, abort: new AbortController(), tag: {} };
+  watch(question, { everyMs = this.everyMs, every = false, of = "", onAnswer, onRefused = () => {} }) {
+    const watch = { stopped: false, wake: () => {}, abort: new AbortController(), tag: {}, of, isStale: false };
     this.#watches.add(watch);
+    this.#listen();
     this.#follow(watch, question, { everyMs, every, onAnswer, onRefused });
     return {
       stop: () => {
@@ -118,6 +138,7 @@ export class Feed {
         watch.abort.abort();
         watch.wake();
         this.#watches.delete(watch);
+        this.#listen();
       },
     };
   }
@@ -129,6 +150,7 @@ export class Feed {
       else {
         const started = performance.now();
         let restMs = everyMs;
+        watch.isStale = false; // what is told from now on may not be in the answer
         try {
           const [path, params] = question();
           const body = await this.ask(path, params, { signal: watch.abort.signal, tag: watch.tag, shared: true });
@@ -144,7 +166,10 @@ export class Feed {
           if (error instanceof Refused) onRefused(error);
           else reportError(error); // ours: it belongs in the console
         }
-        await rest(watch, Math.max(restMs, SHARE * (performance.now() - started)));
+        const until = performance.now() + SHARE * (performance.now() - started);
+        if (watch.of && this.#news.isOpen) restMs = QUIET_MS;
+        if (!watch.isStale) await rest(watch, Math.max(restMs, until - performance.now()));
+        if (watch.isStale && performance.now() < until) await rest(watch, until - performance.now());
       }
     }
   }
@@ -173,7 +198,25 @@ export class Feed {
       }
     }
     this.#up = null;
+    this.#news.soon();
     this.#say(this.#paused ? "paused" : "live");
+  }
+
+  /** Hear of what is watched. A view that is shown anew is heard of without a pause. */
+  #listen() {
+    queueMicrotask(() => {
+      const names = new Set([...this.#watches].map((watch) => watch.of).filter(Boolean));
+      if (this.#paused || document.hidden) this.#news.want([]);
+      else if (names.size > 0) this.#news.want([...names].sort().slice(0, MOST_ROLLUPS));
+    });
+  }
+
+  #changed(rollup) {
+    for (const watch of this.#watches) {
+      if (watch.of !== rollup) continue;
+      watch.isStale = true;
+      watch.wake();
+    }
   }
 
   #alive() {
@@ -181,6 +224,7 @@ export class Feed {
   }
 
   #say(state) {
+    if (state === "live" && !this.#news.isOpen) state = "polling";
     if (state === this.#said) return;
     this.#said = state;
     this.onHealth({ state });

@@ -154,6 +154,7 @@ export class Lens {
       return [this.path, changed(this.question, { from: isoText(fromMs), limit: ROWS })];
     };
     this.#tail = this.feed.watch(question, {
+      of: this.rollup.name,
       onAnswer: (body) => {
         if (Number(body.left ?? 0)) return; // too many still change: all of it is asked again soon
         grid.merge(body.rows, { fromMs, errors: body.errors });

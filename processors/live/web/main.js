@@ -51,12 +51,13 @@ const path = (name, what) => `rollups/${encodeURIComponent(name)}/${what}`;
 
 function showHealth({ state, retryMs, reason }) {
   const isGone = state === "gone";
-  document.body.dataset.health = state;
-  say($("health"), isOut && state === "live" ? "signed out" : state);
+  const isUp = state === "live" || state === "polling";
+  document.body.dataset.health = isUp ? "live" : state;
+  say($("health"), isOut && isUp ? "signed out" : state);
   $("gone").hidden = !isGone;
   if (isGone) say($("gone"), `The stack does not answer (${visible(reason)}). These are its last numbers; it is asked again in ${retryMs / 1000} s.`);
   if (isGone && !wasGone) announce("The stack does not answer.");
-  if (state === "live" && wasGone) {
+  if (wasGone && (state === "live" || state === "polling")) {
     announce("The stack answers again.");
     begin();
   }
@@ -182,7 +183,7 @@ function watchLists(of) {
   tops.forEach((list, at) => (list.element.hidden = at >= by.length));
   lists = by.map((name, at) =>
     feed.watch(() => [path(of.name, "top"), topQuestion(view, of, nowMs(), name, TOP)], {
-      everyMs: TOP_MS, onAnswer: (body) => tops[at].show(body, { by: name, fields }), onRefused: (error) => tops[at].refuse(error),
+      everyMs: TOP_MS, of: of.name, onAnswer: (body) => tops[at].show(body, { by: name, fields }), onRefused: (error) => tops[at].refuse(error),
     }),
   );
   lists.push(

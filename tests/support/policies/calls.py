@@ -32,6 +32,17 @@ def calls_of(target: str, operation: str, request: Mapping[str, Any], *, stream:
     return list(dict.fromkeys(known({"StreamName": stream, **request})))
 
 
+def connection_call(api: str, stage: str, connection_id: str) -> Call:
+    """Return what a message to a connection of the WebSocket API with the id *api* needs.
+
+    Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-websocket-control-access-iam.html
+    """
+    return Call(
+        "execute-api:ManageConnections",
+        _arn("execute-api", f"{api}/{stage}/POST/@connections/{connection_id}"),
+    )
+
+
 def _arn(service: str, resource: str) -> str:
     region, account = PSEUDO["AWS::Region"], PSEUDO["AWS::AccountId"]
     return f"arn:{PSEUDO['AWS::Partition']}:{service}:{region}:{account}:{resource}"
@@ -45,8 +56,11 @@ def _batch_get(request: Mapping[str, Any]) -> Iterator[Call]:
     return (_table("BatchGetItem", name) for name in request["RequestItems"])
 
 
-def _put(request: Mapping[str, Any]) -> Iterator[Call]:
-    yield _table("PutItem", request["TableName"])
+def _of_table(action: str) -> Callable[[Mapping[str, Any]], Iterator[Call]]:
+    def calls(request: Mapping[str, Any]) -> Iterator[Call]:
+        yield _table(action, request["TableName"])
+
+    return calls
 
 
 def _statements(request: Mapping[str, Any]) -> Iterator[Call]:
@@ -56,10 +70,6 @@ def _statements(request: Mapping[str, Any]) -> Iterator[Call]:
             raise ConfigError(f"{each['Statement']!r}: not a statement whose action is known")
         verb = found[1].split()[0].capitalize()
         yield _table(f"PartiQL{verb}", found[2])
-
-
-def _query(request: Mapping[str, Any]) -> Iterator[Call]:
-    yield _table("Query", request["TableName"])
 
 
 def _depth(request: Mapping[str, Any]) -> Iterator[Call]:
@@ -88,8 +98,10 @@ def _of_stream(action: str) -> Callable[[Mapping[str, Any]], Iterator[Call]]:
 
 _OPERATIONS: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], Iterator[Call]]] = {
     ("DynamoDB_20120810", "BatchGetItem"): _batch_get,
-    ("DynamoDB_20120810", "PutItem"): _put,
-    ("DynamoDB_20120810", "Query"): _query,
+    ("DynamoDB_20120810", "DeleteItem"): _of_table("DeleteItem"),
+    ("DynamoDB_20120810", "PutItem"): _of_table("PutItem"),
+    ("DynamoDB_20120810", "Query"): _of_table("Query"),
+    ("DynamoDB_20120810", "Scan"): _of_table("Scan"),
     ("DynamoDB_20120810", "BatchExecuteStatement"): _statements,
     ("AmazonSQS", "SendMessageBatch"): _send,
     ("AmazonSQS", "GetQueueAttributes"): _depth,

@@ -9,13 +9,20 @@ from support.policies.names import arns_of, refs_of
 from support.policies.statement import Statement, statements_of
 
 
+def table_stream(table_arn: str) -> str:
+    """Return the ARN of the stream of a table; its label is the time at which it was made."""
+    return f"{table_arn}/stream/2026-01-01T00:00:00.000"
+
+
 def roles_of(template: Mapping[str, Any], parameters: Mapping[str, str]) -> dict[str, tuple[Statement, ...]]:
     """Return the statements of each role of *template* (translated) that exists under *parameters*.
 
     Raises:
         ConfigError: a role has a managed policy, whose statements are not here, or one that is not understood.
     """
-    attributes = {f"{logical_id}.Arn": arn for logical_id, arn in arns_of(template).items()}
+    arns = arns_of(template)
+    attributes = {f"{logical_id}.Arn": arn for logical_id, arn in arns.items()}
+    attributes |= {f"{logical_id}.StreamArn": table_stream(arn) for logical_id, arn in arns.items()}
     resources = resolved(template, parameters=parameters, refs=refs_of(template), attributes=attributes)
     roles: dict[str, tuple[Statement, ...]] = {}
     for logical_id, resource in resources.items():

@@ -231,7 +231,7 @@ def test_one_pipeline_and_one_client_serve_a_sandbox(
 ) -> None:
     assert over_fakes("/health").status == 200
     monkeypatch.setattr("processors.live.function.load_pipeline", None)
-    monkeypatch.setattr("processors.live.function.AwsJsonClient", None)
+    monkeypatch.setattr("processors.live.function.aws_client", None)
     assert over_fakes(TARGETS[0]).status == 200
 
 
