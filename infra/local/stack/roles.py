@@ -45,7 +45,7 @@ class Roles:
     def aws(self) -> ChildSpec:
         """Return the emulator: SQS, S3, CloudFormation and the rest; the tables only where it is their engine."""
         data = self.home.aws_data
-        services = _EMULATED if self.engine.is_apart else ("dynamodb", *_EMULATED)
+        services = _EMULATED if self.engine.is_apart else ("dynamodb", "dynamodbstreams", *_EMULATED)
         return ChildSpec(
             name="aws",
             arguments=self._module("infra.local.stack.emulator", "aws", *self._key()),
