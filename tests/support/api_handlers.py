@@ -46,6 +46,43 @@ def cookies(event: Event) -> Any:
     return {"statusCode": 200, "cookies": ["a=1", "b=2; HttpOnly"], "body": json.dumps(event.get("cookies"))}
 
 
+def socket(event: Event, context: Any) -> Any:
+    """A WebSocket's function: the query says what $connect does, a message what its own."""
+    kind = event["requestContext"]["eventType"]
+    if kind == "MESSAGE":
+        body = event["body"]
+        try:
+            what = json.loads(body).get("do", "echo")
+        except ValueError:
+            what = "echo"
+        return SOCKET_DEEDS[what](event)
+    print(json.dumps({"event": event}))  # the log is what is seen of a $disconnect
+    return SOCKET_DEEDS[(event.get("queryStringParameters") or {}).get("do", "ok")](event)
+
+
+def refuse(_: Event) -> Any:
+    return {"statusCode": 403, "body": "not you"}
+
+
+def sleep(event: Event) -> Any:
+    time.sleep(30)
+    return ok(event)
+
+
+SOCKET_DEEDS: dict[str, Callable[[Event], Any]] = {
+    "ok": lambda _: {"statusCode": 200},
+    "chat": lambda _: {"statusCode": 200, "headers": {"Sec-WebSocket-Protocol": "chat"}},
+    "echo": lambda event: {"statusCode": 200, "body": json.dumps(event)},
+    "large": lambda _: {"statusCode": 200, "body": "x" * 128 * 1024},
+    "too large": lambda _: {"statusCode": 200, "body": "x" * (128 * 1024 + 1)},
+    "nothing": lambda _: {"statusCode": 200},
+    "nonsense": lambda _: "no response",
+    "refuse": refuse,
+    "raise": fail,
+    "crash": crash,
+    "sleep": sleep,
+}
+
 DEEDS: dict[str, Callable[[Event], Any]] = {
     "echo": lambda event: event,
     "slow": slow,

@@ -81,9 +81,7 @@ class SocketClient:
 
 
 @contextmanager
-def connected(
-    port: int, path: str, *, timeout_s: float = PATIENCE_S, **headers: str
-) -> Iterator[SocketClient]:
+def connected(port: int, path: str, **headers: str) -> Iterator[SocketClient]:
     """A WebSocket at *path*. Raises: Refused. Names of headers have _ for -; an empty value leaves one out."""
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as connection:
         connection.sendall(handshake(port, path, **headers))

@@ -13,6 +13,7 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -55,7 +56,7 @@ class Listener(Protocol):
         """Know that the handshake is done."""
 
     def received(self, socket: "WebSocket", message: str, done: Callable[[], None]) -> None:
-        """Handle a *message*; the next comes when *done* was called, in the loop's thread."""
+        """Handle a *message*; the next comes when *done* was called, by any thread."""
 
     def closed(self, socket: "WebSocket", code: int, reason: str) -> None:
         """Know that it ends, once, whoever began it."""
@@ -131,12 +132,14 @@ class WebSocket(asyncio.Protocol):
     def send(self, message: str) -> None:
         """Send a text, if the client is still there. Where too much waits for it, it is closed with 1013 instead."""
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._send, message)
+            with suppress(RuntimeError):  # the loop is closed: the server has stopped
+                self._loop.call_soon_threadsafe(self._send, message)
 
     def close(self, code: int = CloseReason.NORMAL_CLOSURE, reason: str = "") -> None:
         """Send a close frame, and end the connection when the client has answered it, or soon after."""
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._close, code, reason)
+            with suppress(RuntimeError):  # the loop is closed: the server has stopped
+                self._loop.call_soon_threadsafe(self._close, code, reason)
 
     # Of the server: `message.Successor`.
 
@@ -240,7 +243,8 @@ class WebSocket(asyncio.Protocol):
 
     def _done(self) -> None:
         if self._loop is not None:
-            self._loop.call_soon(self._go_on)
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                self._loop.call_soon_threadsafe(self._go_on)
 
     def _go_on(self) -> None:
         self._at_work = False

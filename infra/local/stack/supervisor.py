@@ -295,8 +295,12 @@ class Stack:
             credentials=self._roles.credentials,
         )
         if document is not None:
-            for line in unasked(parse_gateway(document).api):
+            config = parse_gateway(document)
+            for line in unasked(config.api.routes):
                 self._say(line)
+            if config.socket is not None:
+                for line in unasked(config.socket.api.routes.values()):
+                    self._say(line)
             write_json(self._home.gateway_config_file, document)
             self._keeper.start(self._roles.gateway())
 
