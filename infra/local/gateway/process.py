@@ -2,13 +2,12 @@
 
 import json
 import os
-import shutil
 import threading
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from infra.local.files import open_private
+from infra.local.files import bound_log, open_private
 from infra.local.function.following import FollowingPool, status_of
 from infra.local.function.update import ConfigWatch
 from infra.local.gateway.config import GatewayConfig, SocketConfig, load
@@ -127,15 +126,3 @@ def _socket_of(path: Path) -> SocketConfig:
     if config is None:
         raise ConfigError("the WebSocket API is gone from the configuration; restart the stack")
     return config
-
-
-def bound_log(path: Path, most_bytes: int) -> None:
-    """Set what a log has aside, once it is larger than *most_bytes*, for what sandboxes write from now on.
-
-    They hold it open and write at its end, so it is copied and emptied; a line that is written meanwhile may be lost.
-    """
-    if path.exists() and path.stat().st_size > most_bytes:
-        aside = path.with_suffix(f"{path.suffix}.1")
-        with path.open("rb") as source, os.fdopen(open_private(aside), "wb") as target:
-            shutil.copyfileobj(source, target)
-        os.truncate(path, 0)
