@@ -17,7 +17,7 @@ from infra.commands.code import CODE
 from infra.commands.env import exports
 from infra.local.stack.children import wait_until
 from infra.local.stack.clients import local_client
-from infra.local.stack.home import Home, StackInfo
+from infra.local.stack.home import Home, StackInfo, is_alive
 from infra.local.stack.running import running
 from infra.local.stack.supervisor import Stack, StackOptions
 from infra.local.stack.tables import Engine
@@ -121,11 +121,14 @@ def test_a_write_reaches_a_socket_over_kills_of_all_that_tells_it(tmp_path: Path
         shift(home, version, say=lambda _: None)
         client.send({"action": "ping"})
         write(info, "updated")
-        versions = set()
+        versions = set[tuple[str, bool]]()
         while len(versions) < 2:
             said = client.message()
             versions.add((said["version"], "records" in said))
         assert versions == {("1", False), ("1", True)}
+        told = [home.gateway_status()["sandboxes"], home.changes_status()["sandboxes"]]
+        pids = [*home.info().pids.values(), *(pid for each in told for pid in each)]
+    assert not [pid for pid in pids if is_alive(pid) and pid != os.getpid()]
 
 
 def test_without_the_condition_there_is_neither_socket_nor_stream(tmp_path: Path) -> None:
