@@ -69,6 +69,10 @@ OF_COMMANDS = {
         "",
         "Set by `streamgage env`, with `HTTP`: the address of page and HTTP API. Nothing reads it.",
     ),
+    "STREAMGAGE_LIVE": (
+        "",
+        "Set by `streamgage env`, with `LIVE`: the address of the WebSocket for live updates. Nothing reads it.",
+    ),
 }
 OF_PIPELINE = {
     "sources": {

@@ -16,7 +16,8 @@ EXAMPLES = """examples:
   curl "$HTTP/v1/rollups"
 
 The keys are the home's own, made at random by its first `up`. The stack obeys nobody without them: other users of this
-machine and web pages do not have them. HTTP is the address of page and API, which holds a secret of its own."""
+machine and web pages do not have them. HTTP is the address of page and API, which holds a secret of its own; LIVE is the
+WebSocket under it."""
 
 
 def add_parser(verbs: Verbs) -> None:
@@ -46,6 +47,8 @@ def exports(info: StackInfo) -> list[str]:
     }
     if (base := info.endpoints.get("http")) is not None:
         variables |= {"HTTP": base, "STREAMGAGE_HTTP": base}
+    if (live := info.endpoints.get("live")) is not None:
+        variables |= {"LIVE": live, "STREAMGAGE_LIVE": live}
     return [
         "unset AWS_SESSION_TOKEN AWS_PROFILE",  # of another account: they would go along with these keys
         *(f"export {name}={shlex.quote(value)}" for name, value in variables.items()),

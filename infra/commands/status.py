@@ -71,10 +71,12 @@ def _run_local(arguments: argparse.Namespace) -> int:
         return 0
     screen = console()
     screen.print(named({"stream": info.stream, "table": info.table}))
-    shown = {name: url for name, url in info.endpoints.items() if name != "http"}
+    shown = {name: url for name, url in info.endpoints.items() if name not in ("http", "live")}
     screen.print("endpoints: " + ", ".join(f"{name} {url}" for name, url in shown.items()))
     if (base := info.endpoints.get("http")) is not None:
         screen.print(f"page: {base}/", soft_wrap=True)
+    if (live := info.endpoints.get("live")) is not None:
+        screen.print(f"live updates: {live}", soft_wrap=True)
     screen.print("processes: " + ", ".join(f"{name} {pid}" for name, pid in info.pids.items()))
     if unknown is not None:
         screen.print(str(unknown), markup=False)

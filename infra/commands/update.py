@@ -48,6 +48,6 @@ def _update(home: Home, arguments: argparse.Namespace) -> int:
 
         path = Path(arguments.pipeline or info.pipeline)
         check_definition(home, load_pipeline(path), info.consumer)
-        version = publish(home, path, CODE.bundle, build_api=CODE.api)
+        version = publish(home, path, CODE.bundle, build_api=CODE.api, build_other=CODE.of_handler)
     shift(home, version, say=lambda text: print(f"streamgage: {text}", file=sys.stderr))
     return 0

@@ -1,6 +1,7 @@
 """Files that only their owner reads: folders of mode 0700, files of mode 0600, and no symbolic link followed."""
 
 import os
+import shutil
 from pathlib import Path
 
 from streamgage.errors import ConfigError
@@ -39,3 +40,15 @@ def open_private(path: Path, *, append: bool = False) -> int:
         if path.is_symlink():
             raise ConfigError(f"{path} is a symbolic link; it is not followed. Remove it") from error
         raise
+
+
+def bound_log(path: Path, most_bytes: int) -> None:
+    """Set what a log has aside, once it is larger than *most_bytes*, for what sandboxes write from now on.
+
+    They hold it open and write at its end, so it is copied and emptied; a line that is written meanwhile may be lost.
+    """
+    if path.exists() and path.stat().st_size > most_bytes:
+        aside = path.with_suffix(f"{path.suffix}.1")
+        with path.open("rb") as source, os.fdopen(open_private(aside), "wb") as target:
+            shutil.copyfileobj(source, target)
+        os.truncate(path, 0)

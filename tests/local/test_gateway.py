@@ -18,8 +18,9 @@ from pathlib import Path
 
 import pytest
 
+from infra.local.files import bound_log
 from infra.local.function.pool import VERSION_VARIABLE
-from infra.local.gateway.process import LIMITS, bound_log
+from infra.local.gateway.process import LIMITS
 from infra.local.stack.children import wait_until
 from infra.local.stack.home import is_alive, read_json, write_json
 from support.served import PATIENCE_S, Served, integration, resources, served, status_of

@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import partial
+from urllib.parse import urlsplit
 
 from infra.local.stack.children import wait_until
 from infra.local.stack.home import write_json
@@ -28,7 +29,7 @@ from support.machine import PATIENCE_S
 HOLD_S = 1.5
 """How long a disk is full, and processes are stopped, under load."""
 HOUR_S = 3_600.0
-ROLES = ("kinesis", "dynamodb", "aws", "mapping", "metrics", "gateway", "sandbox")
+ROLES = ("kinesis", "dynamodb", "aws", "mapping", "metrics", "gateway", "changes", "sandbox")
 
 
 class Phase(StrEnum):
@@ -157,7 +158,7 @@ def web_page(rig: Rig) -> None:
     """Post a form from a page of elsewhere, and under a foreign name, to every port; nothing obeys."""
     info = rig.home.raw_info()
     for url in (info or {"endpoints": {}})["endpoints"].values():
-        port = int(url.rpartition(":")[2])
+        port = urlsplit(url).port
         for head in (f"Host: 127.0.0.1:{port}\r\nOrigin: http://evil.example", "Host: evil.example"):
             with suppress(OSError):  # it is just stopping
                 with socket.create_connection(("127.0.0.1", port), 5) as page:

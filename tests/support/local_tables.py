@@ -8,6 +8,7 @@ from typing import Any
 from infra.local.dynamodb.api import TARGET, DynamoApi
 from infra.local.dynamodb.database import open_database
 from infra.local.dynamodb.store import Store
+from infra.local.dynamodb.streams import TARGET as STREAMS
 
 TABLE = "aggregates"
 INSERT = f"INSERT INTO \"{TABLE}\" VALUE {{'pk':?,'sk':?,'fence':?}}"
@@ -28,7 +29,7 @@ class Tables:
 
     def __init__(self, folder: Path | None = None, *, sort_key: str | None = "S") -> None:
         self.now_ms = 1_700_000_000_000
-        self.store = Store(open_database(folder, now_ms=self.now_ms))
+        self.store = Store(open_database(folder, now_ms=self.now_ms), clock_ms=lambda: self.now_ms)
         self.api = DynamoApi(self.store, clock_ms=lambda: self.now_ms)
         if TABLE not in self.store.names():
             self.create(TABLE, sort_key)
@@ -48,8 +49,12 @@ class Tables:
         """Return the answer. Raises: Refused."""
         return self.raw(operation, json.dumps(request).encode())
 
-    def raw(self, operation: str, body: bytes) -> Any:
-        status, answer = self.api.handle(f"{TARGET}.{operation}", body)
+    def streams(self, operation: str, **request: Any) -> Any:
+        """Ask of the streams. Raises: Refused."""
+        return self.raw(operation, json.dumps(request).encode(), target=STREAMS)
+
+    def raw(self, operation: str, body: bytes, *, target: str = TARGET) -> Any:
+        status, answer = self.api.handle(f"{target}.{operation}", body)
         decoded = json.loads(answer)
         if status != 200:
             raise Refused(status, decoded)

@@ -97,7 +97,7 @@ class Machine:
 
     def pids(self) -> list[int]:
         """Every process of the stack: those it names, and the sandboxes."""
-        told = (self.home.status(), self.home.gateway_status())
+        told = (self.home.status(), self.home.gateway_status(), self.home.changes_status())
         return [*self.home.info().pids.values(), *(pid for each in told for pid in each.get("sandboxes", []))]
 
     def stop(self) -> None:

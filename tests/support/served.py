@@ -48,6 +48,44 @@ def resources(
     }
 
 
+def socket_resources(
+    *routes: Mapping[str, Any], stage: Mapping[str, Any] | None = None, timeout_ms: int = 29_000, **api: Any
+) -> dict[str, Any]:
+    """Return a WebSocket API: $connect, $disconnect, and two-way ``echo`` and $default, or *routes* in their place."""
+    two_way = {"RouteResponseSelectionExpression": "$default"}
+    given = routes or (
+        {"RouteKey": "$connect"}, {"RouteKey": "$disconnect"}, {"RouteKey": "echo", **two_way}, {"RouteKey": "quiet"},
+        {"RouteKey": "$default", **two_way},
+    )  # fmt: skip
+    uri = "arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/arn:aws:lambda:us-east-1:000000000000:function:"
+    described: dict[str, tuple[str, Mapping[str, Any]]] = {
+        "socket": (
+            "Api",
+            {"Name": "s", "ProtocolType": "WEBSOCKET", "RouteSelectionExpression": "$request.body.action", **api},
+        ),
+        "socketAll": (
+            "Integration",
+            {
+                "IntegrationType": "AWS_PROXY", "IntegrationUri": f"{uri}streamgage-Socket:live/invocations",
+                "TimeoutInMillis": timeout_ms,
+            },
+        ),
+        "socketStage": ("Stage", {"StageName": "live", **(stage or {})}),
+    }  # fmt: skip
+    for number, each in enumerate(given):
+        described[f"socketRoute{number}"] = ("Route", {"Target": "integrations/socketAll", **each})
+        if "RouteResponseSelectionExpression" in each:
+            response = {"RouteId": f"socketRoute{number}", "RouteResponseKey": "$default"}
+            described[f"socketResponse{number}"] = ("RouteResponse", response)
+    return {
+        name: {
+            "Type": f"AWS::ApiGatewayV2::{kind}",
+            "Properties": dict(properties) if kind == "Api" else {"ApiId": "socket", **properties},
+        }
+        for name, (kind, properties) in described.items()
+    }
+
+
 def integration(**properties: Any) -> dict[str, Any]:
     uri = "arn:aws:lambda:us-east-1:000000000000:function:streamgage-Api:live"
     return {
@@ -89,7 +127,7 @@ def served(folder: Path, document: Mapping[str, Any] | None = None, **function: 
     credentials = keep_credentials(folder / CREDENTIALS)
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = int(probe.getsockname()[1])
-    config = {
+    config: dict[str, Any] = {
         "port": port,
         "region": "us-east-1",
         "account": "000000000000",
@@ -102,6 +140,10 @@ def served(folder: Path, document: Mapping[str, Any] | None = None, **function: 
         "web_dir": str(folder / "web"),
         "status_file": str(folder / "gateway.status.json"),
     }  # fmt: skip
+    if any(each["Properties"].get("ProtocolType") == "WEBSOCKET" for each in config["resources"].values()):
+        config["socket_function"] = {
+            **config["function"], "name": "streamgage-Socket", "handler": "handlers.socket", "log_file": str(folder / "socket.log"),
+        }  # fmt: skip
     write_json(folder / "gateway.json", config)
     command = [
         sys.executable, "-P", "-m", "infra.local.gateway", "--config", str(folder / "gateway.json"), "--credentials",

@@ -7,10 +7,10 @@ tests/contract/test_dynamodb_differential.py. From the inside out::
     keys, table                 primary keys as bytes that sort
     lexer, paths, conditions    expressions: parser, updates, update_parser, expressions, key_conditions, reserved
     partiql                     the two statements that we write
-    database, store             the SQLite file, its tables and items; one transaction a request
+    database, store, changes    the SQLite file, its tables and items; one transaction a request; what changed, for streams
     items, batches, queries     operations, from a request's values to the answer's JSON: with
     statements, control           capacity and requests
-    expiry                      time to live
+    expiry, streams             time to live; DynamoDB Streams
     api, server                 operations by name; connections
 
 ``python -m infra.local.dynamodb --port 4568 --data DIR`` runs it. In process::
@@ -18,6 +18,6 @@ tests/contract/test_dynamodb_differential.py. From the inside out::
     api = DynamoApi(Store(open_database(None, now_ms=0)), clock_ms=clock)
     api.handle("DynamoDB_20120810.ListTables", b"{}")
 
-Not carried out, and refused by name: indexes, streams, transactions, backups, tags, the parameters that expressions
+Not carried out, and refused by name: indexes, streams with more than keys, transactions, backups, tags, the parameters that expressions
 replaced (Expected, AttributesToGet, …), parallel scans, other statements than those of ``partiql``.
 """

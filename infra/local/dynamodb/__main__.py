@@ -36,7 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(options: argparse.Namespace, stop: threading.Event, stack: ExitStack) -> None:
-    store = Store(open_database(options.data, now_ms=_wall_clock_ms(), fsync=options.fsync))
+    store = Store(
+        open_database(options.data, now_ms=_wall_clock_ms(), fsync=options.fsync), clock_ms=_wall_clock_ms
+    )
     stack.callback(store.close)
     api = DynamoApi(store, clock_ms=_wall_clock_ms, region=options.region, account=options.account)
     # A request makes objects that no cycle holds; the collector would look through the caches for nothing.

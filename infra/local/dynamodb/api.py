@@ -12,6 +12,8 @@ from infra.local.dynamodb.queries import QueryActions
 from infra.local.dynamodb.requests import Request, decode, encode_text
 from infra.local.dynamodb.statements import StatementActions
 from infra.local.dynamodb.store import Store, is_storage_error
+from infra.local.dynamodb.streams import TARGET as STREAMS_TARGET
+from infra.local.dynamodb.streams import StreamActions
 
 TARGET = "DynamoDB_20120810"
 REGION, ACCOUNT = "eu-central-1", "000000000000"
@@ -27,6 +29,7 @@ class DynamoApi:
         items, batches, queries = ItemActions(store), BatchActions(store), QueryActions(store)
         control = ControlActions(store, clock_ms=clock_ms, region=region, account=account)
         statements = StatementActions(store)
+        streams = StreamActions(store, clock_ms=clock_ms, region=region, account=account)
         self._operations: dict[str, Callable[[Request], bytes]] = {
             "BatchExecuteStatement": statements.batch_execute_statement,
             "BatchGetItem": batches.batch_get_item,
@@ -46,6 +49,12 @@ class DynamoApi:
             "UpdateItem": items.update_item,
             "UpdateTable": control.update_table,
             "UpdateTimeToLive": control.update_time_to_live,
+        }
+        self._of_streams: dict[str, Callable[[Request], bytes]] = {
+            "DescribeStream": streams.describe_stream,
+            "GetRecords": streams.get_records,
+            "GetShardIterator": streams.get_shard_iterator,
+            "ListStreams": streams.list_streams,
         }
 
     def handle(self, target: str, body: bytes) -> tuple[int, bytes]:
@@ -71,7 +80,8 @@ class DynamoApi:
 
     def _run(self, target: str, body: bytes) -> bytes:
         prefix, _, operation = target.rpartition(".")
-        found = self._operations.get(operation) if prefix in ("", TARGET) else None
+        operations = {"": self._operations, TARGET: self._operations, STREAMS_TARGET: self._of_streams}
+        found = operations.get(prefix, {}).get(operation)
         if found is None:
             raise DynamoError(
                 "UnknownOperationException", f"{target or 'no target'} is not an operation of this engine"

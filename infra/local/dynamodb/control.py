@@ -5,6 +5,7 @@ Source: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Creat
 """
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from infra.local.dynamodb.errors import DynamoError, invalid
@@ -30,8 +31,8 @@ _NOT_CARRIED_OUT = (
     "GlobalTableWitnessUpdates",
     "LocalSecondaryIndexes",
     "ReplicaUpdates",
-    "StreamSpecification",
 )
+_VIEWS = ("KEYS_ONLY", "NEW_AND_OLD_IMAGES", "NEW_IMAGE", "OLD_IMAGE")
 _BILLING = ("PAY_PER_REQUEST", "PROVISIONED")
 _MOST_TABLES = 100  # of an answer
 
@@ -52,6 +53,8 @@ class ControlActions:
             **_billing(request),
             "DeletionProtectionEnabled": flag(request, "DeletionProtectionEnabled"),
         }
+        if _wants_stream(request):
+            stored["Stream"] = self._label()
         with self._store.transaction():
             if self._store.table(name) is not None:
                 raise DynamoError("ResourceInUseException", "Cannot create preexisting table")
@@ -65,7 +68,7 @@ class ControlActions:
             return encode({"Table": self._described(table)})
 
     def update_table(self, request: Request) -> bytes:
-        """Change the protection against deletion, or how it is billed."""
+        """Change the protection against deletion, how it is billed, or whether it has a stream: one that is ended is gone."""
         refuse(request, *_NOT_CARRIED_OUT)
         with self._store.transaction():
             table = table_of(self._store, request)
@@ -74,6 +77,8 @@ class ControlActions:
                 changes["DeletionProtectionEnabled"] = flag(request, "DeletionProtectionEnabled")
             if "BillingMode" in request or "ProvisionedThroughput" in request:
                 changes |= _billing({"BillingMode": table.stored["BillingMode"], **request})
+            if request.get("StreamSpecification") is not None:
+                changes["Stream"] = self._changed_stream(table, wanted=_wants_stream(request))
             if not changes:
                 raise invalid("Nothing to update: no change that this engine carries out was specified")
             table = self._store.change(table, {**table.stored, **changes})
@@ -146,6 +151,18 @@ class ControlActions:
             }
         )
 
+    def _changed_stream(self, table: Table, *, wanted: bool) -> str | None:
+        if wanted and table.stream:
+            raise invalid(f"Table already has an enabled stream: TableName: {table.name}")
+        if not wanted and not table.stream:
+            raise invalid(f"Table has no stream to disable: TableName: {table.name}")
+        return self._label() if wanted else None
+
+    def _label(self) -> str:
+        """Return the name of a stream that begins now."""
+        at = datetime.fromtimestamp(self._clock_ms() / 1000, UTC)
+        return at.isoformat(timespec="milliseconds").removesuffix("+00:00")
+
     def _described(self, table: Table, status: str = "ACTIVE") -> dict[str, Any]:
         stored = table.stored
         count, size = self._store.measure(table)
@@ -162,6 +179,12 @@ class ControlActions:
             "TableId": f"{self._store.identity.identity}-{table.number}",
             "DeletionProtectionEnabled": stored["DeletionProtectionEnabled"],
         }
+        if table.stream:
+            described |= {
+                "StreamSpecification": {"StreamEnabled": True, "StreamViewType": "KEYS_ONLY"},
+                "LatestStreamLabel": table.stream,
+                "LatestStreamArn": f"{self._arn}{table.name}/stream/{table.stream}",
+            }
         if stored["BillingMode"] == "PAY_PER_REQUEST":
             described["BillingModeSummary"] = {
                 "BillingMode": "PAY_PER_REQUEST",
@@ -207,6 +230,22 @@ def _keys(request: Request) -> dict[str, Any]:
         ],
         "AttributeDefinitions": [{"AttributeName": name, "AttributeType": kinds[name]} for name in kinds],
     }
+
+
+def _wants_stream(request: Request) -> bool:
+    """Return whether the table is to have a stream. Raises: DynamoError: one that this engine does not keep."""
+    specification = structure(request.get("StreamSpecification") or {}, "StreamSpecification")
+    enabled, view = flag(specification, "StreamEnabled"), specification.get("StreamViewType")
+    if view is not None and view not in _VIEWS:
+        raise invalid(f"StreamViewType: Member must satisfy enum value set: [{', '.join(_VIEWS)}]")
+    if enabled is (view is None):
+        raise invalid("A StreamViewType is given where StreamEnabled is true, and only there")
+    if enabled and view != "KEYS_ONLY":
+        raise invalid(
+            f"StreamViewType {view} is not carried out by this engine, which keeps the keys of what changed (KEYS_ONLY); "
+            "streamgage up --dynamodb local has it"
+        )
+    return enabled
 
 
 def _billing(request: Mapping[str, Any]) -> dict[str, Any]:

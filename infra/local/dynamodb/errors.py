@@ -9,10 +9,12 @@ from typing import Literal
 Code = Literal[
     "ConditionalCheckFailedException",
     "DuplicateItemException",
+    "ExpiredIteratorException",
     "InternalServerError",
     "ResourceInUseException",
     "ResourceNotFoundException",
     "SerializationException",
+    "TrimmedDataAccessException",
     "UnknownOperationException",
     "ValidationException",
 ]

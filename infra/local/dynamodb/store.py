@@ -7,12 +7,14 @@ and a checksum over key and JSON: a byte that flipped on the disk is an error th
 import json
 import sqlite3
 import threading
+import time
 import zlib
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from infra.local.dynamodb.changes import ChangeLog, Kind
 from infra.local.dynamodb.database import Database, Identity, damaged
 from infra.local.dynamodb.errors import DamagedError
 from infra.local.dynamodb.keys import Key
@@ -62,13 +64,18 @@ class Range(NamedTuple):
 class Store:
     """The tables of a database and their items. Call everything but ``transaction`` inside a transaction.
 
+    *clock_ms* says when something changed, where a table has a stream; its log, ``changes``, is kept by the same transactions.
+
     Raises:
         ConfigError: what is stored of its tables is damaged.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(
+        self, database: Database, *, clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    ) -> None:
         self._database, self._connection = database, database.connection
         self._execute = database.connection.execute
+        self.changes = ChangeLog(database.connection.execute, clock_ms)
         self._lock = threading.Lock()
         path = database.path or Path(":memory:")
         try:
@@ -151,6 +158,8 @@ class Store:
         self._execute(
             f"CREATE INDEX {table.items}_expires ON {table.items} (expires) WHERE expires IS NOT NULL"
         )
+        if table.stream:
+            self.changes.create(table)
         self._tables = {**self._tables, name: table}
         return table
 
@@ -162,6 +171,10 @@ class Store:
             for row in list(self._execute(f"SELECT id FROM {table.items}")):
                 (found,) = self._rows(table, "WHERE id = ?", row)
                 self._put(table, found, found.size, changed.expires_s(found.item), found.body)
+        if table.stream and changed.stream != table.stream:
+            self.changes.drop(table)
+        if changed.stream and changed.stream != table.stream:
+            self.changes.create(changed)
         self._tables = {**self._tables, table.name: changed}
         return changed
 
@@ -174,6 +187,8 @@ class Store:
     def drop(self, table: Table) -> None:
         """Remove *table* with its items."""
         self._execute(f"DROP TABLE {table.items}")
+        if table.stream:
+            self.changes.drop(table)
         self._execute("DELETE FROM tables WHERE number = ?", (table.number,))
         self._tables = {name: each for name, each in self._tables.items() if name != table.name}
 
@@ -198,11 +213,16 @@ class Store:
             "ON CONFLICT DO NOTHING",
             (*key, size, expires_s, _checksum(key, size, expires_s, body), body),
         )
+        if table.stream and done.rowcount == 1:
+            self.changes.note(table, Kind.INSERT, item)
         return done.rowcount == 1
 
     def replace(self, table: Table, old: Row, item: Item, size: int) -> None:
         """Put a canonical *item* of *size* bytes in the place of *old*."""
-        self._put(table, old, size, table.expires_s(item), _encode(item).encode("ascii"))
+        body = _encode(item).encode("ascii")
+        self._put(table, old, size, table.expires_s(item), body)
+        if table.stream and body != old.body:
+            self.changes.note(table, Kind.MODIFY, item)
 
     def _put(self, table: Table, old: Row, size: int, expires_s: int | None, body: bytes) -> None:
         crc = _checksum(old.key, size, expires_s, body)
@@ -220,6 +240,8 @@ class Store:
     def delete(self, table: Table, row: Row) -> None:
         """Remove an item."""
         self._execute(f"DELETE FROM {table.items} WHERE id = ?", (row.number,))
+        if table.stream:
+            self.changes.note(table, Kind.REMOVE, row.item)
 
     def range(self, table: Table, hash_key: bytes, wanted: Range) -> Generator[Row]:
         """Yield the items of a partition in the order of their sort keys. Raises: DamagedError."""
@@ -240,11 +262,20 @@ class Store:
 
     def expire(self, table: Table, *, after_s: int, until_s: int, limit: int) -> int:
         """Delete up to *limit* items that expired in ``(after_s, until_s]``; return how many that were."""
+        if table.stream:
+            self._note_expired(table, (after_s, until_s, limit))
         return self._execute(
             f"DELETE FROM {table.items} WHERE id IN (SELECT id FROM {table.items} "
             "WHERE expires > ? AND expires <= ? LIMIT ?)",
             (after_s, until_s, limit),
         ).rowcount
+
+    def _note_expired(self, table: Table, wanted: tuple[int, int, int]) -> None:
+        """Note what is about to be deleted; a row that is not what was written cannot say which item it was."""
+        query = f"SELECT {_COLUMNS} FROM {table.items} WHERE expires > ? AND expires <= ? LIMIT ?"
+        for found in self._execute(query, wanted).fetchall():
+            with suppress(DamagedError):
+                self.changes.note(table, Kind.EXPIRE, self._row(table, found).item)
 
     def damaged_rows(self, table: Table, on_bytes: Callable[[int], None]) -> Iterator[tuple[int, str]]:
         """Yield the number of each item that is not what was written, and which it is; read all of them."""

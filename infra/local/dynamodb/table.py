@@ -20,17 +20,25 @@ class Table:
     stored: Mapping[str, Any]
     schema: KeySchema = field(init=False)
     ttl_attribute: str | None = field(init=False)
+    stream: str | None = field(init=False)
+    """The label of its stream; None: it has none."""
 
     def __post_init__(self) -> None:
         kinds = {each["AttributeName"]: each["AttributeType"] for each in self.stored["AttributeDefinitions"]}
         keys = [KeyAttribute(name, kinds[name]) for name in map(_name, self.stored["KeySchema"])]
         object.__setattr__(self, "schema", KeySchema(keys[0], keys[1] if len(keys) > 1 else None))
         object.__setattr__(self, "ttl_attribute", self.stored.get("TimeToLive"))
+        object.__setattr__(self, "stream", self.stored.get("Stream"))
 
     @property
     def items(self) -> str:
         """The SQL name of where its items are."""
         return f"items_{self.number}"
+
+    @property
+    def changes(self) -> str:
+        """The SQL name of where its change log is, if it has a stream."""
+        return f"changes_{self.number}"
 
     @property
     def text(self) -> str:

@@ -22,7 +22,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         process = GatewayProcess(
-            load(options.config), base=read_credentials(options.credentials).base, config_file=options.config
+            load(options.config),
+            credentials=read_credentials(options.credentials),
+            config_file=options.config,
         )
     except ConfigError as error:
         for problem in error.problems:

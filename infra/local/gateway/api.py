@@ -4,10 +4,10 @@ Source: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/AWS_ApiGa
 https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html (checked 2026-11-29).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from infra.local.gateway.cors import Cors
 from infra.local.gateway.throttle import Rate
@@ -36,6 +36,18 @@ class Route:
     unasked: str = ""
 
 
+class Guarded(Protocol):
+    """A route that AWS may ask an authorizer about."""
+
+    @property
+    def key(self) -> str:
+        """The route key."""
+
+    @property
+    def unasked(self) -> str:
+        """Which authorizer that is; empty: none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """A stage. ``rates`` are by route key; under ``""`` is what every other route has; none: not throttled."""
@@ -61,8 +73,8 @@ def read_api(resources: Mapping[str, Mapping[str, Any]]) -> HttpApi | None:
     Raises:
         ConfigError: with everything in it that would go another way here than on AWS, or not at all.
     """
-    there = {name: each for name, each in resources.items() if each.get("Exists", "true") == "true"}
-    apis = {name: each["Properties"] for name, each in _of(there, "Api").items()}
+    there = existing(resources)
+    apis = {name: each["Properties"] for name, each in of_kind(there, "Api").items()}
     apis = {name: each for name, each in apis.items() if each.get("ProtocolType") == "HTTP"}
     if not apis:
         return None
@@ -72,10 +84,10 @@ def read_api(resources: Mapping[str, Mapping[str, Any]]) -> HttpApi | None:
     problems: list[str] = []
     if "Body" in properties or "BodyS3Location" in properties:
         problems.append(f"{api_id}: say its routes as resources; an OpenAPI document is not read here")
-    routes = tuple(_route(there, each, problems) for each in _properties(there, "Route", api_id).values())
-    stages = tuple(_stage(each, problems) for each in _properties(there, "Stage", api_id).values())
+    routes = tuple(_route(there, each, problems) for each in of_api(there, "Route", api_id).values())
+    stages = tuple(read_stage(each, problems) for each in of_api(there, "Stage", api_id).values())
     cors = (
-        _tried(lambda: Cors.of(properties["CorsConfiguration"]), None, problems)
+        tried(lambda: Cors.of(properties["CorsConfiguration"]), None, problems)
         if "CorsConfiguration" in properties
         else None
     )
@@ -88,24 +100,32 @@ def read_api(resources: Mapping[str, Mapping[str, Any]]) -> HttpApi | None:
     return HttpApi(api_id, routes, stages, cors)
 
 
-def unasked(api: HttpApi) -> list[str]:
+def unasked(routes: Iterable[Guarded]) -> list[str]:
     """Return a line for each kind of authorizer that guards routes on AWS; here the base address does, which is a secret."""
-    kinds = dict.fromkeys(each.unasked for each in api.routes if each.unasked)
+    guarded = [each for each in routes if each.unasked]
+    kinds = dict.fromkeys(each.unasked for each in guarded)
     return [
-        f"{', '.join(each.key for each in api.routes if each.unasked == kind)}: on AWS {kind} says who may ask; here whoever "
+        f"{', '.join(each.key for each in guarded if each.unasked == kind)}: on AWS {kind} says who may ask; here whoever "
         "knows the address, which is a secret"
         for kind in kinds
     ]
 
 
-def _of(resources: Mapping[str, Mapping[str, Any]], kind: str) -> dict[str, Mapping[str, Any]]:
+def existing(resources: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Return those of *resources* that their conditions let be."""
+    return {name: each for name, each in resources.items() if each.get("Exists", "true") == "true"}
+
+
+def of_kind(resources: Mapping[str, Mapping[str, Any]], kind: str) -> dict[str, Mapping[str, Any]]:
+    """Return the resources of API Gateway of one *kind*: Api, Route …."""
     return {name: each for name, each in resources.items() if each["Type"] == _TYPE + kind}
 
 
-def _properties(
+def of_api(
     resources: Mapping[str, Mapping[str, Any]], kind: str, api_id: str
 ) -> dict[str, Mapping[str, Any]]:
-    found = {name: each["Properties"] for name, each in _of(resources, kind).items()}
+    """Return the properties of those of a *kind* that belong to the API *api_id*."""
+    found = {name: each["Properties"] for name, each in of_kind(resources, kind).items()}
     return {name: each for name, each in found.items() if each.get("ApiId") == api_id}
 
 
@@ -115,25 +135,43 @@ def _route(
     key = str(properties.get("RouteKey", ""))
     problems += [f"route {key!r}: {each}" for each in _wrong_key(key)]
     target = str(properties.get("Target", ""))
+    function, timeout_ms = integration_of(
+        resources, key, target, problems, versions=("2.0",), longest_ms=_LONGEST_MS
+    )
+    asked = str(properties.get("AuthorizationType", "NONE"))
+    return Route(key, function, timeout_ms, "" if asked == "NONE" else asked)
+
+
+def integration_of(
+    resources: Mapping[str, Mapping[str, Any]],
+    key: str,
+    target: str,
+    problems: list[str],
+    *,
+    versions: tuple[str, ...],
+    longest_ms: int,
+) -> tuple[str, int]:
+    """Return the ARN of the function behind the route *key*, and its integration's time; note what is not carried out here.
+
+    *versions* are the payload formats that such an API has; the first is meant where none is said, if it is ``1.0``.
+    """
     integration = (
-        _of(resources, "Integration").get(target.removeprefix("integrations/"), {}).get("Properties")
+        of_kind(resources, "Integration").get(target.removeprefix("integrations/"), {}).get("Properties")
     )
     if integration is None:
         problems.append(f"route {key!r}: its target {target!r} is no integration of the template")
-        return Route(key, "")
+        return "", longest_ms
     if integration.get("IntegrationType") != "AWS_PROXY" or "IntegrationSubtype" in integration:
         problems.append(f"route {key!r}: only integrations with a function (AWS_PROXY) are carried out here")
-    if str(integration.get("PayloadFormatVersion")) != "2.0":
-        problems.append(f"route {key!r}: PayloadFormatVersion must be '2.0' here")
+    if str(integration.get("PayloadFormatVersion", "1.0")) not in versions:
+        problems.append(f"route {key!r}: PayloadFormatVersion must be {versions[0]!r} here")
     if "RequestParameters" in integration or "ResponseParameters" in integration:
         problems.append(f"route {key!r}: parameters are not mapped here")
-    timeout_ms = _tried(lambda: int(integration.get("TimeoutInMillis", _LONGEST_MS)), 0, problems)
-    if not _SHORTEST_MS <= timeout_ms <= _LONGEST_MS:
-        problems.append(f"route {key!r}: TimeoutInMillis is from {_SHORTEST_MS} to {_LONGEST_MS}")
-    asked = str(properties.get("AuthorizationType", "NONE"))
+    timeout_ms: int = tried(lambda: int(integration.get("TimeoutInMillis", longest_ms)), 0, problems)
+    if not _SHORTEST_MS <= timeout_ms <= longest_ms:
+        problems.append(f"route {key!r}: TimeoutInMillis is from {_SHORTEST_MS} to {longest_ms}")
     uri = str(integration.get("IntegrationUri", ""))
-    function = uri.partition("/functions/")[2].removesuffix("/invocations") or uri
-    return Route(key, function, timeout_ms, "" if asked == "NONE" else asked)
+    return uri.partition("/functions/")[2].removesuffix("/invocations") or uri, timeout_ms
 
 
 def _wrong_key(key: str) -> list[str]:
@@ -154,9 +192,10 @@ def _wrong_key(key: str) -> list[str]:
     return problems
 
 
-def _stage(properties: Mapping[str, Any], problems: list[str]) -> Stage:
+def read_stage(properties: Mapping[str, Any], problems: list[str]) -> Stage:
+    """Return the stage of *properties*, and note what is wrong with it."""
     settings = {"": properties.get("DefaultRouteSettings") or {}, **(properties.get("RouteSettings") or {})}
-    found = {key: _tried(partial(_rate, each), None, problems) for key, each in settings.items()}
+    found = {key: tried(partial(_rate, each), None, problems) for key, each in settings.items()}
     rates = {key: each for key, each in found.items() if each is not None}
     variables = {key: str(each) for key, each in (properties.get("StageVariables") or {}).items()}
     return Stage(str(properties.get("StageName", DEFAULT)), rates, variables)
@@ -172,7 +211,7 @@ def _rate(settings: Mapping[str, Any]) -> Rate | None:
     )
 
 
-def _tried(read: Callable[[], Any], otherwise: Any, problems: list[str]) -> Any:
+def tried(read: Callable[[], Any], otherwise: Any, problems: list[str]) -> Any:
     """Return what *read* returns; where it cannot be read, note why and return *otherwise*."""
     try:
         return read()

@@ -1,7 +1,7 @@
 """The configuration file of the gateway's process: one JSON object, checked as a whole."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,21 +9,32 @@ from typing import Any
 from infra.local.function.document import function_config, function_problems
 from infra.local.function.sandbox import FunctionConfig
 from infra.local.gateway.api import HttpApi, read_api
+from infra.local.gateway.socket_api import SocketApi, read_socket_api
 from infra.local.sealed import unseal
 from streamgage.errors import ConfigError
 
 _NAMES = frozenset({"port", "resources", "function", "web_dir", "status_file", "region", "account"})
+_OPTIONAL = frozenset({"socket_function"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SocketConfig:
+    """The WebSocket API and the function behind it."""
+
+    api: SocketApi
+    function: FunctionConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayConfig:
-    """What ``python -m infra.local.gateway`` runs with: the API, the function behind it, the page's folder."""
+    """What ``python -m infra.local.gateway`` runs with: the API, the function behind it, the page's folder; its WebSocket API."""
 
     port: int
     api: HttpApi
     function: FunctionConfig
     web_dir: Path
     status_file: Path
+    socket: SocketConfig | None = None
 
 
 def load(path: Path) -> GatewayConfig:
@@ -39,26 +50,39 @@ def load(path: Path) -> GatewayConfig:
 def parse(document: Mapping[str, Any]) -> GatewayConfig:
     """Return the configuration that *document* describes. Raises: ConfigError, with every problem found."""
     problems = [f"{name} is missing" for name in sorted(_NAMES - document.keys())]
-    problems += [f"{name} is unknown" for name in sorted(document.keys() - _NAMES)]
+    problems += [f"{name} is unknown" for name in sorted(document.keys() - _NAMES - _OPTIONAL)]
     problems += function_problems(document.get("function") or {})
-    api = None
+    resources = document.get("resources") or {}
+    api, socket_api = None, None
     try:
-        api = read_api(document.get("resources") or {})
+        api = read_api(resources)
+        socket_api = read_socket_api(resources)
     except ConfigError as error:
         problems += error.problems
+    socket_function = document.get("socket_function")
+    if socket_api is not None:
+        problems += [f"socket_{each}" for each in function_problems(socket_function or {})]
     if api is None or problems:
         raise ConfigError(*(problems or ["the template has no HTTP API"]))
-    functions = {each.function for each in api.routes}
-    if len(functions) > 1:
-        raise ConfigError(
-            f"the local gateway runs one function; the routes name {', '.join(sorted(functions))}"
-        )
+    _check_one_function(each.function for each in api.routes)
+    place = {"region": document["region"], "account_id": document["account"]}
+    socket = None
+    if socket_api is not None:
+        _check_one_function(each.function for each in socket_api.routes.values())
+        socket = SocketConfig(api=socket_api, function=function_config(socket_function or {}, **place))
     return GatewayConfig(
         port=int(document["port"]),
         api=api,
-        function=function_config(
-            document["function"], region=document["region"], account_id=document["account"]
-        ),
+        function=function_config(document["function"], **place),
         web_dir=Path(document["web_dir"]),
         status_file=Path(document["status_file"]),
+        socket=socket,
     )
+
+
+def _check_one_function(named: Iterable[str]) -> None:
+    functions = sorted(set(named))
+    if len(functions) > 1:
+        raise ConfigError(
+            f"the local gateway runs one function of an API; the routes name {', '.join(functions)}"
+        )

@@ -37,8 +37,8 @@ _DROPPED = frozenset(
         "upgrade",
     }
 )
-_PORT = re.compile(r":\d*$")
-_SOURCE_IP = "127.0.0.1"
+PORT_OF_HOST = re.compile(r":\d*$")
+SOURCE_IP = "127.0.0.1"
 _MOST_PARAMETERS = 10_000  # more than fit into a head
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -62,7 +62,7 @@ def event_of(
 ) -> dict[str, Any]:
     """Return the event of *request*, whose decoded *path* has its stage in it, taken at *now_ms* on *port*."""
     headers = request.headers
-    domain = _PORT.sub("", headers.get("host", ""))
+    domain = PORT_OF_HOST.sub("", headers.get("host", ""))
     key = match.route.key
     body, is_base64 = _body(request)
     event: dict[str, Any] = {
@@ -70,7 +70,7 @@ def event_of(
         "routeKey": key,
         "rawPath": path,
         "rawQueryString": request.target.partition("?")[2],
-        "headers": _headers(request, now_ms=now_ms, port=port),
+        "headers": headers_of(request, now_ms=now_ms, port=port),
         "requestContext": {
             "accountId": account,
             "apiId": api_id,
@@ -82,20 +82,20 @@ def event_of(
                 "method": request.method,
                 "path": path,
                 "protocol": "HTTP/1.1",
-                "sourceIp": _SOURCE_IP,
+                "sourceIp": SOURCE_IP,
                 "userAgent": headers.get("user-agent", ""),
             },
             "requestId": request_id,
             "routeKey": key,
             "stage": stage.name,
-            "time": _clf(now_ms),
+            "time": clf(now_ms),
             "timeEpoch": now_ms,
         },
         "isBase64Encoded": is_base64,
     }
     optional = {
         "cookies": [each.strip() for each in headers.get("cookie", "").split(";") if each.strip()],
-        "queryStringParameters": _parameters(request),
+        "queryStringParameters": {name: ",".join(each) for name, each in lists_of(request).items()},
         "pathParameters": dict(match.parameters),
         "stageVariables": dict(stage.variables),
         "body": body,
@@ -103,7 +103,7 @@ def event_of(
     return event | {field: value for field, value in optional.items() if value}
 
 
-def _headers(request: Request, *, now_ms: int, port: int) -> dict[str, str]:
+def headers_of(request: Request, *, now_ms: int, port: int) -> dict[str, str]:
     """Return the request's headers as they reach a function, with those that API Gateway adds."""
     headers = {name: value for name, value in request.headers.items() if name not in _DROPPED}
     before = headers.get("x-forwarded-for")
@@ -111,18 +111,18 @@ def _headers(request: Request, *, now_ms: int, port: int) -> dict[str, str]:
         "content-length": str(len(request.body)),
         **headers,
         "x-amzn-trace-id": f"Root=1-{now_ms // 1000:08x}-{now_ms % 1000:024x}",
-        "x-forwarded-for": f"{before}, {_SOURCE_IP}" if before else _SOURCE_IP,
+        "x-forwarded-for": f"{before}, {SOURCE_IP}" if before else SOURCE_IP,
         "x-forwarded-port": str(port),
         "x-forwarded-proto": "http",
     }
 
 
-def _parameters(request: Request) -> dict[str, str]:
-    """Return the parameters of the query, decoded; what stands there twice is joined by a comma."""
-    found: dict[str, str] = {}
+def lists_of(request: Request) -> dict[str, list[str]]:
+    """Return the parameters of the query, decoded, each with all its values."""
+    found: dict[str, list[str]] = {}
     query = request.target.partition("?")[2]
     for name, value in parse_qsl(query, keep_blank_values=True, max_num_fields=_MOST_PARAMETERS):
-        found[name] = f"{found[name]},{value}" if name in found else value
+        found.setdefault(name, []).append(value)
     return found
 
 
@@ -136,7 +136,7 @@ def _body(request: Request) -> tuple[str, bool]:
     return base64.b64encode(request.body).decode("ascii"), True
 
 
-def _clf(now_ms: int) -> str:
+def clf(now_ms: int) -> str:
     """Return the time as access logs have it, whatever language the system speaks: ``12/Mar/2020:19:03:58 +0000``."""
     at = time.gmtime(now_ms // 1000)
     return f"{at.tm_mday:02}/{_MONTHS[at.tm_mon - 1]}/{at.tm_year}:{at.tm_hour:02}:{at.tm_min:02}:{at.tm_sec:02} +0000"

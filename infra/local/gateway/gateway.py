@@ -16,24 +16,18 @@ A function whose integration's time is up works on until its own is, as on AWS.
 
 import json
 import secrets
-import sys
-import threading
-import time
-import uuid
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-from infra.local.function.outcome import Answered, Failed, NotInvoked, Outcome
-from infra.local.function.pool import Invoked
+from infra.local.function.outcome import Answered, Failed, NotInvoked
 from infra.local.gateway.answer import MalformedAnswer, message, response_of
 from infra.local.gateway.api import DEFAULT, HttpApi, Stage
 from infra.local.gateway.event import event_of, path_of
+from infra.local.gateway.invoker import Invoker, Pool
 from infra.local.gateway.page import Page
 from infra.local.gateway.routes import Match, RouteTable, stage_of
-from infra.local.gateway.throttle import TokenBucket
+from infra.local.gateway.say import Say, say_on_stderr
+from infra.local.gateway.throttle import Throttle, Times
 from infra.local.http.message import Request, Response
 from streamgage.visible import sentence, visible
 
@@ -45,21 +39,12 @@ _EVENT_BYTES = 6 * 1024 * 1024
 _ID_BYTES = 11  # 15 letters, and "="
 _SHOWN = 200  # letters of a path, in the log
 
-Say = Callable[[str], None]
 
+class Sockets(Protocol):
+    """The WebSocket API beside it."""
 
-class Pool(Protocol):
-    """Sandboxes of one function."""
-
-    def invoke(self, request_id: str, payload: bytes) -> Invoked:
-        """Run the function once."""
-
-
-class Times(NamedTuple):
-    """The clocks: ms since the epoch, and seconds that never go back."""
-
-    now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
-    steady_s: Callable[[], float] = time.monotonic
+    def answer(self, request: Request) -> Response | None:
+        """Answer a request that is its own; None where it is not."""
 
 
 class Gateway:
@@ -78,20 +63,20 @@ class Gateway:
         port: int,
         account: str,
         concurrency: int,
-        say: Say = lambda text: print(f"gateway: {text}", file=sys.stderr, flush=True),
+        say: Say = say_on_stderr,
         times: Times | None = None,
+        sockets: Sockets | None = None,
     ) -> None:
-        self._api, self._pool, self._page = api, pool, page
+        self._api, self._page, self._sockets = api, page, sockets
         self._base, self._port, self._account, self._say = f"/{base}", port, account, say
         self._times = times or Times()
         self._table = RouteTable(api.routes)
-        self._invokers = ThreadPoolExecutor(concurrency, thread_name_prefix="invoker")
-        self._buckets: dict[tuple[str, str], TokenBucket] = {}
-        self._alone = threading.Lock()
+        self._invoker = Invoker(pool, concurrency=concurrency)
+        self._throttles = {each.name: Throttle(each.rates) for each in api.stages}
 
     def close(self) -> None:
         """Begin nothing any more."""
-        self._invokers.shutdown(wait=False, cancel_futures=True)
+        self._invoker.close()
 
     def __call__(self, request: Request) -> Response:
         """Answer one request."""
@@ -101,6 +86,8 @@ class Gateway:
             place = f"{self._base}/{request.target[len(self._base) :]}"
             return Response(308, headers={"Location": place, "Referrer-Policy": "no-referrer"})
         inner = request._replace(target=request.target[len(self._base) :])
+        if self._sockets is not None and (own := self._sockets.answer(inner)) is not None:
+            return own
         if self._api.cors is None:
             return self._route(inner)
         preflight = self._api.cors.preflight(inner)
@@ -130,18 +117,9 @@ class Gateway:
         line_bytes = len(f"{request.method} {request.target} HTTP/1.1")
         if line_bytes + sum(map(len, request.headers.values())) > _HEAD_BYTES:
             return message(431, "Request Header Fields Too Large")
-        bucket = self._bucket(stage, match.route.key)
-        if bucket is not None and not bucket.take(self._times.steady_s()):
+        if not self._throttles[stage.name].takes(match.route.key, self._times.steady_s()):
             return message(429, "Too Many Requests")
         return None
-
-    def _bucket(self, stage: Stage, key: str) -> TokenBucket | None:
-        """Return the bucket of a route: each has its own, also of the rate that the stage gives to all."""
-        rate = stage.rates.get(key) or stage.rates.get("")
-        if rate is None:
-            return None
-        with self._alone:
-            return self._buckets.setdefault((stage.name, key), TokenBucket(rate))
 
     def _invoked(self, request: Request, match: Match, stage: Stage, path: str, request_id: str) -> Response:
         event = event_of(
@@ -159,7 +137,7 @@ class Gateway:
         if len(payload) > _EVENT_BYTES:
             return message(413, "Request Entity Too Large")
         what = f"{request.method} {visible(path[:_SHOWN])}"
-        outcome = self._outcome(payload, match.route.timeout_ms)
+        outcome = self._invoker.outcome(payload, match.route.timeout_ms)
         match outcome:
             case Answered(answered):
                 try:
@@ -172,18 +150,6 @@ class Gateway:
                 self._say(f"503 to {what}: {text}")
                 return message(503, "Service Unavailable")
         return message(500, "Internal Server Error")
-
-    def _outcome(self, payload: bytes, timeout_ms: int) -> Outcome:
-        """Run the function; what takes longer than the integration may is left to itself, or never begun."""
-        try:
-            future: Future[Invoked] = self._invokers.submit(self._pool.invoke, str(uuid.uuid4()), payload)
-        except RuntimeError:  # closed
-            return NotInvoked("the gateway is stopping")
-        with suppress(TimeoutError):
-            return future.result(timeout=timeout_ms / 1000).outcome
-        begun = not future.cancel()
-        state = "the function works on" if begun else "every sandbox was at work"
-        return NotInvoked(f"no answer within the integration's {timeout_ms} ms; {state}")
 
 
 def _is_of_api(path: str) -> bool:

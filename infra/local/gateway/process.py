@@ -2,22 +2,22 @@
 
 import json
 import os
-import shutil
-import sys
 import threading
-import time
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
-from infra.local.files import open_private
-from infra.local.function.pool import FunctionPool
+from infra.local.files import bound_log, open_private
+from infra.local.function.following import FollowingPool, status_of
 from infra.local.function.update import ConfigWatch
-from infra.local.gateway.config import GatewayConfig, load
+from infra.local.gateway.config import GatewayConfig, SocketConfig, load
 from infra.local.gateway.gateway import Gateway
 from infra.local.gateway.page import Page
+from infra.local.gateway.say import say_on_stderr
+from infra.local.gateway.sockets import SocketFace
 from infra.local.http.guard import HEALTH, Guard
 from infra.local.http.message import Limits
+from infra.local.http.secret import Credentials
 from infra.local.http.server import HttpServer
 from infra.local.sealed import seal
 from streamgage.errors import ConfigError
@@ -35,33 +35,33 @@ _LOG_BYTES = 32 * 1024 * 1024
 
 
 class GatewayProcess:
-    """Serves *config* under the secret *base*. ``run`` returns when it was told to stop; what it owns is then gone.
+    """Serves *config* under the secret base of *credentials*. ``run`` returns when it was told to stop; what it owns is then gone.
 
-    *config_file* is where another version of the function would appear.
+    *config_file* is where another version of the functions would appear.
 
     Raises:
         ConfigError: the port is taken.
     """
 
-    def __init__(self, config: GatewayConfig, *, base: str, config_file: Path) -> None:
+    def __init__(self, config: GatewayConfig, *, credentials: Credentials, config_file: Path) -> None:
         self._config = config
-        self._pool = FunctionPool(config.function)
+        watch = ConfigWatch(config_file, config, lambda path: replace(load(path), socket=config.socket))
+        self._pools = [FollowingPool(config.function, watch, say=say_on_stderr)]
+        self._sockets = self._make_sockets(config.socket, credentials, config_file)
         self._gateway = Gateway(
             config.api,
-            self._pool,
+            self._pools[0].pool,
             Page(config.web_dir),
-            base=base,
+            base=credentials.base,
             port=config.port,
             account=config.function.account_id,
             concurrency=config.function.max_concurrency,
+            sockets=self._sockets,
         )
         origins = config.api.cors.named_origins if config.api.cors else frozenset()
-        guard = Guard(base=base, open_paths=frozenset({HEALTH}), origins=origins)
+        guard = Guard(base=credentials.base, open_paths=frozenset({HEALTH}), origins=origins)
         self._server = HttpServer(self._gateway, name="gateway", port=config.port, limits=LIMITS, guard=guard)
-        self._watch = ConfigWatch(config_file, config, load)
-        self._updater = ThreadPoolExecutor(1, thread_name_prefix="updater")
-        self._update: Future[str | None] | None = None
-        self._refused: dict[str, object] = {"update_refused": None, "refused_at_ms": 0}
+        self._logs = [config.function.log_file, *([config.socket.function.log_file] if config.socket else [])]
         self._written = ""
         self._stopping = threading.Event()
         self._parent = os.getppid()
@@ -73,49 +73,43 @@ class GatewayProcess:
     def run(self) -> None:
         """Serve until stopped."""
         self._server.start()
-        _say(f"listens at {self._server.url}")
+        say_on_stderr(f"listens at {self._server.url}")
         try:
             while not self._stopping.is_set() and os.getppid() == self._parent:
-                self._look_for_update()
+                for each in self._pools:
+                    each.look()
                 self._write_status()
-                with suppress(OSError):  # a full disk
-                    bound_log(self._config.function.log_file, _LOG_BYTES)
+                for log in self._logs:
+                    with suppress(OSError):  # a full disk
+                        bound_log(log, _LOG_BYTES)
                 self._stopping.wait(_LOOK_S)
         finally:
             self._server.stop()
             self._gateway.close()
-            self._updater.shutdown(wait=False, cancel_futures=True)
-            self._pool.close()
-            self._updater.shutdown()
+            if self._sockets is not None:
+                self._sockets.close()
+            for each in self._pools:
+                each.close()
 
-    def _look_for_update(self) -> None:
-        """Shift the function to another version where the configuration file has one."""
-        if self._update is not None:
-            if not self._update.done():
-                return
-            self._note(self._update.result())
-            self._update = None
-        try:
-            function = self._watch.changed()
-        except ConfigError as error:
-            self._note("; ".join(error.problems))
-            return
-        if function is not None:
-            self._update = self._updater.submit(self._pool.update, function)
-
-    def _note(self, refused: str | None) -> None:
-        _say(f"update: {refused or f'version {self._pool.version} runs'}")
-        self._refused = {"update_refused": refused, "refused_at_ms": time.time_ns() // 1_000_000}
+    def _make_sockets(
+        self, config: SocketConfig | None, credentials: Credentials, config_file: Path
+    ) -> SocketFace | None:
+        """Return the WebSocket API, where there is one, with a pool of its own."""
+        if config is None:
+            return None
+        pool = FollowingPool(config.function, ConfigWatch(config_file, config, _socket_of), say=say_on_stderr)
+        self._pools.append(pool)
+        return SocketFace(
+            config.api,
+            pool.pool,
+            port=self._config.port,
+            access_key=credentials.access_key,
+            concurrency=config.function.max_concurrency,
+        )
 
     def _write_status(self) -> None:
         """Say which version runs, and in which sandboxes, where that has changed."""
-        status = {
-            "version": self._pool.version,
-            "draining": self._pool.draining(),
-            "sandboxes": self._pool.pids(),
-            **self._refused,
-        }
-        text = json.dumps(seal(status))
+        text = json.dumps(seal(status_of(self._pools)))
         if text == self._written:
             return
         path = self._config.status_file
@@ -127,17 +121,8 @@ class GatewayProcess:
             self._written = text
 
 
-def bound_log(path: Path, most_bytes: int) -> None:
-    """Set what a log has aside, once it is larger than *most_bytes*, for what sandboxes write from now on.
-
-    They hold it open and write at its end, so it is copied and emptied; a line that is written meanwhile may be lost.
-    """
-    if path.exists() and path.stat().st_size > most_bytes:
-        aside = path.with_suffix(f"{path.suffix}.1")
-        with path.open("rb") as source, os.fdopen(open_private(aside), "wb") as target:
-            shutil.copyfileobj(source, target)
-        os.truncate(path, 0)
-
-
-def _say(text: str) -> None:
-    print(f"gateway: {text}", file=sys.stderr, flush=True)
+def _socket_of(path: Path) -> SocketConfig:
+    config = load(path).socket
+    if config is None:
+        raise ConfigError("the WebSocket API is gone from the configuration; restart the stack")
+    return config

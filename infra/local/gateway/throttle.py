@@ -4,7 +4,17 @@ Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-th
 """
 
 import threading
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Times(NamedTuple):
+    """The clocks: ms since the epoch, and seconds that never go back."""
+
+    now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    steady_s: Callable[[], float] = time.monotonic
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +45,24 @@ class TokenBucket:
                 return False
             self._tokens -= 1
             return True
+
+
+class Throttle:
+    """The buckets of one stage: each route has its own, also of the rate that the stage gives to all. Thread-safe.
+
+    *rates* are by route key; under ``""`` is what every other route has.
+    """
+
+    def __init__(self, rates: Mapping[str, Rate]) -> None:
+        self._rates = rates
+        self._buckets: dict[str, TokenBucket] = {}
+        self._alone = threading.Lock()
+
+    def takes(self, key: str, now_s: float) -> bool:
+        """Tell whether the route *key* takes one more request now."""
+        rate = self._rates.get(key) or self._rates.get("")
+        if rate is None:
+            return True
+        with self._alone:
+            bucket = self._buckets.setdefault(key, TokenBucket(rate))
+        return bucket.take(now_s)

@@ -1,9 +1,10 @@
 """What a handler gets and gives: one request, one answer."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 
 class Request(NamedTuple):
@@ -23,20 +24,43 @@ class Request(NamedTuple):
         return self.target.partition("?")[0]
 
 
+class Successor(Protocol):
+    """What speaks on a connection behind a 101. Called in the loop's thread; asyncio calls it as its own Protocol."""
+
+    def taken(self, transport: asyncio.Transport) -> None:
+        """Speak on *transport* from now on."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Know that the client is gone, maybe before it was ``taken``."""
+
+    def look(self, now_s: float) -> bool:
+        """End what has lasted too long, twice a second; tell whether it is still there."""
+
+    def finish(self) -> None:
+        """Say goodbye: the server stops."""
+
+    def abort(self) -> None:
+        """End it now."""
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One whole answer; its length is said by the server. Each of ``cookies`` is a Set-Cookie of its own."""
+    """One whole answer; its length is said by the server. Each of ``cookies`` is a Set-Cookie of its own.
+
+    A 101 has a ``successor``, and is for HTTP/1.1 alone.
+    """
 
     status: int
     body: bytes = b""
     content_type: str = "text/plain"
     headers: Mapping[str, str] = field(default_factory=dict)
     cookies: tuple[str, ...] = ()
+    successor: Successor | None = None
 
     @property
     def has_content(self) -> bool:
         """Whether its status has content at all: what followed a 204 or 304 would be taken for the next answer."""
-        return self.status not in (204, 304)
+        return self.status not in (101, 204, 304)
 
 
 Handler = Callable[[Request], Response]

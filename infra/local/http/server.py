@@ -5,7 +5,6 @@ thread. Why asyncio under parsers without I/O, and what it costs: docs/adr/0025.
 """
 
 import asyncio
-import socket
 import ssl
 import sys
 import threading
@@ -14,14 +13,14 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from typing import cast
 
 from infra.local.http.guard import Guard
 from infra.local.http.http1 import Http1
 from infra.local.http.http2 import PREFACE, Http2
-from infra.local.http.message import Handler, HangUp, Limits, Request, Response, failure
-from streamgage.errors import ConfigError
+from infra.local.http.listen import BACKLOG, listen
+from infra.local.http.message import Handler, HangUp, Limits, Request, Response, Successor, failure
 
-_BACKLOG = 128
 _LOOK_S = 0.5  # how often deadlines are looked at
 _HANDSHAKE_S = 3.0
 _UNREAD_BYTES = 1024 * 1024  # of answers: a client that leaves more than that unread is read no further
@@ -51,8 +50,9 @@ class HttpServer:
         self._guard = guard or Guard()
         self.buffered_bytes = 0
         self._handler, self._tls, self._name = handler, tls, name
-        self._socket = _listen(host, port)
+        self._socket = listen(host, port)
         self._open: set[_Connection] = set()
+        self._successors: set[Successor] = set()
         self._loop = asyncio.new_event_loop()
         self._workers: ThreadPoolExecutor | None = None
         if self.limits.workers:
@@ -101,7 +101,7 @@ class HttpServer:
             lambda: _Connection(self),
             sock=self._socket.dup(),
             ssl=self._tls,
-            backlog=_BACKLOG,
+            backlog=BACKLOG,
             ssl_handshake_timeout=_HANDSHAKE_S if self._tls else None,
             ssl_shutdown_timeout=1 if self._tls else None,
         )
@@ -112,15 +112,23 @@ class HttpServer:
             now_s = time.monotonic()
             for connection in [each for each in self._open if each.expires_s < now_s]:
                 connection.abort()
+            self._look_at_successors(now_s)
         server.close()
-        for connection in list(self._open):
-            connection.finish()
+        for each in self._everyone():
+            each.finish()
         end_s = time.monotonic() + self.limits.grace_s
-        while self._open and time.monotonic() < end_s:  # noqa: ASYNC110 - connections end by callbacks
-            await asyncio.sleep(0.01)
-        for connection in list(self._open):
-            connection.abort()
+        while (self._open or self._successors) and time.monotonic() < end_s:
+            await asyncio.sleep(0.01)  # connections end by callbacks
+            self._look_at_successors(time.monotonic())
+        for each in self._everyone():
+            each.abort()
         await asyncio.sleep(0)  # the transports close their sockets in the loop's next turn
+
+    def _everyone(self) -> "list[_Connection | Successor]":
+        return [*self._open, *self._successors]
+
+    def _look_at_successors(self, now_s: float) -> None:
+        self._successors = {each for each in self._successors if each.look(now_s)}
 
     # Of its connections, in the loop's thread.
 
@@ -141,6 +149,12 @@ class HttpServer:
     def forget(self, connection: "_Connection") -> None:
         """Count a connection that is lost no more."""
         self._open.discard(connection)
+
+    def hand_over(self, transport: asyncio.Transport, successor: Successor) -> None:
+        """Let *successor* speak on the connection of *transport*, which HTTP has left."""
+        self._successors.add(successor)
+        transport.set_protocol(cast("asyncio.Protocol", successor))
+        successor.taken(transport)
 
     def submit(self, request: Request, done: Callable[[Response | None], None]) -> None:
         """Answer *request* in a worker, where there are any, and call *done* in the loop."""
@@ -259,7 +273,10 @@ class _Connection(asyncio.Protocol):
         self._flush()
 
     def _answered(self, stream: int, response: Response | None) -> None:
+        successor = response.successor if response is not None else None
         if self._transport is None or self._wire is None:
+            if successor is not None:
+                successor.connection_lost(None)
             return
         self.waits_since_s = now_s = time.monotonic()
         if response is None:
@@ -267,10 +284,27 @@ class _Connection(asyncio.Protocol):
             self._flush()
             return
         try:
-            self._dispatch(self._wire.answer(stream, response, now_s=now_s))
+            requests = self._wire.answer(stream, response, now_s=now_s)
+            if successor is None:
+                self._dispatch(requests)
+            else:
+                self._hand_over(successor)
         except Exception:  # noqa: BLE001 - a bug in one connection
             traceback.print_exc(file=sys.stderr)
             self.abort()
+
+    def _hand_over(self, successor: Successor) -> None:
+        """Leave the connection behind a 101, unless its client sent what was not asked for yet, or the server stops."""
+        transport, wire = self._transport, self._wire
+        if transport is None or not isinstance(wire, Http1) or wire.busy or wire.ended or self._finishing:
+            successor.connection_lost(None)
+            self.abort()
+            return
+        transport.write(wire.take_output())
+        self._transport = None
+        self._account(0)
+        self._server.forget(self)
+        self._server.hand_over(transport, successor)
 
     def _flush(self) -> None:
         transport, wire = self._transport, self._wire
@@ -312,16 +346,3 @@ class _Connection(asyncio.Protocol):
             transport.pause_reading()
         elif not waits and not transport.is_reading():
             transport.resume_reading()
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        return socket.create_server((host, port), backlog=_BACKLOG, family=_family(host))
-    except OSError as error:
-        raise ConfigError(
-            f"cannot listen on {host}:{port}: {error.strerror or error}; is another process using the port?"
-        ) from error
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET

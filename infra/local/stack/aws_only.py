@@ -23,8 +23,6 @@ OURS_TYPES = {
 }
 # Conditions of the template that never hold here (see check_parameters): what stands under them is left out.
 CONDITIONS = {"Paged": "the gateway serves the page, to whoever has its address: nobody signs in"}
-# The gateway here speaks HTTP. A page asks again; it is not told.
-WEBSOCKET = "the local gateway serves HTTP APIs"
 # MiniStack 1.5.33: "Properties.Metrics (metric math) is not supported".
 METRIC_MATH = "the emulator has no alarms on metric math"
 # A consumer beside another one shares what the other one has; here each stack has a home, a stream and tables of its own.
@@ -56,6 +54,4 @@ def why_only_on_aws(resource: Mapping[str, Any]) -> str | None:
     kind: str = resource["Type"]
     if kind == "AWS::CloudWatch::Alarm" and "Metrics" in resource["Properties"]:
         return METRIC_MATH
-    if kind == "AWS::ApiGatewayV2::Api" and resource["Properties"].get("ProtocolType") == "WEBSOCKET":
-        return WEBSOCKET
     return CONDITIONS.get(resource.get("Condition", "")) or REFUSED_TYPES.get(kind) or OURS_TYPES.get(kind)

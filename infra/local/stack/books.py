@@ -106,5 +106,11 @@ def noted_children(home: Home) -> list[Identity]:
 
 def clear(home: Home) -> None:
     """Remove what says that a stack runs in *home*. Raises: OSError."""
-    for path in (home.info_file, home.status_file, home.gateway_status_file, home.processes_file):
+    for path in (
+        home.info_file,
+        home.status_file,
+        home.gateway_status_file,
+        home.changes_status_file,
+        home.processes_file,
+    ):
         path.unlink(missing_ok=True)

@@ -21,7 +21,7 @@ class StackInfo:
 
     ``one_key_per_record``: Lambda keeps order per partition key only (ParallelizationFactor > 1), so producers give each
     Kinesis record one key. ``consumer`` is whose rollups the function counts. ``endpoints`` are by role, and ``http`` is the
-    address of page and API: who has it may read, so it is shown to the owner alone.
+    address of page and API: who has it may read, so it is shown to the owner alone; ``live`` is the WebSocket under it.
     """
 
     endpoints: dict[str, str]
@@ -51,6 +51,8 @@ TODO = {
     "mapping.json": "Remove it: the next `streamgage up` writes it anew",
     "gateway.json": "Remove it: the next `streamgage up` writes it anew; the page may get another port",
     "gateway.status.json": "Remove it: it is written anew",
+    "changes.json": "Remove it: the next `streamgage up` writes it anew",
+    "changes.status.json": "Remove it: it is written anew",
     "dynamodb.json": "Remove it: the next `streamgage up` sees by the tables which engine holds them",
     "definition.json": (
         "It says what the tables were counted by. Remove it if pipeline.toml has not changed since the last "
@@ -80,6 +82,8 @@ class Home:
         self.mapping_config_file = self.root / "mapping.json"
         self.gateway_config_file = self.root / "gateway.json"
         self.gateway_status_file = self.root / "gateway.status.json"
+        self.changes_config_file = self.root / "changes.json"
+        self.changes_status_file = self.root / "changes.status.json"
         self.aws_data = self.root / "data" / "aws"
         self.kinesis_data = self.root / "data" / "kinesis"
         self.dynamodb_data = self.root / "data" / "dynamodb-local"
@@ -93,14 +97,16 @@ class Home:
         self.logs = self.root / "logs"
         self.task_dir = self.root / "bundle"
         self.api_task_dir = self.root / "bundle-api"
+        self.socket_task_dir = self.root / "bundle-socket"
+        self.changes_task_dir = self.root / "bundle-changes"
         self.runtime_dir = self.root / "runtime"
 
     @property
     def documents(self) -> tuple[Path, ...]:
         """The sealed files that describe the stack; each is written by ``write_json``, and damage to it ends a start."""
         return (
-            self.info_file, self.mapping_config_file, self.gateway_config_file, self.dynamodb_file, self.definition_file,
-            self.stores_file, self.stream_file, self.fixed_file,
+            self.info_file, self.mapping_config_file, self.gateway_config_file, self.changes_config_file, self.dynamodb_file,
+            self.definition_file, self.stores_file, self.stream_file, self.fixed_file,
         )  # fmt: skip
 
     @classmethod
@@ -139,6 +145,11 @@ class Home:
     def gateway_status(self) -> dict[str, Any]:
         """Return what the gateway last said of itself; {} before it said anything."""
         status = read_json(self.gateway_status_file)
+        return status if isinstance(status, dict) else {}
+
+    def changes_status(self) -> dict[str, Any]:
+        """Return what who tells changes last said of itself; {} before it said anything."""
+        status = read_json(self.changes_status_file)
         return status if isinstance(status, dict) else {}
 
 

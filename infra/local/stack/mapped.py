@@ -1,7 +1,8 @@
 """What the mapping process runs with: the template's mapping and function, and where everything answers."""
 
+import re
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from infra.local.http.secret import Credentials
 from infra.local.stack.home import Home, read_json, write_json
@@ -39,8 +40,25 @@ def mapping_config(
     }
 
 
+class Management(NamedTuple):
+    """Where ``@connections`` of the WebSocket API *api_id* is on this machine."""
+
+    api_id: str
+    address: str
+
+    def put_into(self, text: str) -> str:
+        """Return *text* with this address in the place of the one on AWS, its stage with it."""
+        there = rf"https://{re.escape(self.api_id)}\.execute-api\.[a-z0-9.-]+(?:/[A-Za-z0-9_-]+)?"
+        return re.sub(there, self.address, text)
+
+
 def function_document(
-    name: str, properties: Mapping[str, Any], endpoints: Mapping[str, str], credentials: Credentials
+    name: str,
+    properties: Mapping[str, Any],
+    endpoints: Mapping[str, str],
+    credentials: Credentials,
+    *,
+    management: Management | None = None,
 ) -> dict[str, Any]:
     """Return what a process is told of a function with these *properties*, but for where it is."""
     function = numbers(properties)
@@ -55,7 +73,10 @@ def function_document(
             "AWS_ENDPOINT_URL": endpoints["aws"],
             "AWS_ENDPOINT_URL_DYNAMODB": endpoints["dynamodb"],
             "AWS_ENDPOINT_URL_KINESIS": endpoints["kinesis"],
-            **{key: str(value) for key, value in variables.items()},
+            **{
+                key: management.put_into(str(value)) if management else str(value)
+                for key, value in variables.items()
+            },
         },
     }
 

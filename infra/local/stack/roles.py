@@ -16,7 +16,7 @@ from infra.local.stack.tables import Engine
 from infra.template.translate import REGION
 
 LOOPBACK = "127.0.0.1"
-STOP_WAVES = (("metrics", "gateway", "mapping"), ("kinesis", "dynamodb", "aws"))
+STOP_WAVES = (("metrics", "changes", "gateway", "mapping"), ("kinesis", "dynamodb", "aws"))
 """Who is stopped before whom: mapping and gateway end what they have begun, so what they ask is there until they are done."""
 
 _CHECK_S = (
@@ -45,7 +45,7 @@ class Roles:
     def aws(self) -> ChildSpec:
         """Return the emulator: SQS, S3, CloudFormation and the rest; the tables only where it is their engine."""
         data = self.home.aws_data
-        services = _EMULATED if self.engine.is_apart else ("dynamodb", *_EMULATED)
+        services = _EMULATED if self.engine.is_apart else ("dynamodb", "dynamodbstreams", *_EMULATED)
         return ChildSpec(
             name="aws",
             arguments=self._module("infra.local.stack.emulator", "aws", *self._key()),
@@ -130,6 +130,19 @@ class Roles:
             ),
             log=self.home.logs / "gateway.log",
             probe=self._health("gateway"),
+            on_end=OnEnd.WITHOUT,
+        )
+
+    def changes(self) -> ChildSpec:
+        """Return who tells a function what changed in a table; nothing waits for it, and it is ready once it says so."""
+        return ChildSpec(
+            name="changes",
+            arguments=("-m", "infra.local.changes.process", "--config", str(self.home.changes_config_file)),
+            log=self.home.logs / "changes.log",
+            probe=lambda: partial(
+                _is_another, self.home.changes_status_file, _version(self.home.changes_status_file)
+            ),
+            environment=self._signing(),
             on_end=OnEnd.WITHOUT,
         )
 

@@ -1,15 +1,17 @@
-"""What the gateway's process runs with: the template's HTTP API, its function and the page, and on which port."""
+"""What gateway and changes run with: the template's APIs, the page, who is told what changed; and on which port."""
 
 import http.client
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from infra.local.gateway.api import read_api
+from infra.local.gateway.socket_api import CONNECT, read_socket_api
 from infra.local.http.secret import Credentials
 from infra.local.stack.home import Home, read_json
-from infra.local.stack.mapped import function_document, numbers
+from infra.local.stack.mapped import Management, function_document, numbers
 from infra.local.stack.ports import if_free
 from infra.local.stack.template import ACCOUNT, LocalTemplate, function_name, resolve
 from infra.template.page import WEB_DIR
@@ -49,39 +51,116 @@ def health_problem(base: str, *, timeout_s: float = _ANSWER_S) -> str | None:
         return f"no answer ({getattr(error, 'reason', error)})"
 
 
+class Place(NamedTuple):
+    """What a function is told of where it runs. ``port`` is the gateway's."""
+
+    home: Home
+    port: int
+    endpoints: Mapping[str, str]
+    credentials: Credentials
+
+
 def gateway_config(
-    home: Home,
-    template: LocalTemplate,
-    outputs: Mapping[str, str],
-    *,
-    port: int,
-    endpoints: Mapping[str, str],
-    credentials: Credentials,
+    place: Place, template: LocalTemplate, outputs: Mapping[str, str]
 ) -> dict[str, Any] | None:
     """Return the document of `infra.local.gateway.config`; None where the template has no HTTP API.
 
     Raises:
-        ConfigError: something of the API would go another way here than on AWS.
+        ConfigError: something of the APIs would go another way here than on AWS.
     """
+    home = place.home
     resources = {name: resolve(each, outputs) for name, each in template.gateway.items()}
-    api = read_api(resources)
+    api, sockets = read_api(resources), read_socket_api(resources)
     if api is None:
+        if sockets is not None:
+            raise ConfigError(
+                "the local gateway has a WebSocket API beside an HTTP API; the template has none of HTTP"
+            )
         return None
-    logical_id, function = template.function_of(api.routes[0].function)
-    return {
-        "port": port,
+
+    def function(named: str, log: str, task_dir: Path) -> dict[str, Any]:
+        known = _function(place, template, outputs, named, log=log, task_dir=task_dir)
+        return {**known, "max_concurrency": _SANDBOXES}
+
+    document = {
+        "port": place.port,
         "region": REGION,
         "account": ACCOUNT,
         "resources": numbers(resources),
-        "function": {
-            **function_document(
-                function_name(logical_id), resolve(function, outputs), endpoints, credentials
-            ),
-            "task_dir": str(home.api_task_dir),
-            "runtime_dir": str(home.runtime_dir),
-            "log_file": str(home.logs / "api.log"),
-            "max_concurrency": _SANDBOXES,
-        },
+        "function": function(api.routes[0].function, "api.log", home.api_task_dir),
         "web_dir": str(WEB_DIR),
         "status_file": str(home.gateway_status_file),
+    }
+    if sockets is not None:
+        named = sockets.routes[CONNECT].function
+        document["socket_function"] = function(named, "socket.log", home.socket_task_dir)
+    return document
+
+
+def changes_config(
+    place: Place, template: LocalTemplate, outputs: Mapping[str, str]
+) -> dict[str, Any] | None:
+    """Return the document of `infra.local.changes.config`; None where no function reads a table's stream.
+
+    Raises:
+        ConfigError: more than one does.
+    """
+    home = place.home
+    resolved = [resolve(each, outputs) for each in template.changes.values()]
+    mappings = [each["Properties"] for each in resolved if each["Exists"] == "true"]
+    if not mappings:
+        return None
+    if len(mappings) > 1:
+        raise ConfigError(
+            f"one function reads a table's stream on this machine; the template has {len(mappings)}"
+        )
+    (mapping,) = mappings
+    named = str(mapping["FunctionName"])
+    function = _function(place, template, outputs, named, log="push.log", task_dir=home.changes_task_dir)
+    return {
+        "table": str(mapping["EventSourceArn"]).partition(":table/")[2].partition("/")[0],
+        "endpoint": place.endpoints["dynamodb"],
+        "region": REGION,
+        "account": ACCOUNT,
+        **place.credentials._asdict(),
+        "mapping": numbers(mapping),
+        "function": {**function, "max_concurrency": 1},
+        "status_file": str(home.changes_status_file),
+    }
+
+
+def build_other(
+    function: Mapping[str, Any] | None, pipeline: Path, build: Callable[[Path, Path, str], None] | None
+) -> None:
+    """Make the bundle of a *function* that is neither the mapping's nor the HTTP API's; None: there is none.
+
+    Raises:
+        ConfigError: there is no code for it.
+    """
+    if function is None:
+        return
+    if build is None:
+        raise ConfigError(f"the template has the function {function['name']}, and there is no code for it")
+    build(Path(function["task_dir"]), pipeline, function["handler"])
+
+
+def _function(
+    place: Place, template: LocalTemplate, outputs: Mapping[str, str], named: str, *, log: str, task_dir: Path
+) -> dict[str, Any]:
+    """Return what a process is told of the function that *named* means."""
+    logical_id, properties = template.function_of(named)
+    sockets = read_socket_api({name: resolve(each, outputs) for name, each in template.gateway.items()})
+    address = f"http://127.0.0.1:{place.port}/{place.credentials.base}"
+    management = None if sockets is None else Management(sockets.id, address)
+    return {
+        **function_document(
+            function_name(logical_id),
+            resolve(properties, outputs),
+            place.endpoints,
+            place.credentials,
+            management=management,
+        ),
+        "task_dir": str(task_dir),
+        "runtime_dir": str(place.home.runtime_dir),
+        "log_file": str(place.home.logs / log),
     }

@@ -7,8 +7,10 @@ Processes, all on loopback and each in a session of its own::
     ├── dynamodb   our tables over SQLite; DynamoDB Local, or the emulator, where that was asked for
     ├── kinesis    our Kinesis data plane
     ├── metrics    what all of it measures, for Prometheus
-    ├── gateway    API Gateway's HTTP API, where the template has one, and the page
-    │   └── sandboxes of the API's function
+    ├── gateway    API Gateway's HTTP and WebSocket APIs, where the template has them, and the page
+    │   └── sandboxes of the APIs' functions
+    ├── changes    Lambda's mapping of a table's stream, where the template has one
+    │   └── sandboxes of its function
     └── mapping    Lambda's event source mapping
         └── sandboxes of the real Lambda runtime client, running the bundle
 
@@ -18,14 +20,13 @@ the order in which a stack comes to be.
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from botocore.exceptions import BotoCoreError, ClientError
-
+from infra.local.changes.config import parse as parse_changes
 from infra.local.gateway.api import unasked
 from infra.local.gateway.config import parse as parse_gateway
 from infra.local.http.secret import Credentials, keep_credentials
@@ -45,7 +46,15 @@ from infra.local.stack.mapped import check_lanes, keep_fixed, mapping_config, nu
 from infra.local.stack.ports import free_ports
 from infra.local.stack.prepare import make_home
 from infra.local.stack.roles import STOP_WAVES, Roles
-from infra.local.stack.served import gateway_config, may_be_served, wanted_port
+from infra.local.stack.sentences import in_a_sentence
+from infra.local.stack.served import (
+    Place,
+    build_other,
+    changes_config,
+    gateway_config,
+    may_be_served,
+    wanted_port,
+)
 from infra.local.stack.stores.check import OUR_HANDLER, Look, Stores, agree, look
 from infra.local.stack.stream import keep_stream
 from infra.local.stack.tables import Engine, create_table, keep_engine
@@ -61,7 +70,7 @@ from infra.local.stack.template import (
 from infra.template.read import TEMPLATE
 from infra.template.translate import REGION
 from processors.pipeline_files import load_pipeline
-from streamgage.errors import ConfigError, RetryableError
+from streamgage.errors import ConfigError
 
 Say = Callable[[str], None]
 
@@ -69,12 +78,13 @@ Say = Callable[[str], None]
 class Code(NamedTuple):
     """How the functions' code comes to be: ``bundle(folder, definition)`` unpacked, ``runtime(folder)`` beside it.
 
-    ``api`` is as ``bundle``, of the HTTP API's function.
+    ``api`` is as ``bundle``, of the HTTP API's function; ``of_handler(folder, definition, handler)`` of any other.
     """
 
     bundle: Callable[[Path, Path], None]
     runtime: Callable[[Path], object]
     api: Callable[[Path, Path], None] | None = None
+    of_handler: Callable[[Path, Path, str], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +125,7 @@ class Stack:
         self._books = Books(self._home, say=say)
         self._keeper = Keeper(say=say, changed=self._books.note)
         self._roles = Roles(self._home, {}, Credentials("", ""), options.dynamodb)  # until it starts
+        self._has_sockets = False
 
     @property
     def info(self) -> StackInfo:
@@ -131,7 +142,7 @@ class Stack:
             RetryableError: it takes too long.
         """
         home = self._home
-        with _in_a_sentence(home):
+        with in_a_sentence(home):
             make_home(home)
             self._held = self._held or hold(home.lock_file, "up")
             try:
@@ -282,23 +293,29 @@ class Stack:
         self._start_gateway(template, outputs)
         self._keeper.start(self._roles.mapping())
         self._keeper.start(self._roles.metrics())
-        for role in {"gateway", "mapping"} & self._keeper.pids().keys():
+        for role in {"changes", "gateway", "mapping"} & self._keeper.pids().keys():
             self._keeper.await_ready(role)
 
     def _start_gateway(self, template: LocalTemplate, outputs: Mapping[str, str]) -> None:
-        document = gateway_config(
-            self._home,
-            template,
-            outputs,
-            port=self._roles.ports["gateway"],
-            endpoints=self._endpoints(),
-            credentials=self._roles.credentials,
-        )
+        home, code, pipeline = self._home, self._options.code, self._options.pipeline
+        place = Place(home, self._roles.ports["gateway"], self._endpoints(), self._roles.credentials)
+        document = gateway_config(place, template, outputs)
         if document is not None:
-            for line in unasked(parse_gateway(document).api):
+            config = parse_gateway(document)
+            sockets = () if config.socket is None else config.socket.api.routes.values()
+            for line in unasked((*config.api.routes, *sockets)):
                 self._say(line)
-            write_json(self._home.gateway_config_file, document)
+            self._has_sockets = config.socket is not None
+            build_other(document.get("socket_function"), pipeline, code.of_handler)
+            write_json(home.gateway_config_file, document)
             self._keeper.start(self._roles.gateway())
+        home.changes_status_file.unlink(missing_ok=True)  # of a stack that was killed
+        changes = changes_config(place, template, outputs)
+        if changes is not None:
+            parse_changes(changes)
+            build_other(changes["function"], pipeline, code.of_handler)
+            write_json(home.changes_config_file, changes)
+            self._keeper.start(self._roles.changes())
 
     def _publish(self, template: LocalTemplate, outputs: Mapping[str, str], *, consumer: str) -> None:
         (stream_id,) = template.streams
@@ -322,31 +339,13 @@ class Stack:
         found = {role: self._roles.url(role) for role in ("aws", "kinesis", "dynamodb", "metrics")}
         if "gateway" in self._keeper.pids():
             found["http"] = f"{self._roles.url('gateway')}/{self._roles.credentials.base}"
+        if self._has_sockets:
+            found["live"] = f"ws://{found['http'].partition('://')[2]}/live"
         return found
 
     def _client(self, service: str) -> Any:
         role = service if service in ("kinesis", "dynamodb") else "aws"
         return local_client(service, self._roles.url(role), self._roles.credentials)
-
-
-@contextmanager
-def _in_a_sentence(home: Home) -> Iterator[None]:
-    """Say what the machine refuses as a person can mend it."""
-    try:
-        yield
-    except TimeoutError as error:
-        raise RetryableError(
-            f"{error}. The machine may be too busy: try again; the logs are in {home.logs}"
-        ) from error
-    except OSError as error:
-        raise ConfigError(
-            f"{error.filename or home.root}: {error.strerror or error}. A home is a folder that you may write to, on a disk "
-            "with space left; choose another: STREAMGAGE_HOME=/path"
-        ) from error
-    except (BotoCoreError, ClientError) as error:
-        raise RetryableError(
-            f"the stack did not come up: {error}. Try again; the logs are in {home.logs}"
-        ) from error
 
 
 def say_on_stderr(text: str) -> None:

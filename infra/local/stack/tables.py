@@ -55,10 +55,18 @@ def _engine_there(home: Home) -> Engine:
 
 
 def create_table(client: Any, name: str, properties: Mapping[str, Any]) -> None:
-    """Create table *name* as the template's *properties* say, where it is not there; its items are kept."""
+    """Create table *name* as the template's *properties* say, where it is not there; its items are kept.
+
+    A table that was there gets the stream that the template gives it by now.
+    """
     wanted = {key: properties[key] for key in _PROPERTIES if key in properties}
+    stream = properties.get("StreamSpecification")
+    if stream:  # CloudFormation says only what is in it
+        wanted["StreamSpecification"] = {"StreamEnabled": True, **stream}
     with suppress(client.exceptions.ResourceInUseException):
         client.create_table(TableName=name, **wanted)
+    if stream and not client.describe_table(TableName=name)["Table"].get("StreamSpecification"):
+        client.update_table(TableName=name, StreamSpecification=wanted["StreamSpecification"])
     ttl = properties.get("TimeToLiveSpecification")
     told = client.describe_time_to_live(TableName=name)["TimeToLiveDescription"]["TimeToLiveStatus"]
     if ttl and told == "DISABLED":

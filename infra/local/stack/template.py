@@ -24,7 +24,8 @@ _FUNCTION = "AWS::Lambda::Function"
 _MAPPING = "AWS::Lambda::EventSourceMapping"
 _TABLE = "AWS::DynamoDB::Table"
 _GATEWAY = frozenset(
-    f"AWS::ApiGatewayV2::{each}" for each in ("Api", "Authorizer", "Integration", "Route", "Stage")
+    f"AWS::ApiGatewayV2::{each}"
+    for each in ("Api", "Authorizer", "Deployment", "Integration", "Route", "RouteResponse", "Stage")
 )
 _ARNS = {
     _FUNCTION: ("lambda", "function:{}"),
@@ -52,7 +53,8 @@ class LocalTemplate:
     """The template, divided. Values of ``kept`` resources may hold ``{"Fn::Output": name}`` marks: see resolve.
 
     ``cloudformation`` is the template that the emulator's CloudFormation creates. ``tables`` are those that it is not
-    to create, because another engine holds them. ``gateway`` has the resources of API Gateway by what others name each by,
+    to create, because another engine holds them. ``changes`` are the mappings of tables' streams, with their conditions as
+    ``gateway`` has them: ``gateway`` has the resources of API Gateway by what others name each by,
     with Type, Properties, and Exists ("true" or "false": its condition). ``elsewhere`` is what no one here creates.
     """
 
@@ -62,6 +64,7 @@ class LocalTemplate:
     mappings: dict[str, dict[str, Any]]
     tables: dict[str, dict[str, Any]]
     gateway: dict[str, dict[str, Any]] = field(default_factory=dict)
+    changes: dict[str, dict[str, Any]] = field(default_factory=dict)
     elsewhere: tuple[Elsewhere, ...] = ()
 
     def mapped(self, outputs: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
@@ -115,11 +118,14 @@ def divide(path: Path, *, keep_tables: bool = False) -> LocalTemplate:
         kept[_TABLE] = {}
     names: dict[str, dict[str, str]] = {}
     gateway: dict[str, dict[str, Any]] = {}
+    changes: dict[str, dict[str, Any]] = {}
     elsewhere: list[Elsewhere] = []
     for logical_id, resource in list(resources.items()):
         kind = resource["Type"]
         if why := why_only_on_aws(resource):
             elsewhere.append(Elsewhere(logical_id, kind, why))
+        elif kind == _MAPPING and _is_of_table(resource):
+            changes[logical_id] = _with_condition(resource)
         elif kind in kept:
             kept[kind][logical_id] = _takes_what_comes(resource["Properties"])
         elif kind in _GATEWAY:
@@ -134,7 +140,10 @@ def divide(path: Path, *, keep_tables: bool = False) -> LocalTemplate:
         kind: {name: _mark(_without_ours(each, names), outputs) for name, each in group.items()}
         for kind, group in kept.items()
     }
-    served = {name: _mark(_without_ours(each, names), outputs) for name, each in gateway.items()}
+    served, told_changes = (
+        {name: _mark(_without_ours(each, names), outputs) for name, each in group.items()}
+        for group in (gateway, changes)
+    )
     cloudformation: dict[str, Any] = {
         **{key: rest[key] for key in ("Parameters", "Conditions") if key in rest},
         "AWSTemplateFormatVersion": "2010-09-09",
@@ -150,6 +159,7 @@ def divide(path: Path, *, keep_tables: bool = False) -> LocalTemplate:
         marked[_MAPPING],
         marked.get(_TABLE, {}),
         served,
+        told_changes,
         tuple(elsewhere),
     )
 
@@ -168,16 +178,11 @@ def _of_here(outputs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _takes_what_comes(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Return *properties* without a capacity that a parameter decides: no engine here keeps to it, and it is no text.
-
-    Nor with a stream: see aws_only.TABLE_STREAM.
-    """
-    rest = {key: each for key, each in properties.items() if key != "StreamSpecification"}
-    if not isinstance(rest.get("BillingMode"), dict):
-        return rest
-    return {key: each for key, each in rest.items() if key != "ProvisionedThroughput"} | {
-        "BillingMode": "PAY_PER_REQUEST"
-    }
+    """Return *properties* without a capacity that a parameter decides: no engine here keeps to it, and it is no text."""
+    if not isinstance(properties.get("BillingMode"), dict):
+        return dict(properties)
+    rest = {key: each for key, each in properties.items() if key != "ProvisionedThroughput"}
+    return rest | {"BillingMode": "PAY_PER_REQUEST"}
 
 
 def _name_of(logical_id: str, resource: Mapping[str, Any]) -> dict[str, str]:
@@ -187,7 +192,8 @@ def _name_of(logical_id: str, resource: Mapping[str, Any]) -> dict[str, str]:
         return {"": stream_name(logical_id), "Arn": stream_arn(logical_id)}
     if kind in _GATEWAY:
         name = _gateway_name(logical_id, resource)
-        endpoint = f"https://{name}.execute-api.{REGION}.amazonaws.com"
+        scheme = "wss" if resource["Properties"].get("ProtocolType") == "WEBSOCKET" else "https"
+        endpoint = f"{scheme}://{name}.execute-api.{REGION}.amazonaws.com"
         return {"": name, "ApiId": name, "ApiEndpoint": endpoint} if kind.endswith("::Api") else {"": name}
     if kind == _MAPPING:
         name = str(uuid.uuid5(uuid.NAMESPACE_URL, name))
@@ -196,8 +202,18 @@ def _name_of(logical_id: str, resource: Mapping[str, Any]) -> dict[str, str]:
         arn = _arn("lambda", f"function:{function}:{resource['Properties']['Name']}")
         return {"": arn, "Arn": arn}
     form = _ARNS.get(kind)
-    named = {"": name, "Arn": _arn(*form).format(name) if form else name}
-    return named | {"StreamArn": f"{named['Arn']}/stream/local"} if kind == _TABLE else named
+    arn = _arn(*form).format(name) if form else name
+    # Its label is the engine's to say: whoever reads the stream asks for it.
+    return {"": name, "Arn": arn} | ({"StreamArn": f"{arn}/stream/local"} if kind == _TABLE else {})
+
+
+def _is_of_table(mapping: Mapping[str, Any]) -> bool:
+    """Tell whether a *mapping* reads a table's stream."""
+    source = mapping["Properties"].get("EventSourceArn")
+    if isinstance(source, dict):
+        target = source.get("Fn::GetAtt", "")
+        return (target.split(".") if isinstance(target, str) else target)[-1] == "StreamArn"
+    return isinstance(source, str) and source.split(":")[2:3] == ["dynamodb"]
 
 
 def _gateway_name(logical_id: str, resource: Mapping[str, Any]) -> str:

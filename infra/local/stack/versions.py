@@ -1,13 +1,13 @@
 """Versions of the function of a local stack: published beside the running one, and taken over under load.
 
 A version is a bundle of its own, ``.streamgage/versions/N``, that nothing changes any more; ``up`` builds ``$LATEST``. The
-function of the HTTP API, where there is one, has its bundle of each version beside it, ``N-api``. The configuration files of
-mapping and gateway say which one runs (``infra.local.function.update``).
+functions of the HTTP API, of WebSockets and of changes, where there are any, have their bundles of each version beside it,
+``N-api``, ``N-socket``, ``N-changes``. The configuration files of mapping, gateway and changes say which one runs (``infra.local.function.update``).
 """
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,28 +17,40 @@ from infra.local.stack.home import Home, read_json, write_json
 from streamgage.errors import ConfigError, RetryableError
 
 _FIRST_MARK = "before"  # a file in the home: the version that ran before this one
-_API = "-api"
+_API, _SOCKET, _CHANGES = "-api", "-socket", "-changes"
 _POLL_S = 0.05
 _EXTRA_S = 30  # for the mapping to look, and for a cold start
 
 Build = Callable[[Path, Path], None]
+BuildOther = Callable[[Path, Path, str], None]
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class _Runner:
-    """A process that runs a function: its files, what its bundles are called, and what it says of itself."""
+    """A process that runs functions: its file, what of it is theirs, and what it says of itself.
+
+    ``functions``: by the name in the file, where the latest bundle of each is, and what another's name ends with.
+    """
 
     role: str
     config_file: Path
-    latest: Path
-    suffix: str
+    functions: Mapping[str, tuple[Path, str]]
     status: Callable[[], dict[str, Any]]
     refused: Callable[[dict[str, Any]], tuple[str | None, int]]  # why, and at which ms
 
 
-def publish(home: Home, pipeline: Path, build: Build, *, build_api: Build | None = None) -> str:
+def publish(
+    home: Home,
+    pipeline: Path,
+    build: Build,
+    *,
+    build_api: Build | None = None,
+    build_other: BuildOther | None = None,
+) -> str:
     """Build a bundle beside the running one, and return its version. Each *build* takes (folder, definition).
+
+    *build_other* builds what a third argument, the handler, says: the functions of WebSockets and of changes.
 
     Raises:
         ConfigError: the definition has problems; no version was made.
@@ -47,11 +59,16 @@ def publish(home: Home, pipeline: Path, build: Build, *, build_api: Build | None
     folder.mkdir(parents=True, exist_ok=True)
     number = 1 + max((int(each.name) for each in folder.iterdir() if each.name.isdecimal()), default=0)
     try:
-        if build_api is not None and len(_runners(home)) > 1:
-            build_api(folder / f"{number}{_API}", pipeline)
+        for runner in _runners(home):
+            config = read_json(runner.config_file)
+            for name, (_, suffix) in runner.functions.items():
+                if suffix == _API and build_api is not None:
+                    build_api(folder / f"{number}{suffix}", pipeline)
+                elif suffix in (_SOCKET, _CHANGES) and build_other is not None and name in config:
+                    build_other(folder / f"{number}{suffix}", pipeline, config[name]["handler"])
         build(folder / str(number), pipeline)
     except BaseException:
-        for suffix in ("", _API):
+        for suffix in ("", _API, _SOCKET, _CHANGES):
             shutil.rmtree(folder / f"{number}{suffix}", ignore_errors=True)
         raise
     return str(number)
@@ -105,36 +122,44 @@ def _runners(home: Home) -> list[_Runner]:
     mapping = _Runner(
         "mapping",
         home.mapping_config_file,
-        home.task_dir,
-        "",
+        {"function": (home.task_dir, "")},
         home.status,
         lambda status: (status["update_refused"], (status["last_error"] or {}).get("at_ms", 0)),
     )
     gateway = _Runner(
         "gateway",
         home.gateway_config_file,
-        home.api_task_dir,
-        _API,
+        {"function": (home.api_task_dir, _API), "socket_function": (home.socket_task_dir, _SOCKET)},
         home.gateway_status,
         lambda status: (status["update_refused"], status["refused_at_ms"]),
     )
-    published = home.raw_info() or {
-        "endpoints": {}
-    }  # not who runs just now: a gateway may be about to come again
-    return [gateway, mapping] if "http" in published["endpoints"] else [mapping]
+    changes = _Runner(
+        "changes",
+        home.changes_config_file,
+        {"function": (home.changes_task_dir, _CHANGES)},
+        home.changes_status,
+        lambda status: (status["update_refused"], status["refused_at_ms"]),
+    )
+    published = home.raw_info() or {"endpoints": {}}
+    # Not who runs just now: one may be about to come again.
+    runners = [gateway] if "http" in published["endpoints"] else []
+    return [*runners, *([changes] if home.changes_status_file.exists() else []), mapping]
 
 
 def _take_over(home: Home, runner: _Runner, version: str) -> None:
     """Write *version* into the configuration of *runner*, and wait until it runs there."""
     config = read_json(runner.config_file)
-    function = config["function"]
-    place = _versions(home) / f"{version}{runner.suffix}"
-    if version != LATEST and not place.exists():
-        raise ConfigError(
-            f"version {version} has no bundle for the {runner.role}: it was made when none ran. Make another: streamgage update"
-        )
-    function["task_dir"] = str(runner.latest if version == LATEST else place)
-    function["env"][VERSION_VARIABLE] = version
+    for name, (latest, suffix) in runner.functions.items():
+        if name not in config:
+            continue
+        place = _versions(home) / f"{version}{suffix}"
+        if version != LATEST and not place.exists():
+            raise ConfigError(
+                f"version {version} has no bundle for the {runner.role}: it was made when none ran. "
+                "Make another: streamgage update"
+            )
+        config[name]["task_dir"] = str(latest if version == LATEST else place)
+        config[name]["env"][VERSION_VARIABLE] = version
     asked_ms = time.time_ns() // 1_000_000
     write_json(runner.config_file, config)
 

@@ -142,7 +142,6 @@ class TestWhatIsNotCarriedOut:
             ("Scan", "ScanFilter", {"a": {}}),
             ("BatchWriteItem", "ReturnItemCollectionMetrics", "SIZE"),
             ("CreateTable", "GlobalSecondaryIndexes", [{}]),
-            ("CreateTable", "StreamSpecification", {"StreamEnabled": True}),
         ],
     )
     def test_a_parameter_is_refused_by_its_name(

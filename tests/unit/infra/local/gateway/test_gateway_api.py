@@ -171,6 +171,6 @@ def test_what_an_authorizer_guards_on_aws_is_told_once_a_kind() -> None:
         resources(*guarded, {"RouteKey": "GET /b", "AuthorizationType": "AWS_IAM"}, {"RouteKey": "GET /c"})
     )
     assert api is not None
-    jwt, iam = unasked(api)
+    jwt, iam = unasked(api.routes)
     assert jwt.startswith("$default, GET /a: on AWS JWT says who may ask")
     assert iam.startswith("GET /b: on AWS AWS_IAM")

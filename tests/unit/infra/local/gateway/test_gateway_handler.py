@@ -11,8 +11,9 @@ import pytest
 from infra.local.function.outcome import Answered, Failed, NotInvoked, Outcome
 from infra.local.function.pool import Invoked
 from infra.local.gateway.api import read_api
-from infra.local.gateway.gateway import Gateway, Times
+from infra.local.gateway.gateway import Gateway
 from infra.local.gateway.page import Page
+from infra.local.gateway.throttle import Times
 from infra.local.http.message import Request, Response
 from support.served import resources
 

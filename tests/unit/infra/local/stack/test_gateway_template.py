@@ -1,15 +1,24 @@
 """The template's HTTP API on this machine: what is kept of it, with values that only the emulator knows; and its port."""
 
+import re
 import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from infra.local.changes.config import parse as parse_changes
+from infra.local.dynamodb.api import DynamoApi
+from infra.local.dynamodb.database import open_database
+from infra.local.dynamodb.server import DynamoServer
+from infra.local.dynamodb.store import Store
 from infra.local.gateway.api import read_api
+from infra.local.gateway.socket_api import read_socket_api
 from infra.local.http.secret import Credentials
+from infra.local.stack.clients import local_client
 from infra.local.stack.home import Home, write_json
-from infra.local.stack.served import gateway_config, may_be_served, wanted_port
+from infra.local.stack.served import Place, changes_config, gateway_config, may_be_served, wanted_port
+from infra.local.stack.tables import create_table
 from infra.local.stack.template import LocalTemplate, divide, resolve, told
 from streamgage.errors import ConfigError
 from support.paths import ROOT
@@ -33,7 +42,13 @@ def evaluated(expression: Any, parameters: dict[str, str]) -> str:
         case {"Fn::Join": [separator, parts]}:
             return str(separator).join(parts)
         case {"Fn::Sub": text}:
-            return str(text).replace("${AWS::StackName}", "streamgage").replace("${AWS::Partition}", "aws")
+            known = {
+                "StackName": "streamgage",
+                "Partition": "aws",
+                "Region": "us-east-1",
+                "URLSuffix": "amazonaws.com",
+            }
+            return re.sub(r"\$\{AWS::(\w+)\}", lambda name: known.get(name[1], name[0]), str(text))
         case {"Fn::GetAtt": [name, *_]}:
             return str(name)
         case _:
@@ -101,9 +116,9 @@ def test_each_process_has_its_own_function(template: LocalTemplate, tmp_path: Pa
     ):
         template.function_of("streamgage-Ap")
     endpoints = dict.fromkeys(("aws", "dynamodb", "kinesis"), "http://127.0.0.1:1")
-    config = gateway_config(
-        Home(tmp_path), template, given, port=7, endpoints=endpoints, credentials=Credentials("A", "B")
-    )
+    place = Place(Home(tmp_path), 7, endpoints, Credentials("A", "B"))
+    assert changes_config(place, template, given) is None
+    config = gateway_config(place, template, given)
     assert config is not None
     function = config["function"]
     assert (function["name"], function["handler"], function["timeout_s"]) == (
@@ -115,13 +130,73 @@ def test_each_process_has_its_own_function(template: LocalTemplate, tmp_path: Pa
     assert function["env"]["TABLE"] == "streamgage-Table"
 
 
-def test_an_api_of_websockets_is_only_on_aws(tmp_path: Path) -> None:
-    path = tmp_path / "template.yaml"
-    path.write_text(TEMPLATE.read_text().replace("ProtocolType: HTTP", "ProtocolType: WEBSOCKET"))
-    template = divide(path, keep_tables=True)
-    assert "HttpApi (the local gateway serves HTTP APIs)" in told(template.elsewhere)
-    assert not may_be_served(template)
-    assert api_of(template) is None
+def test_sockets_and_changes_have_functions_of_their_own_that_are_told_where_connections_are(
+    tmp_path: Path,
+) -> None:
+    template = divide(TEMPLATE.with_name("live.yaml"), keep_tables=True)
+    given = outputs(template, Live="true")
+    endpoints = dict.fromkeys(("aws", "dynamodb", "kinesis"), "http://127.0.0.1:1")
+    credentials = Credentials("A", "B")
+    place = Place(Home(tmp_path), 7, endpoints, credentials)
+    gateway, changes = gateway_config(place, template, given), changes_config(place, template, given)
+    assert gateway is not None
+    assert changes is not None
+    assert gateway["socket_function"]["handler"] == "handlers.keep"
+    assert (changes["table"], changes["function"]["handler"]) == ("streamgage-Table", "handlers.push")
+    assert changes["function"]["env"]["SOCKET_ENDPOINT"] == f"http://127.0.0.1:7/{credentials.base}"
+    parsed = parse_changes(changes).mapping
+    assert (parsed.batch_size, parsed.window_ms, parsed.max_record_age_ms) == (1000, 1000, 60_000)
+    api = read_socket_api(gateway["resources"])
+    assert api is not None
+    assert {each.key: (each.two_way, each.unasked) for each in api.routes.values()} == {
+        "$connect": (False, "AWS_IAM"), "$default": (True, ""),
+    }  # fmt: skip
+    assert template.cloudformation["Outputs"]["LiveEndpoint"]["Value"].startswith("wss://")
+    assert "streamgage-Table/stream/" in str(template.cloudformation["Resources"]["LiveRole"])
+
+
+def test_a_websocket_api_without_an_http_api_is_refused(tmp_path: Path) -> None:
+    template = divide(TEMPLATE.with_name("live.yaml"), keep_tables=True)
+    del template.gateway[
+        next(
+            name
+            for name, each in template.gateway.items()
+            if each["Properties"].get("ProtocolType") == "HTTP"
+        )
+    ]
+    endpoints = dict.fromkeys(("aws", "dynamodb", "kinesis"), "http://127.0.0.1:1")
+    with pytest.raises(ConfigError, match="beside an HTTP API"):
+        gateway_config(
+            Place(Home(tmp_path), 7, endpoints, Credentials("A", "B")),
+            template,
+            outputs(template, Live="true"),
+        )
+
+
+def test_a_table_that_was_there_gets_the_stream_that_it_lacks() -> None:
+    store = Store(open_database(None, now_ms=0))
+    server = DynamoServer(DynamoApi(store, clock_ms=lambda: 0))
+    server.start()
+    try:
+        client = local_client("dynamodb", server.url, Credentials("A", "B"))
+        properties: dict[str, Any] = {
+            "BillingMode": "PAY_PER_REQUEST",
+            "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}],
+            "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
+        }
+        create_table(client, "table", properties)
+        client.put_item(TableName="table", Item={"pk": {"S": "kept"}})
+        for _ in range(2):
+            create_table(
+                client, "table", {**properties, "StreamSpecification": {"StreamViewType": "KEYS_ONLY"}}
+            )
+        described = client.describe_table(TableName="table")["Table"]
+        assert described["StreamSpecification"] == {"StreamEnabled": True, "StreamViewType": "KEYS_ONLY"}
+        assert described["ItemCount"] == 1
+        client.close()
+    finally:
+        server.stop()
+        store.close()
 
 
 def test_the_port_of_the_last_time_is_kept_where_it_is_free(tmp_path: Path) -> None:
