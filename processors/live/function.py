@@ -21,6 +21,7 @@ from processors.live.settings import Settings
 from processors.live.shard_reads import ShardReads
 from processors.pipeline_files import load_pipeline
 from processors.quarantine.queue import TARGET as SQS
+from processors.query.lean_store import Memory
 from processors.sink.lean_dynamodb import TARGET as DYNAMODB
 
 SERVICE = "http"  # where there is no function's name
@@ -47,6 +48,7 @@ def build(settings: Settings) -> Application:
         warn=_logger.warning,
         sqs=_client("sqs", SQS) if settings.quarantine_url else None,
         quarantine_url=settings.quarantine_url,
+        memory=Memory.of_mb(settings.memory_mb),
     )
     return Application(
         stack,
