@@ -6,6 +6,7 @@ import pytest
 
 from processors.query import cells
 from processors.query.blocks import Block, BlockMemory, Kept
+from streamgage.fold.chunk import decode_chunk
 from support.fakes import InMemoryItemStore, Reads
 from support.promql import MINUTE_MS, Prometheus
 
@@ -39,7 +40,7 @@ def ask(prometheus: Prometheus, minutes: int) -> None:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """Bodies, as they are decoded."""
     bodies: list[bytes] = []
-    decode = cells.decode_chunk
+    decode = decode_chunk
 
     def noting(body: bytes, *arguments: object, **more: object) -> object:
         bodies.append(body)
