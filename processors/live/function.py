@@ -30,6 +30,7 @@ NAMESPACE = "streamgage"  # the aggregate function's, whose reporter would bring
 _READERS = 8
 
 _name = os.environ.get("AWS_LAMBDA_FUNCTION_NAME", SERVICE)
+_memory_mb = int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0"))  # Lambda's own; 0: nothing is remembered
 _logger = Logger(service=_name)
 _metrics = Metrics(namespace=NAMESPACE, service=_name)
 
@@ -48,7 +49,7 @@ def build(settings: Settings) -> Application:
         warn=_logger.warning,
         sqs=_client("sqs", SQS) if settings.quarantine_url else None,
         quarantine_url=settings.quarantine_url,
-        memory=Memory.of_mb(settings.memory_mb),
+        memory=Memory.of_mb(_memory_mb),
     )
     return Application(
         stack,

@@ -17,8 +17,7 @@ class Settings:
     """What the template sets. ``quarantine_url`` "": no queue is asked.
 
     ``origins``: whose pages may read answers from another origin; none: nobody's. ``keys_claim``: the claim of a caller's
-    token that says which keys he may see; "": every caller sees all. ``memory_mb`` is the function's; 0: nothing is
-    remembered from one answer to the next.
+    token that says which keys he may see; "": every caller sees all.
     """
 
     stream: str
@@ -28,7 +27,6 @@ class Settings:
     quarantine_url: str = ""
     origins: tuple[str, ...] = ()
     keys_claim: str = ""
-    memory_mb: int = 0
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> "Settings":
@@ -50,7 +48,6 @@ class Settings:
             quarantine_url=environment.get("QUARANTINE_QUEUE_URL", ""),
             origins=origins,
             keys_claim=environment.get("STREAMGAGE_KEYS_CLAIM", ""),
-            memory_mb=int(environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0")),  # Lambda's own
         )
         problems += [
             f"STREAMGAGE_HTTP_ORIGINS: {each!r} is no origin, such as https://example.com; they stand with commas between"
