@@ -30,7 +30,8 @@ NAMESPACE = "streamgage"  # the aggregate function's, whose reporter would bring
 _READERS = 8
 
 _name = os.environ.get("AWS_LAMBDA_FUNCTION_NAME", SERVICE)
-_memory_mb = int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0"))  # Lambda's own; 0: nothing is remembered
+# Lambda sets it; 0: nothing is remembered from one answer to the next.
+_memory_mb = int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0"))
 _logger = Logger(service=_name)
 _metrics = Metrics(namespace=NAMESPACE, service=_name)
 
