@@ -17,6 +17,7 @@ from processors.live.settings import Settings
 from processors.live.shard_reads import ShardReads
 from processors.pipeline_files import load_pipeline
 from processors.quarantine.queue import TARGET as SQS
+from processors.query.lean_store import Memory
 from processors.sink.lean_dynamodb import TARGET as DYNAMODB
 
 SERVICE = "http"  # where there is no function's name
@@ -24,6 +25,8 @@ NAMESPACE = "streamgage"  # the aggregate function's, whose reporter would bring
 _READERS = 8
 
 _name = os.environ.get("AWS_LAMBDA_FUNCTION_NAME", SERVICE)
+# Lambda sets it; 0: nothing is remembered from one answer to the next.
+_memory_mb = int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0"))
 _logger = Logger(service=_name)
 _metrics = Metrics(namespace=NAMESPACE, service=_name)
 
@@ -42,6 +45,7 @@ def build(settings: Settings) -> Application:
         warn=_logger.warning,
         sqs=aws_client("sqs", SQS) if settings.quarantine_url else None,
         quarantine_url=settings.quarantine_url,
+        memory=Memory.of_mb(_memory_mb),
     )
     return Application(
         stack,

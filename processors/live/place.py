@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from processors.awsjson.client import AwsJsonClient, ServiceError
@@ -13,7 +13,7 @@ from processors.live.scope import Scope
 from processors.live.shard_reads import ShardReads
 from processors.query.cells import CountingStore
 from processors.query.freshness import Freshness
-from processors.query.lean_store import LeanPartialStore
+from processors.query.lean_store import LeanPartialStore, Memory
 from processors.query.progress import read_progress
 from streamgage.definition.pipeline import Pipeline
 from streamgage.errors import RetryableError
@@ -62,6 +62,7 @@ class LiveStack:
     warn: Callable[[str], None]
     sqs: AwsJsonClient | None = None
     quarantine_url: str = ""
+    memory: Memory = field(default_factory=lambda: Memory.of_mb(0))
     clock: Callable[[], float] = time.monotonic
     _known: tuple[float, Freshness] | None = None  # and until when it is good
 
@@ -102,7 +103,9 @@ class LiveStack:
         return fresh
 
     def _store(self, deadline: Deadline) -> LeanPartialStore:
-        return LeanPartialStore(self.dynamodb, self.table, deadline=deadline, readers=self.readers)
+        return LeanPartialStore(
+            self.dynamodb, self.table, deadline=deadline, readers=self.readers, memory=self.memory
+        )
 
 
 @dataclass(slots=True)

@@ -22,4 +22,4 @@ def prometheus_reply(request: Request, place: CallersPlace, *, now_ms: int) -> R
         consumer=consumer,
         now_ms=now_ms,
     )
-    return Reply.json(answered.body, status=answered.status)
+    return Reply(answered.body, status=answered.status)

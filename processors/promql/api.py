@@ -3,6 +3,7 @@
 Source: https://prometheus.io/docs/prometheus/latest/querying/api/ (checked 2026-11-29)
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from processors.promql.evaluation import Evaluator
 from processors.promql.listing import Listing, label_names, label_values, listed_series, metadata
 from processors.promql.names import names_of
 from processors.promql.reading import Notes, Reader
-from processors.promql.results import matrix, of_instant, of_range
+from processors.promql.results import Matrix, encoded, matrix, of_instant, of_range
 from processors.promql.series import HistogramVector, Scalar, as_vector
 from processors.promql.syntax import Node, Range, Subquery, Text, parse, parse_selector, selectors_of
 from processors.promql.values import parse_instant, parse_step
@@ -43,7 +44,7 @@ class Reply(NamedTuple):
     """What is answered: an HTTP status, and a body of JSON."""
 
     status: int
-    body: dict[str, Any]
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +116,12 @@ def respond(
         return _failed(error.kind, str(error))
     except (TooMuchError, LiesAcrossError) as error:
         return _failed("execution", str(error))
-    body: dict[str, Any] = {"status": "success", "data": data}
-    body |= {
-        name: _told(said) for name, said in (("warnings", notes.warnings), ("infos", notes.infos)) if said
-    }
-    return Reply(200, body)
+    told = "".join(
+        f',"{name}":{json.dumps(_told(said))}'
+        for name, said in (("warnings", notes.warnings), ("infos", notes.infos))
+        if said
+    )
+    return Reply(200, f'{{"status":"success","data":{encoded(data)}{told}}}'.encode())
 
 
 def _told(said: Mapping[str, None]) -> list[str]:
@@ -129,7 +131,8 @@ def _told(said: Mapping[str, None]) -> list[str]:
 
 
 def _failed(kind: Kind, message: str) -> Reply:
-    return Reply(STATUS[kind], {"status": "error", "errorType": kind, "error": message})
+    body = {"status": "error", "errorType": kind, "error": message}
+    return Reply(STATUS[kind], json.dumps(body).encode())
 
 
 def _endpoint(path: str) -> Callable[[_Request], Any]:
@@ -146,7 +149,7 @@ def _endpoint(path: str) -> Callable[[_Request], Any]:
     return found
 
 
-def _query(request: _Request) -> dict[str, Any]:
+def _query(request: _Request) -> dict[str, Any] | Matrix:
     _inform_of_lookback(request)
     budget = Budget()
     node = _expression(request, budget)
@@ -154,14 +157,15 @@ def _query(request: _Request) -> dict[str, Any]:
     evaluator = Evaluator(request.reader, budget, [instant_ms], 0, (instant_ms, instant_ms))
     if isinstance(node, Range | Subquery):
         samples, instants = evaluator.samples(node)
-        found = matrix(samples, instants[0] - node.range_ms, instants[0])
-    else:
-        value = evaluator.evaluate(node)
-        found = of_instant(as_vector(value) if isinstance(value, HistogramVector) else value, instant_ms)
-    return _cut(request, found)
+        return _cut(request, matrix(samples, instants[0] - node.range_ms, instants[0]))
+    value = evaluator.evaluate(node)
+    found = of_instant(as_vector(value) if isinstance(value, HistogramVector) else value, instant_ms)
+    if found["resultType"] == "vector":
+        found["result"] = request.limited(found["result"])
+    return found
 
 
-def _query_range(request: _Request) -> dict[str, Any]:
+def _query_range(request: _Request) -> Matrix:
     _inform_of_lookback(request)
     start_ms, end_ms = (parse_instant(name, request.needed(name)) for name in ("start", "end"))
     if end_ms < start_ms:
@@ -196,10 +200,8 @@ def _inform_of_lookback(request: _Request) -> None:
         )
 
 
-def _cut(request: _Request, found: dict[str, Any]) -> dict[str, Any]:
-    if found["resultType"] in ("vector", "matrix"):
-        found["result"] = request.limited(found["result"])
-    return found
+def _cut(request: _Request, found: Matrix) -> Matrix:
+    return Matrix(request.limited(found.series))
 
 
 def _listing(request: _Request) -> Listing:

@@ -7,8 +7,8 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from typing import TypeVar
 
+from processors.promql.columns import Part, joined
 from processors.promql.errors import execution
 from processors.promql.matchers import NAME, Matcher, match_labels, tester
 from processors.promql.names import WINDOW, Metric, Names, key_labels
@@ -16,20 +16,21 @@ from processors.promql.series import HistogramSamples, HistogramSeries, Labels, 
 from processors.promql.states import histogram_of, number_of
 from processors.promql.syntax import Selector
 from processors.query.answer import time_text
+from processors.query.blocks import Block
 from processors.query.buckets import Buckets
-from processors.query.cells import CellReader, KeyStates, PartialStore
+from processors.query.cells import CellReader, PartialStore
+from processors.query.key_states import KeyStates
 from processors.query.question import Known, Question
-from processors.query.regroup import Group, Regroup
+from processors.query.regroup import Regroup
 from processors.query.shape import Column
 from streamgage.definition.pipeline import Pipeline, Rollup
 from streamgage.errors import ConfigError, PoisonRecord
 from streamgage.fold.items import key_text, key_values
-from streamgage.measures.layout import StateLayout, Table, plan_of
+from streamgage.measures.layout import StateLayout, plan_of
 from streamgage.measures.windows import MAX_EVENT_TIME_MS, Window
 
 MOST_ROWS = 300_000  # with all measures some 200 MB of states
-_Value = TypeVar("_Value")
-_MOST_CELLS = 10_000_000  # some 80 MB, most of them empty
+_FROM_THE_FIRST = frozenset((0,))  # record on: nothing lacks
 _MOST_KEYS = 1_000  # that are named one by one
 _CHECKED_MS = (
     2 * 366 * 86_400_000
@@ -81,7 +82,7 @@ class Reader:
     notes: Notes = field(default_factory=Notes)
     rows: int = 0
     _expected: dict[str, set[Column]] = field(default_factory=dict)
-    _held: dict[tuple[object, ...], list[Group]] = field(default_factory=dict)
+    _held: dict[tuple[object, ...], list[Part]] = field(default_factory=dict)
 
     def expect(self, selectors: Iterable[Selector]) -> None:
         """Decode from now on what *selectors* ask for, of each rollup together: so one reading of its items is enough."""
@@ -171,28 +172,28 @@ class Reader:
             QueryError: ``execution``, they are too many.
         """
         layout = self._layout(metric)
-        groups = list(self._groups(sized, matchers, first_ms, last_ms, layout))
-        found = _columns(groups, number_of(layout, metric.column))
+        parts = self._parts(sized, matchers, first_ms, last_ms, layout)
+        found = joined(parts, metric.column, number_of(layout, metric.column))
         series = [Series(labels_of(metric, sized.label, key), found[key]) for key in sorted(found)]
-        return Samples(*_instants(groups), series)
+        return Samples(*_instants(parts, sized), series)
 
     def histograms(
         self, metric: Metric, sized: Sized, matchers: tuple[Matcher, ...], first_ms: int, last_ms: int
     ) -> HistogramSamples:
         """Return the same of a metric of histograms."""
         layout = self._layout(metric)
-        groups = list(self._groups(sized, matchers, first_ms, last_ms, layout))
-        found = _columns(groups, histogram_of(layout, metric.column))
+        parts = self._parts(sized, matchers, first_ms, last_ms, layout)
+        found = joined(parts, ("histogram", metric.column), histogram_of(layout, metric.column))
         series = [HistogramSeries(labels_of(metric, sized.label, key), found[key]) for key in sorted(found)]
-        return HistogramSamples(*_instants(groups), series)
+        return HistogramSamples(*_instants(parts, sized), series)
 
     def keys(
         self, sized: Sized, matchers: tuple[Matcher, ...], from_ms: int, to_ms: int
     ) -> list[tuple[str, ...]]:
         """Return the keys that have events in the windows that overlap ``[from_ms, to_ms)``, in order."""
         bare = sized.rollup.layout.of_measures({})
-        found = {key for group in self._read(sized, matchers, from_ms, to_ms, bare) for key in group.keys}
-        return sorted(found)
+        parts = self._read(sized, matchers, from_ms, to_ms, bare)
+        return sorted({key for part in parts for group in part.groups for key in group.keys})
 
     def _layout(self, metric: Metric) -> StateLayout:
         """Return what is decoded for *metric*: what it needs, and whatever else of its rollup is expected."""
@@ -202,18 +203,18 @@ class Reader:
                 measures.setdefault(column.field, []).append(column.measure)
         return metric.rollup.layout.of_measures(measures)
 
-    def _groups(
+    def _parts(
         self, sized: Sized, matchers: tuple[Matcher, ...], first_ms: int, last_ms: int, layout: StateLayout
-    ) -> Iterator[tuple[Group, int]]:
-        """Yield the windows that end from *first_ms* to *last_ms*, and until when each is seen."""
+    ) -> list[Part]:
+        """Return the windows that end from *first_ms* to *last_ms*."""
         from_ms = sized.window_of(first_ms - 1).start_ms
         to_ms = sized.window_of(last_ms).start_ms
-        for group in self._read(sized, matchers, from_ms, to_ms, layout):
-            yield group, sized.window_of(group.window.end_ms).end_ms
+        parts = self._read(sized, matchers, from_ms, to_ms, layout)
         if from_ms < to_ms and to_ms > self.applied_ms:
             self.notes.inform(
                 f'{sized.rollup.name}, window="{sized.label}": {self._changing()} may still change, or appear'
             )
+        return parts
 
     def _changing(self) -> str:
         if not self.applied_ms:
@@ -222,7 +223,7 @@ class Reader:
 
     def _read(
         self, sized: Sized, matchers: tuple[Matcher, ...], from_ms: int, to_ms: int, layout: StateLayout
-    ) -> list[Group]:
+    ) -> list[Part]:
         if from_ms >= to_ms:
             return []
         rollup, question = sized.rollup, sized.question
@@ -232,7 +233,7 @@ class Reader:
         if place in self._held:
             return self._held[place]
         others = tuple(each for each in matchers if each.label not in (*labels, NAME, WINDOW))
-        held: list[Group] = []
+        held: list[Part] = []
         if match_labels(others, {}):
             wants = _passing([tester(of_key, label) for label in labels]) if of_key else None
             keys = named_keys(rollup, labels, of_key)
@@ -240,32 +241,57 @@ class Reader:
                 keys = list(filter(wants, keys))
             regroup = Regroup(plan_of(layout), lambda key: key)
             cells = CellReader(
-                self.store, rollup, question.windows, question.counts, layout=layout, wants=wants
+                self.store,
+                rollup,
+                question.windows,
+                question.counts,
+                layout=layout,
+                wants=wants,
+                wanted=place[2] or None,
             )
-            states = self._bounded(cells.read(from_ms, to_ms, keys, now_ms=self.now_ms))
-            groups = regroup.by_window(states, question.windows.assign)
+            blocks = cells.blocks(from_ms, to_ms, keys, now_ms=self.now_ms)
             buckets: Buckets | None = question.buckets
-            held = list(groups if buckets is None else regroup.by_bucket(groups, buckets))
+            if buckets is None:
+                held = [self._part(block, regroup, question.windows.assign) for block in blocks]
+            else:
+                states = self._bounded(each for block in blocks for each in block.states)
+                groups = regroup.by_window(states, question.windows.assign)
+                held = [Part(list(regroup.by_bucket(groups, buckets)))]
         self._held[place] = held
         self._tell(sized, from_ms, held)
         return held
 
-    def _bounded(self, states: Iterator[KeyStates]) -> Iterator[KeyStates]:
+    def _part(self, block: Block, regroup: Regroup, window_of: Callable[[int], Window]) -> Part:
+        """Return *block* as a part, which is remembered with it."""
+        part: Part | None = block.made.get(Part)
+        if part is None:
+            part = Part(list(regroup.by_window(self._bounded(block.states), window_of)))
+            block.made[Part] = part
+        else:
+            self._bound(sum(len(group.keys) for group in part.groups))
+        return part
+
+    def _bounded(self, states: Iterable[KeyStates]) -> Iterator[KeyStates]:
         for each in states:
-            self.rows += len(each.keys)
-            if self.rows > MOST_ROWS:
-                raise execution(
-                    f"this reads more than {MOST_ROWS:,} windows of keys: name every label of the key by =, ask for a shorter range, "
-                    "or for larger windows"
-                )
+            self._bound(len(each.keys))
             yield each
 
-    def _tell(self, sized: Sized, from_ms: int, groups: list[Group]) -> None:
+    def _bound(self, rows: int) -> None:
+        self.rows += rows
+        if self.rows > MOST_ROWS:
+            raise execution(
+                f"this reads more than {MOST_ROWS:,} windows of keys: name every label of the key by =, ask for a shorter range, "
+                "or for larger windows"
+            )
+
+    def _tell(self, sized: Sized, from_ms: int, parts: Sequence[Part]) -> None:
         """Say of which windows a part is not counted, or not kept any more, and which are gone."""
         what = f'{sized.rollup.name}, window="{sized.label}": '
         partial = [
             group.window.end_ms
-            for group in groups
+            for part in parts
+            if sized.rollup.keep_ms is not None or part.begins() != _FROM_THE_FIRST
+            for group in part.groups
             if any(
                 sized.question.is_partial(group.window, begin_ms, self.now_ms)
                 for begin_ms in set(group.begin_ms)
@@ -293,30 +319,15 @@ def _passing(tests: Sequence[Callable[[str], bool]]) -> Callable[[str], bool]:
     ).__getitem__
 
 
-def _instants(groups: Sequence[tuple[Group, int]]) -> tuple[list[int], list[int]]:
+def _instants(parts: Sequence[Part], sized: Sized) -> tuple[list[int], list[int]]:
     """Return where the windows end, and until when each is seen."""
-    return [group.window.end_ms for group, _ in groups], [until_ms for _, until_ms in groups]
-
-
-def _columns(
-    groups: Sequence[tuple[Group, int]], read: Callable[[Table], Sequence[_Value | None]]
-) -> dict[tuple[str, ...], list[_Value | None]]:
-    """Return the values of each key, one a window."""
-    found: dict[tuple[str, ...], list[_Value | None]] = {}
-    for at, (group, _) in enumerate(groups):
-        for key, value in zip(group.keys, read(group.table), strict=True):
-            if value is None:
-                continue
-            column = found.get(key)
-            if column is None:
-                if (len(found) + 1) * len(groups) > _MOST_CELLS:
-                    raise execution(
-                        f"{len(found):,} series over {len(groups):,} windows are more than {_MOST_CELLS:,} values: name more labels, "
-                        "or ask for a shorter range, or for larger windows"
-                    )
-                column = found[key] = [None] * len(groups)
-            column[at] = value
-    return found
+    ends: list[int] = []
+    untils: list[int] = []
+    for part in parts:
+        of_part = part.instants(sized.window_of)
+        ends += of_part[0]
+        untils += of_part[1]
+    return ends, untils
 
 
 def labels_of(metric: Metric, window: str, key: tuple[str, ...]) -> Labels:

@@ -1,14 +1,15 @@
 """Read the items of windows: from the root of each lane on, along the way that a key took when it was written."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
-from itertools import groupby
 from threading import Lock
 from typing import Any, Protocol
 
-from processors.query.fetch import fetch
+from processors.query.blocks import Block, Items, Kept, Root, Step, memory_of, size_bytes
+from processors.query.fetch import fetch, range_of_windows
+from processors.query.key_states import KeyStates, Place, below, merged
 from processors.query.plain_answers import answer_plainly
 from processors.sink.attributes import stored_item
 from streamgage.definition.pipeline import Rollup
@@ -20,17 +21,17 @@ from streamgage.fold.items import (
     StoredItem,
     chunk_key,
     chunk_name,
-    chunk_number,
     key_hash,
-    lane_of,
     window_prefix,
     window_start_ms,
 )
 from streamgage.limits import DYNAMODB_BATCH_GET_KEYS
-from streamgage.measures.layout import StateLayout, Table, plan_of
+from streamgage.measures.layout import StateLayout, plan_of
 from streamgage.measures.windows import TumblingWindows
 
 _ROOTS = 500  # items at once: what is held in memory while a long range is read
+_BLOCK_WINDOWS = 64  # aligned: a range that moves on has the same blocks but for its ends
+_FOREVER_MS = 2**63
 _READERS = 8
 _ROUNDS = 8  # of a BatchGetItem that leaves keys unprocessed
 
@@ -124,26 +125,16 @@ class DynamoPartialStore:
             self.read_units += float(capacity["CapacityUnits"]) if capacity else 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class KeyStates:
-    """The states of one window, of the keys that were asked for: of all lanes, merged.
+@dataclass(slots=True)
+class _Reading:
+    """A block while it is read. It is decoded once its items are seen to be others than those of *known*."""
 
-    The n-th key's are the n-th entries of ``table``'s columns, counted from the arrival time ``begin_ms[n]`` on.
-    """
-
-    start_ms: int
-    keys: Sequence[str]
-    table: Table
-    begin_ms: Sequence[int]
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """An item that was read, or is to be: of a window and lane, the chunk *number* among so many; among 0: the root."""
-
-    sk: str
-    among: int = 0
-    number: int = 0
+    name: Hashable
+    levels: list[Items]
+    known: Kept | None
+    steps: list[Step] = field(default_factory=list)
+    chunks: list[tuple[Place, Chunk]] = field(default_factory=list)
+    until_ms: int = _FOREVER_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +142,8 @@ class CellReader:
     """Reads the cells of one rollup and window size. *counts* is the fingerprint that its items must have.
 
     Where all keys are read, those are left out that stand where no key has one of *hashes*; None: none is left out.
-    Of their states only the columns of *layout* are read, of the keys that *wants* tells; None: all of them.
+    Of their states only the columns of *layout* are read, of the keys that *wants* tells; None: all of them. *wanted* says
+    what *wants* wants: the same of two that want the same; None: nobody knows, and no block is remembered.
     """
 
     store: PartialStore
@@ -161,6 +153,7 @@ class CellReader:
     hashes: range | None = None
     layout: StateLayout | None = None
     wants: Callable[[str], bool] | None = None
+    wanted: Hashable = None
 
     def read(
         self, from_ms: int, to_ms: int, keys: Sequence[str] | None, *, now_ms: int
@@ -172,21 +165,42 @@ class CellReader:
         Raises:
             ConfigError: an item counts something else than the rollup, or is damaged.
         """
-        first = self.windows.assign(max(from_ms, 0)).start_ms
-        # "}" sorts after the "|" that ends a window's prefix; BETWEEN includes both its ends.
-        last = window_prefix(max(to_ms - 1, 0)) + "}"
-        pk = chunk_key(self.rollup, self.windows, ROOT, "").pk
-        roots = self.store.range(pk, window_prefix(first), last)
-        alive = ((sk, item) for sk, item in roots if self._deletable_ms(sk, item) > now_ms)
-        held: list[tuple[str, StoredItem]] = []
-        for _, of_window in groupby(alive, key=lambda each: window_start_ms(each[0])):
-            held += of_window
-            if len(held) >= _ROOTS:
-                yield from self._resolve(held, keys)
-                held = []
-        yield from self._resolve(held, keys)
+        for block in self.blocks(from_ms, to_ms, keys, now_ms=now_ms):
+            yield from block.states
 
-    def _deletable_ms(self, sk: str, root: StoredItem) -> int:
+    def blocks(self, from_ms: int, to_ms: int, keys: Sequence[str] | None, *, now_ms: int) -> Iterator[Block]:
+        """Yield the same, by blocks; what is remembered beside the store is what was read before. Raises: as ``read``."""
+        reading = _BlockReader(self, keys, now_ms)
+        held: list[_Reading] = []
+        for roots in self._cut(self._roots(from_ms, to_ms)):
+            held.append(reading.begin(roots))
+            if sum(len(each.levels[0]) for each in held) >= _ROOTS:
+                yield from reading.end(held)
+                held = []
+        yield from reading.end(held)
+
+    def _roots(self, from_ms: int, to_ms: int) -> Iterator[Root]:
+        first_ms = self.windows.assign(max(from_ms, 0)).start_ms
+        pk = chunk_key(self.rollup, self.windows, ROOT, "").pk
+        return range_of_windows(self.store, pk, first_ms, max(to_ms, 1), self.windows.size_ms)
+
+    def _cut(self, roots: Iterator[Root]) -> Iterator[list[Root]]:
+        """Yield *roots* in blocks: of so many windows, or of fewer, where these have many items."""
+        block_ms = _BLOCK_WINDOWS * self.windows.size_ms
+        block: list[Root] = []
+        stop = ""
+        for root in roots:
+            sk = root[0]
+            if sk >= stop or (len(block) >= _ROOTS and window_start_ms(sk) != window_start_ms(block[-1][0])):
+                if block:
+                    yield block
+                block = []
+                stop = window_prefix((window_start_ms(sk) // block_ms + 1) * block_ms)
+            block.append(root)
+        if block:
+            yield block
+
+    def deletable_ms(self, sk: str, root: StoredItem) -> int:
         """Return from when on some item of the window of *root* may be deleted.
 
         By the definition too: where `keep` was lowered, or the stream's retention changed, items of one window expire at
@@ -197,40 +211,8 @@ class CellReader:
             return expires_ms
         return min(expires_ms, window_start_ms(sk) + self.windows.size_ms + self.rollup.keep_ms)
 
-    def _resolve(
-        self, roots: Sequence[tuple[str, StoredItem]], keys: Sequence[str] | None
-    ) -> Iterator[KeyStates]:
-        by_window = self._chunks(roots, keys)
-        for start_ms in sorted(by_window):
-            states = self._merged(start_ms, by_window.pop(start_ms))
-            if states.keys:
-                yield states
-
-    def _chunks(
-        self, roots: Sequence[tuple[str, StoredItem]], keys: Sequence[str] | None
-    ) -> dict[int, list[tuple[Place, Chunk]]]:
-        """Return of each window what *roots* and the items below them hold."""
-        found: dict[int, list[tuple[Place, Chunk]]] = {}
-        onward: dict[str, int] = {}
-        hashes = None if keys is None else {key: key_hash(self.rollup, key) for key in keys}
-        pk_of = cache(lambda chunk: chunk_key(self.rollup, self.windows, chunk, "").pk)
-        wants = self.wants if keys is None else frozenset(keys).__contains__
-        level = {Place(sk): item for sk, item in roots}
-        while level:
-            following: dict[ItemKey, Place] = {}
-            for place, item in level.items():
-                chunk = self._decoded(place, item, wants)
-                if chunk.keys:
-                    found.setdefault(window_start_ms(place.sk), []).append((place, chunk))
-                onward.setdefault(place.sk, chunk.onward)
-                if chunk.onward:
-                    for each in below(place, chunk, hashes, self.hashes):
-                        following[ItemKey(pk_of(chunk_name(each.among, each.number)), each.sk)] = each
-            items = fetch(self.store, {key: each.among for key, each in following.items()}, onward)
-            level = {following[key]: item for key, item in items.items()}
-        return found
-
-    def _decoded(self, place: Place, item: StoredItem, wants: Callable[[str], bool] | None) -> Chunk:
+    def decoded(self, place: Place, item: StoredItem, wants: Callable[[str], bool] | None) -> Chunk:
+        """Return what *item* at *place* holds. Raises: ConfigError, as ``read``."""
         what = f"an item of {self.rollup.name} at {place.sk}"
         if item.counts != self.counts:
             raise ConfigError(
@@ -248,61 +230,113 @@ class CellReader:
         except ValueError as error:
             raise ConfigError(f"{what} is damaged: {error}") from error
 
-    def _merged(self, start_ms: int, chunks: list[tuple[Place, Chunk]]) -> KeyStates:
-        """Merge what the lanes hold, in the order of their names: a child of a shard comes behind its parent.
 
-        *chunks* is emptied: of a million keys nothing is held twice.
-        """
-        chunks.sort(key=lambda each: (lane_of(each[0].sk), each[0].among, each[0].number), reverse=True)
-        _, first = chunks.pop()
-        if not chunks:
-            return KeyStates(start_ms, first.keys, first.table, [first.begin_ms] * len(first.keys))
-        plan = plan_of(self.layout or self.rollup.layout)
-        places = {key: place for place, key in enumerate(first.keys)}
-        table, begins = first.table, [first.begin_ms] * len(first.keys)
-        while chunks:
-            _, chunk = chunks.pop()
-            if places.keys().isdisjoint(chunk.keys):  # as mostly: a key is of one shard
-                plan.add(table, chunk.table, range(len(chunk.keys)))
-                begins += [chunk.begin_ms] * len(chunk.keys)
-                places |= zip(chunk.keys, range(len(places), len(begins)), strict=True)
-                continue
-            known = [row for row, key in enumerate(chunk.keys) if key in places]
-            at = [places[chunk.keys[row]] for row in known]
-            for place in at:
-                begins[place] = max(begins[place], chunk.begin_ms)
-            plan.merge(table, at, chunk.table, known)
-            new = [row for row, key in enumerate(chunk.keys) if key not in places]
-            plan.add(table, chunk.table, new)
-            begins += [chunk.begin_ms] * len(new)
-            for row in new:
-                places[chunk.keys[row]] = len(places)
-        return KeyStates(start_ms, list(places), table, begins)
+class _BlockReader:
+    """Reads the blocks of one range, of *keys*, for who asks at *now_ms*."""
 
+    def __init__(self, cells: CellReader, keys: Sequence[str] | None, now_ms: int) -> None:
+        self._cells, self._now_ms = cells, now_ms
+        self._hashes = None if keys is None else {key: key_hash(cells.rollup, key) for key in keys}
+        self._wants = cells.wants if keys is None else frozenset(keys).__contains__
+        self._pk_of = cache(lambda chunk: chunk_key(cells.rollup, cells.windows, chunk, "").pk)
+        self._plan = plan_of(cells.layout or cells.rollup.layout)
+        is_known = keys is not None or cells.wants is None or cells.wanted is not None
+        self._memory = memory_of(cells.store) if is_known else None
+        self._name = (
+            self._pk_of(ROOT),
+            cells.counts,
+            cells.rollup.layout,
+            cells.rollup.keep_ms,
+            cells.layout,
+            cells.hashes,
+            cells.wanted if keys is None else None,
+            None if keys is None else tuple(keys),
+        )
 
-def below(
-    place: Place, chunk: Chunk, keys: Mapping[str, int] | None, hashes: range | None
-) -> Iterator[Place]:
-    """Yield where keys are that *chunk* has no room for: those of *keys*, which has their hashes, that it does not hold.
+    def begin(self, roots: Sequence[Root]) -> _Reading:
+        """Return the block of *roots*, of which nothing is decoded yet."""
+        name = self._name, roots[0][0]
+        known = None if self._memory is None else self._memory.find(name, self._now_ms)
+        return _Reading(name, [roots], known)
 
-    Where *keys* is None: all of them, or those that have one of *hashes*.
-    """
-    among = chunk.onward
-    if keys is None:
-        for number in _numbers_below(place, among, hashes):
-            yield Place(place.sk, among, number)
-        return
-    held = set(chunk.keys)
-    for key, hash_ in keys.items():
-        if key not in held and (not place.among or chunk_number(hash_, place.among) == place.number):
-            yield Place(place.sk, among, chunk_number(hash_, among))
+    def end(self, readings: list[_Reading]) -> Iterator[Block]:
+        """Yield the blocks of *readings*, in their order, which is emptied: what lies below all their roots is read together."""
+        under_way = list(readings)
+        steps = [self._step(each) for each in under_way]
+        onward = {sk: among for step in steps for sk, among in step.onward.items()}
+        while any(step.following for step in steps):
+            wanted = {key: place.among for step in steps for key, place in step.following.items()}
+            items = fetch(self._cells.store, wanted, onward)
+            under_way = [each for each, step in zip(under_way, steps, strict=True) if step.following]
+            for each, step in zip(under_way, [step for step in steps if step.following], strict=True):
+                each.levels.append({key: items[key] for key in step.following if key in items})
+            steps = [self._step(each) for each in under_way]
+        readings.reverse()
+        del under_way
+        while readings:
+            yield self._block(readings.pop())
 
+    def _step(self, reading: _Reading) -> Step:
+        """Return where the last level that was read leads to; of what is not as it is known, all levels are decoded."""
+        at = len(reading.levels) - 1
+        known = reading.known
+        if known is not None and known.levels[at] == reading.levels[at]:
+            return known.steps[at]
+        reading.known = None
+        for level in range(len(reading.steps), at + 1):
+            reading.steps.append(self._decode(reading, level))
+        return reading.steps[at]
 
-def _numbers_below(place: Place, among: int, hashes: range | None) -> range:
-    """Return which chunks *among* so many take what the one at *place* has no room for; of *hashes* only."""
-    share = among // max(place.among, 1)
-    first, last = place.number * share, (place.number + 1) * share - 1
-    if hashes is not None:
-        first = max(first, chunk_number(hashes.start, among))
-        last = min(last, chunk_number(hashes[-1], among))
-    return range(first, last + 1)
+    def _decode(self, reading: _Reading, level: int) -> Step:
+        following: dict[ItemKey, Place] = {}
+        onward: dict[str, int] = {}
+        for place, item in self._placed(reading, level):
+            chunk = self._cells.decoded(place, item, self._wants)
+            if chunk.keys:
+                reading.chunks.append((place, chunk))
+            if not level:
+                onward[place.sk] = chunk.onward
+            if chunk.onward:
+                for each in below(place, chunk, self._hashes, self._cells.hashes):
+                    following[ItemKey(self._pk_of(chunk_name(each.among, each.number)), each.sk)] = each
+        return Step(following, onward)
+
+    def _placed(self, reading: _Reading, level: int) -> Iterator[tuple[Place, StoredItem]]:
+        """Yield the items of a level with their places; of the roots those of windows that are kept."""
+        items = reading.levels[level]
+        if isinstance(items, Mapping):
+            following = reading.steps[level - 1].following
+            yield from ((following[key], item) for key, item in items.items())
+            return
+        for sk, item in items:
+            deletable_ms = self._cells.deletable_ms(sk, item)
+            if deletable_ms > self._now_ms:
+                reading.until_ms = min(reading.until_ms, deletable_ms)
+                yield Place(sk), item
+
+    def _block(self, reading: _Reading) -> Block:
+        if reading.known is not None and self._memory is not None:
+            self._memory.touch(reading.name, reading.known)
+            return reading.known.block
+        by_window: dict[int, list[tuple[Place, Chunk]]] = {}
+        for each in reading.chunks:
+            by_window.setdefault(window_start_ms(each[0].sk), []).append(each)
+        if self._memory is None:
+            reading.chunks = []
+            return Block(self._states(by_window))
+        keys = sum(len(chunk.keys) for _, chunk in reading.chunks)
+        reading.chunks = []
+        columns = len(self._plan.empty())
+        size = size_bytes(reading.levels, states=keys * 2 * (columns + 1), windows=len(by_window))
+        if not self._memory.takes(size):
+            return Block(self._states(by_window))
+        block = Block(tuple(self._states(by_window)))
+        kept = Kept(reading.levels, reading.steps, block, self._now_ms, reading.until_ms, size)
+        self._memory.keep(reading.name, kept)
+        return block
+
+    def _states(self, by_window: dict[int, list[tuple[Place, Chunk]]]) -> Iterator[KeyStates]:
+        for start_ms in sorted(by_window):
+            states = merged(self._plan, start_ms, by_window.pop(start_ms))
+            if states.keys:
+                yield states

@@ -7,17 +7,21 @@ a day of minutes, cost a quarter.
 Source: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html (checked 2026-11-29)
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import NamedTuple, Protocol
 
-from streamgage.fold.items import ItemKey, StoredItem
+from streamgage.fold.items import ItemKey, StoredItem, window_prefix
 
 _LEAST = 3  # items that are read by a Query: of fewer, a hundred fit into one request for as many read units
 _STRANGERS = 3  # items that nobody asked for, between two that are: with these, four make a read unit
 _READERS = 8
+_SPAN_WINDOWS = 256  # of a Query: a read unit is rounded up once in so many
+_MOST_SPANS = 32  # of one range: "all there is" begins in 1970
+_AHEAD = 3  # spans, while one is decoded
 
 
 class Fetched(Protocol):
@@ -53,6 +57,35 @@ def fetch(
             if key in wanted:
                 found[key] = item
     return found
+
+
+def range_of_windows(
+    store: Fetched, pk: str, first_ms: int, to_ms: int, size_ms: int
+) -> Iterator[tuple[str, StoredItem]]:
+    """Yield (sk, item) of the windows of *size_ms* in *pk* that begin in ``[first_ms, to_ms)``, in the order of sk.
+
+    A range of many windows is read as several at once, cut where it would also be cut a moment later.
+    """
+    span_ms = _SPAN_WINDOWS * size_ms
+    if not 2 * span_ms <= to_ms - first_ms <= _MOST_SPANS * span_ms:
+        yield from store.range(*_span(pk, first_ms, to_ms))
+        return
+    bounds = [first_ms, *range((first_ms // span_ms + 1) * span_ms, to_ms, span_ms), to_ms]
+    spans = [_span(pk, *each) for each in pairwise(bounds)]
+    with ThreadPoolExecutor(_AHEAD) as pool:
+        ahead: deque[Future[list[tuple[str, StoredItem]]]] = deque()
+        for span in spans:
+            ahead.append(pool.submit(lambda span: list(store.range(*span)), span))
+            if len(ahead) > _AHEAD:
+                yield from ahead.popleft().result()
+        while ahead:
+            yield from ahead.popleft().result()
+
+
+def _span(pk: str, first_ms: int, to_ms: int) -> Span:
+    """Return the span of the windows that begin in ``[first_ms, to_ms)``."""
+    # "}" sorts after the "|" that ends a window's prefix; BETWEEN includes both its ends.
+    return Span(pk, window_prefix(first_ms), window_prefix(to_ms - 1) + "}")
 
 
 def _read(store: Fetched, spans: Sequence[Span]) -> Iterator[tuple[Span, list[tuple[str, StoredItem]]]]:

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from processors.query.cells import PartialStore, Place, below
+from processors.query.cells import PartialStore
+from processors.query.key_states import Place, below
 from processors.query.question import Question
 from streamgage.fold.chunk import Chunk, decode_chunk
 from streamgage.fold.items import (

@@ -3,18 +3,37 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
 from processors.awsjson.client import AwsJsonClient
 from processors.deadline import Deadline
+from processors.query.blocks import BlockMemory
+from processors.query.pages import Page, PageMemory
 from processors.sink.attributes import stored_item
 from streamgage.fold.items import ItemKey, StoredItem
 from streamgage.limits import DYNAMODB_BATCH_GET_KEYS
 
 
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a sandbox remembers of the items of one table."""
+
+    pages: PageMemory
+    blocks: BlockMemory
+
+    @classmethod
+    def of_mb(cls, memory_mb: int) -> "Memory":
+        """Return the memory of a sandbox of *memory_mb*: a sixteenth of that, at most."""
+        share = memory_mb * 1024 * 1024 // 32
+        return cls(PageMemory(share), BlockMemory(share))
+
+
 class LeanPartialStore:
     """The PartialStore of *table*, for one question: its reads end by *deadline*. *readers* make several at a time.
+
+    *memory* is the sandbox's; None: nothing is remembered.
 
     What it raises besides: RetryableError, throttled, unreachable or out of time; ServiceError, refused for good.
     """
@@ -26,9 +45,11 @@ class LeanPartialStore:
         *,
         deadline: Deadline,
         readers: Executor,
+        memory: Memory | None = None,
         consistent: bool = True,
     ) -> None:
         self._client, self._table, self._consistent = client, table, consistent
+        self._memory = memory or Memory.of_mb(0)
         self._deadline, self._readers = deadline, readers
         self._alone = Lock()
         self.read_units = 0.0
@@ -36,8 +57,18 @@ class LeanPartialStore:
     def eventually(self) -> "LeanPartialStore":
         """Return the same table, read with eventual consistency; it counts its own read units."""
         return LeanPartialStore(
-            self._client, self._table, deadline=self._deadline, readers=self._readers, consistent=False
+            self._client,
+            self._table,
+            deadline=self._deadline,
+            readers=self._readers,
+            memory=self._memory,
+            consistent=False,
         )
+
+    @property
+    def blocks(self) -> BlockMemory:
+        """The blocks that were made of its items."""
+        return self._memory.blocks
 
     def range(self, pk: str, first_sk: str, last_sk: str) -> Iterator[tuple[str, StoredItem]]:
         """Yield (sk, item) of the partition *pk* with first_sk ≤ sk ≤ last_sk, in the order of sk."""
@@ -53,13 +84,14 @@ class LeanPartialStore:
             "ReturnConsumedCapacity": "TOTAL",
         }
         while True:
-            page = self._ask("Query", request)
-            self._count(_units(page.get("ConsumedCapacity")))
-            for item in page["Items"]:
-                yield item["sk"]["S"], stored_item(item)
-            if not page.get("LastEvaluatedKey"):
+            body = json.dumps(request)
+            answer = self._client.call("Query", body, self._client.retries(self._deadline))
+            page = self._memory.pages.parsed(body, answer, _page)
+            self._count(page.read_units)
+            yield from page.items
+            if not page.last_key:
                 return
-            request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+            request["ExclusiveStartKey"] = page.last_key
 
     def get(self, keys: Sequence[ItemKey]) -> Mapping[ItemKey, StoredItem]:
         """Return those of *keys*, any number, that exist."""
@@ -101,10 +133,11 @@ class LeanPartialStore:
         with self._alone:  # fetch reads several ranges at once
             self.read_units += units
 
-    def _ask(self, operation: str, request: Mapping[str, Any]) -> Any:
-        return json.loads(
-            self._client.call(operation, json.dumps(request), self._client.retries(self._deadline))
-        )
+
+def _page(answer: bytes) -> Page:
+    page = json.loads(answer)
+    items = [(item["sk"]["S"], stored_item(item)) for item in page["Items"]]
+    return Page(items, _units(page.get("ConsumedCapacity")), page.get("LastEvaluatedKey"))
 
 
 def _units(capacity: Mapping[str, Any] | None) -> float:

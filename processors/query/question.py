@@ -6,7 +6,8 @@ from decimal import Decimal
 from itertools import chain
 
 from processors.query.buckets import Buckets, RangeBucket, parse_buckets, windows_for
-from processors.query.cells import CellReader, KeyStates, PartialStore
+from processors.query.cells import CellReader, PartialStore
+from processors.query.key_states import KeyStates
 from processors.query.regroup import Group, Regroup, before
 from processors.query.selection import Selection
 from streamgage.definition.fingerprint import counts_of
@@ -312,6 +313,7 @@ def _states(
         hashes=question.hashes,
         layout=question.layout,
         wants=_wants(question),
+        wanted=None if question.selection is None else tuple(sorted(question.selection.wanted.items())),
     )
     return reader.read(from_ms, to_ms, keys, now_ms=now_ms)
 

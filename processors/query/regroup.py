@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from processors.query.buckets import Buckets
-from processors.query.cells import KeyStates
+from processors.query.key_states import KeyStates
 from streamgage.errors import ConfigError, TooMuchError
 from streamgage.fold.items import key_values
 from streamgage.measures.layout import StatePlan, Table
@@ -124,7 +124,7 @@ class Regroup:
             if merged is None or bucket != merged.window:
                 if merged is not None:
                     yield merged
-                merged, places = Group(bucket, each.keys, each.table, each.begin_ms), {}
+                merged, places = _own(each, bucket), {}
             else:
                 self._add(merged, places, each)
         if merged is not None:
@@ -136,7 +136,7 @@ class Regroup:
         places: dict[tuple[str, ...], int] = {}
         for each in groups:
             if merged is None:
-                merged = each
+                merged = _own(each, each.window)
             else:
                 merged.window = Window(merged.window.start_ms, each.window.end_ms)
                 self._add(merged, places, each)
@@ -199,6 +199,11 @@ def before(window_of: Callable[[int], Window], instant_ms: int, count: int) -> i
     for _ in range(count):
         start_ms = window_of(max(window_of(start_ms).start_ms - 1, 0)).start_ms
     return start_ms
+
+
+def _own(group: Group, window: Window) -> Group:
+    """Return *group* as that of *window*, to be added to: its states may be remembered, and are not changed."""
+    return Group(window, group.keys, [list(column) for column in group.table], group.begin_ms)
 
 
 def _bound(keys: int) -> None:

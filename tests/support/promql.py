@@ -1,8 +1,9 @@
 """Series for tests of PromQL: events that the real fold counted, and requests of the Prometheus HTTP API over them."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from processors.pipeline_files import FilesIn
 from processors.promql.api import Reply, respond
@@ -31,6 +32,22 @@ windows = ["1m", "1h", "1d"]
 [rollups.measures]
 value = ["count", "sum", "min", "max", "mean", "p50", "histogram"]
 """
+
+
+class Told(NamedTuple):
+    """What was answered, read as JSON."""
+
+    status: int
+    body: Any
+
+    @classmethod
+    def of(cls, reply: Reply) -> "Told":
+        """Return *reply*, read. Raises: ValueError, it is no JSON: as JSON has neither NaN nor infinities."""
+        return cls(reply.status, json.loads(reply.body, parse_constant=_refused))
+
+
+def _refused(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def pipeline_of(text: str) -> Pipeline:
@@ -82,10 +99,10 @@ class Prometheus:
             ],
         )
 
-    def ask(self, path: str, *params: tuple[str, str]) -> Reply:
+    def ask(self, path: str, *params: tuple[str, str]) -> Told:
         """Ask for *path*."""
         applied_ms = self.now_ms if self.applied_ms is None else self.applied_ms
-        return respond(
+        reply = respond(
             path,
             params,
             pipeline=self.pipeline,
@@ -94,6 +111,7 @@ class Prometheus:
             consumer=self.consumer,
             now_ms=self.now_ms,
         )
+        return Told.of(reply)
 
     def data(self, path: str, *params: tuple[str, str]) -> Any:
         """Return the data of an answer that is one."""

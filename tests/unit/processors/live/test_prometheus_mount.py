@@ -1,5 +1,6 @@
 """Prometheus' API, mounted: what is asked is handed over whole, of the caller's own keys, and what fails is told its way."""
 
+import json
 import sys
 from base64 import b64encode
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ QUERY = "/prometheus/api/v1/query"
 
 class Reply(NamedTuple):
     status: int
-    body: dict[str, Any]
+    body: bytes
 
 
 @dataclass
@@ -51,7 +52,7 @@ class FakePromql:
         for name in pipeline.rollups:
             question = Question.parse(pipeline, rollup=name, key=None, window=None, from_ms=0, to_ms=2**42)
             seen |= {row.key[0] for row in ask(store, question, applied_ms=NOW_MS, now_ms=NOW_MS)}
-        return Reply(self.status, {"status": "success", "data": sorted(seen)})
+        return Reply(self.status, json.dumps({"status": "success", "data": sorted(seen)}).encode())
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """The Prometheus HTTP API: what is asked, how it is answered, how it is refused."""
 
-import json
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -10,7 +9,7 @@ from processors.promql.api import respond
 from processors.query.freshness import Freshness
 from streamgage.errors import ConfigError, RetryableError
 from streamgage.fold.items import ItemKey, StoredItem
-from support.promql import NOW_MS, Prometheus
+from support.promql import NOW_MS, Prometheus, Told
 
 W = 'window="1m"'
 
@@ -211,8 +210,17 @@ def test_a_path_that_is_not_there(prometheus: Prometheus, path: str) -> None:
 def test_every_body_is_json(prometheus: Prometheus) -> None:
     span = ("start", "0"), ("end", "300"), ("step", "30")
     for query in ("0 / 0", "-1 / 0", f"load_value_sum{{{W}}} / 0", "1e300 * 1e300"):
-        reply = prometheus.ask("query_range", ("query", query), *span)
-        json.dumps(reply.body, allow_nan=False)
+        assert prometheus.ask("query_range", ("query", query), *span).status == 200  # read as JSON
+
+
+@pytest.mark.parametrize("number", [0, -0.0, 5, 0.1, -1e-7, 1e21, 123456789012345680.0, "NaN", "Inf", "-Inf"])
+def test_a_value_of_a_range_has_the_digits_of_an_instant(prometheus: Prometheus, number: object) -> None:
+    for query in ("vector(0)", f"{number}", f"vector({number})"):
+        data = prometheus.data("query", ("query", query), ("time", "60"))["result"]
+        at_once = data[0]["value"] if "vector" in query else data
+        span = ("start", "60"), ("end", "120"), ("step", "60")
+        (series,) = prometheus.data("query_range", ("query", query), *span)["result"]
+        assert series["values"] == [at_once, [120, at_once[1]]]
 
 
 class Throttled:
@@ -251,7 +259,7 @@ def test_tables_that_lack_what_was_applied_are_told_with_a_warning(prometheus: P
         consumer="main",
         now_ms=NOW_MS,
     )
-    assert "the tables lack what was applied of shardId-0" in reply.body["warnings"][0]
+    assert "the tables lack what was applied of shardId-0" in Told.of(reply).body["warnings"][0]
 
 
 def test_of_many_notes_the_first_are_told(prometheus: Prometheus) -> None:
