@@ -34,26 +34,31 @@ _MOST_DEPTH = 40
 
 
 class Pages:
-    """The pages of a database with those of its log over them. A context: it holds both files open."""
+    """The pages of a database with those of its log over them. A context: it holds both files open.
+
+    Where frames of the log are damaged there are two views of it: 0 with these, 1 with what stood there before.
+    """
 
     def __init__(self, path: Path, log: Log) -> None:
-        self._path, self._over = path, log.pages
+        self._path = path
+        self._over = [log.pages] if log.pages == log.whole else [log.pages, log.whole]
+        self.views = range(len(self._over))
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         self._file = self._stack.enter_context(self._path.open("rb"))
         self._log: BinaryIO | None = None
-        if self._over:
+        if self._over[0]:
             self._log = self._stack.enter_context(log_of(self._path).open("rb"))
-        self.count = max([-(-self._path.stat().st_size // PAGE_BYTES), *self._over])
+        self.count = max([-(-self._path.stat().st_size // PAGE_BYTES), *self._over[0]])
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def page(self, number: int) -> bytes:
+    def page(self, number: int, view: int) -> bytes:
         """Return a page; less of it, or nothing, where the file ends."""
-        at = self._over.get(number)
+        at = self._over[view].get(number)
         if at is not None and self._log is not None:
             self._log.seek(at)
             return self._log.read(PAGE_BYTES)
@@ -64,16 +69,17 @@ class Pages:
 
     def rows(self) -> Iterator[Spooled]:
         """Yield each whole row, removed ones too where they were not written over; one may come more than once."""
-        for number in range(1, self.count + 1):
-            page = self.page(number)
-            at = page.find(ROW_MAGIC)
-            while at >= 0:
-                row = self._row(page, at)
-                if row is not None:
-                    yield row
-                at = page.find(ROW_MAGIC, at + 1)
+        for view in self.views:
+            for number in range(1, self.count + 1):
+                page = self.page(number, view)
+                at = page.find(ROW_MAGIC)
+                while at >= 0:
+                    row = self._row(page, at, view)
+                    if row is not None:
+                        yield row
+                    at = page.find(ROW_MAGIC, at + 1)
 
-    def _row(self, page: bytes, at: int) -> Spooled | None:
+    def _row(self, page: bytes, at: int, view: int) -> Spooled | None:
         head = page[at : at + HEAD_BYTES]
         size = row_bytes(head) if len(head) == HEAD_BYTES else None
         if size is None:
@@ -83,7 +89,7 @@ class Pages:
         missing = size - len(parts[0])
         onward = int.from_bytes(page[at + local : at + local + 4], "big")
         while missing > 0 and 0 < onward <= self.count:
-            overflow = self.page(onward)
+            overflow = self.page(onward, view)
             parts.append(overflow[4 : 4 + missing])
             if len(overflow) < PAGE_BYTES and len(parts[-1]) < missing:
                 return None
@@ -94,9 +100,9 @@ class Pages:
         except ValueError:
             return None
 
-    def state(self) -> State | None:
+    def state(self, view: int) -> State | None:
         """Return what the spool's last transaction said of it; None where that is damaged."""
-        page = self.page(STATE_ROOT)
+        page = self.page(STATE_ROOT, view)
         at = page.find(STATE_MAGIC)
         while at >= 0:
             try:
@@ -105,10 +111,10 @@ class Pages:
                 at = page.find(STATE_MAGIC, at + 1)
         return None
 
-    def queue(self) -> "Queue":
+    def queue(self, view: int) -> "Queue":
         """Return what should be there."""
         queue = Queue()
-        _Walk(self, queue).page(QUEUE_ROOT)
+        _Walk(self, queue, view).page(QUEUE_ROOT)
         return queue
 
 
@@ -123,12 +129,12 @@ class Queue:
 class _Walk:
     """Goes through the queue's B-tree, as far as that is whole."""
 
-    def __init__(self, pages: Pages, queue: Queue) -> None:
-        self._pages, self._queue = pages, queue
+    def __init__(self, pages: Pages, queue: Queue, view: int) -> None:
+        self._pages, self._queue, self._view = pages, queue, view
         self._seen: set[int] = set()
 
     def page(self, number: int, depth: int = 0) -> None:
-        content = self._pages.page(number)
+        content = self._pages.page(number, self._view)
         kind = content[:1]
         if number in self._seen or depth > _MOST_DEPTH or kind not in (b"\x0a", b"\x02"):
             self._queue.is_broken = True
@@ -229,11 +235,14 @@ class Found:
 
 def survey(pages: Pages, log: Log) -> Found:
     """Read all of it."""
-    queue, state = pages.queue(), pages.state()
     whole = {row.id: row.record.events for row in pages.rows()}
-    is_known = (
-        state is not None and not queue.is_broken and state.agrees(len(queue.events), sum(queue.events))
-    )
+    for view in pages.views:
+        queue, state = pages.queue(view), pages.state(view)
+        is_known = (
+            state is not None and not queue.is_broken and state.agrees(len(queue.events), sum(queue.events))
+        )
+        if is_known:
+            break
     # Where the list is damaged, rows are kept of which nobody knows: sent again, their marks are known.
     removed = {each for each in whole if each not in queue.events} if is_known else set()
     missing = {each: events for each, events in queue.events.items() if each not in whole}

@@ -25,12 +25,14 @@ _MASK = 0xFFFFFFFF
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """The frames of the log that are of its present run: each page's newest, by their place in the file, in bytes.
+    """The pages in the log, each by the place of its newest frame in the file, in bytes.
 
-    ``pages`` has those of whole transactions only, ``damage`` what is wrong, None where nothing is: SQLite may read it then.
+    ``pages`` has those of finished transactions, ``whole`` of these only what no damaged frame holds. ``damage`` says what
+    is wrong, None where nothing is: SQLite may read it then.
     """
 
     pages: dict[int, int]
+    whole: dict[int, int]
     damage: str | None
 
 
@@ -47,13 +49,13 @@ def read_log(database: Path, page_bytes: int, *, same_boot: bool) -> Log:
         content = b""
     if not content:
         lost = acknowledged[0] if acknowledged else 0
-        return Log({}, f"its write-ahead log is gone: {lost} frames" if lost else None)
+        return Log({}, {}, f"its write-ahead log is gone: {lost} frames" if lost else None)
     step = _FRAME.size + page_bytes
     places = range(_HEAD.size, len(content) - step + 1, step)
     frames = [_FRAME.unpack_from(content, at) for at in places]
     salt, order, damage = _head(content, frames)
     if salt is None:
-        return Log({}, damage)
+        return Log({}, {}, damage)
     known = acknowledged[0] if acknowledged and acknowledged[1] == struct.pack(">2I", *salt) else 0
     reading = _Reading(salt, known)
     checksum = _HEAD.unpack_from(content)[6:]
@@ -62,7 +64,7 @@ def read_log(database: Path, page_bytes: int, *, same_boot: bool) -> Log:
         checksum = frame[4:]
         is_whole = _sum(content[at + _FRAME.size : at + step], before, order) == checksum
         reading.take(frame, at + _FRAME.size, is_whole=is_whole)
-    return Log(reading.pages, damage or reading.damage())
+    return Log(reading.pages, reading.whole, damage or reading.damage())
 
 
 class _Reading:
@@ -70,7 +72,9 @@ class _Reading:
 
     def __init__(self, salt: tuple[int, int], known: int) -> None:
         self.pages: dict[int, int] = {}
+        self.whole: dict[int, int] = {}
         self._pending: dict[int, int] = {}
+        self._pending_whole: dict[int, int] = {}
         self._salt, self._known = salt, known
         self._count = 0
         self._bad: list[int] = []
@@ -84,16 +88,16 @@ class _Reading:
         if tuple(salt) != self._salt:
             self._wrong.append(number)
             return
-        if not is_whole:
-            self._wrong.append(number)
-        if (
-            is_whole or size
-        ):  # an end that is written and is not whole is torn, or damaged: its rows are judged by themselves
-            self._bad, self._wrong = self._bad + self._wrong, []
         self._pending[page] = at
-        if size or number < self._known:
+        if is_whole:
+            self._bad, self._wrong = self._bad + self._wrong, []
+            self._pending_whole[page] = at
+        else:
+            self._wrong.append(number)
+        if (size and is_whole) or number < self._known:
             self.pages.update(self._pending)
-            self._pending = {}
+            self.whole.update(self._pending_whole)
+            self._pending, self._pending_whole = {}, {}
 
     def damage(self) -> str | None:
         bad = self._bad + [each for each in self._wrong if each < self._known]
