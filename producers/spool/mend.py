@@ -69,7 +69,7 @@ def damage_of(path: Path, *, same_boot: bool) -> str | None:
     if log.damage is not None:
         return log.damage
     if not path.stat().st_size:
-        return "the file is empty, and its write-ahead log is not" if log.pages else None
+        return "the file is empty, and its write-ahead log is not" if log.views[0] else None
     try:
         database = Database(path, fsync=True)
     except Malformed as error:

@@ -36,13 +36,12 @@ _MOST_DEPTH = 40
 class Pages:
     """The pages of a database with those of its log over them. A context: it holds both files open.
 
-    Where frames of the log are damaged there are two views of it: 0 with these, 1 with what stood there before.
+    The *view* of a method is one of the log's.
     """
 
     def __init__(self, path: Path, log: Log) -> None:
         self._path = path
-        self._over = [log.pages] if log.pages == log.whole else [log.pages, log.whole]
-        self.views = range(len(self._over))
+        self._over = log.views
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -69,7 +68,7 @@ class Pages:
 
     def rows(self) -> Iterator[Spooled]:
         """Yield each whole row, removed ones too where they were not written over; one may come more than once."""
-        for view in self.views:
+        for view in range(len(self._over)):
             for number in range(1, self.count + 1):
                 page = self.page(number, view)
                 at = page.find(ROW_MAGIC)
@@ -236,7 +235,7 @@ class Found:
 def survey(pages: Pages, log: Log) -> Found:
     """Read all of it."""
     whole = {row.id: row.record.events for row in pages.rows()}
-    for view in pages.views:
+    for view in range(min(2, len(log.views))):  # the third may lack what came later
         queue, state = pages.queue(view), pages.state(view)
         is_known = (
             state is not None and not queue.is_broken and state.agrees(len(queue.events), sum(queue.events))

@@ -25,14 +25,14 @@ _MASK = 0xFFFFFFFF
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """The pages in the log, each by the place of its newest frame in the file, in bytes.
+    """The pages of finished transactions in the log, each by the place of a frame in the file, in bytes.
 
-    ``pages`` has those of finished transactions, ``whole`` of these only what no damaged frame holds. ``damage`` says what
-    is wrong, None where nothing is: SQLite may read it then.
+    ``views``: the newest of each; where frames are damaged also the newest that no damaged frame holds, and those from
+    before the first that is. A row that is whole is so in one of them. ``damage`` says what is wrong, None where nothing is:
+    SQLite may read it then.
     """
 
-    pages: dict[int, int]
-    whole: dict[int, int]
+    views: tuple[dict[int, int], ...]
     damage: str | None
 
 
@@ -49,13 +49,13 @@ def read_log(database: Path, page_bytes: int, *, same_boot: bool) -> Log:
         content = b""
     if not content:
         lost = acknowledged[0] if acknowledged else 0
-        return Log({}, {}, f"its write-ahead log is gone: {lost} frames" if lost else None)
+        return Log(({},), f"its write-ahead log is gone: {lost} frames" if lost else None)
     step = _FRAME.size + page_bytes
     places = range(_HEAD.size, len(content) - step + 1, step)
     frames = [_FRAME.unpack_from(content, at) for at in places]
     salt, order, damage = _head(content, frames)
     if salt is None:
-        return Log({}, {}, damage)
+        return Log(({},), damage)
     known = acknowledged[0] if acknowledged and acknowledged[1] == struct.pack(">2I", *salt) else 0
     reading = _Reading(salt, known)
     checksum = _HEAD.unpack_from(content)[6:]
@@ -64,15 +64,16 @@ def read_log(database: Path, page_bytes: int, *, same_boot: bool) -> Log:
         checksum = frame[4:]
         is_whole = _sum(content[at + _FRAME.size : at + step], before, order) == checksum
         reading.take(frame, at + _FRAME.size, is_whole=is_whole)
-    return Log(reading.pages, reading.whole, damage or reading.damage())
+    return Log(reading.views(), damage or reading.damage())
 
 
 class _Reading:
     """Takes frame after frame. ``known`` of them were acknowledged."""
 
     def __init__(self, salt: tuple[int, int], known: int) -> None:
-        self.pages: dict[int, int] = {}
-        self.whole: dict[int, int] = {}
+        self._pages: dict[int, int] = {}
+        self._whole: dict[int, int] = {}
+        self._before: dict[int, int] | None = None
         self._pending: dict[int, int] = {}
         self._pending_whole: dict[int, int] = {}
         self._salt, self._known = salt, known
@@ -85,19 +86,36 @@ class _Reading:
     def take(self, frame: tuple[int, ...], at: int, *, is_whole: bool) -> None:
         page, size, *salt = frame[:4]
         number, self._count = self._count, self._count + 1
-        if tuple(salt) != self._salt:
+        is_ours = tuple(salt) == self._salt
+        if not (is_ours and is_whole):
             self._wrong.append(number)
+            if self._before is None:
+                self._before = dict(self._pages)
+        if not is_ours:
             return
         self._pending[page] = at
         if is_whole:
             self._bad, self._wrong = self._bad + self._wrong, []
             self._pending_whole[page] = at
-        else:
-            self._wrong.append(number)
-        if (size and is_whole) or number < self._known:
-            self.pages.update(self._pending)
-            self.whole.update(self._pending_whole)
-            self._pending, self._pending_whole = {}, {}
+        if size and (is_whole or number < self._known):
+            self._finish()
+
+    def _finish(self) -> None:
+        self._pages.update(self._pending)
+        self._whole.update(self._pending_whole)
+        self._pending, self._pending_whole = {}, {}
+
+    def views(self) -> tuple[dict[int, int], ...]:
+        """Return the pages with damaged frames, without them, and as they stood before the first; those that differ."""
+        if (
+            self._count <= self._known
+        ):  # the log is cut off: what is left of its last transaction was acknowledged
+            before = dict(self._pages) if self._before is None else self._before
+            self._finish()
+            return self._pages, self._whole, before
+        if self.damage() is None:
+            return (self._pages,)
+        return self._pages, self._whole, self._before or {}
 
     def damage(self) -> str | None:
         bad = self._bad + [each for each in self._wrong if each < self._known]
