@@ -74,7 +74,7 @@ class Forwarder:
         """
         if bytes_per_s is not None and not bytes_per_s > 0:
             raise ConfigError(f"bytes_per_s is {bytes_per_s}: more than 0, or None for no limit")
-        self.failure: Exception | None = None
+        self.failure: DeliveryError | SpoolError | None = None
         self.sent_records = self.sent_events = 0
         self._spool, self._core, self._bytes_per_s = spool, core, bytes_per_s
         self._clock, self._rng = clock or MonotonicClock(), rng or random.SystemRandom()
@@ -89,8 +89,8 @@ class Forwarder:
     @property
     def waiting_for(self) -> str | None:
         """Why nothing is sent just now: as of a Producer, or "bandwidth", or the code of what failed last; else None."""
-        if self._not_before_ms > self._clock.now_ms():
-            return getattr(self.failure, "code", None)
+        if self.failure is not None:
+            return self._core.waiting_for or self.failure.code
         if self._bytes_per_s is not None and self._room_bytes <= 0:
             return "bandwidth"
         return self._core.waiting_for
@@ -129,14 +129,23 @@ class Forwarder:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread; what is under way is the core's, and stays in the spool. Raises: what ended the thread before."""
+        """End the thread, and have the core hold nothing: what is under way stays in the spool, and is sent again.
+
+        Raises: what ended the thread before its time.
+        """
         thread, self._thread = self._thread, None
-        if thread is None:
-            return
-        self._is_ending.set()
-        self._wake.set()
-        thread.join()
-        self._spool.on_append = None
+        if thread is not None:
+            self._is_ending.set()
+            self._wake.set()
+            thread.join()
+            self._spool.on_append = None
+        try:
+            self._settle()
+        except (DeliveryError, SpoolError):
+            pass  # it stays in the spool
+        finally:
+            self._give_up()
+            self._under_way.clear()
         broken, self._broken = self._broken, None
         if broken is not None:
             raise broken
@@ -194,12 +203,7 @@ class Forwarder:
 
     def _take_back(self, error: DeliveryError) -> None:
         """Have nothing under way any more: all that is not stored is sent again, in the spool's order."""
-        back = list(error.sealed)
-        while self._core.unstored():
-            try:
-                self._core.give_up()
-            except DeliveryError as more:
-                back += more.sealed
+        back = [*error.sealed, *self._give_up()]
         failed = {each.data for each in back}
         mine = {each.record.data for each in self._under_way.values()}
         self._stored |= {key: each for key, each in self._under_way.items() if each.record.data not in failed}
@@ -208,6 +212,16 @@ class Forwarder:
         foreign = [each for each in back if each.data not in mine]
         if foreign:
             self._spool.append(foreign)
+
+    def _give_up(self) -> list[SealedRecord]:
+        """Have the core hold nothing, and return what it held."""
+        back: list[SealedRecord] = []
+        while self._core.unstored():
+            try:
+                self._core.give_up()
+            except DeliveryError as error:
+                back += error.sealed
+        return back
 
     def _fail(self, error: DeliveryError | SpoolError) -> None:
         if self.failure is None:
