@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from producers.client.entry import UnsendableRecord
+from producers.client.outbox import RetryConfig
 from producers.clock import Clock, MonotonicClock
 from producers.spool.row import Spooled
 from producers.spool.spool import Spool
@@ -14,6 +15,9 @@ from producers.spool.told import SpoolError
 from streamgage.errors import ConfigError, DeliveryError
 from streamgage.limits import MIB, PUT_RECORDS_ENTRIES
 from streamgage.records import SealedRecord
+
+PATIENT = RetryConfig(cap_ms=30_000, max_attempts=2**31, timeout_ms=2**53)
+"""Retries of a core that gives up nothing that may pass: so nothing overtakes what is tried again."""
 
 _LOG = logging.getLogger("streamgage.spool")
 _WINDOW_BYTES = 4 * MIB
@@ -47,9 +51,9 @@ class Forwarder:
     """Sends what is in a spool, oldest first by priority, and removes it once it is stored.
 
     By ``step``, whenever the caller likes, or by ``start`` in a thread of its own. At most 4 MiB and 1,000 records are
-    under way; a shard is sent to in the spool's order, also where it fails: what the core gives up, however long it tried,
-    is taken back whole and sent again in order, after a pause of 1 s to a minute. So the order is that of one attempt (see
-    ``Outbox``), and a stream that is gone for a week is waited for.
+    under way. A shard is sent to in the spool's order, as an ``Outbox`` keeps it over retries. A core with PATIENT retries
+    waits for a stream that is gone for a week; what a core gives up all the same (no right to the stream, no such stream)
+    is taken back with all that is behind it, and sent again in order after a pause of 1 s to a minute.
 
     Should the process end, what was under way is sent again, with the same bytes: its marks say which of it is stored.
     """
@@ -67,7 +71,7 @@ class Forwarder:
 
         Args:
             spool: opened, and open as long as this sends.
-            core: a producer whose ``max_buffered_bytes`` is 4 MiB at least, so that it never waits.
+            core: a producer with PATIENT retries, whose ``max_buffered_bytes`` is 4 MiB at least, so that it never waits.
             bytes_per_s: of data and partition keys, at most, over any second or longer; without what a retry sends again.
             clock: measures; this machine's own but in a simulation.
             rng: dice for pauses.

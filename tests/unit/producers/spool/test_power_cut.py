@@ -91,6 +91,7 @@ def test_after_a_power_cut_all_that_was_accepted_is_there(seed: int, tmp_path: P
 
 
 @pytest.mark.slow
-def test_after_many_power_cuts_all_that_was_accepted_is_there(tmp_path: Path) -> None:
-    for seed in range(100, 300):
+@pytest.mark.parametrize("share", range(8))
+def test_after_many_power_cuts_all_that_was_accepted_is_there(share: int, tmp_path: Path) -> None:
+    for seed in range(100 + 10 * share, 110 + 10 * share):
         live_and_cut(seed, tmp_path)
