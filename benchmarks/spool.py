@@ -71,7 +71,7 @@ def run(*, quick: bool, seed: int, progress: Progress) -> Result:
             ),
         ),
         limits=(
-            "A disk's fsync decides; that of a virtual disk may be faster than any device's.",
+            "A disk's fsync decides, here of the folder of temporary files; that of a virtual disk may be faster than any device's.",
             "No peer: none of them keeps sealed records.",
         ),
     )
@@ -99,7 +99,7 @@ class _Measuring:
                 f"append {size}, {callers} callers, {'fsync' if fsync else 'no fsync'}, round {number + 1}"
             )
             with (
-                tempfile.TemporaryDirectory(dir=Path.cwd()) as folder,
+                tempfile.TemporaryDirectory() as folder,
                 Spool.open(Path(folder) / "spool.db", max_bytes=1 << 33, fsync=fsync) as spool,
             ):
                 shares = [records[first::callers] for first in range(callers)]
@@ -120,7 +120,7 @@ class _Measuring:
         for number in range(self._rounds):
             self._progress(f"drain {size}, round {number + 1}")
             with (
-                tempfile.TemporaryDirectory(dir=Path.cwd()) as folder,
+                tempfile.TemporaryDirectory() as folder,
                 Spool.open(Path(folder) / "spool.db") as spool,
             ):
                 spool.append(records)

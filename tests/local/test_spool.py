@@ -82,6 +82,8 @@ class Gateway:
     def _ended(self) -> str:
         assert self._process.stdout is not None
         assert self._process.stdin is not None
+        if self._process.stdout.closed:
+            return ""
         said = self._process.stdout.read()
         self._process.wait()
         self._process.stdout.close()
