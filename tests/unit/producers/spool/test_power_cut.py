@@ -91,7 +91,7 @@ def test_after_a_power_cut_all_that_was_accepted_is_there(seed: int, tmp_path: P
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("share", range(8))
+@pytest.mark.parametrize("share", range(20))
 def test_after_many_power_cuts_all_that_was_accepted_is_there(share: int, tmp_path: Path) -> None:
-    for seed in range(100 + 10 * share, 110 + 10 * share):
+    for seed in range(100 + 3 * share, 103 + 3 * share):
         live_and_cut(seed, tmp_path)
