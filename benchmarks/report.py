@@ -22,6 +22,7 @@ ORDER = (
     "together",
     "fold",
     "producer",
+    "spool",
     "cold_start",
     "http_cold_start",
     "function",

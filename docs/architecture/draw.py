@@ -80,9 +80,10 @@ ROOMS = [
         "on a laptop",
     ),
     box((20, 290, 345, 240), SEND, "producers/"),
-    box((31, 322, 100, 90), "#ffffff", "client/", "put(): batch,", "try again"),
-    box((138, 322, 100, 90), "#ffffff", "files/", "CSV, NDJSON,", "access logs"),
-    box((245, 322, 109, 90), "#ffffff", "simulators/", "fleet, visitors,", "their totals"),
+    box((31, 322, 70, 90), "#ffffff", "client/", "batch,", "try again"),
+    box((108, 322, 70, 90), "#ffffff", "spool/", "kept on", "the disk"),
+    box((185, 322, 70, 90), "#ffffff", "files/", "CSV, logs,", "NDJSON"),
+    box((262, 322, 92, 90), "#ffffff", "simulators/", "fleet,", "visitors"),
     box(
         (31, 427, 323, 90),
         "#ffffff",

@@ -261,6 +261,11 @@ class Producer:
             if self._outbox.given_up:
                 raise self._hand_back()
 
+    def unstored(self) -> Sequence[SealedRecord]:
+        """Return what is sealed, and neither known to be stored nor handed back. Any of it may be stored all the same."""
+        with self._lock:
+            return [each.sealed for each in (*self._outbox.held, *self._outbox.given_up)]
+
     def divert(self, keep: Keep) -> None:
         """Send nothing more: *keep* is given what is buffered or under way, at once, and all that is put from now on, sealed.
 
