@@ -9,13 +9,13 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
+from producers.client.core import ProducerCore
 from producers.client.entry import PutEntry
 from producers.client.failures import CALL_ERRORS, THROTTLED_CODES, classify
 from producers.client.forks import renew_in_children
 from producers.client.identity import Identity
 from producers.client.ports import CredentialsRefused, PutFailed, PutResult, PutStored
-from producers.client.producer import Producer
-from producers.client.settings import ProducerConfig
+from producers.client.settings import CoreConfig
 from producers.client.sockets import OwnSockets
 from producers.clock import MonotonicClock
 from streamgage.errors import ConfigError, RetryableError, without_password
@@ -104,15 +104,15 @@ def connect(
     endpoint_url: str | None = None,
     region: str | None = None,
     credentials: tuple[str, str] | None = None,
-    config: ProducerConfig | None = None,
-) -> Producer:
+    config: CoreConfig | None = None,
+) -> ProducerCore:
     """Return a producer for the stream, on AWS or at *endpoint_url*, with an identity of its own.
 
     *credentials* are an access key and its secret; without them they are found as boto3 finds them.
 
-    Raises: as ``Producer`` does.
+    Raises: as ``ProducerCore`` does.
     """
-    config, rng = config or ProducerConfig(), random.SystemRandom()
+    config, rng = config or CoreConfig(), random.SystemRandom()
     access_key, secret_key = credentials or (None, None)
 
     def make_client() -> Any:
@@ -132,7 +132,7 @@ def connect(
         raise ConfigError(
             f"no Kinesis client for stream {stream_name}: {without_password(str(error))}"
         ) from error
-    return Producer(
+    return ProducerCore(
         BotoKinesis(client, stream_name, make_client=make_client),
         clock=MonotonicClock(),
         rng=rng,

@@ -10,7 +10,7 @@ from producers.client.batcher import Batcher
 from producers.client.entry import PutEntry
 from producers.client.outbox import Outbox, PutRequest
 from producers.client.ports import CredentialsRefused, KinesisPort, PutFailed, PutResult, Throttled
-from producers.client.settings import ProducerConfig, ProducerStats
+from producers.client.settings import CoreConfig, ProducerStats
 from producers.clock import Clock
 from streamgage.errors import ConfigError, RetryableError
 from streamgage.limits import PUT_RECORDS_ENTRIES
@@ -44,7 +44,7 @@ class Sender:
         *,
         clock: Clock,
         rng: random.Random,
-        config: ProducerConfig,
+        config: CoreConfig,
         stats: ProducerStats,
     ) -> None:
         self.batcher, self.stats = batcher, stats
@@ -219,7 +219,7 @@ class Sender:
             self.batcher.set_shards(shards)
 
 
-def first_shards(port: KinesisPort, clock: Clock, rng: random.Random, config: ProducerConfig) -> ShardMap:
+def first_shards(port: KinesisPort, clock: Clock, rng: random.Random, config: CoreConfig) -> ShardMap:
     """Return the shards of the stream.
 
     Raises:

@@ -9,7 +9,7 @@ from streamgage.limits import MIB
 
 
 @dataclass(frozen=True, slots=True)
-class ProducerConfig:
+class CoreConfig:
     """How a producer sends.
 
     Attributes:

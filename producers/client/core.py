@@ -15,7 +15,7 @@ from producers.client.many import RefusedEvents, take_many, untold
 from producers.client.outbox import GivenUp
 from producers.client.ports import KinesisPort
 from producers.client.sender import Keep, Sender, first_shards
-from producers.client.settings import ProducerConfig, ProducerStats
+from producers.client.settings import CoreConfig, ProducerStats
 from producers.client.unsent import Unsent
 from producers.clock import Clock
 from streamgage.definition.pipeline import Source
@@ -23,10 +23,10 @@ from streamgage.errors import DeliveryError
 from streamgage.formats.avro import Event
 from streamgage.records import SealedRecord, UserRecord
 
-__all__ = ["Producer", "ProducerConfig", "ProducerStats"]
+__all__ = ["CoreConfig", "ProducerCore", "ProducerStats"]
 
 
-class Producer:
+class ProducerCore:
     """Puts user records into a stream, at least once each, or says which it could not.
 
     Several threads may call it; one call at a time does its work, and the others wait, also while it waits for Kinesis.
@@ -52,7 +52,7 @@ class Producer:
         *,
         clock: Clock,
         rng: random.Random,
-        config: ProducerConfig | None = None,
+        config: CoreConfig | None = None,
         tags_for: TagsFor | None = None,
     ) -> None:
         """List the shards of the stream.
@@ -64,7 +64,7 @@ class Producer:
         self.stats = ProducerStats()
         self._lock = threading.RLock()
         self._port, self._clock, self._rng, self._tags_for = port, clock, rng, tags_for
-        self._config = config or ProducerConfig()
+        self._config = config or CoreConfig()
         shards = first_shards(port, clock, rng, self._config)
         self._batcher = Batcher(shards, self._config.batching, tags_for=tags_for)
         self._sender = self._new_sender()
@@ -96,7 +96,7 @@ class Producer:
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled or copied: two producers of one identity would have each other's events dropped."""
         raise TypeError(
-            "a Producer cannot be pickled or copied: its identity and its connections are its own. "
+            "a producer cannot be pickled or copied: its identity and its connections are its own. "
             "Make one in each process"
         )
 
