@@ -1,25 +1,22 @@
-"""The producer: user records and events into a stream, gathered, retried, accounted for; for threads, forks and Ctrl-C."""
+"""The producer that works in its caller's calls: gathered, retried, accounted for; for threads, forks and Ctrl-C."""
 
 import random
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
-from operator import itemgetter
 from types import TracebackType
 from typing import NoReturn, Self
 
-from producers.client.batcher import Batcher, TagsFor
-from producers.client.encoder import encoder_of
+from producers.client.batcher import TagsFor
+from producers.client.engine import Engine
 from producers.client.forks import renew_in_children
 from producers.client.many import RefusedEvents, take_many, untold
-from producers.client.outbox import GivenUp
 from producers.client.ports import KinesisPort
-from producers.client.sender import Keep, Sender, first_shards
+from producers.client.sender import Keep
 from producers.client.settings import CoreConfig, ProducerStats
 from producers.client.unsent import Unsent
 from producers.clock import Clock
 from streamgage.definition.pipeline import Source
-from streamgage.errors import DeliveryError
 from streamgage.formats.avro import Event
 from streamgage.records import SealedRecord, UserRecord
 
@@ -61,28 +58,12 @@ class ProducerCore:
             ConfigError: there is no such stream, or no right to it.
             RetryableError: Kinesis did not answer for as long as the retries last.
         """
-        self.stats = ProducerStats()
         self._lock = threading.RLock()
-        self._port, self._clock, self._rng, self._tags_for = port, clock, rng, tags_for
-        self._config = config or CoreConfig()
-        shards = first_shards(port, clock, rng, self._config)
-        self._batcher = Batcher(shards, self._config.batching, tags_for=tags_for)
-        self._sender = self._new_sender()
+        self._engine = Engine(port, clock=clock, rng=rng, config=config or CoreConfig(), tags_for=tags_for)
+        self.stats = self._engine.stats
         self._closed = False
-        self._unsent = Unsent(self, self._batcher, self._outbox)
+        self._unsent = Unsent(self, self._engine)
         renew_in_children(self)
-
-    def _new_sender(self) -> Sender:
-        sender = Sender(
-            self._port,
-            self._batcher,
-            clock=self._clock,
-            rng=self._rng,
-            config=self._config,
-            stats=self.stats,
-        )
-        self._outbox = sender.outbox
-        return sender
 
     def __enter__(self) -> Self:
         return self
@@ -103,15 +84,13 @@ class ProducerCore:
     def renew_in_child(self) -> None:
         """Begin anew, in a forked child: what is buffered is the parent's to send, and so is what it counted."""
         self._lock = threading.RLock()
-        self.stats = ProducerStats()
-        self._batcher = Batcher(self._batcher.shards, self._config.batching, tags_for=self._tags_for)
-        self._sender = self._new_sender()
-        self._unsent.batcher, self._unsent.outbox = self._batcher, self._outbox
+        self._engine.renew()
+        self.stats = self._engine.stats
 
     @property
     def buffered_bytes(self) -> int:
         """The bytes of all that was put and is not known to be stored."""
-        return self._batcher.buffered_bytes + self._outbox.buffered_bytes
+        return self._engine.buffered_bytes
 
     @property
     def waiting_for(self) -> str | None:
@@ -119,11 +98,11 @@ class ProducerCore:
 
         Any thread may ask, also while another waits in a call.
         """
-        return self._sender.waiting_for
+        return self._engine.sender.waiting_for
 
     def tell_waiting(self, tell: Callable[[str], None]) -> None:
         """Have *tell* called with ``waiting_for`` whenever a call begins to wait, from within it: it must not call back."""
-        self._sender.on_waiting = tell
+        self._engine.sender.on_waiting = tell
 
     def put(self, record: UserRecord) -> None:
         """Take *record*, send what is due, and wait while too much is buffered.
@@ -135,19 +114,9 @@ class ProducerCore:
         """
         with self._lock:
             self._check_open()
-            now_ms = self._clock.now_ms()
-            try:
-                self._batcher.put(record, now_ms)
-                self.stats.events_put += record.events
-            except ValueError:
-                raise
-            except BaseException:
-                self._mend_taken()
-                raise
-            if self._batcher.due(now_ms) or self.buffered_bytes > self._config.max_buffered_bytes:
-                self._send_taken(now_ms)
-            if self._outbox.given_up:
-                raise self._hand_back()
+            self._engine.take(record)
+            self._send_taken()
+            self._raise_given_up()
 
     def put_sealed(self, record: SealedRecord) -> None:
         """Take what a producer sealed before, this one or another, to be sent with the same bytes, mark and all.
@@ -156,20 +125,12 @@ class ProducerCore:
         """
         with self._lock:
             self._check_open()
-            now_ms = self._clock.now_ms()
-            try:
-                entry = self._batcher.sealed(record, now_ms)
-                self._outbox.extend([entry])
-                self.stats.events_put += entry.events
-            except ValueError:
-                raise
-            except BaseException:
-                self._mend_taken()
-                raise
-            if self._outbox.buffered_bytes >= self._config.batching.request_bytes:
-                self._send_taken(now_ms)
-            if self._outbox.given_up:
-                raise self._hand_back()
+            engine = self._engine
+            engine.take_sealed(record)
+            if engine.outbox.buffered_bytes >= engine.config.batching.request_bytes:
+                engine.send_due()
+                engine.send_until(engine.config.max_buffered_bytes)
+            self._raise_given_up()
 
     def send(self, source: Source, event: Event) -> None:
         """Take *event* of *source*: into a block where the pipeline says so, else as a user record of its own.
@@ -181,8 +142,7 @@ class ProducerCore:
         with self._lock:
             self._check_open()
             self._take_event(source, event)
-            if self._outbox.given_up:
-                raise self._hand_back()
+            self._raise_given_up()
 
     def put_many(
         self, source: Source, events: Sequence[Event], taken_so_far: Callable[[int], None] = untold
@@ -204,25 +164,18 @@ class ProducerCore:
             )
             if refused:
                 raise RefusedEvents(refused, len(events))
-            if self._outbox.given_up:
-                raise self._hand_back()
+            self._raise_given_up()
 
     def poll(self) -> None:
         """Send what is due, without waiting for the rest. Raises DeliveryError as ``put`` does."""
         with self._lock:
-            try:
-                self._sender.send_due(self._clock.now_ms())
-            except BaseException:
-                self._mend_sent()
-                raise
-            if self._outbox.given_up:
-                raise self._hand_back()
+            self._engine.send_due()
+            self._raise_given_up()
 
     def next_due_ms(self) -> int | None:
         """Return when ``poll`` will have something to do, on the producer's clock; None if that is up to others."""
         with self._lock:
-            due_ms = (self._batcher.next_deadline_ms(), self._outbox.next_due_ms())
-            return min((due for due in due_ms if due is not None), default=None)
+            return self._engine.next_due_ms()
 
     def flush(self) -> None:
         """Send everything, and return when it is stored.
@@ -231,19 +184,17 @@ class ProducerCore:
             DeliveryError: what could not be delivered, after everything else was.
         """
         with self._lock:
-            self._send_all()
-            if self._outbox.given_up:
-                raise self._hand_back()
+            self._engine.send_until(0)
+            self._raise_given_up()
 
     def close(self) -> None:
         """Flush and take no more. Raises DeliveryError as ``flush`` does; closing again does nothing."""
         with self._lock:
             if not self._closed:
-                self._send_all()
-                self._sender.stop()
+                self._engine.send_until(0)
+                self._engine.sender.stop()
                 self._closed = True
-            if self._outbox.given_up:
-                raise self._hand_back()
+            self._raise_given_up()
 
     def give_up(self) -> None:
         """Hand back, as given up, all that is not known to be stored; wait for nothing.
@@ -252,14 +203,8 @@ class ProducerCore:
             DeliveryError: if there is anything. What was under way may be stored all the same: its marks say so.
         """
         with self._lock:
-            try:
-                self._batcher.move(self._outbox.extend, None)
-                self._sender.give_up()
-            except BaseException:
-                self._mend_sent()
-                raise
-            if self._outbox.given_up:
-                raise self._hand_back()
+            self._engine.give_up()
+            self._raise_given_up()
 
     def divert(self, keep: Keep) -> None:
         """Send nothing more: *keep* is given what is buffered or under way, at once, and all that is put from now on, sealed.
@@ -267,114 +212,28 @@ class ProducerCore:
         By their marks a consumer knows what of it was stored after all. *keep* must have it safe when it returns.
         """
         with self._lock:
-            try:
-                self._sender.divert(keep)
-                self._batcher.move(self._outbox.extend, None)
-                self._sender.send_due(self._clock.now_ms())
-            except BaseException:
-                self._mend_sent()
-                raise
-
-    def _send_all(self) -> None:
-        """Return when everything is stored or given up."""
-        try:
-            self._batcher.move(self._outbox.extend, None)
-            while self._outbox:
-                self._sender.send_or_wait()
-        except BaseException:
-            self._mend_sent()
-            raise
+            self._engine.divert(keep)
 
     def _check_open(self) -> None:
         if self._closed:
             raise ValueError("put() on a closed producer")
 
     def _take_run(self, source: Source, events: Sequence[Event]) -> int:
-        """Take the first of *events* by which nothing becomes due and nothing waits, and return how many."""
-        if not source.blocks:
-            return 0
-        now_ms = self._clock.now_ms()
-        room_bytes = self._config.max_buffered_bytes - self.buffered_bytes
-        try:
-            taken = self._batcher.put_run(source, events, now_ms, room_bytes=room_bytes)
-            self.stats.events_put += taken
-        except BaseException:
-            self._mend_taken()
-            raise
-        return taken
+        room_bytes = self._engine.config.max_buffered_bytes - self._engine.buffered_bytes
+        return self._engine.take_run(source, events, room_bytes=room_bytes)
 
     def _take_event(self, source: Source, event: Event) -> None:
-        now_ms = self._clock.now_ms()
-        try:
-            if source.blocks:
-                self._batcher.put_event(source, event, now_ms)
-            else:
-                self._batcher.put(encoder_of(source).user_record(event), now_ms)
-            self.stats.events_put += 1
-        except ValueError:
-            raise
-        except BaseException:
-            self._mend_taken()
-            raise
-        if self._batcher.due(now_ms) or self.buffered_bytes > self._config.max_buffered_bytes:
-            self._send_taken(now_ms)
+        self._engine.take_event(source, event)
+        self._send_taken()
 
-    def _send_taken(self, now_ms: int) -> None:
+    def _send_taken(self) -> None:
         """Send what is due, and wait while too much is buffered."""
-        try:
-            self._sender.send_due(now_ms)
-            while self.buffered_bytes > self._config.max_buffered_bytes:
-                if not self._outbox:
-                    self._batcher.move(self._outbox.extend, None)
-                self._sender.send_or_wait()
-        except BaseException:
-            self._mend_sent()
-            raise
+        engine = self._engine
+        most_bytes = engine.config.max_buffered_bytes
+        if engine.is_due or engine.buffered_bytes > most_bytes:
+            engine.send_due()
+            engine.send_until(most_bytes)
 
-    def _mend_taken(self) -> None:
-        """After an interrupt in taking: what is here was put, and nothing else."""
-        self._sender.mend()
-        stats = self.stats
-        stats.events_put = stats.events_stored + stats.events_undelivered + self._events_here()
-
-    def _mend_sent(self) -> None:
-        """After an interrupt in sending: what was put and is not here was stored, or kept."""
-        self._sender.mend()
-        stats = self.stats
-        gone = stats.events_put - self._events_here()
-        if self._sender.diverted:
-            stats.events_undelivered = gone - stats.events_stored
-        else:
-            stats.events_stored = gone - stats.events_undelivered
-
-    def _events_here(self) -> int:
-        return self._batcher.events + self._outbox.events
-
-    def _hand_back(self) -> DeliveryError:
-        """Return the error to raise, with all that was given up: it is the caller's from then on."""
-        outbox, stats = self._outbox, self.stats
-        given_up, undelivered = outbox.given_up, stats.events_undelivered
-        error = _delivery_error(list(given_up.values()))
-        try:
-            outbox.given_up, stats.events_undelivered = (
-                {},
-                undelivered + sum(each.events for each in given_up),
-            )
-            return error  # noqa: TRY300 - an interrupt on this line too finds it here
-        except BaseException:
-            outbox.given_up, stats.events_undelivered = given_up, undelivered
-            raise
-
-
-def _delivery_error(given_up: Sequence[GivenUp]) -> DeliveryError:
-    entries = [each.entry for each in given_up]
-    numbered = [pair for entry in entries for pair in zip(entry.numbers, entry.records, strict=True)]
-    numbered.sort(key=itemgetter(0))
-    last = given_up[-1]
-    times = "once" if last.attempts == 1 else f"{last.attempts} times in {last.tried_ms / 1000:.1f} s"
-    return DeliveryError(
-        f"{sum(record.events for _, record in numbered)} events in {len(entries)} Kinesis records were not delivered; "
-        f"the last failed with {last.failure.code}: {last.failure.message} (shard {last.entry.shard_id}; tried {times})",
-        [record for _, record in numbered],
-        [entry.sealed for entry in entries],
-    )
+    def _raise_given_up(self) -> None:
+        if self._engine.outbox.given_up:
+            raise self._engine.hand_back()

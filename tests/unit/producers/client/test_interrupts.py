@@ -5,8 +5,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from linecache import getline
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -20,6 +18,7 @@ from streamgage.errors import DeliveryError
 from streamgage.formats.blocks.reader import BlockReader
 from streamgage.records import SealedRecord, UserRecord
 from support.counting import CountingStream
+from support.interrupts import CtrlC, Interrupt
 from support.paths import ROOT
 
 READING = replace(load_pipeline(ROOT / "pipeline.toml").sources["reading"], blocks=True)
@@ -50,40 +49,6 @@ class Ticking:
 
     def sleep_ms(self, duration_ms: int) -> None:
         self.time_ms += duration_ms
-
-
-class CtrlC(BaseException):
-    """What a signal handler raises; pytest would take a KeyboardInterrupt for its own."""
-
-
-class Interrupt:
-    """Raises CtrlC before the *at*-th line of the producer; None only counts them."""
-
-    def __init__(self, at: int | None) -> None:
-        self.lines = 0
-        self.where: dict[tuple[str, int], list[int]] = {}  # when each line was run
-        self._at = at
-        self._unwinding: FrameType | None = None
-
-    def __call__(self, frame: FrameType, _event: str, _arg: Any) -> Any:
-        return self._line if frame.f_code.co_filename.startswith(TRACED) else None
-
-    def _line(self, frame: FrameType, event: str, _arg: Any) -> Any:
-        if event == "exception":
-            self._unwinding = frame
-        if event == "line":
-            self.lines += 1
-            place = frame.f_code.co_filename, frame.f_lineno
-            # No signal is handled between a raise and its handler, or the end of a ``with``, where what is raised is not yet
-            # anybody's context; but a line is traced there.
-            is_way_out = self._unwinding is frame or "with self._lock" in getline(*place)
-            if self._at is not None and self._at == self.lines and is_way_out:
-                self._at += 1
-            self._unwinding = None
-            self.where.setdefault(place, []).append(self.lines)
-            if self._at == self.lines:
-                raise CtrlC
-        return self._line
 
 
 def event(number: int) -> dict[str, Any]:
@@ -148,7 +113,7 @@ def run(put: Put, at: int | None, *, concurrency: int, seed: int) -> Interrupt:
             return isinstance(error, DeliveryError)
         return True
 
-    interrupt = Interrupt(at)
+    interrupt = Interrupt(at, TRACED)
     sys.settrace(interrupt)
     try:
         number = 0
