@@ -66,7 +66,7 @@ class Batcher:
         self._config = config
         self._tags_for = tags_for
         self._spare_tags: dict[GroupKey, Mapping[str, str]] = {}  # drawn, and not used: a gap costs a range
-        self._routes = Routes(shards)
+        self._routes = Routes(shards, config.remembered_keys)
         self._open: dict[GroupKey, OpenRecord] = {}  # in the order they were opened
         self._open_bytes = self._open_records = 0
         self._blocks = BlockGatherer(

@@ -87,6 +87,10 @@ class BotoKinesis:
         answer: Mapping[str, Any] = self._call("describe_stream_summary", StreamName=self._stream_name)
         return answer
 
+    def close(self) -> None:
+        """Close its connections."""
+        self._client.close()
+
     def _call(self, operation: str, **arguments: Any) -> Any:
         what = f"{operation} on stream {self._stream_name}"
         try:

@@ -7,7 +7,7 @@ import random
 import time
 import warnings
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from types import TracebackType
@@ -105,8 +105,13 @@ class Producer:
             credentials=credentials,
             concurrency=config.concurrency,
         )
-        self._begin(port, pipeline=pipeline, config=config, spool=spool, on_metrics=on_metrics)
-        check_distribution(stream, port.describe)
+        try:
+            self._begin(port, pipeline=pipeline, config=config, spool=spool, on_metrics=on_metrics)
+            check_distribution(stream, port.describe)
+        except BaseException:
+            port.close()
+            raise
+        self._disconnect = port.close
 
     @classmethod
     def over(
@@ -177,13 +182,14 @@ class Producer:
         self.pipeline, self.config = pipeline, config
         self._sources, self._spool, self._port = pipeline.sources, spool, port
         self._ended = False
+        self._disconnect = _do_nothing
         rng = rng or random.SystemRandom()
         self._engine = Engine(
             port,
             clock=clock or MonotonicClock(),
             rng=rng,
             config=config.core(),
-            tags_for=Identity(rng).tags_for,
+            tags_for=Identity(rng, most=config.remembered_keys).tags_for,
         )
         self._courier = Courier(
             self._engine, max_memory_bytes=config.events_memory_bytes, on_metrics=on_metrics
@@ -343,6 +349,7 @@ class Producer:
             courier.end()
             courier.join()
             engine.sender.stop()
+            self._disconnect()
             courier.tell_metrics()
             atexit.unregister(self._at_exit)
             self._ended = True
@@ -391,6 +398,10 @@ class Producer:
                 f"the pipeline has no source {name!r}; its sources are {', '.join(self._sources)}"
             )
         return source
+
+
+def _do_nothing() -> None:
+    """Do nothing."""
 
 
 def _settle(future: "Future[Delivered]", outcome: Outcome) -> None:

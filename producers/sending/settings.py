@@ -16,6 +16,8 @@ _COPIES = (
     4  # of a request under way: its JSON in base64, that in a header's company, and what a socket holds of it
 )
 
+_KEY_MEMORY_BYTES = 256  # of a partition key in a table, and what it leads to
+
 
 @dataclass(frozen=True, slots=True)
 class ProducerConfig:
@@ -66,8 +68,14 @@ class ProducerConfig:
 
     @property
     def events_memory_bytes(self) -> int:
-        """What events may take beside the requests under way."""
-        return self.max_memory_bytes - _COPIES * self.concurrency * self.request_bytes
+        """What events may take beside the requests under way, and the keys that are remembered."""
+        requests_bytes = _COPIES * self.concurrency * self.request_bytes
+        return self.max_memory_bytes - requests_bytes - 2 * _KEY_MEMORY_BYTES * self.remembered_keys
+
+    @property
+    def remembered_keys(self) -> int:
+        """Of how many partition keys their shards are remembered, and their last numbers: an eighth of the memory."""
+        return min(32_768, self.max_memory_bytes // (16 * _KEY_MEMORY_BYTES))
 
     def for_consumer(self, one_key_per_record: bool) -> "ProducerConfig":  # noqa: FBT001 - one fact
         """Return the same as a consumer that needs *one_key_per_record* has to have it."""
@@ -82,6 +90,7 @@ class ProducerConfig:
                 request_bytes=self.request_bytes,
                 block_bytes=min(usual.block_bytes, self.events_memory_bytes // 32),
                 one_key_per_record=self.one_key_per_record,
+                remembered_keys=self.remembered_keys,
             ),
             retries=self.retries,
             concurrency=self.concurrency,

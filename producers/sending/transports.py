@@ -23,6 +23,9 @@ class Stream(Protocol):
     def describe(self) -> Mapping[str, Any]:
         """Return what DescribeStreamSummary answers."""
 
+    def close(self) -> None:
+        """Close its connections: nothing more is asked for."""
+
 
 def open_stream(
     transport: Transport,

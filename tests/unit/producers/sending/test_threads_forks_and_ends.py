@@ -1,5 +1,6 @@
 """A Producer among threads, across forks, interrupted between any two lines, and at the end of its process."""
 
+import gc
 import os
 import random
 import signal
@@ -128,6 +129,8 @@ def run(at: int | None, *, many: bool, seed: int) -> Interrupt:
             producer.put("reading", reading(numbers[0]))
 
     interrupt = Interrupt(at, TRACED)
+    gc.collect()
+    gc.disable()  # nobody is told of an interrupt in a finalizer: those of the producers before would run here
     sys.settrace(interrupt)
     try:
         number = 0
@@ -141,6 +144,7 @@ def run(at: int | None, *, many: bool, seed: int) -> Interrupt:
             pass
     finally:
         sys.settrace(None)
+        gc.enable()
     stats = producer.stats
     assert (stats.events_put, stats.events_stored + stats.events_undelivered) == (EVENTS, EVENTS)
     assert stats.events_undelivered == sum(each.events for each in given_up)
