@@ -206,6 +206,12 @@ class ProducerCore:
             self._engine.give_up()
             self._raise_given_up()
 
+    def unstored(self) -> Sequence[SealedRecord]:
+        """Return what is sealed, and neither known to be stored nor handed back. Any of it may be stored all the same."""
+        with self._lock:
+            outbox = self._engine.outbox
+            return [each.sealed for each in (*outbox.held, *outbox.given_up)]
+
     def divert(self, keep: Keep) -> None:
         """Send nothing more: *keep* is given what is buffered or under way, at once, and all that is put from now on, sealed.
 
