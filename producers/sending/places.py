@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from typing import Any
 
 from streamgage.errors import ConfigError
@@ -24,6 +23,8 @@ class StreamPlace:
 
 def find_place(kind: str, *arguments: Any) -> StreamPlace:
     """Return the stream of the "local" or "aws" stack that *arguments* name. Raises: ConfigError, RetryableError."""
+    from importlib.metadata import entry_points  # noqa: PLC0415 - 10 ms, which most producers need not spend
+
     for found in entry_points(group=_GROUP, name=kind):
         find: Callable[..., StreamPlace] = found.load()
         return find(*arguments)
