@@ -21,6 +21,9 @@ FAULTS: Mapping[str, float] = {
     "user_poison": 0.3,  # a user record that cannot be counted
     "frame_poison": 0.3,  # a stranger's Kinesis record with a broken KPL frame
     "skew": 1.0,  # clocks of producers, Kinesis and Lambda differ by minutes
+    # senders with a spool
+    "sender_killed": 0.15,  # the process dies before or after a call of its spool or of its producer
+    "spool_put_back": 0.5,  # it starts from an old copy of its spool
     # the stream
     "split": 1.0,
     "merge": 1.0,
@@ -51,7 +54,9 @@ FAULTS: Mapping[str, float] = {
     "quarantine_lost": 0.3,  # the answer is lost after the messages were kept
     "lineage_failed": 0.4,  # the function's ListShards fails
 }
+SPOOL_FAULTS = ("sender_killed", "spool_put_back")
 _OFF = 0.5
+_SPOOLED = 0.25  # of the worlds
 TAIL_MS = 20_000  # faults go on for so long after the last event
 
 
@@ -76,6 +81,7 @@ class Plan:
     slice_events: int
     devices: int
     second_at_ms: int | None
+    is_spooled: bool
     left_out: frozenset[int] = frozenset()
     """Events that are not put: shrinking takes them out, and leaves the others as they were."""
 
@@ -91,10 +97,10 @@ def draw_plan(seed: int) -> Plan:
     Source: Groce et al., Swarm Testing, ISSTA 2012: leaving features out finds what a mix of all hides.
     """
     rng = random.Random(f"plan:{seed}")
-    rates = {
-        name: 0.0 if rng.random() < _OFF else round(most * rng.choice((0.1, 0.3, 0.6, 1.0)), 4)
-        for name, most in FAULTS.items()
-    }
+    rates = {name: _draw_rate(rng, most) for name, most in FAULTS.items() if name not in SPOOL_FAULTS}
+    spool_rng = random.Random(f"spool:{seed}")
+    is_spooled = spool_rng.random() < _SPOOLED
+    rates |= {name: _draw_rate(spool_rng, FAULTS[name]) if is_spooled else 0.0 for name in SPOOL_FAULTS}
     return Plan(
         seed=seed,
         rates=rates,
@@ -113,7 +119,12 @@ def draw_plan(seed: int) -> Plan:
         slice_events=rng.choice((1, 3, 1_000)),
         devices=rng.choice((2, 4, 12)),
         second_at_ms=rng.choice((None, None, 0, 1_000, 30_000)),
+        is_spooled=is_spooled,
     )
+
+
+def _draw_rate(rng: random.Random, most: float) -> float:
+    return 0.0 if rng.random() < _OFF else round(most * rng.choice((0.1, 0.3, 0.6, 1.0)), 4)
 
 
 def _draw_mapping(rng: random.Random) -> MappingConfig:

@@ -19,6 +19,7 @@ from processors.deadline import Deadline
 from processors.sink.fenced import AggregateSink
 from producers.client.identity import Identity
 from simulation.oracle import Oracle
+from simulation.planted_spool import SPOOL_BUGS
 from simulation.runner import simulate
 from simulation.tally import Tally
 from streamgage.fold.items import ItemKey, Lanes, StoredItem, hash_of
@@ -256,6 +257,7 @@ _UNORDERED = ("no_fence", "duplicates_dropped_by_batch_hash")
 BUGS: Mapping[str, Plant] = {
     **{name: _without_order(plant) if name in _UNORDERED else plant for name, plant in CORE_BUGS.items()},
     **MEASURE_BUGS,
+    **SPOOL_BUGS,
     **{
         plant.__name__: plant
         for plant in (

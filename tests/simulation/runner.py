@@ -18,6 +18,7 @@ RARE_BRANCHES = (
     "a chunk that is not the root",
     "a chunk was closed with keys in it",
     "a second consumer",
+    "a spool took back what was given up",
     "keys that stand together, found below the root",
     "batch cut by a fence",
     "bisected",

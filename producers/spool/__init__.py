@@ -1,0 +1,8 @@
+"""Store and forward: sealed records on the disk until the stream has them."""
+
+from producers.spool.forwarder import PATIENT, Forwarder
+from producers.spool.row import Spooled
+from producers.spool.spool import Spool
+from producers.spool.told import SpoolError, SpoolFull, SpoolStats
+
+__all__ = ["PATIENT", "Forwarder", "Spool", "SpoolError", "SpoolFull", "SpoolStats", "Spooled"]
