@@ -19,6 +19,7 @@ from producers.clock import Clock
 from streamgage.definition.pipeline import Source
 from streamgage.formats.avro import Event
 from streamgage.records import SealedRecord, UserRecord
+from streamgage.shards import ShardMap
 
 __all__ = ["CoreConfig", "ProducerCore", "ProducerStats"]
 
@@ -51,15 +52,18 @@ class ProducerCore:
         rng: random.Random,
         config: CoreConfig | None = None,
         tags_for: TagsFor | None = None,
+        shards: ShardMap | None = None,
     ) -> None:
-        """List the shards of the stream.
+        """List the shards of the stream, unless *shards* are given, until they turn out to be others.
 
         Raises:
             ConfigError: there is no such stream, or no right to it.
             RetryableError: Kinesis did not answer for as long as the retries last.
         """
         self._lock = threading.RLock()
-        self._engine = Engine(port, clock=clock, rng=rng, config=config or CoreConfig(), tags_for=tags_for)
+        self._engine = Engine(
+            port, clock=clock, rng=rng, config=config or CoreConfig(), tags_for=tags_for, shards=shards
+        )
         self.stats = self._engine.stats
         self._closed = False
         self._unsent = Unsent(self, self._engine)
@@ -103,6 +107,10 @@ class ProducerCore:
     def tell_waiting(self, tell: Callable[[str], None]) -> None:
         """Have *tell* called with ``waiting_for`` whenever a call begins to wait, from within it: it must not call back."""
         self._engine.sender.on_waiting = tell
+
+    def on_shards(self, tell: Callable[[ShardMap], None]) -> None:
+        """Have *tell* called with the shards when they changed, from within a call: it must not call back."""
+        self._engine.sender.on_shards = tell
 
     def put(self, record: UserRecord) -> None:
         """Take *record*, send what is due, and wait while too much is buffered.

@@ -16,6 +16,7 @@ from streamgage.definition.pipeline import Source
 from streamgage.errors import DeliveryError
 from streamgage.formats.avro import Event
 from streamgage.records import SealedRecord, UserRecord
+from streamgage.shards import ShardMap
 
 
 class Engine:
@@ -33,11 +34,13 @@ class Engine:
         rng: random.Random,
         config: CoreConfig,
         tags_for: TagsFor | None,
+        shards: ShardMap | None = None,
     ) -> None:
-        """List the shards of the stream. Raises: ConfigError, RetryableError; as ``first_shards`` does."""
+        """List the shards of the stream, unless *shards* are given. Raises: as ``first_shards`` does."""
         self.config, self.clock = config, clock
         self._port, self._rng, self._tags_for = port, rng, tags_for
-        self._begin(Batcher(first_shards(port, clock, rng, config), config.batching, tags_for=tags_for))
+        shards = shards or first_shards(port, clock, rng, config)
+        self._begin(Batcher(shards, config.batching, tags_for=tags_for))
 
     def _begin(self, batcher: Batcher) -> None:
         self.stats = ProducerStats()

@@ -57,6 +57,7 @@ class Sender:
         self.on_waiting: Callable[[str], None] = _tell_nobody
         self._refreshed_ms = clock.now_ms()
         self.on_answer: Callable[[], None] = _do_nothing
+        self.on_shards: Callable[[ShardMap], None] = _ignore
         self.settled: list[tuple[PutEntry, Outcome]] = []  # of entries that somebody wants to know of
         self._pool = self._new_pool()
         self._listing: Future[ShardMap | None] | None = None
@@ -284,6 +285,7 @@ class Sender:
         self.stats.refreshes += 1
         if shards.shard_ids != self.batcher.shards.shard_ids:
             self.batcher.set_shards(shards)
+            self.on_shards(shards)
 
 
 def first_shards(port: KinesisPort, clock: Clock, rng: random.Random, config: CoreConfig) -> ShardMap:
@@ -310,6 +312,10 @@ def first_shards(port: KinesisPort, clock: Clock, rng: random.Random, config: Co
 
 
 def _do_nothing() -> None:
+    """Do nothing."""
+
+
+def _ignore(_: ShardMap) -> None:
     """Do nothing."""
 
 

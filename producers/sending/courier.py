@@ -15,12 +15,15 @@ from producers.client.engine import Engine
 from producers.client.entry import PutEntry
 from producers.client.outcomes import Outcome
 from producers.client.settings import ProducerStats
+from streamgage.errors import RetryableError
+from streamgage.shards import ShardMap
 
 _LOG = logging.getLogger("streamgage.producer")
 
 _IDLE_S = 1.0  # it looks by itself so often: an interrupt may have come between an event and the word that it is there
 _FAULTS = 10  # in a row, of our own making, before what is held is given up
 _METRICS_MS = 10_000
+_AGAIN_MS = 500  # after a spool that takes nothing
 _LONG_MS = 5_000  # a shard that takes nothing for so long is worth a line in the log
 
 Hook = Callable[[ProducerStats], None]
@@ -46,6 +49,7 @@ class Courier:
         self._asleep_until_ms = -1  # awake: it will look before it sleeps
         self._ending = False
         self._faults = 0
+        self.fault: str | None = None  # why nothing can be kept just now
         self._waits_since_ms: int | None = None
         self._is_waiting_told = False
         self._metrics_ms = self.engine.clock.now_ms()
@@ -132,6 +136,11 @@ class Courier:
                 self._waiting.popleft()()
         return next_ms
 
+    def take_shards(self, shards: ShardMap) -> None:
+        """Predict with *shards* from now on. Called by who forwards a spool, on his thread."""
+        with self.lock:
+            self.engine.batcher.set_shards(shards)
+
     def tell_metrics(self) -> None:
         """Give the hook the figures of now."""
         if self._on_metrics is not None:
@@ -166,6 +175,12 @@ class Courier:
         """Turn; a fault of ours, or of a spool, must not end the thread: what is held would stay for ever."""
         try:
             next_ms = self.turn()
+        except RetryableError as error:  # a spool that is full, or its disk: what is held waits
+            if self.fault is None:
+                _LOG.warning("what is put cannot be kept just now: %s", error)
+            self.fault = error.code
+            self._asleep_until_ms = NEVER_MS
+            return self.engine.clock.now_ms() + _AGAIN_MS
         except Exception:  # noqa: BLE001 - see above
             self._faults += 1
             _LOG.exception("sending failed; what is held is tried again")
@@ -176,7 +191,7 @@ class Courier:
             pause_ms = min(100 << min(self._faults, 6), 5_000)
             self._asleep_until_ms = NEVER_MS
             return self.engine.clock.now_ms() + pause_ms
-        self._faults = 0
+        self._faults, self.fault = 0, None
         return next_ms
 
     def _tell(self, settled: Iterable[tuple[PutEntry, Outcome]]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from types import TracebackType
-from typing import Any, NoReturn, Protocol, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias
 
 from processors.pipeline_files import load_pipeline
 from producers.client.distribution import check_distribution
@@ -34,16 +34,14 @@ from streamgage.errors import ConfigError, DeliveryError
 from streamgage.formats.avro import Event
 from streamgage.records import SealedRecord
 
+if TYPE_CHECKING:
+    from producers.sending.forwarding import Forwarding
+    from producers.spool import Spool
+
 _LOG = logging.getLogger("streamgage.producer")
 
-PipelineLike = Pipeline | str | os.PathLike[str] | None
-
-
-class SpoolPort(Protocol):
-    """Where sealed records are safe until somebody carries them to the stream."""
-
-    def append(self, records: Sequence[SealedRecord], /) -> object:
-        """Return once *records* are on the disk."""
+PipelineLike: TypeAlias = Pipeline | str | os.PathLike[str] | None
+SpoolLike: TypeAlias = "Spool | str | os.PathLike[str] | None"
 
 
 class Producer:
@@ -74,7 +72,7 @@ class Producer:
         credentials: tuple[str, ...] | None = None,
         pipeline: PipelineLike = None,
         config: ProducerConfig | None = None,
-        spool: SpoolPort | None = None,
+        spool: SpoolLike = None,
         transport: Transport = "boto3",
         on_metrics: Hook | None = None,
     ) -> None:
@@ -87,7 +85,8 @@ class Producer:
             credentials: an access key, its secret, and the session token if there is one; else as the transport finds them.
             pipeline: the definition, or its file; pipeline.toml here.
             config: how to send.
-            spool: what is put is kept there, and not sent: somebody forwards it.
+            spool: a Spool, or its file: what is put is kept there first, and sent from there. Then the stream need not
+                answer, now or later, and what is kept survives the process.
             transport: boto3; or "lean", which starts in a fraction of the time and memory: see LeanKinesis.
             on_metrics: is given a copy of ``stats`` every ten seconds and at the end, on the producer's thread.
 
@@ -120,7 +119,7 @@ class Producer:
         *,
         pipeline: PipelineLike = None,
         config: ProducerConfig | None = None,
-        spool: SpoolPort | None = None,
+        spool: SpoolLike = None,
         on_metrics: Hook | None = None,
         clock: Clock | None = None,
         rng: random.Random | None = None,
@@ -172,7 +171,7 @@ class Producer:
         *,
         pipeline: PipelineLike,
         config: ProducerConfig,
-        spool: SpoolPort | None,
+        spool: SpoolLike,
         on_metrics: Hook | None,
         clock: Clock | None = None,
         rng: random.Random | None = None,
@@ -180,36 +179,44 @@ class Producer:
         if not isinstance(pipeline, Pipeline):
             pipeline = load_pipeline("pipeline.toml" if pipeline is None else pipeline)
         self.pipeline, self.config = pipeline, config
-        self._sources, self._spool, self._port = pipeline.sources, spool, port
+        self._sources = pipeline.sources
         self._ended = False
         self._disconnect = _do_nothing
-        rng = rng or random.SystemRandom()
+        self._forwarding: Forwarding | None = None
+        clock, rng = clock or MonotonicClock(), rng or random.SystemRandom()
+        if spool is not None:
+            from producers.sending import forwarding  # noqa: PLC0415 - SQLite, which most need not have
+
+            self._forwarding = forwarding.Forwarding(
+                spool, port, concurrency=config.concurrency, clock=clock, rng=rng
+            )
+        kept = self._forwarding
+        identity = Identity(rng, most=config.remembered_keys) if kept is None else kept.spool.identity
         self._engine = Engine(
             port,
-            clock=clock or MonotonicClock(),
+            clock=clock,
             rng=rng,
             config=config.core(),
-            tags_for=Identity(rng, most=config.remembered_keys).tags_for,
+            tags_for=identity.tags_for,
+            shards=None if kept is None else kept.shards,
         )
         self._courier = Courier(
             self._engine, max_memory_bytes=config.events_memory_bytes, on_metrics=on_metrics
         )
         self._intake = Intake(self._engine, self._courier, config)
-        self._divert()
+        if kept is not None:
+            self._engine.divert(kept.spool.append)
+            kept.start(self._courier.take_shards)
         Unsent(self._courier, self._engine)
         renew_in_children(self)
         self._at_exit = partial(_close_at_exit, weakref.ref(self))
         atexit.register(self._at_exit)
 
-    def _divert(self) -> None:
-        if self._spool is not None:
-            self._engine.divert(self._spool.append)
-
     def renew_in_child(self) -> None:
-        """Begin anew, in a forked child."""
+        """Begin anew, in a forked child, which has no part in a spool."""
         self._engine.renew()
         self._courier.renew()
-        self._divert()
+        self._forwarding = None
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled or copied."""
@@ -222,8 +229,9 @@ class Producer:
 
     @property
     def waiting_for(self) -> str | None:
-        """Why a shard gets nothing just now: "throttled", "credentials", "no answer", or a code of Kinesis; else None."""
-        return self._engine.sender.waiting_for
+        """Why a shard gets nothing just now: "throttled", "credentials", "no answer", a code of Kinesis, or of a spool; else None."""
+        found = self._courier.fault or self._engine.sender.waiting_for
+        return found if found or self._forwarding is None else self._forwarding.waiting_for
 
     def put(
         self,
@@ -326,14 +334,18 @@ class Producer:
         return courier.wait(lambda: not any(each in engine.outbox.held for each in mine), timeout_s)
 
     def flush(self, timeout_s: float | None = None) -> None:
-        """Return when all that was put before is stored in the stream; with a spool, when it is in that.
+        """Return when all that was put before is stored in the stream.
 
         Raises: as ``commit`` does.
         """
         self.commit(timeout_s)
+        if self._forwarding is not None and not self._forwarding.is_done(timeout_s):
+            raise NotYetStored(f"not all of the spool is stored after {timeout_s} s. It is still being sent")
 
     def close(self, timeout_s: float | None = None) -> None:
-        """Flush, and take no more. Closing again does nothing; after an interrupt, it goes on.
+        """Commit, and take no more. Closing again does nothing; after an interrupt, it goes on.
+
+        What is in a spool then stays there, and is sent by the next producer that has it, or ``streamgage spool``.
 
         Raises:
             DeliveryError: what could not be delivered; with *timeout_s*, in that time: some of it may be stored all the same,
@@ -349,6 +361,8 @@ class Producer:
             courier.end()
             courier.join()
             engine.sender.stop()
+            if self._forwarding is not None:
+                self._forwarding.stop()
             self._disconnect()
             courier.tell_metrics()
             atexit.unregister(self._at_exit)

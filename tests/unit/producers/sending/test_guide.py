@@ -24,6 +24,7 @@ def test_the_guide_has_its_programs() -> None:
         "A gateway",
         "What became of one event",
         "asyncio",
+        "Nothing may be lost",
         "On SIGTERM",
     ]
 

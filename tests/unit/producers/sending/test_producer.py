@@ -29,7 +29,6 @@ from producers.client.entry import PutEntry
 from producers.client.outcomes import Outcome
 from producers.client.ports import PutResult
 from streamgage.limits import MIB
-from streamgage.records import SealedRecord
 from support.counting import CountingStream
 from support.sending import BLOCKS, ROWS, numbers_of, producer_over, reading
 
@@ -239,27 +238,6 @@ def test_a_flush_that_is_not_done_in_time_loses_nothing_and_a_close_hands_back_w
     finally:
         stream.gate.set()
     assert [each.events for each in failed.value.sealed] == [1]
-
-
-def test_a_spool_has_everything_and_the_stream_nothing() -> None:
-    class Spool:
-        def __init__(self) -> None:
-            self.records: list[SealedRecord] = []
-            self.faults = 2
-
-        def append(self, records: Sequence[SealedRecord]) -> None:
-            if self.faults:
-                self.faults -= 1
-                raise OSError("disk full")
-            self.records += records
-
-    spool, stream, told = Spool(), CountingStream(), list[Outcome]()
-    with producer_over(stream, spool=spool) as producer:
-        producer.put("reading", reading(1), on_delivery=told.append)
-        producer.commit(LONG_S)
-        assert (sum(each.events for each in spool.records), told) == (1, [Delivered()])
-        producer.put("reading", reading(2))
-    assert (sum(each.events for each in spool.records), stream.stored) == (2, 0)
 
 
 def test_in_an_event_loop_full_waits_and_the_loop_goes_on() -> None:
