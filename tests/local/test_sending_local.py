@@ -33,4 +33,4 @@ def test_the_program_of_the_guide_for_the_stack_in_this_folder_is_counted(tmp_pa
         assert (done.returncode, done.stderr) == (0, "")
         machine.run("drain")
         rows = machine.query("device_metrics", "device_id=d1", "metric=temperature", "--window", "1h")
-        assert [row["value_count"] for row in rows] == [1]
+        assert [row["value.count"] for row in rows] == [1]
