@@ -22,10 +22,10 @@ from benchmarks.harness import (
 from benchmarks.peers import kinesis_agg
 from benchmarks.peers.external import ABSENT, are_installed, input_file
 from producers.client.batcher import BatcherConfig, PutEntry
+from producers.client.core import CoreConfig, ProducerCore
 from producers.client.encoder import encoder_of
 from producers.client.identity import Identity
 from producers.client.ports import PutResult, PutStored
-from producers.client.producer import Producer, ProducerConfig
 from streamgage.formats.blocks.reader import BlockReader
 from streamgage.formats.kpl import decode_aggregate
 from streamgage.shards import Shard
@@ -77,7 +77,7 @@ def run(*, quick: bool, seed: int, progress: Progress) -> Result:
         method=(
             "From events (dicts) to the data of Kinesis records of about 50 kB; nothing is sent. What each made is read again, "
             "and compared with the events. Ours checks each event, predicts its shard, and marks each record for dedupe; rows and "
-            "blocks in the batcher alone, the two of Producer in front of a stream that stores everything at no cost."
+            "blocks in the batcher alone, the two of the producer in front of a stream that stores everything at no cost."
         ),
         tables=(
             table,
@@ -124,10 +124,10 @@ class _Producer:
             producer.put_many(replace(self._source, blocks=True), self._workload.events)
         return stream.datas
 
-    def _opened(self, stream: "_Stream") -> Producer:
+    def _opened(self, stream: "_Stream") -> ProducerCore:
         dice = random.Random(self._seed)  # noqa: S311 - seeded, to be the same in every run
-        config = ProducerConfig(concurrency=1)
-        return Producer(stream, clock=stream, rng=dice, config=config, tags_for=Identity(dice).tags_for)
+        config = CoreConfig(concurrency=1)
+        return ProducerCore(stream, clock=stream, rng=dice, config=config, tags_for=Identity(dice).tags_for)
 
     def rows(self) -> list[bytes]:
         """Encode, and gather in the batcher."""

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.harness import Headline, Progress, Result, Series, Table, WrongAnswerError
+from producers.client.core import CoreConfig, ProducerCore
 from producers.client.entry import PutEntry
 from producers.client.ports import PutResult, PutStored
-from producers.client.producer import Producer, ProducerConfig
 from producers.clock import MonotonicClock
 from producers.spool.forwarder import PATIENT, Forwarder
 from producers.spool.spool import Spool
@@ -125,8 +125,8 @@ class _Measuring:
             ):
                 spool.append(records)
                 stream = _Stream()
-                core = Producer(
-                    stream, clock=MonotonicClock(), rng=self._rng, config=ProducerConfig(retries=PATIENT)
+                core = ProducerCore(
+                    stream, clock=MonotonicClock(), rng=self._rng, config=CoreConfig(retries=PATIENT)
                 )
                 forwarder = Forwarder(spool, core)
                 began_s = time.perf_counter()

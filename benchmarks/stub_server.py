@@ -1,4 +1,4 @@
-"""A DynamoDB on a loopback port that accepts every write: what remains is the client's own cost. Prints its port.
+"""A DynamoDB and a Kinesis on a loopback port that accept every write: what remains is the client's own cost. Prints its port.
 
 ``python -m benchmarks.stub_server`` serves until its standard input ends: it cannot outlive who started it.
 """
@@ -27,8 +27,30 @@ def answer_to(head: bytes, body: bytes) -> bytes:
         answer = {"Responses": {}, "UnprocessedKeys": {}}
     elif b"batchexecutestatement" in head:
         answer = {"Responses": [{"TableName": "aggregates"}] * len(json.loads(body)["Statements"])}
+    elif b"kinesis_20131202" in head:
+        answer = _of_kinesis(head, body)
     content = json.dumps(answer)
     return (_HEAD.format(len(content)) + content).encode()
+
+
+def _of_kinesis(head: bytes, body: bytes) -> dict[str, object]:
+    """Return the answer of a stream of one shard."""
+    stored = {"ShardId": "shardId-000000000000", "SequenceNumber": "1"}
+    if b"putrecords" in head:
+        return {"FailedRecordCount": 0, "Records": [stored] * body.count(b'"PartitionKey"')}
+    if b"putrecord" in head:
+        return dict(stored)
+    shard = {
+        "ShardId": stored["ShardId"],
+        "HashKeyRange": {"StartingHashKey": "0", "EndingHashKey": str(2**128 - 1)},
+        "SequenceNumberRange": {"StartingSequenceNumber": "1"},
+    }
+    name = {"StreamName": "events", "StreamStatus": "ACTIVE"}
+    return {
+        "Shards": [shard],
+        "StreamDescription": {**name, "Shards": [shard], "HasMoreShards": False},
+        "StreamDescriptionSummary": {**name, "OpenShardCount": 1},
+    }
 
 
 class _Connection(asyncio.Protocol):

@@ -25,10 +25,10 @@ from infra.local.http.secret import read_credentials
 from infra.template.translate import REGION
 from processors.pipeline_files import load_pipeline
 from producers.client.batcher import PutEntry
+from producers.client.core import CoreConfig, ProducerCore
 from producers.client.identity import Identity
 from producers.client.kinesis import BotoKinesis, client_config
 from producers.client.ports import KinesisPort, PutResult, PutStored
-from producers.client.producer import Producer, ProducerConfig
 from producers.clock import MonotonicClock
 from producers.load.sending import Timer, WallTimer, send_load
 from producers.simulators.totals import Tally, write_totals
@@ -165,7 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gc.freeze()  # the pool of values is no garbage: looking through it would be the sender's pauses
     print("ready", flush=True)
     start_ms = int(sys.stdin.readline())
-    with Producer(port, clock=MonotonicClock(), rng=dice, tags_for=Identity(dice).tags_for) as producer:
+    with ProducerCore(port, clock=MonotonicClock(), rng=dice, tags_for=Identity(dice).tags_for) as producer:
         done = send(
             job,
             events,
@@ -192,7 +192,7 @@ def _client(job: Job) -> Any:
         region_name=REGION,
         aws_access_key_id=access_key,
         aws_secret_access_key=secret_key,
-        config=client_config(ProducerConfig().concurrency),
+        config=client_config(CoreConfig().concurrency),
     )
 
 

@@ -12,7 +12,7 @@ from infra.local.stack.home import Home
 from streamgage.errors import ConfigError, RetryableError, without_password
 
 if TYPE_CHECKING:
-    from producers.client.producer import Producer
+    from producers.client.core import ProducerCore
 
 _HOME_VARIABLE = "STREAMGAGE_HOME"
 _FOLDER = ".streamgage"
@@ -86,11 +86,11 @@ def find_target(
     )
 
 
-def open_producer(target: Target) -> "Producer":
+def open_producer(target: Target) -> "ProducerCore":
     """Return a producer for *target*. Raises: ConfigError, also where nothing answers."""
     from producers.client.batcher import BatcherConfig
+    from producers.client.core import CoreConfig
     from producers.client.kinesis import connect
-    from producers.client.producer import ProducerConfig
 
     if target.home is not None:
         from infra.local.stack.running import check_someone_is_there
@@ -102,7 +102,7 @@ def open_producer(target: Target) -> "Producer":
             endpoint_url=target.endpoint_url,
             region=target.region,
             credentials=target.credentials,
-            config=ProducerConfig(batching=BatcherConfig(one_key_per_record=target.one_key_per_record)),
+            config=CoreConfig(batching=BatcherConfig(one_key_per_record=target.one_key_per_record)),
         )
     except RetryableError as error:
         hint = ". Is the stack running? See `streamgage status`" if target.local else ""

@@ -15,15 +15,14 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-import boto3
 from hdrh.histogram import HdrHistogram
 
 from infra.load.job import LONGEST_MS, Job
 from processors.pipeline_files import load_pipeline
 from producers.client.batcher import BatcherConfig
+from producers.client.core import CoreConfig, ProducerCore
 from producers.client.identity import Identity
-from producers.client.kinesis import BotoKinesis, client_config
-from producers.client.producer import Producer, ProducerConfig
+from producers.client.kinesis import open_boto
 from producers.clock import MonotonicClock
 from producers.load.events import LoadEvents, sources_of
 from producers.load.sending import Latencies, Sent, WallTimer, Watch, WatchedKinesis, send_load
@@ -32,24 +31,20 @@ from producers.simulators.totals import Tally, write_totals
 _TELL_S = 0.5
 
 
-def open_producer(job: Job, watch: Watch) -> Producer:
+def open_producer(job: Job, watch: Watch) -> ProducerCore:
     """Return the producer that the load goes through. The one place that knows how one is made."""
-    config = ProducerConfig(batching=BatcherConfig(one_key_per_record=job.one_key_per_record))
-    access_key, secret_key = job.credentials or (None, None)
-
-    def make_client() -> Any:
-        return boto3.Session().client(
-            "kinesis",
-            endpoint_url=job.endpoint_url,
-            region_name=job.region,
-            aws_access_key_id=access_key,
-            aws_secret_access_key=secret_key,
-            config=client_config(config.concurrency),
-        )
-
-    port = BotoKinesis(make_client(), job.stream, make_client=make_client)
-    dice = random.SystemRandom()
-    return Producer(
+    config, dice = (
+        CoreConfig(batching=BatcherConfig(one_key_per_record=job.one_key_per_record)),
+        random.SystemRandom(),
+    )
+    port = open_boto(
+        job.stream,
+        endpoint_url=job.endpoint_url,
+        region=job.region,
+        credentials=job.credentials,
+        concurrency=config.concurrency,
+    )
+    return ProducerCore(
         WatchedKinesis(port, now_ms=WallTimer().now_ms, watch=watch),
         clock=MonotonicClock(),
         rng=dice,

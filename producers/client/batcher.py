@@ -9,8 +9,16 @@ from typing import Any
 
 from producers.client.batching import BatcherConfig
 from producers.client.encoder import SourceEncoder, encoder_of
-from producers.client.entry import PutEntry, UnsendableRecord, check_size, user_records_of
+from producers.client.entry import (
+    RECORD_MEMORY_BYTES,
+    PutEntry,
+    UnsendableRecord,
+    check_size,
+    user_records_of,
+)
 from producers.client.gather import BlockGatherer, GroupKey, OpenBlock
+from producers.client.open_record import OpenRecord
+from producers.client.outcomes import OnDelivery
 from producers.client.routes import Routes
 from streamgage.definition.pipeline import Source
 from streamgage.formats.avro import Event
@@ -23,27 +31,13 @@ from streamgage.shards import ShardMap
 
 __all__ = ["Batcher", "BatcherConfig", "PutEntry", "TagsFor", "UnsendableRecord"]
 
-_NEVER_MS = 2**63
+NEVER_MS = 2**63
+BLOCK_MEMORY = 8  # an open block has its values as objects: bytes in memory for each it is estimated at
 _LONGEST_RUN = 65_536  # events that one call takes at most
 
 
 TagsFor = Callable[[GroupKey], Mapping[str, str]]
 """Gives the KPL tags of a group's next aggregated record."""
-
-
-class _Group:
-    """The open Kinesis record of a shard, or of a partition key in a shard. ``entry`` is what was made of it."""
-
-    __slots__ = ("builder", "entry", "events", "limit_bytes", "numbers", "opened_ms", "shard_id")
-
-    def __init__(self, shard_id: str, builder: AggregateBuilder, *, limit_bytes: int, opened_ms: int) -> None:
-        self.shard_id = shard_id
-        self.builder = builder
-        self.limit_bytes = limit_bytes
-        self.opened_ms = opened_ms
-        self.events = builder.records[0].events
-        self.numbers: list[int] = []
-        self.entry: PutEntry | None = None
 
 
 class Batcher:
@@ -72,9 +66,9 @@ class Batcher:
         self._config = config
         self._tags_for = tags_for
         self._spare_tags: dict[GroupKey, Mapping[str, str]] = {}  # drawn, and not used: a gap costs a range
-        self._routes = Routes(shards)
-        self._open: dict[GroupKey, _Group] = {}  # in the order they were opened
-        self._open_bytes = 0
+        self._routes = Routes(shards, config.remembered_keys)
+        self._open: dict[GroupKey, OpenRecord] = {}  # in the order they were opened
+        self._open_bytes = self._open_records = 0
         self._blocks = BlockGatherer(
             block_bytes=config.block_bytes,
             block_events=config.block_events,
@@ -82,8 +76,8 @@ class Batcher:
             check=self._check_block,
         )
         self._ready: list[PutEntry] = []
-        self._ready_bytes = 0
-        self._due_ms = _NEVER_MS
+        self._ready_bytes = self._ready_memory_bytes = 0
+        self._due_ms = NEVER_MS
         self._count = 0
         self._encoder: tuple[Source, SourceEncoder] | None = None  # of the source that was put last
 
@@ -103,7 +97,17 @@ class Batcher:
         """The bytes of all that was put and not yet taken."""
         return self._open_bytes + self._blocks.buffered_bytes + self._ready_bytes
 
-    def put(self, record: UserRecord, now_ms: int) -> None:
+    @property
+    def memory_bytes(self) -> int:
+        """What all that was put and not yet taken takes in memory, never less."""
+        return (
+            2 * self._open_bytes
+            + RECORD_MEMORY_BYTES * self._open_records
+            + BLOCK_MEMORY * self._blocks.buffered_bytes
+            + self._ready_memory_bytes
+        )
+
+    def put(self, record: UserRecord, now_ms: int, outcome: OnDelivery | None = None) -> None:
         """Take a user record.
 
         Raises:
@@ -127,6 +131,10 @@ class Batcher:
                 self._open_bytes += builder.size_bytes - size_bytes
                 group.numbers.append(self._count)
                 self._count += 1
+                self._open_records += 1
+                if outcome is not None:
+                    group.outcomes.append(outcome)
+                    self._open_records += 1
                 return
         group = self._new_group(record, key, shard_id=shard_id, now_ms=now_ms)
         if key in self._open:
@@ -135,9 +143,13 @@ class Batcher:
         self._open_bytes += group.builder.size_bytes
         group.numbers.append(self._count)
         self._count += 1
+        self._open_records += 1
+        if outcome is not None:
+            group.outcomes.append(outcome)
+            self._open_records += 1
         self._due_ms = min(self._due_ms, now_ms + self._config.linger_ms)
 
-    def put_event(self, source: Source, event: Event, now_ms: int) -> None:
+    def put_event(self, source: Source, event: Event, now_ms: int, outcome: OnDelivery | None = None) -> None:
         """Take an event into the open block of its source and shard.
 
         Raises:
@@ -148,9 +160,10 @@ class Batcher:
         partition_key = encoder.key_of(event)
         shard_id = self._routes.shard_of_key(partition_key)
         group = (shard_id, partition_key) if self._config.one_key_per_record else shard_id
-        self._blocks.add(encoder, event, group, self._count, now_ms)
+        self._blocks.add(encoder, event, group, self._count, now_ms, outcome=outcome)
         self._count += 1
-        if self._due_ms == _NEVER_MS:  # what was opened before is due before
+        self._open_records += outcome is not None
+        if self._due_ms == NEVER_MS:  # what was opened before is due before
             self._due_ms = now_ms + self._config.linger_ms
 
     def put_run(self, source: Source, events: Sequence[Event], now_ms: int, *, room_bytes: int) -> int:
@@ -172,7 +185,7 @@ class Batcher:
             return 0
         taken = self._blocks.add_run(encoder, run, places, self._count, now_ms, room_bytes=room_bytes)
         self._count += taken
-        if taken and self._due_ms == _NEVER_MS:
+        if taken and self._due_ms == NEVER_MS:
             self._due_ms = now_ms + config.linger_ms
         return taken
 
@@ -188,7 +201,7 @@ class Batcher:
 
     def next_deadline_ms(self) -> int | None:
         """Return when it will be time to ``take`` if no more is put (0: it is); None when there is nothing."""
-        return None if self._due_ms == _NEVER_MS else self._due_ms
+        return None if self._due_ms == NEVER_MS else self._due_ms
 
     def take(self, now_ms: int) -> list[PutEntry]:
         """Return the entries that are full or have lingered long enough, in the order they became so."""
@@ -245,7 +258,10 @@ class Batcher:
             group.numbers += [self._count] * (len(group.builder.records) - len(group.numbers))
         self._count += _LONGEST_RUN
         self._open_bytes = sum(each.builder.size_bytes for each in self._open.values())
+        self._open_records = self._blocks.outcomes
+        self._open_records += sum(len(each.numbers) + len(each.outcomes) for each in self._open.values())
         self._ready_bytes = sum(each.size_bytes for each in self._ready)
+        self._ready_memory_bytes = sum(each.memory_bytes for each in self._ready)
         self._due_ms = 0
 
     def _seal_due(self, now_ms: int) -> None:
@@ -261,7 +277,7 @@ class Batcher:
             self._seal(key)
         self._blocks.seal_all()
 
-    def _new_group(self, record: UserRecord, key: GroupKey, *, shard_id: str, now_ms: int) -> _Group:
+    def _new_group(self, record: UserRecord, key: GroupKey, *, shard_id: str, now_ms: int) -> OpenRecord:
         tags = self._draw_tags(key)
         builder = AggregateBuilder(tags)
         builder.add(record)
@@ -272,7 +288,7 @@ class Batcher:
             self._put_back_tags(key, tags)
             raise
         limit_bytes = self._config.aggregate_bytes - len(record.partition_key.encode())
-        return _Group(shard_id, builder, limit_bytes=limit_bytes, opened_ms=now_ms)
+        return OpenRecord(shard_id, builder, limit_bytes=limit_bytes, opened_ms=now_ms)
 
     def _draw_tags(self, key: GroupKey) -> Mapping[str, str] | None:
         if self._tags_for is None:
@@ -293,11 +309,18 @@ class Batcher:
         first = builder.records[0]
         data = first.data if builder.count == 1 and self._may_go_plain(first) else builder.build()
         group.entry = entry = self._entry(  # from here on it is sealed: see mend
-            group.shard_id, builder.records, data, numbers=group.numbers, opened_ms=group.opened_ms, of=first
+            group.shard_id,
+            builder.records,
+            data,
+            numbers=group.numbers,
+            opened_ms=group.opened_ms,
+            of=first,
+            outcomes=group.outcomes,
         )
         self._make_ready(entry)
         del self._open[key]
         self._open_bytes -= builder.size_bytes
+        self._open_records -= len(group.numbers) + len(group.outcomes)
 
     def _check_block(self, block: OpenBlock) -> None:
         """Let pass a block of one large event, by what its Kinesis record will take to the byte: its tags are drawn."""
@@ -320,8 +343,15 @@ class Batcher:
         builder.add(record)
         shard_id = block.group if isinstance(block.group, str) else block.group[0]
         block.entry = entry = self._entry(
-            shard_id, [record], builder.build(), numbers=[block.number], opened_ms=block.opened_ms, of=record
+            shard_id,
+            [record],
+            builder.build(),
+            numbers=[block.number],
+            opened_ms=block.opened_ms,
+            of=record,
+            outcomes=block.outcomes,
         )
+        self._open_records -= len(block.outcomes)
         self._make_ready(entry)
 
     @staticmethod
@@ -334,6 +364,7 @@ class Batcher:
         opened_ms: int,
         of: UserRecord | SealedRecord,
         kept_ms: int | None = None,
+        outcomes: Sequence[OnDelivery] = (),
     ) -> PutEntry:
         return PutEntry(
             shard_id=shard_id,
@@ -345,18 +376,20 @@ class Batcher:
             numbers=tuple(numbers),
             opened_ms=opened_ms,
             kept_ms=kept_ms,
+            outcomes=tuple(outcomes),
         )
 
     def _make_ready(self, entry: PutEntry) -> None:
         self._ready.append(entry)
         self._ready_bytes += entry.size_bytes
+        self._ready_memory_bytes += entry.memory_bytes
         if self._ready_bytes >= self._config.request_bytes or len(self._ready) >= PUT_RECORDS_ENTRIES:
             self._due_ms = 0
 
     def _hand_over(self) -> list[PutEntry]:
-        entries, self._ready, self._ready_bytes = self._ready, [], 0
+        entries, self._ready, self._ready_bytes, self._ready_memory_bytes = self._ready, [], 0, 0
         opened_ms = [each.opened_ms for each in islice(self._open.values(), 1)]
         if self._blocks.oldest_ms is not None:
             opened_ms.append(self._blocks.oldest_ms)
-        self._due_ms = min(opened_ms) + self._config.linger_ms if opened_ms else _NEVER_MS
+        self._due_ms = min(opened_ms) + self._config.linger_ms if opened_ms else NEVER_MS
         return entries

@@ -26,6 +26,7 @@ class BatcherConfig:
         block_events: a block grows up to so many events. It is folded, and quarantined if it is damaged, whole.
         one_key_per_record: every Kinesis record holds user records of one partition key, which is also its own.
             Required by a mapping with ParallelizationFactor > 1; costs more records.
+        remembered_keys: of so many partition keys the shard is remembered, which saves an MD5 each.
     """
 
     aggregate_bytes: int = 50_000
@@ -34,6 +35,7 @@ class BatcherConfig:
     block_bytes: int = 500_000
     block_events: int = 10_000
     one_key_per_record: bool = False
+    remembered_keys: int = 65_536
 
     def __post_init__(self) -> None:
         """Refuse what Kinesis would."""
@@ -44,6 +46,7 @@ class BatcherConfig:
                 ("request_bytes", self.request_bytes, 1, PUT_RECORDS_BYTES),
                 ("linger_ms", self.linger_ms, 0, 3_600_000),
                 ("block_bytes", self.block_bytes, 1, KINESIS_RECORD_BYTES - _BLOCK_ROOM_BYTES),
+                ("remembered_keys", self.remembered_keys, 1, 10_000_000),
                 ("block_events", self.block_events, 1, MAX_EVENTS),
             )
             if not low <= value <= high

@@ -3,10 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from producers.client.outcomes import OnDelivery
 from streamgage.errors import PoisonRecord, StreamgageError
 from streamgage.formats.kpl import decode_aggregate, is_aggregated
 from streamgage.limits import KINESIS_RECORD_BYTES
 from streamgage.records import SealedRecord, UserRecord
+
+RECORD_MEMORY_BYTES = 288
+"""What a user record takes in memory beside its data and key, as CPython 3.11 to 3.14 lay it out; see tests of memory."""
 
 
 class UnsendableRecord(StreamgageError, ValueError):
@@ -21,7 +25,7 @@ class PutEntry:
 
     ``shard_id`` is where its user records were predicted to go. ``numbers`` says when each of ``records`` was put,
     counting every put of the batcher; a block counts as its first event. ``opened_ms`` is when the first was.
-    ``kept_ms`` is as of a SealedRecord.
+    ``kept_ms`` is as of a SealedRecord. ``outcomes`` are told what becomes of it.
     """
 
     shard_id: str
@@ -33,11 +37,17 @@ class PutEntry:
     numbers: tuple[int, ...]
     opened_ms: int
     kept_ms: int | None = None
+    outcomes: tuple[OnDelivery, ...] = ()
 
     @property
     def events(self) -> int:
         """How many events it holds."""
         return sum(each.events for each in self.records)
+
+    @property
+    def memory_bytes(self) -> int:
+        """What it takes in memory, never less: its data, which its user records hold once more, and these."""
+        return 2 * self.size_bytes + RECORD_MEMORY_BYTES * (len(self.records) + len(self.outcomes) + 4)
 
     @property
     def sealed(self) -> SealedRecord:

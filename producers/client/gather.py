@@ -9,6 +9,7 @@ from typing import Any
 
 from producers.client.encoder import SourceEncoder
 from producers.client.entry import PutEntry
+from producers.client.outcomes import OnDelivery
 from streamgage.formats.avro import Event
 from streamgage.formats.blocks.builder import BlockBuilder
 from streamgage.limits import KINESIS_RECORD_BYTES
@@ -24,7 +25,17 @@ class OpenBlock:
     ``tags`` are those of its Kinesis record, where they were drawn before its sealing. ``entry`` is what was made of it.
     """
 
-    __slots__ = ("builder", "bytes", "entry", "group", "number", "opened_ms", "partition_key", "tags")
+    __slots__ = (
+        "builder",
+        "bytes",
+        "entry",
+        "group",
+        "number",
+        "opened_ms",
+        "outcomes",
+        "partition_key",
+        "tags",
+    )
 
     def __init__(
         self, group: GroupKey, builder: BlockBuilder, *, partition_key: str, number: int, opened_ms: int
@@ -36,6 +47,7 @@ class OpenBlock:
         self.number = number
         self.opened_ms = opened_ms
         self.tags: Mapping[str, str] | None = None
+        self.outcomes: list[OnDelivery] = []
         self.entry: PutEntry | None = None
 
     def record(self) -> UserRecord:
@@ -62,6 +74,7 @@ class BlockGatherer:
         self._seal, self._check = seal, check
         self._open: dict[tuple[str, GroupKey], OpenBlock] = {}
         self.buffered_bytes = 0
+        self._adding: list[tuple[BlockBuilder, list[list[Any]]]] = []  # a run that goes to several blocks
 
     @property
     def oldest_ms(self) -> int | None:
@@ -69,11 +82,25 @@ class BlockGatherer:
         return next((each.opened_ms for each in self._open.values()), None)
 
     @property
+    def outcomes(self) -> int:
+        """How many of these somebody wants to know of. Counts them all: for who was interrupted."""
+        return sum(len(each.outcomes) for each in self._open.values())
+
+    @property
     def events(self) -> int:
         """How many events are in open blocks."""
         return sum(each.builder.count for each in self._open.values())
 
-    def add(self, source: SourceEncoder, event: Event, group: GroupKey, number: int, now_ms: int) -> None:
+    def add(
+        self,
+        source: SourceEncoder,
+        event: Event,
+        group: GroupKey,
+        number: int,
+        now_ms: int,
+        *,
+        outcome: OnDelivery | None = None,
+    ) -> None:
         """Take *event*, the *number*-th put, and seal the blocks that are full now.
 
         Raises:
@@ -96,6 +123,8 @@ class BlockGatherer:
             self._open[key] = block = fresh
         block.bytes += grown
         self.buffered_bytes += grown
+        if outcome is not None:
+            block.outcomes.append(outcome)
         if block.builder.count >= self._block_events:
             self._close(key)
 
@@ -128,6 +157,7 @@ class BlockGatherer:
             room_events = (room_bytes - texts_bytes) // builder.event_bytes
             taken = max(0, min(taken, room_events))
             parts.append((group, block, builder, part, room))
+        adding = []
         for (group, block, builder, part, room), at in zip(parts, places.values(), strict=True):
             here = bisect_left(at, taken)
             if not here:
@@ -141,9 +171,13 @@ class BlockGatherer:
                     group, builder, partition_key=keys[first], number=number + first, opened_ms=now_ms
                 )
                 self._open[source.source.name, group] = block
-            builder.add_all(part, room)
+            adding.append((block, part, room))
+        self._adding = [(block.builder, part) for block, part, _ in adding]
+        for block, part, room in adding:
+            block.builder.add_all(part, room)
             block.bytes += room.grown_bytes
             self.buffered_bytes += room.grown_bytes
+        self._adding = []  # from here on all of them are taken; until then, none: see mend
         return taken
 
     def seal_due(self, opened_until_ms: int) -> None:
@@ -161,6 +195,9 @@ class BlockGatherer:
         """Take in what an interrupt left half done; return what was made of blocks that were still open."""
         sealed = [each.entry for each in self._open.values() if each.entry is not None]
         self._open = {key: each for key, each in self._open.items() if each.entry is None}
+        for builder, columns in self._adding:
+            builder.take_back(columns)
+        self._adding = []
         for each in self._open.values():
             each.builder.mend()
         self._open = {key: each for key, each in self._open.items() if each.builder.count}

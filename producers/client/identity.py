@@ -7,21 +7,20 @@ from producers.client.forks import renew_in_children
 from producers.client.gather import GroupKey
 from streamgage.formats.mark import Mark, encode_mark
 
-_GROUPS = 100_000
-
 
 class Identity:
     """Counts the aggregated records of one producer, group by group, without gaps. Its id is drawn once.
 
-    A group is a shard, or with one key a Kinesis record a partition key: what comes to one lane in order. Beyond 100,000
+    A group is a shard, or with one key a Kinesis record a partition key: what comes to one lane in order. Beyond *most*
     groups it forgets and numbers them anew: no mark is ever used twice. A forked child is another producer, with an id of
     its own.
     """
 
-    def __init__(self, rng: random.Random) -> None:
+    def __init__(self, rng: random.Random, *, most: int = 100_000) -> None:
         self._id = f"{rng.getrandbits(64):016x}"
         self._groups: dict[GroupKey, list[int]] = {}
         self._numbered = 0
+        self._most = most
         renew_in_children(self)
 
     def renew_in_child(self) -> None:
@@ -33,7 +32,7 @@ class Identity:
         """Return the tags of the next aggregated record of *group*."""
         counted = self._groups.get(group)
         if counted is None:
-            if len(self._groups) >= _GROUPS:
+            if len(self._groups) >= self._most:
                 self._groups.clear()
             counted = self._groups[group] = [self._numbered, 0]
             self._numbered += 1

@@ -9,19 +9,22 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
+from producers.client.core import ProducerCore
+from producers.client.distribution import check_distribution
 from producers.client.entry import PutEntry
-from producers.client.failures import CALL_ERRORS, THROTTLED_CODES, classify
+from producers.client.failures import CALL_ERRORS, classify
 from producers.client.forks import renew_in_children
 from producers.client.identity import Identity
-from producers.client.ports import CredentialsRefused, PutFailed, PutResult, PutStored
-from producers.client.producer import Producer
-from producers.client.settings import ProducerConfig
+from producers.client.ports import CredentialsRefused, PutResult
+from producers.client.refusals import THROTTLED_CODES
+from producers.client.results import results_of
+from producers.client.settings import CoreConfig
 from producers.client.sockets import OwnSockets
 from producers.clock import MonotonicClock
-from streamgage.errors import ConfigError, RetryableError, without_password
+from streamgage.errors import ConfigError, without_password
 from streamgage.shards import Shard, decode_shard
 
-__all__ = ["THROTTLED_CODES", "BotoKinesis", "client_config", "connect"]
+__all__ = ["THROTTLED_CODES", "BotoKinesis", "client_config", "connect", "open_boto"]
 
 
 class BotoKinesis:
@@ -77,12 +80,16 @@ class BotoKinesis:
         """Put *entries* in one request; see KinesisPort."""
         records = [_encode_entry(entry) for entry in entries]
         answer = self._call("put_records", StreamName=self._stream_name, Records=records)
-        items = answer.get("Records", ())  # botocore takes a proxy's page with status 200 for an empty answer
-        if len(items) != len(entries):
-            raise RetryableError(
-                f"put_records on stream {self._stream_name}: {len(items)} results for {len(entries)} records"
-            )
-        return [_decode_result(item) for item in items]
+        return results_of(answer, len(entries), self._stream_name)
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return what DescribeStreamSummary answers."""
+        answer: Mapping[str, Any] = self._call("describe_stream_summary", StreamName=self._stream_name)
+        return answer
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._client.close()
 
     def _call(self, operation: str, **arguments: Any) -> Any:
         what = f"{operation} on stream {self._stream_name}"
@@ -103,17 +110,45 @@ def connect(
     *,
     endpoint_url: str | None = None,
     region: str | None = None,
-    credentials: tuple[str, str] | None = None,
-    config: ProducerConfig | None = None,
-) -> Producer:
+    credentials: tuple[str, ...] | None = None,
+    config: CoreConfig | None = None,
+) -> ProducerCore:
     """Return a producer for the stream, on AWS or at *endpoint_url*, with an identity of its own.
 
-    *credentials* are an access key and its secret; without them they are found as boto3 finds them.
-
-    Raises: as ``Producer`` does.
+    Raises: as ``open_boto`` and ``ProducerCore`` do.
     """
-    config, rng = config or ProducerConfig(), random.SystemRandom()
-    access_key, secret_key = credentials or (None, None)
+    config, rng = config or CoreConfig(), random.SystemRandom()
+    port = open_boto(
+        stream_name,
+        endpoint_url=endpoint_url,
+        region=region,
+        credentials=credentials,
+        concurrency=config.concurrency,
+    )
+    producer = ProducerCore(
+        port, clock=MonotonicClock(), rng=rng, config=config, tags_for=Identity(rng).tags_for
+    )
+    check_distribution(stream_name, port.describe)
+    return producer
+
+
+def open_boto(
+    stream_name: str,
+    *,
+    endpoint_url: str | None,
+    region: str | None,
+    credentials: tuple[str, ...] | None,
+    concurrency: int,
+) -> BotoKinesis:
+    """Return the stream, on AWS or at *endpoint_url*.
+
+    *credentials* are an access key, its secret, and the session token if it has one; without them they are found as boto3
+    finds them.
+
+    Raises:
+        ConfigError: no region, an endpoint that is none, or a stream that ignores partition keys.
+    """
+    access_key, secret_key, token = (*(credentials or ()), None, None, None)[:3]
 
     def make_client() -> Any:
         # A session of its own: boto3's remembers the credentials that it found.
@@ -123,7 +158,8 @@ def connect(
             region_name=region,
             aws_access_key_id=access_key,
             aws_secret_access_key=secret_key,
-            config=client_config(config.concurrency),
+            aws_session_token=token,
+            config=client_config(concurrency),
         )
 
     try:
@@ -132,13 +168,7 @@ def connect(
         raise ConfigError(
             f"no Kinesis client for stream {stream_name}: {without_password(str(error))}"
         ) from error
-    return Producer(
-        BotoKinesis(client, stream_name, make_client=make_client),
-        clock=MonotonicClock(),
-        rng=rng,
-        config=config,
-        tags_for=Identity(rng).tags_for,
-    )
+    return BotoKinesis(client, stream_name, make_client=make_client)
 
 
 def client_config(concurrency: int) -> Config:
@@ -162,9 +192,3 @@ def _encode_entry(entry: PutEntry) -> dict[str, Any]:
     if entry.explicit_hash_key is not None:
         record["ExplicitHashKey"] = str(entry.explicit_hash_key)
     return record
-
-
-def _decode_result(item: Mapping[str, Any]) -> PutResult:
-    if item.get("ErrorCode") or not (item.get("ShardId") and item.get("SequenceNumber")):
-        return PutFailed(item.get("ErrorCode", "NoSequenceNumber"), item.get("ErrorMessage", ""))
-    return PutStored(item["ShardId"], int(item["SequenceNumber"]))

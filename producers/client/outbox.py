@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from producers.client.entry import PutEntry
-from producers.client.ports import PutFailed, PutResult
+from producers.client.pace import ShardPace, TokenBucket
+from producers.client.ports import THROTTLED_CODES, PutFailed, PutResult
 from streamgage.errors import ConfigError
 from streamgage.limits import PUT_RECORDS_ENTRIES
 
@@ -32,6 +33,9 @@ PERMANENT_CODES = frozenset(
 )
 
 
+_PACES = 10_000  # shards whose pace is remembered
+
+
 @dataclass(frozen=True, slots=True)
 class RetryConfig:
     """How long a Kinesis record is tried.
@@ -43,6 +47,8 @@ class RetryConfig:
         cap_ms: see base_ms.
         max_attempts: after so many a record is given up. Time should be what ends it: a shard that is throttled
             refuses often and briefly.
+        max_per_s: over all shards, so many times a second at most one of them is tried again: while everything fails, that
+            is all that a service in trouble gets from here.
         timeout_ms: a record that fails so long after its first user record was put is given up.
     """
 
@@ -50,11 +56,12 @@ class RetryConfig:
     cap_ms: int = 5_000
     max_attempts: int = 50
     timeout_ms: int = 120_000
+    max_per_s: int = 50
 
     def __post_init__(self) -> None:
         """Refuse what would never try."""
-        if min(self.base_ms, self.cap_ms, self.timeout_ms) < 0 or self.max_attempts < 1:
-            raise ConfigError(f"retries: {self} has a negative time, or no attempt")
+        if min(self.base_ms, self.cap_ms, self.timeout_ms) < 0 or min(self.max_attempts, self.max_per_s) < 1:
+            raise ConfigError(f"retries: {self} has a negative time, no attempt, or none in a second")
 
     def pause_ms(self, failures: int, rng: random.Random) -> int:
         """Return the pause after the *failures*-th failure in a row (the first is 1)."""
@@ -104,16 +111,23 @@ class Outbox:
 
     Each request that ``next_request`` returns must come back by ``settle``. ``held`` has what is queued or in flight;
     ``given_up`` what is tried no more, until somebody takes it from there. Who was interrupted calls ``mend``.
+
+    *paced*: a shard is written to no faster than it takes, and slower while it throttles; see ShardPace.
     """
 
-    def __init__(self, config: RetryConfig, *, request_bytes: int, rng: random.Random) -> None:
+    def __init__(
+        self, config: RetryConfig, *, request_bytes: int, rng: random.Random, paced: bool = False
+    ) -> None:
         self._config = config
         self._request_bytes = request_bytes
         self._rng = rng
+        self._retries = TokenBucket(config.max_per_s, config.max_per_s)
+        self._paced = paced
+        self._paces: dict[str, ShardPace] = {}
         self._queues: dict[str, _ShardQueue] = {}
         self.held: dict[PutEntry, _Pending] = {}  # in the order they came
         self.given_up: dict[PutEntry, GivenUp] = {}
-        self.buffered_bytes = 0
+        self.buffered_bytes = self.memory_bytes = 0
         self.failing: PutFailed | None = (
             None  # why a shard pauses whose last request stored nothing; for any thread
         )
@@ -133,6 +147,7 @@ class Outbox:
             self.held[entry] = pending = _Pending(entry)  # from here on it is not lost: see mend
             self._queues.setdefault(entry.shard_id, _ShardQueue()).pending.append(pending)
             self.buffered_bytes += entry.size_bytes
+            self.memory_bytes += entry.memory_bytes
 
     def next_due_ms(self) -> int | None:
         """Return when ``next_request`` will have one, unless an answer comes earlier; None when only answers can."""
@@ -141,25 +156,33 @@ class Outbox:
 
     def next_request(self, now_ms: int) -> PutRequest | None:
         """Return what may be sent now: an entry a shard in turn, the longest waiting shard first."""
-        queues = [q for q in self._queues.values() if not q.in_flight and q.not_before_ms <= now_ms]
+        queues = [
+            (shard_id, queue)
+            for shard_id, queue in self._queues.items()
+            if not queue.in_flight and queue.not_before_ms <= now_ms
+        ]
         if not queues:
             return None
-        queues.sort(key=lambda queue: queue.pending[0].entry.opened_ms)
+        queues.sort(key=lambda each: each[1].pending[0].entry.opened_ms)
         chosen: list[_Pending] = []
         room_bytes = self._request_bytes
         while queues:
-            for queue in tuple(queues):
+            for each in tuple(queues):
+                shard_id, queue = each
                 size_bytes = queue.pending[0].entry.size_bytes
                 full = bool(chosen) and (len(chosen) == PUT_RECORDS_ENTRIES or size_bytes > room_bytes)
+                full = full or not self._may_go(shard_id, queue, now_ms)
                 if not full:
                     queue.in_flight = True
                     chosen.append(queue.pending.popleft())
                     room_bytes -= size_bytes
                 if full or not queue.pending:
-                    queues.remove(queue)
+                    queues.remove(each)
         for pending in chosen:
             if not pending.attempts:
                 pending.first_ms = now_ms
+        if not chosen:  # each has to wait, by its pace or for others that are tried again
+            return None
         return PutRequest(tuple(pending.entry for pending in chosen), tuple(chosen))
 
     def settle(self, request: PutRequest, results: Sequence[PutResult], *, now_ms: int) -> None:
@@ -186,6 +209,9 @@ class Outbox:
             queue = self._queues[shard_id]
             queue.failures = queue.failures + 1 if pendings and shard_id not in stored else 0
             queue.failure = failures.get(shard_id)
+            if self._paced:
+                throttled = queue.failure is not None and queue.failure.code in THROTTLED_CODES
+                self._pace_of(shard_id).answered(throttled=throttled, now_ms=now_ms)
             if pendings:
                 queue.not_before_ms = now_ms + self._config.pause_ms(max(queue.failures, 1), self._rng)
             self._put_back(shard_id, pendings)
@@ -195,6 +221,19 @@ class Outbox:
         """Hold *entry* no more: somebody else does."""
         del self.held[entry]
         self.buffered_bytes -= entry.size_bytes
+        self.memory_bytes -= entry.memory_bytes
+
+    def drop_oldest(self) -> PutEntry | None:
+        """Hold the oldest that is not in flight no more, and return it; None where there is none."""
+        waiting = [queue for queue in self._queues.values() if queue.pending]
+        oldest = min(waiting, key=lambda queue: queue.pending[0].entry.opened_ms, default=None)
+        if oldest is None:
+            return None
+        entry = oldest.pending.popleft().entry
+        self.drop(entry)
+        if not oldest.pending and not oldest.in_flight:
+            del self._queues[entry.shard_id]
+        return entry
 
     def give_up(self, failure: PutFailed, now_ms: int) -> None:
         """Give up everything; nothing is in flight any more."""
@@ -212,6 +251,7 @@ class Outbox:
         for entry in self.given_up:
             self.held.pop(entry, None)
         self.buffered_bytes = sum(entry.size_bytes for entry in self.held)
+        self.memory_bytes = sum(entry.memory_bytes for entry in self.held)
         before, self._queues = self._queues, {}
         flying = {pending.entry for request in in_flight for pending in request.pending}
         for entry, pending in self.held.items():
@@ -226,6 +266,30 @@ class Outbox:
                 queue.failures, queue.failure = was.failures, was.failure
                 queue.not_before_ms = was.not_before_ms
         self._note_failing()
+
+    def _may_go(self, shard_id: str, queue: _ShardQueue, now_ms: int) -> bool:
+        """Tell whether the next of *queue* may go now; if not, the queue waits for it."""
+        size_bytes = queue.pending[0].entry.size_bytes
+        is_again = queue.pending[0].attempts > 0 and not queue.in_flight
+        wait_ms = self._retries.wait_ms(1, now_ms) if is_again else 0
+        if self._paced:
+            wait_ms = max(wait_ms, self._pace_of(shard_id).wait_ms(size_bytes, now_ms))
+        if wait_ms:
+            queue.not_before_ms = max(queue.not_before_ms, now_ms + wait_ms)
+            return False
+        if is_again:
+            self._retries.take(1, now_ms)
+        if self._paced:
+            self._pace_of(shard_id).take(size_bytes, now_ms)
+        return True
+
+    def _pace_of(self, shard_id: str) -> ShardPace:
+        pace = self._paces.get(shard_id)
+        if pace is None:
+            if len(self._paces) >= _PACES:  # shards that went long ago
+                self._paces.clear()
+            pace = self._paces[shard_id] = ShardPace()
+        return pace
 
     def _note_failing(self) -> None:
         self.failing = next((each.failure for each in self._queues.values() if each.failures), None)

@@ -34,6 +34,12 @@ class Throttled(RetryableError):
     code = "throttled"
 
 
+THROTTLED_CODES = frozenset(
+    {"ProvisionedThroughputExceededException", "KMSThrottlingException", Throttled.code}
+)
+"""Of a record: Kinesis takes no more of them just now."""
+
+
 class CredentialsRefused(RetryableError):
     """The credentials were refused, or could not be had, that may be good again: expired, being renewed, a clock set back."""
 

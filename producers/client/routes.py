@@ -7,14 +7,13 @@ from streamgage.limits import KINESIS_HASH_KEYS, KINESIS_PARTITION_KEY_CHARS
 from streamgage.records import SealedRecord, UserRecord
 from streamgage.shards import ShardMap, hash_key_of
 
-_REMEMBERED = 65_536  # partition keys whose shard is remembered; looking one up saves an MD5
-
 
 class Routes:
-    """The shards of partition keys, remembered. ``known`` may be read in place of ``shard_of`` where it has the key."""
+    """The shards of partition keys, so many remembered. ``known`` may be read in place of ``shard_of`` where it has the key."""
 
-    def __init__(self, shards: ShardMap) -> None:
+    def __init__(self, shards: ShardMap, remembered: int) -> None:
         self.shards = shards
+        self._remembered = remembered
         self.known: dict[str, str] = {}
 
     def set_shards(self, shards: ShardMap) -> None:
@@ -43,7 +42,7 @@ class Routes:
                 f"partition key {partition_key[:40]!r} is not UTF-8: {error.reason}"
             ) from error
         if hash_key is None:
-            if len(self.known) >= _REMEMBERED:
+            if len(self.known) >= self._remembered:
                 self.known.clear()
             return self.known.setdefault(partition_key, self.shards.shard_for(key_hash))
         if not 0 <= hash_key < KINESIS_HASH_KEYS:

@@ -8,24 +8,25 @@ from itertools import chain
 
 from producers.client.batcher import Batcher
 from producers.client.entry import PutEntry
+from producers.client.handed_back import delivery_error
 from producers.client.outbox import Outbox, PutRequest
-from producers.client.ports import CredentialsRefused, KinesisPort, PutFailed, PutResult, Throttled
-from producers.client.settings import ProducerConfig, ProducerStats
+from producers.client.outcomes import Delivered, Outcome
+from producers.client.ports import THROTTLED_CODES, CredentialsRefused, KinesisPort, PutFailed, PutResult
+from producers.client.settings import CoreConfig, ProducerStats
 from producers.clock import Clock
-from streamgage.errors import ConfigError, RetryableError
+from streamgage.errors import ConfigError, DeliveryError, RetryableError
 from streamgage.limits import PUT_RECORDS_ENTRIES
 from streamgage.records import SealedRecord
 from streamgage.shards import ShardMap
 
-_THROTTLED_CODES = {"ProvisionedThroughputExceededException", "KMSThrottlingException", Throttled.code}
 _REFRESH_EVERY_MS = (
     1_000  # ListShards at most so often: every entry of a request may be the one that shows a reshard
 )
 _FIRST_CREDENTIALS_MS = 10_000  # so long are credentials waited for that never worked: they may be wrong
 
-_REASONS = dict.fromkeys(_THROTTLED_CODES, "throttled") | {RetryableError.code: "no answer"}
+_REASONS = dict.fromkeys(THROTTLED_CODES, "throttled") | {RetryableError.code: "no answer"}
 
-Keep = Callable[[Sequence[SealedRecord]], None]
+Keep = Callable[[Sequence[SealedRecord]], object]
 """Takes what is not to be sent, and has it safe when it returns."""
 
 
@@ -34,7 +35,8 @@ class Sender:
 
     After an exception that is not its own, Ctrl-C above all, ``mend`` is to be called before anything else.
 
-    ``on_waiting`` is told ``waiting_for`` whenever it begins to wait for the end of a pause.
+    ``on_waiting`` is told ``waiting_for`` whenever it begins to wait for the end of a pause; ``on_answer``, in any thread,
+    when there is something to collect.
     """
 
     def __init__(
@@ -44,18 +46,35 @@ class Sender:
         *,
         clock: Clock,
         rng: random.Random,
-        config: ProducerConfig,
+        config: CoreConfig,
         stats: ProducerStats,
     ) -> None:
         self.batcher, self.stats = batcher, stats
-        self.outbox = Outbox(config.retries, request_bytes=config.batching.request_bytes, rng=rng)
-        self.on_waiting: Callable[[str], None] = _tell_nobody
         self._port, self._clock, self._config = port, clock, config
+        self.outbox = Outbox(
+            config.retries, request_bytes=config.batching.request_bytes, rng=rng, paced=config.paced
+        )
+        self.on_waiting: Callable[[str], None] = _tell_nobody
         self._refreshed_ms = clock.now_ms()
-        self._pool = ThreadPoolExecutor(config.concurrency) if config.concurrency > 1 else None
+        self.on_answer: Callable[[], None] = _do_nothing
+        self.on_shards: Callable[[ShardMap], None] = _ignore
+        self.settled: list[tuple[PutEntry, Outcome]] = []  # of entries that somebody wants to know of
+        self._pool = self._new_pool()
+        self._listing: Future[ShardMap | None] | None = None
         self._in_flight: dict[Future[Sequence[PutResult]], PutRequest] = {}
         self._reshard_seen = False
         self._keep: Keep | None = None
+
+    def _new_pool(self) -> ThreadPoolExecutor | None:
+        concurrency = self._config.concurrency
+        if concurrency == 1 and not self._config.in_background:
+            return None
+        return ThreadPoolExecutor(concurrency, thread_name_prefix="streamgage-put")
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a request may start while others are under way."""
+        return len(self._in_flight) < self._config.concurrency
 
     @property
     def waiting_for(self) -> str | None:
@@ -119,9 +138,26 @@ class Sender:
         self.outbox.mend(())
         failure = self.outbox.failing or PutFailed("given_up", "there was no answer yet")
         self.outbox.give_up(failure, self._clock.now_ms())
+        self._note_given_up(self.outbox.given_up)
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
-            self._pool = ThreadPoolExecutor(self._config.concurrency)
+            self._pool = self._new_pool()
+
+    def drop_oldest(self) -> int:
+        """Drop the oldest entry that is not under way, and return how many events it had; 0: there is none."""
+        entry = self.outbox.drop_oldest()
+        if entry is None:
+            return 0
+        self.stats.events_undelivered += entry.events
+        self.stats.events_dropped += entry.events
+        if entry.outcomes:
+            error = DeliveryError(
+                f"{entry.events} events were dropped: memory was full, and newer ones wait",
+                entry.records,
+                [entry.sealed],
+            )
+            self.settled.append((entry, error))
+        return entry.events
 
     def mend(self) -> None:
         """Take in what an interrupt left half done: what is not known to be stored, kept or handed back is sent again."""
@@ -138,6 +174,8 @@ class Sender:
             keep([each.sealed for each in entries])
             for each in entries:
                 self.stats.events_undelivered += each.events
+                if each.outcomes:
+                    self.settled.append((each, Delivered()))
                 self.outbox.given_up.pop(each, None)
                 if each in self.outbox.held:
                     self.outbox.drop(each)
@@ -164,12 +202,14 @@ class Sender:
         if self._pool is None:
             return None
         try:
-            return self._pool.submit(self._put_records, request)
+            future = self._pool.submit(self._put_records, request)
         except (
             RuntimeError
         ):  # the main thread has ended, and pools take nothing more; this thread may go on for long
             self._pool = None
             return None
+        future.add_done_callback(lambda _: self.on_answer())
+        return future
 
     def _collect(self) -> None:
         """Take the answers that are there."""
@@ -187,17 +227,24 @@ class Sender:
         results = answer()
         self._count(request.entries, results)
         self.outbox.settle(request, results, now_ms=self._clock.now_ms())
+        self._note_given_up(each for each in request.entries if each in self.outbox.given_up)
+
+    def _note_given_up(self, entries: Iterable[PutEntry]) -> None:
+        given_up = self.outbox.given_up
+        self.settled += [(each, delivery_error([given_up[each]])) for each in entries if each.outcomes]
 
     def _count(self, entries: Iterable[PutEntry], results: Iterable[PutResult]) -> None:
         stats = self.stats
         for entry, result in zip(entries, results, strict=True):
             if isinstance(result, PutFailed):
                 stats.entries_failed += 1
-                stats.entries_throttled += result.code in _THROTTLED_CODES
+                stats.entries_throttled += result.code in THROTTLED_CODES
                 continue
             stats.entries_stored += 1
             stats.events_stored += entry.events
             stats.bytes_stored += entry.size_bytes
+            if entry.outcomes:
+                self.settled.append((entry, Delivered(result.shard_id, result.sequence_number)))
             if result.shard_id != entry.shard_id:
                 stats.entries_misrouted += 1
                 # What was predicted with shards that are known to be gone tells nothing new.
@@ -205,21 +252,43 @@ class Sender:
 
     def _refresh_shards(self) -> None:
         """List the shards again after a reshard. None goes unseen: a split or merge makes shards of other ids."""
+        if self._listing is not None:
+            if self._listing.done():
+                listing, self._listing = self._listing, None
+                self._take_shards(listing.result())
+            return
         now_ms = self._clock.now_ms()
         if not self._reshard_seen or now_ms - self._refreshed_ms < _REFRESH_EVERY_MS:
             return
         self._refreshed_ms = now_ms
+        if self._pool is not None and self._config.in_background:
+            try:
+                self._listing = self._pool.submit(self._list_shards)
+            except RuntimeError:  # as in _submit
+                self._pool = None
+            else:
+                self._listing.add_done_callback(lambda _: self.on_answer())
+                return
+        self._take_shards(self._list_shards())
+
+    def _list_shards(self) -> ShardMap | None:
+        """Return the shards, in whichever thread; None: the old map still sends every record, predicted worse."""
         try:
-            shards = ShardMap(self._port.list_shards())
+            return ShardMap(self._port.list_shards())
         except (RetryableError, ConfigError):
-            return  # the old map still sends every record; only the prediction is worse
+            return None
+
+    def _take_shards(self, shards: ShardMap | None) -> None:
+        if shards is None:
+            return
         self._reshard_seen = False
         self.stats.refreshes += 1
         if shards.shard_ids != self.batcher.shards.shard_ids:
             self.batcher.set_shards(shards)
+            self.on_shards(shards)
 
 
-def first_shards(port: KinesisPort, clock: Clock, rng: random.Random, config: ProducerConfig) -> ShardMap:
+def first_shards(port: KinesisPort, clock: Clock, rng: random.Random, config: CoreConfig) -> ShardMap:
     """Return the shards of the stream.
 
     Raises:
@@ -240,6 +309,14 @@ def first_shards(port: KinesisPort, clock: Clock, rng: random.Random, config: Pr
             if failures >= retries.max_attempts or clock.now_ms() - began_ms >= patience_ms:
                 raise
         clock.sleep_ms(retries.pause_ms(failures, rng))
+
+
+def _do_nothing() -> None:
+    """Do nothing."""
+
+
+def _ignore(_: ShardMap) -> None:
+    """Do nothing."""
 
 
 def _tell_nobody(_reason: str) -> None:

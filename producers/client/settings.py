@@ -9,7 +9,7 @@ from streamgage.limits import MIB
 
 
 @dataclass(frozen=True, slots=True)
-class ProducerConfig:
+class CoreConfig:
     """How a producer sends.
 
     Attributes:
@@ -19,12 +19,17 @@ class ProducerConfig:
             the clock and the dice decide.
         max_buffered_bytes: ``put`` waits while more than this is buffered, data and keys as Kinesis counts them; in
             memory small user records take some four times as much.
+        paced: each shard is written to no faster than Kinesis takes it, and slower while it throttles.
+        in_background: no call waits for Kinesis but those that say so: requests have threads of their own with a
+            concurrency of 1, too.
     """
 
     batching: BatcherConfig = field(default_factory=BatcherConfig)
     retries: RetryConfig = field(default_factory=RetryConfig)
     concurrency: int = 2
     max_buffered_bytes: int = 8 * MIB
+    paced: bool = False
+    in_background: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what would never send."""
@@ -44,7 +49,8 @@ class ProducerStats:
 
     events_put: int = 0
     events_stored: int = 0
-    events_undelivered: int = 0  # handed back, or kept elsewhere
+    events_undelivered: int = 0  # handed back, kept elsewhere, or dropped; how many of these were dropped:
+    events_dropped: int = 0
     entries_stored: int = 0
     bytes_stored: int = 0
     requests: int = 0

@@ -3,8 +3,7 @@
 import logging
 import weakref
 
-from producers.client.batcher import Batcher
-from producers.client.outbox import Outbox
+from producers.client.engine import Engine
 
 _LOG = logging.getLogger("streamgage.producer")  # without a handler of anybody's it is on stderr
 
@@ -15,12 +14,12 @@ class Unsent:
     It knows what the producer holds, and not the producer, which it would keep alive.
     """
 
-    def __init__(self, producer: object, batcher: Batcher, outbox: Outbox) -> None:
-        self.batcher, self.outbox = batcher, outbox
+    def __init__(self, producer: object, engine: Engine) -> None:
+        self._engine = engine
         weakref.finalize(producer, self._tell)
 
     def _tell(self) -> None:
-        events = self.batcher.events + self.outbox.events
+        events = self._engine.events
         if events:
             _LOG.error(
                 "%d events were put into a producer that was never closed, and are lost: call close(), or use `with`",

@@ -28,7 +28,7 @@ _FIRST_PAUSE_MS, _LONGEST_PAUSE_MS = 1_000, 60_000
 
 
 class Core(Protocol):
-    """What sends: a Producer that nobody else uses. Each call raises DeliveryError with what was given up."""
+    """What sends: a ProducerCore that nobody else uses. Each call raises DeliveryError with what was given up."""
 
     @property
     def waiting_for(self) -> str | None:
@@ -92,7 +92,7 @@ class Forwarder:
 
     @property
     def waiting_for(self) -> str | None:
-        """Why nothing is sent just now: as of a Producer, or "bandwidth", or the code of what failed last; else None."""
+        """Why nothing is sent just now: as of a ProducerCore, or "bandwidth", or the code of what failed last; else None."""
         if self.failure is not None:
             return self._core.waiting_for or self.failure.code
         if self._bytes_per_s is not None and self._room_bytes <= 0:

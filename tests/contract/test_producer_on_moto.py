@@ -5,8 +5,8 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from producers.client.core import CoreConfig, ProducerCore
 from producers.client.kinesis import connect
-from producers.client.producer import Producer, ProducerConfig
 from streamgage.errors import ConfigError
 from streamgage.formats.kpl import decode_aggregate, is_aggregated
 from streamgage.records import UserRecord
@@ -24,8 +24,8 @@ def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         yield client
 
 
-def open_producer() -> Producer:
-    return connect(STREAM, region="eu-west-1", config=ProducerConfig(concurrency=1))
+def open_producer() -> ProducerCore:
+    return connect(STREAM, region="eu-west-1", config=CoreConfig(concurrency=1))
 
 
 def read_all(client: Any) -> list[UserRecord]:

@@ -28,10 +28,10 @@ from interop.served import Served, served
 from interop.test_javascript_sdk import VERSION as JAVASCRIPT_SDK
 from processors.pipeline_files import FilesIn
 from producers.client.batcher import BatcherConfig
+from producers.client.core import CoreConfig, ProducerCore
 from producers.client.encoder import encoder_of
 from producers.client.identity import Identity
 from producers.client.kinesis import BotoKinesis
-from producers.client.producer import Producer, ProducerConfig
 from producers.clock import MonotonicClock
 from streamgage.definition.pipeline_toml import parse_pipeline
 from streamgage.formats.kpl import decode_aggregate, is_aggregated
@@ -257,11 +257,11 @@ def test_what_our_producers_send_the_kcl_takes_apart(
     sent += [UserRecord("edge", b"low", 0), UserRecord("edge", b"high", KINESIS_HASH_KEYS - 1)]
     sent += [UserRecord("large", dice.randbytes(30_000)) for _ in range(5)]
     identity = Identity(dice)
-    with Producer(
+    with ProducerCore(
         BotoKinesis(plane.client, "s"),
         clock=MonotonicClock(),
         rng=dice,
-        config=ProducerConfig(batching=BatcherConfig(aggregate_bytes=40_000)),
+        config=CoreConfig(batching=BatcherConfig(aggregate_bytes=40_000)),
         tags_for=identity.tags_for if marked else None,
     ) as producer:
         for record in sent:

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from producers.client.batcher import PutEntry
+from producers.client.core import CoreConfig, ProducerCore
 from producers.client.outbox import RetryConfig
 from producers.client.ports import PutFailed, PutResult, PutStored
-from producers.client.producer import Producer, ProducerConfig
 from producers.client.undelivered import Damaged
 from producers.files import sending
 from producers.files.verdict import ConsumerRules
@@ -95,9 +95,9 @@ def imported(
         shell, clock, port = Shell(Path(folder)), VirtualClock(), Port(fails)
 
         @contextmanager
-        def opened(_target: object) -> Iterator[Producer]:
-            config = ProducerConfig(concurrency=1, retries=RetryConfig(max_attempts=1))
-            with Producer(port, clock=clock, rng=random.Random(1), config=config) as producer:
+        def opened(_target: object) -> Iterator[ProducerCore]:
+            config = CoreConfig(concurrency=1, retries=RetryConfig(max_attempts=1))
+            with ProducerCore(port, clock=clock, rng=random.Random(1), config=config) as producer:
                 yield producer
 
         shell.clock = clock

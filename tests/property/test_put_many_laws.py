@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from processors.pipeline_files import load_pipeline
 from producers.client.batcher import BatcherConfig, PutEntry
+from producers.client.core import CoreConfig, ProducerCore
 from producers.client.identity import Identity
 from producers.client.many import RefusedEvents
 from producers.client.outbox import RetryConfig
 from producers.client.ports import PutFailed, PutResult, PutStored
-from producers.client.producer import Producer, ProducerConfig
 from producers.simulators.fleet import FleetConfig, fleet_events
 from streamgage.errors import DeliveryError
 from streamgage.formats.avro import Event
@@ -149,11 +149,11 @@ def outcome(lists: Sequence[Sequence[Event]], how: How, *, at_once: bool) -> Out
     """Return what came of *lists*, each put at once or event by event."""
     world = World(how)
     source = replace(READING, blocks=how.blocks)
-    producer = Producer(
+    producer = ProducerCore(
         world,
         clock=world,
         rng=random.Random(0),
-        config=ProducerConfig(
+        config=CoreConfig(
             batching=how.batching,
             retries=RetryConfig(max_attempts=1),
             concurrency=1,

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from producers.client.batcher import BatcherConfig
+from producers.client.core import CoreConfig, ProducerCore
 from producers.client.entry import PutEntry
 from producers.client.identity import Identity
 from producers.client.outbox import RetryConfig
-from producers.client.producer import Producer, ProducerConfig
 from producers.client.undelivered import UndeliveredFile, UndeliveredReader
 from producers.files.delivery import Delivery
 from producers.files.stop import Patience, Stop
@@ -49,13 +49,13 @@ def a_producer(
     concurrency: int = 1,
     aggregate_bytes: int = 200,
     clock: Ticking | None = None,
-) -> Producer:
+) -> ProducerCore:
     rng = random.Random(seed)
-    return Producer(
+    return ProducerCore(
         stream,
         clock=clock or Ticking(),
         rng=rng,
-        config=ProducerConfig(
+        config=CoreConfig(
             batching=BatcherConfig(aggregate_bytes=aggregate_bytes, request_bytes=2_000, linger_ms=0),
             retries=RetryConfig(max_attempts=attempts, base_ms=1),
             concurrency=concurrency,

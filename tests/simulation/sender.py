@@ -7,11 +7,11 @@ from functools import partial
 from typing import Protocol
 
 from producers.client.batcher import BatcherConfig, PutEntry
+from producers.client.core import CoreConfig, ProducerCore
 from producers.client.identity import Identity
 from producers.client.kinesis import BotoKinesis
 from producers.client.outbox import RetryConfig
 from producers.client.ports import PutResult
-from producers.client.producer import Producer, ProducerConfig
 from simulation.definition import Sent
 from simulation.mapping import Driver
 from simulation.plan import Plan
@@ -106,7 +106,7 @@ class Sender:
         self._waiting: deque[Sent] = deque()
         self._busy = False
         self._armed_ms: int | None = None
-        config = ProducerConfig(
+        config = CoreConfig(
             batching=BatcherConfig(
                 aggregate_bytes=plan.aggregate_bytes,
                 linger_ms=plan.linger_ms,
@@ -118,7 +118,9 @@ class Sender:
         )
         port = NotingPort(BotoKinesis(ProducerClient(stream), NAME), tally)
         identity = Identity(rng)
-        self.producer = Producer(port, clock=self.clock, rng=rng, config=config, tags_for=identity.tags_for)
+        self.producer = ProducerCore(
+            port, clock=self.clock, rng=rng, config=config, tags_for=identity.tags_for
+        )
 
     def put(self, sent: Sent) -> None:
         """Put an event, now or after what waits for it."""

@@ -13,11 +13,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from producers.client.batcher import BatcherConfig, PutEntry
+from producers.client.core import CoreConfig, ProducerCore
 from producers.client.entry import user_records_of
 from producers.client.kinesis import BotoKinesis
 from producers.client.outbox import RetryConfig
 from producers.client.ports import PutResult
-from producers.client.producer import Producer, ProducerConfig
 from producers.spool.forwarder import Forwarder
 from producers.spool.row import Spooled
 from producers.spool.spool import Spool
@@ -171,11 +171,11 @@ class SpooledSender:
         self._spool = _MortalSpool.open(self._path, fsync=False, now_ms=self.clock.now_ms, rng=self._rng)
         self._spool.strike = self.strike
         port = _OrderedPort(self, self._stream, self._tally)
-        self.producer = Producer(
+        self.producer = ProducerCore(
             port,
             clock=self.clock,
             rng=self._rng,
-            config=ProducerConfig(
+            config=CoreConfig(
                 retries=RetryConfig(timeout_ms=min(plan.put_timeout_ms, _GIVES_UP_MS), cap_ms=2_000),
                 concurrency=1,
             ),
@@ -185,13 +185,11 @@ class SpooledSender:
             linger_ms=plan.linger_ms,
             one_key_per_record=plan.parallel,
         )
-        self._sealer = Producer(
+        self._sealer = ProducerCore(
             _SealingPort(port.listed),
             clock=self.clock,
             rng=self._rng,
-            config=ProducerConfig(
-                batching=batching, concurrency=1, max_buffered_bytes=plan.max_buffered_bytes
-            ),
+            config=CoreConfig(batching=batching, concurrency=1, max_buffered_bytes=plan.max_buffered_bytes),
             tags_for=self._spool.identity.tags_for,
         )
         self._sealer.divert(self._keep)

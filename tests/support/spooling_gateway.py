@@ -14,8 +14,8 @@ from typing import Any
 from infra.local.stack.home import Home, StackInfo
 from processors.pipeline_files import load_pipeline
 from producers.client.batching import BatcherConfig
+from producers.client.core import CoreConfig, ProducerCore
 from producers.client.kinesis import connect
-from producers.client.producer import Producer, ProducerConfig
 from producers.clock import MonotonicClock
 from producers.spool.forwarder import PATIENT, Forwarder
 from producers.spool.spool import Spool
@@ -37,7 +37,7 @@ def events_of(name: str) -> Iterator[dict[str, Any]]:
         }
 
 
-def core_of(info: StackInfo) -> Producer:
+def core_of(info: StackInfo) -> ProducerCore:
     """Return what sends to a stack."""
     credentials = info.credentials
     return connect(
@@ -45,7 +45,7 @@ def core_of(info: StackInfo) -> Producer:
         endpoint_url=info.endpoints["kinesis"],
         region=info.region,
         credentials=(credentials.access_key, credentials.secret_key),
-        config=ProducerConfig(retries=PATIENT),
+        config=CoreConfig(retries=PATIENT),
     )
 
 
@@ -53,11 +53,11 @@ def main(path: str, home: str) -> None:
     source = load_pipeline(ROOT / "pipeline.toml").sources["reading"]
     core = core_of(Home(Path(home)).info())
     with Spool.open(path) as spool:
-        sealer = Producer(
-            core._port,
+        sealer = ProducerCore(
+            core._engine.sender._port,
             clock=MonotonicClock(),
             rng=random.Random(),
-            config=ProducerConfig(batching=BatcherConfig(linger_ms=3_600_000), concurrency=1),
+            config=CoreConfig(batching=BatcherConfig(linger_ms=3_600_000), concurrency=1),
             tags_for=spool.identity.tags_for,
         )
         sealer.divert(spool.append)
@@ -75,7 +75,7 @@ def main(path: str, home: str) -> None:
         forwarder.stop()
 
 
-def keep(sealer: Producer, source: Any, name: str) -> None:
+def keep(sealer: ProducerCore, source: Any, name: str) -> None:
     """Have the events of a name in the spool, however long that takes."""
     for event in events_of(name):
         sealer.send(source, event)

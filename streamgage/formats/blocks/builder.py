@@ -277,6 +277,10 @@ class BlockBuilder:
         self._runs.append(columns)
         self._count += room.fits
 
+    def take_back(self, columns: list[list[Any]]) -> None:
+        """Forget the run that ``add_all`` was given, whether or not it was added; call ``mend`` then."""
+        self._runs = [run for run in self._runs if run is not columns]
+
     def mend(self) -> None:
         """Take in what an interrupt left half added: an event whose values are all there counts."""
         runs = sum(len(run[0]) for run in self._runs)

@@ -9,11 +9,11 @@ import pytest
 
 from processors.pipeline_files import load_pipeline
 from producers.client.batcher import Batcher, BatcherConfig, PutEntry
+from producers.client.core import CoreConfig, ProducerCore
 from producers.client.encoder import encoder_of
 from producers.client.identity import Identity
 from producers.client.outbox import RetryConfig
 from producers.client.ports import PutFailed, PutResult, PutStored
-from producers.client.producer import Producer, ProducerConfig
 from streamgage.errors import DeliveryError
 from streamgage.formats.avro import Event
 from streamgage.formats.blocks.reader import BlockReader
@@ -186,8 +186,8 @@ def test_a_block_that_is_given_up_comes_back_as_a_user_record_that_can_be_sent_a
     world = VirtualWorld()
     world.failure = PutFailed("InternalFailure", "no")
     retries = RetryConfig(max_attempts=1)
-    producer = Producer(
-        world, clock=world, rng=random.Random(0), config=ProducerConfig(concurrency=1, retries=retries)
+    producer = ProducerCore(
+        world, clock=world, rng=random.Random(0), config=CoreConfig(concurrency=1, retries=retries)
     )
     for number in range(20):
         producer.send(READING, reading(number, device="one"))
@@ -208,7 +208,7 @@ def test_a_block_that_is_given_up_comes_back_as_a_user_record_that_can_be_sent_a
 
 def test_a_source_without_blocks_sends_rows() -> None:
     world = VirtualWorld()
-    producer = Producer(world, clock=world, rng=random.Random(0), config=ProducerConfig(concurrency=1))
+    producer = ProducerCore(world, clock=world, rng=random.Random(0), config=CoreConfig(concurrency=1))
     producer.send(replace(READING, blocks=False), reading(1))
     producer.flush()
     (entry,) = world.stored

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 
 from producers.client.batcher import BatcherConfig, PutEntry, TagsFor, UnsendableRecord
+from producers.client.core import CoreConfig, ProducerCore
 from producers.client.outbox import Outbox, RetryConfig
 from producers.client.ports import PutFailed, PutResult, PutStored, Throttled
-from producers.client.producer import Producer, ProducerConfig
 from streamgage.errors import ConfigError, DeliveryError, RetryableError
 from streamgage.formats.kpl import decode_aggregate, is_aggregated
 from streamgage.records import UserRecord
@@ -112,12 +112,12 @@ def producer(
     concurrency: int = 1,
     max_buffered_bytes: int = 10_000_000,
     tags_for: TagsFor | None = None,
-) -> Producer:
-    return Producer(
+) -> ProducerCore:
+    return ProducerCore(
         kinesis,
         clock=clock or FakeClock(),
         rng=random.Random(1),
-        config=ProducerConfig(
+        config=CoreConfig(
             batching=batching or BatcherConfig(aggregate_bytes=200),
             retries=retries or RetryConfig(),
             concurrency=concurrency,

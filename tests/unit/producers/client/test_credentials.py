@@ -15,10 +15,10 @@ from botocore.exceptions import (
     UnauthorizedSSOTokenError,
 )
 
+from producers.client.core import CoreConfig, ProducerCore
 from producers.client.kinesis import BotoKinesis, client_config
 from producers.client.outbox import RetryConfig
 from producers.client.ports import CredentialsRefused
-from producers.client.producer import Producer, ProducerConfig
 from streamgage.errors import ConfigError, DeliveryError, RetryableError
 from streamgage.records import UserRecord
 from unit.producers.client.test_client import FakeClock
@@ -135,10 +135,10 @@ def a_port(guard: Guard, keys: Iterator[str]) -> BotoKinesis:
     return BotoKinesis(make_client(), "telemetry", make_client=make_client)
 
 
-def a_producer(port: BotoKinesis, clock: FakeClock) -> Producer:
+def a_producer(port: BotoKinesis, clock: FakeClock) -> ProducerCore:
     retries = RetryConfig(max_attempts=1_000, timeout_ms=60_000, base_ms=4_000)
-    return Producer(
-        port, clock=clock, rng=random.Random(2), config=ProducerConfig(concurrency=1, retries=retries)
+    return ProducerCore(
+        port, clock=clock, rng=random.Random(2), config=CoreConfig(concurrency=1, retries=retries)
     )
 
 

@@ -5,21 +5,20 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from linecache import getline
-from types import FrameType
 from typing import Any
 
 import pytest
 
 from processors.pipeline_files import load_pipeline
 from producers.client.batcher import BatcherConfig
+from producers.client.core import CoreConfig, ProducerCore
 from producers.client.identity import Identity
 from producers.client.outbox import RetryConfig
-from producers.client.producer import Producer, ProducerConfig
 from streamgage.errors import DeliveryError
 from streamgage.formats.blocks.reader import BlockReader
 from streamgage.records import SealedRecord, UserRecord
 from support.counting import CountingStream
+from support.interrupts import CtrlC, Interrupt
 from support.paths import ROOT
 
 READING = replace(load_pipeline(ROOT / "pipeline.toml").sources["reading"], blocks=True)
@@ -38,7 +37,7 @@ POSITIONS = 30  # of some thousands, of each kind
 # whatever is raised later.
 NOTED: list[DeliveryError] = []
 
-Put = Callable[[Producer, Sequence[int]], None]
+Put = Callable[[ProducerCore, Sequence[int]], None]
 
 
 class Ticking:
@@ -52,53 +51,19 @@ class Ticking:
         self.time_ms += duration_ms
 
 
-class CtrlC(BaseException):
-    """What a signal handler raises; pytest would take a KeyboardInterrupt for its own."""
-
-
-class Interrupt:
-    """Raises CtrlC before the *at*-th line of the producer; None only counts them."""
-
-    def __init__(self, at: int | None) -> None:
-        self.lines = 0
-        self.where: dict[tuple[str, int], list[int]] = {}  # when each line was run
-        self._at = at
-        self._unwinding: FrameType | None = None
-
-    def __call__(self, frame: FrameType, _event: str, _arg: Any) -> Any:
-        return self._line if frame.f_code.co_filename.startswith(TRACED) else None
-
-    def _line(self, frame: FrameType, event: str, _arg: Any) -> Any:
-        if event == "exception":
-            self._unwinding = frame
-        if event == "line":
-            self.lines += 1
-            place = frame.f_code.co_filename, frame.f_lineno
-            # No signal is handled between a raise and its handler, or the end of a ``with``, where what is raised is not yet
-            # anybody's context; but a line is traced there.
-            is_way_out = self._unwinding is frame or "with self._lock" in getline(*place)
-            if self._at is not None and self._at == self.lines and is_way_out:
-                self._at += 1
-            self._unwinding = None
-            self.where.setdefault(place, []).append(self.lines)
-            if self._at == self.lines:
-                raise CtrlC
-        return self._line
-
-
 def event(number: int) -> dict[str, Any]:
     return {"device_id": f"d{number % 5}", "metric": "m", "ts": number, "value": float(number), "tags": None}
 
 
-def put_rows(producer: Producer, numbers: Sequence[int]) -> None:
+def put_rows(producer: ProducerCore, numbers: Sequence[int]) -> None:
     producer.put(UserRecord(f"d{numbers[0] % 5}", b"%06d" % numbers[0]))
 
 
-def put_blocks(producer: Producer, numbers: Sequence[int]) -> None:
+def put_blocks(producer: ProducerCore, numbers: Sequence[int]) -> None:
     producer.send(READING, event(numbers[0]))
 
 
-def put_lists(producer: Producer, numbers: Sequence[int]) -> None:
+def put_lists(producer: ProducerCore, numbers: Sequence[int]) -> None:
     producer.put_many(READING, [event(number) for number in numbers])
 
 
@@ -118,11 +83,11 @@ def run(put: Put, at: int | None, *, concurrency: int, seed: int) -> Interrupt:
     dice, rng, stream = random.Random(seed), random.Random(seed), CountingStream()
     stream.fate = lambda _: dice.choice(("stored", "stored", "refused", "lost answer", "lost request"))
     clock, blocks = Ticking(), put is not put_rows
-    producer = Producer(
+    producer = ProducerCore(
         stream,
         clock=clock,
         rng=rng,
-        config=ProducerConfig(
+        config=CoreConfig(
             batching=BatcherConfig(
                 aggregate_bytes=150, request_bytes=500, linger_ms=3, block_events=4, block_bytes=2_000
             ),
@@ -148,7 +113,7 @@ def run(put: Put, at: int | None, *, concurrency: int, seed: int) -> Interrupt:
             return isinstance(error, DeliveryError)
         return True
 
-    interrupt = Interrupt(at)
+    interrupt = Interrupt(at, TRACED)
     sys.settrace(interrupt)
     try:
         number = 0
@@ -166,7 +131,7 @@ def run(put: Put, at: int | None, *, concurrency: int, seed: int) -> Interrupt:
     assert (stats.events_put, stats.events_stored + stats.events_undelivered) == (EVENTS, EVENTS)
     assert stats.events_undelivered == sum(each.events for each in given_up)
     stream.fate = lambda _: "stored"
-    with Producer(stream, clock=clock, rng=rng, config=ProducerConfig(concurrency=1)) as again:
+    with ProducerCore(stream, clock=clock, rng=rng, config=CoreConfig(concurrency=1)) as again:
         for each in given_up:
             again.put_sealed(each)
     assert numbers_in(stream.counts, blocks=blocks) == Counter(range(EVENTS))
@@ -198,11 +163,11 @@ def test_an_interrupt_in_a_pause_leaves_what_waits_to_the_next_call() -> None:
 
     stream = CountingStream()
     stream.fate = lambda _: "refused"
-    producer = Producer(
+    producer = ProducerCore(
         stream,
         clock=Sleepless(),
         rng=random.Random(3),
-        config=ProducerConfig(concurrency=1, retries=RetryConfig(base_ms=1_000)),
+        config=CoreConfig(concurrency=1, retries=RetryConfig(base_ms=1_000)),
     )
     producer.put(UserRecord("k", b"x"))
     with pytest.raises(CtrlC):

@@ -8,11 +8,11 @@ import pytest
 
 from processors.pipeline_files import load_pipeline
 from producers.client.batcher import Batcher, BatcherConfig, UnsendableRecord
+from producers.client.core import CoreConfig, ProducerCore
 from producers.client.encoder import encoder_of
 from producers.client.many import RefusedEvents, take_many
 from producers.client.outbox import RetryConfig
 from producers.client.ports import PutFailed
-from producers.client.producer import Producer, ProducerConfig
 from streamgage.errors import DeliveryError
 from streamgage.formats.avro import Event
 from streamgage.formats.blocks.builder import BlockBuilder
@@ -23,9 +23,9 @@ from unit.producers.client.test_block_batching import READING, SHARDS, VirtualWo
 MIB = 2**20
 
 
-def producer_of(world: VirtualWorld) -> Producer:
-    config = ProducerConfig(concurrency=1, retries=RetryConfig(max_attempts=1))
-    return Producer(world, clock=world, rng=random.Random(0), config=config)
+def producer_of(world: VirtualWorld) -> ProducerCore:
+    config = CoreConfig(concurrency=1, retries=RetryConfig(max_attempts=1))
+    return ProducerCore(world, clock=world, rng=random.Random(0), config=config)
 
 
 def test_what_is_refused_is_named_by_its_place_and_all_others_are_taken() -> None:

@@ -20,11 +20,11 @@ from pathlib import Path
 import pytest
 
 from producers.client.batcher import BatcherConfig
+from producers.client.core import CoreConfig, ProducerCore
 from producers.client.entry import PutEntry
 from producers.client.identity import Identity
 from producers.client.kinesis import connect
 from producers.client.ports import PutResult
-from producers.client.producer import Producer, ProducerConfig
 from producers.clock import MonotonicClock
 from streamgage.formats.kpl import decode_aggregate
 from streamgage.records import UserRecord
@@ -34,13 +34,13 @@ from support.counting import HALVES, CountingStream
 THREADS, PUTS = 8, 2_000
 
 
-def a_producer(port: "CountingStream | Piped", *, concurrency: int = 2) -> Producer:
+def a_producer(port: "CountingStream | Piped", *, concurrency: int = 2) -> ProducerCore:
     rng = random.Random(1)
-    return Producer(
+    return ProducerCore(
         port,
         clock=MonotonicClock(),
         rng=rng,
-        config=ProducerConfig(
+        config=CoreConfig(
             batching=BatcherConfig(aggregate_bytes=400, request_bytes=4_000),
             concurrency=concurrency,
             max_buffered_bytes=20_000,
@@ -236,7 +236,7 @@ def test_a_forked_child_has_connections_of_its_own_and_the_parent_keeps_its_own(
             endpoint_url=f"http://127.0.0.1:{server.server_port}",
             region="eu-west-1",
             credentials=("a", "b"),
-            config=ProducerConfig(concurrency=1),
+            config=CoreConfig(concurrency=1),
         )
         producer.put(UserRecord("k", b"1"))
         producer.flush()
@@ -308,8 +308,8 @@ def test_a_producer_that_goes_with_events_unsent_says_how_many(
 def test_at_the_end_of_the_interpreter_it_is_told_too_on_stderr_of_its_own() -> None:
     script = (
         "import random; from support.counting import CountingStream; from streamgage.records import UserRecord\n"
-        "from producers.client.producer import Producer; from producers.clock import MonotonicClock\n"
-        "producer = Producer(CountingStream(), clock=MonotonicClock(), rng=random.Random(1))\n"
+        "from producers.client.core import ProducerCore; from producers.clock import MonotonicClock\n"
+        "producer = ProducerCore(CountingStream(), clock=MonotonicClock(), rng=random.Random(1))\n"
         "producer.put(UserRecord('k', b'1'))\n"
     )
     done = subprocess.run(

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from producers.client.batcher import BatcherConfig
+from producers.client.core import CoreConfig, ProducerCore
 from producers.client.entry import PutEntry
 from producers.client.identity import Identity
 from producers.client.outbox import RetryConfig
 from producers.client.ports import PutResult
-from producers.client.producer import Producer, ProducerConfig
 from producers.clock import Clock, MonotonicClock
 from producers.spool.forwarder import PATIENT, Forwarder
 from producers.spool.mend import damage_list
@@ -39,12 +39,12 @@ class Ticking:
         self.time_ms += duration_ms
 
 
-def a_core(stream: CountingStream, clock: Clock, *, attempts: int = 3, concurrency: int = 1) -> Producer:
-    return Producer(
+def a_core(stream: CountingStream, clock: Clock, *, attempts: int = 3, concurrency: int = 1) -> ProducerCore:
+    return ProducerCore(
         stream,
         clock=clock,
         rng=random.Random(1),
-        config=ProducerConfig(
+        config=CoreConfig(
             batching=BatcherConfig(request_bytes=4_000),
             retries=RetryConfig(max_attempts=attempts, base_ms=1),
             concurrency=concurrency,

@@ -1,0 +1,1 @@
+"""What a program sends with: ``Producer``, its settings, its errors."""
