@@ -52,9 +52,17 @@ OF_HTTP = {
         "none",
         "The claim of a caller's token that says which keys he sees. [Who may see what](http.md#who-may-see-what).",
     ),
+    "CONNECTIONS_TABLE": (
+        "none",
+        "The table of tickets for the WebSocket API, where that takes them. The template sets it.",
+    ),
 }
 OF_LIVE = {
     "CONNECTIONS_TABLE": ("must be set", "The table of who is connected. The template sets it."),
+    "SOCKET_TICKETS": (
+        "`false`, of the function that answers",
+        "`true`: who connects has a [ticket](http.md#live-updates). The template sets it.",
+    ),
     "SOCKET_ENDPOINT": (
         "must be set, of the function that tells",
         "Where messages to connections are sent: the stage of the WebSocket API. The template sets it.",

@@ -31,6 +31,7 @@ from processors.live.replies import (
 )
 from processors.live.request import Request
 from processors.live.scope import Scope
+from processors.live.tickets import TICKET_S, Pass
 from processors.query.tables import Tables
 from streamgage.definition.pipeline import Rollup
 from streamgage.errors import ConfigError, PoisonRecord, RetryableError, TooMuchError
@@ -39,6 +40,7 @@ READS = ("GET", "HEAD", "OPTIONS")
 _GATEWAY_S = 29.0  # API Gateway waits 30 s at most
 _LEFT_S = 1.0  # to send an answer in, or to say that there is none
 _OPENAPI_S = 300
+_TICKET = "/v1/live/ticket"
 _ASKED: dict[str, tuple[Ask, tuple[Parameter, ...], str]] = {
     "keys": (questions.keys, parameters.KEYS, "keys"),
     "range": (questions.over_range, parameters.RANGE, "rows"),
@@ -123,6 +125,7 @@ class Application:
         app.get("/v1/rollups")(self._rollups)
         app.get("/v1/rollups/<rollup>")(self._rollup)
         app.get("/v1/rollups/<rollup>/<how>")(self._question)
+        app.post(_TICKET)(self._ticket)
         app.route(f"{PREFIX}.*", method=["GET", "POST"])(self._prometheus)
         app.not_found(self._not_found)
         app.exception_handler(Exception)(self._failed)
@@ -180,7 +183,8 @@ class Application:
     def _not_found(self, _error: Exception) -> "Response[Any]":
         turn = self._turn
         path = turn.request.path
-        allow = {"Allow": ", ".join((*READS, "POST") if turn.is_prometheus else READS)}
+        methods = ("POST", "OPTIONS") if path == _TICKET else READS
+        allow = {"Allow": ", ".join((*READS, "POST") if turn.is_prometheus else methods)}
         routes = self._app._static_routes + self._app._dynamic_routes  # noqa: SLF001 - it offers no other way
         if not any(route.rule.match(path) for route in routes):
             refused = Refused(404, "there is nothing at this path; /v1/openapi.json says what there is")
@@ -264,10 +268,23 @@ class Application:
                 is_relative=how == "silent" or is_relative(given),
             )
             if not is_limited:  # who sees less than all shares nothing
-                self._kept.keep(asked, reply)
+                self._kept.keep(asked, reply, begun_ms=turn.now_ms)
             return reply
 
         return self._answered(f"/v1/rollups/{{rollup}}/{how}" if how in _ASKED else "none", answer)
+
+    def _ticket(self) -> "Response[Any]":
+        def reply(turn: _Turn) -> Reply:
+            read(turn.request.parameters, ())
+            if turn.request.body:
+                raise Refused(400, "a ticket is asked for without a body")
+            may = Pass(tuple(turn.place.pipeline.rollups) if turn.place.scope.is_limited else None)
+            turn.place.was_opened = True
+            ticket = turn.place.stack.ticket(may, turn.now_ms, turn.place.deadline)
+            told = {"ticket": ticket, "expires_ms": turn.now_ms + TICKET_S * 1000 if ticket else None}
+            return Reply.json(told, headers={"Cache-Control": "no-store"})
+
+        return self._answered(_TICKET, reply)
 
     def _prometheus(self) -> "Response[Any]":
         return self._answered(

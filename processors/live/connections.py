@@ -3,7 +3,8 @@
 | attribute | | |
 |---|---|---|
 | id | S | API Gateway's id of the connection |
-| rollups, windows | S | JSON lists of texts, of the subscription |
+| rollups, windows | S | JSON lists of texts, of the subscription; of who has not said yet, or no more: empty |
+| may | S | of who came with a ticket: what he may hear of, as his ticket says (``tickets``) |
 | expires | N | in s since 1970: API Gateway ends a connection after two hours |
 """
 
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 from processors.awsjson.client import AwsJsonClient
 from processors.deadline import Deadline
 from processors.live.subscription import Subscription
+from processors.live.tickets import Pass
 
 KEPT_S = 2 * 3600 + 600
 """How long after its begin a connection may be told something; API Gateway ends it after two hours.
@@ -30,22 +32,34 @@ class Connection(NamedTuple):
     subscription: Subscription
 
 
+NOTHING = Subscription(())
+"""Of who is connected, and has not said what he wants."""
+
+
 class ConnectionTable:
     """The *table*. What is raised besides: RetryableError, throttled, unreachable or out of time; ServiceError, refused."""
 
     def __init__(self, client: AwsJsonClient, table: str) -> None:
         self._client, self._table = client, table
 
-    def put(self, connection: Connection, *, expires_s: int, deadline: Deadline) -> None:
-        """Keep what *connection* wants, in place of what it wanted."""
+    def put(
+        self, connection: Connection, *, may: Pass | None = None, expires_s: int, deadline: Deadline
+    ) -> None:
+        """Keep what *connection* wants, in place of what it wanted; *may*: of who came with a ticket, what he may hear of."""
         wanted = connection.subscription
         item = {
             "id": {"S": connection.id},
             "rollups": {"S": json.dumps(wanted.rollups)},
             "windows": {"S": json.dumps(wanted.windows)},
             "expires": {"N": str(expires_s)},
+            **(may.attribute() if may else {}),
         }
         self._ask("PutItem", {"Item": item}, deadline)
+
+    def pass_of(self, connection_id: str, *, deadline: Deadline) -> Pass | None:
+        """Return what a connection may hear of; None where it came without a ticket, or is not known any more."""
+        asked = {"Key": {"id": {"S": connection_id}}, "ConsistentRead": True}
+        return Pass.of(self._ask("GetItem", asked, deadline).get("Item", {}))
 
     def delete(self, connection_id: str, *, deadline: Deadline) -> None:
         """Forget a connection, which may be forgotten already."""

@@ -15,6 +15,7 @@ from processors.live.clients import aws_client
 from processors.live.place import LiveStack
 from processors.live.settings import Settings
 from processors.live.shard_reads import ShardReads
+from processors.live.tickets import TicketTable
 from processors.pipeline_files import load_pipeline
 from processors.quarantine.queue import TARGET as SQS
 from processors.query.lean_store import Memory
@@ -34,17 +35,19 @@ _metrics = Metrics(namespace=NAMESPACE, service=_name)
 def build(settings: Settings) -> Application:
     """Return the application of *settings*, with real clients. No call is made yet."""
     readers = ThreadPoolExecutor(_READERS, thread_name_prefix="read")
+    dynamodb, connections = aws_client("dynamodb", DYNAMODB), settings.connections_table
     stack = LiveStack(
         pipeline=load_pipeline(settings.pipeline).of_consumer(settings.consumer),
         consumer=settings.consumer,
         table=settings.table,
         stream=settings.stream,
-        dynamodb=aws_client("dynamodb", DYNAMODB),
+        dynamodb=dynamodb,
         shards=ShardReads(aws_client("kinesis", KINESIS, json_version="1.1"), settings.stream, readers),
         readers=readers,
         warn=_logger.warning,
         sqs=aws_client("sqs", SQS) if settings.quarantine_url else None,
         quarantine_url=settings.quarantine_url,
+        tickets=TicketTable(dynamodb, connections) if connections else None,
         memory=Memory.of_mb(_memory_mb),
     )
     return Application(

@@ -9,12 +9,16 @@ from streamgage.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class LiveSettings:
-    """What the template sets. ``socket_endpoint`` "": of the function that sends nothing."""
+    """What the template sets. ``socket_endpoint`` "": of the function that sends nothing.
+
+    ``takes_tickets``: who connects has a ticket, for API Gateway does not ask who he is.
+    """
 
     connections_table: str
     consumer: str
     pipeline: str
     socket_endpoint: str = ""
+    takes_tickets: bool = False
 
     @classmethod
     def of(cls, environment: Mapping[str, str], *, pushes: bool = True) -> "LiveSettings":
@@ -27,11 +31,18 @@ class LiveSettings:
                 problems.append(f"{name} is not set")
             return value
 
+        def flag(name: str) -> bool:
+            value = environment.get(name, "false")
+            if value not in ("true", "false"):
+                problems.append(f"{name} is {value!r}: it is true or false")
+            return value == "true"
+
         settings = cls(
             connections_table=text("CONNECTIONS_TABLE"),
             consumer=text("STREAMGAGE_CONSUMER", DEFAULT_CONSUMER),
             pipeline=text("STREAMGAGE_PIPELINE", "pipeline.toml"),
             socket_endpoint=text("SOCKET_ENDPOINT") if pushes else "",
+            takes_tickets=not pushes and flag("SOCKET_TICKETS"),
         )
         if problems:
             raise ConfigError(*problems)

@@ -131,6 +131,17 @@ _SCHEMAS: dict[str, Any] = {
         },
     },
     "Health": {"type": "object", "required": ["status"], "properties": {"status": {"const": "ok"}}},
+    "Ticket": {
+        "type": "object",
+        "required": ["ticket", "expires_ms"],
+        "properties": {
+            "ticket": {
+                "type": ["string", "null"],
+                "description": "what the WebSocket is opened with, once: live?ticket=…; null: it takes none",
+            },
+            "expires_ms": _INSTANT,
+        },
+    },
     "PrometheusAnswer": {
         "type": "object",
         "required": ["status"],
@@ -199,6 +210,11 @@ def document(pipeline: Pipeline) -> dict[str, Any]:
         of_rollup: {
             "get": _operation("rollup", "What can be asked of one rollup", [rollup], "Rollup", _PLAIN)
         },
+    }
+    paths["/v1/live/ticket"] = {
+        "post": _operation(
+            "ticket", "A ticket to be told of changes, good once and for a minute", [], "Ticket", _PLAIN
+        )
     }
     for how, known, schema, says in _QUESTIONS:
         asked = [rollup, *map(_told, known), *(_field(each, pipeline) for each in fields)]

@@ -11,6 +11,7 @@ from processors.awsjson.client import AwsJsonClient, ServiceError
 from processors.deadline import Deadline
 from processors.live.scope import Scope
 from processors.live.shard_reads import ShardReads
+from processors.live.tickets import Pass, TicketTable
 from processors.query.cells import CountingStore
 from processors.query.freshness import Freshness
 from processors.query.lean_store import LeanPartialStore, Memory
@@ -44,6 +45,9 @@ class Stack(Protocol):
     def quarantined(self, deadline: Deadline) -> int | None:
         """Return about how many messages are in quarantine; None where nobody can tell."""
 
+    def ticket(self, may: Pass, now_ms: int, deadline: Deadline) -> str | None:
+        """Return a ticket for the WebSocket API; None where it takes none. Raises: RetryableError, ServiceError."""
+
 
 @dataclass(slots=True)
 class LiveStack:
@@ -62,6 +66,7 @@ class LiveStack:
     warn: Callable[[str], None]
     sqs: AwsJsonClient | None = None
     quarantine_url: str = ""
+    tickets: TicketTable | None = None
     memory: Memory = field(default_factory=lambda: Memory.of_mb(0))
     clock: Callable[[], float] = time.monotonic
     _known: tuple[float, Freshness] | None = None  # and until when it is good
@@ -89,6 +94,12 @@ class LiveStack:
             self.warn(f"the quarantine could not be asked: {error}")
             return None
         return sum(int(found.get(name, 0)) for name in names)
+
+    def ticket(self, may: Pass, now_ms: int, deadline: Deadline) -> str | None:
+        """Return a new one, of its table."""
+        if self.tickets is None:
+            return None
+        return self.tickets.give(may, now_s=now_ms / 1000, deadline=deadline)
 
     def _freshness(self, deadline: Deadline) -> Freshness:
         if self._known is not None and self.clock() < self._known[0]:

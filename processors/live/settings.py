@@ -17,7 +17,8 @@ class Settings:
     """What the template sets. ``quarantine_url`` "": no queue is asked.
 
     ``origins``: whose pages may read answers from another origin; none: nobody's. ``keys_claim``: the claim of a caller's
-    token that says which keys he may see; "": every caller sees all.
+    token that says which keys he may see; "": every caller sees all. ``connections_table``: where tickets for the WebSocket
+    API are kept; "": it takes none.
     """
 
     stream: str
@@ -27,6 +28,7 @@ class Settings:
     quarantine_url: str = ""
     origins: tuple[str, ...] = ()
     keys_claim: str = ""
+    connections_table: str = ""
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> "Settings":
@@ -48,6 +50,7 @@ class Settings:
             quarantine_url=environment.get("QUARANTINE_QUEUE_URL", ""),
             origins=origins,
             keys_claim=environment.get("STREAMGAGE_KEYS_CLAIM", ""),
+            connections_table=environment.get("CONNECTIONS_TABLE", ""),
         )
         problems += [
             f"STREAMGAGE_HTTP_ORIGINS: {each!r} is no origin, such as https://example.com; they stand with commas between"

@@ -12,6 +12,11 @@ from support.strategies import MINUTE_MS, pipeline, reading
 
 VIEW = "measures=%5B%22events%22%5D"
 TAIL = "/rollups/device_metrics/range"
+_STATES = """() => {
+    window.states = [];
+    const health = document.querySelector("#health");
+    new MutationObserver(() => window.states.push(health.textContent)).observe(health, { childList: true, characterData: true, subtree: true });
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +61,10 @@ def test_the_page_hears_of_what_it_shows_under_its_policy_and_says_that_it_is_li
     with visiting(browser, server.url) as visit:
         visit.go(VIEW)
         until_state(visit, "live")
-        assert told_of(server).asked[-1] == {"action": "subscribe", "rollups": ["device_metrics"]}
+        assert told_of(server).asked[-1] == {
+            "action": "subscribe",
+            "rollups": ["device_metrics", "page_views", "visits"],
+        }
 
 
 def test_what_changed_is_asked_for_at_once_and_else_nothing_for_long(
@@ -169,3 +177,38 @@ def test_a_page_that_is_paused_hears_nothing_and_hears_again(browser: Any, serve
         visit.page.get_by_role("button", name="Pause").click()
         visit.until_rows(lambda rows: events(rows) == 7)
         until_state(visit, "live")
+
+
+def test_the_page_hears_with_a_ticket_where_one_is_needed_and_with_another_each_time(
+    browser: Any, server: PageServer
+) -> None:
+    server.tickets = set()
+    send(server, 3)
+    with visiting(browser, server.url) as visit:
+        visit.go(VIEW)
+        until_state(visit, "live")
+        told_of(server).refuses = True
+        told_of(server).drop()
+        until_state(visit, "polling")
+        told_of(server).refuses = False
+        until_state(visit, "live")
+    used = [each for each in server.asked if "/live?ticket=" in each]
+    assert len(used) >= 2
+    assert len(set(used)) == len(used)
+
+
+def test_questions_that_were_too_many_are_asked_again_later_and_the_stack_is_not_called_gone(
+    browser: Any, server: PageServer
+) -> None:
+    send(server, 3)
+    with visiting(browser, server.url) as visit:
+        visit.go(VIEW)
+        visit.until_rows(lambda rows: events(rows) == 3)
+        until_state(visit, "live")
+        visit.page.evaluate(_STATES)
+        server.too_many = 8
+        send(server, 4)
+        told_of(server).changed("device_metrics", now_ms())
+        visit.until_rows(lambda rows: events(rows) == 7)
+        assert server.too_many == 0
+        assert "gone" not in visit.page.evaluate("() => window.states")

@@ -8,7 +8,8 @@ import pytest
 
 from processors.pipeline_files import load_pipeline
 from support.browser import Visit, chromium, visiting
-from support.page_server import CSP, PageServer, now_ms, serving
+from support.page_server import BASE, CSP, PageServer, now_ms, serving
+from support.page_socket import PageSocket
 from support.paths import ROOT
 from support.sign_in import Cognito, cognito
 
@@ -123,6 +124,22 @@ def test_an_answer_that_nobody_asked_for_does_not_disturb_who_is_signed_in(
         visit.until_rows(lambda rows: len(rows) >= 10)
         assert pool.asked == ["authorize", "authorization_code"]
         assert "stolen" not in visit.page.url
+
+
+def test_who_is_signed_in_is_told_of_changes_and_his_token_is_in_no_address(
+    browser: Any, stack: PageServer, pool: Cognito
+) -> None:
+    stack.socket, stack.tickets = PageSocket(), set()
+    stack.asked.clear()
+    try:
+        with arriving(browser, stack, pool) as visit:
+            sign_in(visit)
+            visit.until("() => document.querySelector('#health').textContent === 'live'")
+            token = visit.page.evaluate(STORED)["id_token"]
+            assert not [each for each in stack.asked if token in each]
+            assert stack.asked.count(f"{BASE}/v1/live/ticket") == stack.socket.handshakes
+    finally:
+        stack.socket, stack.tickets = None, None
 
 
 def test_a_token_with_another_nonce_is_not_taken(browser: Any, stack: PageServer, pool: Cognito) -> None:

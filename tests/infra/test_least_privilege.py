@@ -6,7 +6,7 @@ redelivery, a sandbox that is lost, a table that takes no statements, a new shar
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
@@ -42,6 +42,10 @@ from support.strategies import ARRIVAL_MS, REAL_SEQUENCE, aggregated, reading
 pytestmark = pytest.mark.local
 
 KEY = "arn:aws:kms:us-east-1:000000000000:key/11111111-2222-3333-4444-555555555555"
+TOKENS = {
+    "JwtIssuer": "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_abc",
+    "JwtAudience": "charts",
+}
 EVERYTHING = {"Tracing": "Active", "KeyArn": KEY, "IotTopic": "telemetry/+", "StreamMode": "ON_DEMAND"}
 SHARDS = ("shardId-000000000000", "shardId-000000000001")
 
@@ -318,6 +322,55 @@ def told(ministack: ClientFactory) -> Mapping[str, frozenset[Call]]:
     return {"SocketRole": frozenset(socket.calls), "PushRole": frozenset(push.calls)}
 
 
+@pytest.fixture(scope="module")
+def ticketed(
+    ministack: ClientFactory, questions: frozenset[Call], told: Mapping[str, frozenset[Call]]
+) -> Mapping[str, frozenset[Call]]:
+    """What is asked of AWS, by role, where who connects has a ticket: beside what is asked without."""
+    api, socket, function = Recorder(), Recorder(), processors.live.function
+    settings = {
+        "AWS_ENDPOINT_URL": ministack("dynamodb").meta.endpoint_url,
+        "AWS_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "STREAMGAGE_STREAM": name_of("Stream"),
+        "STREAMGAGE_TABLE": name_of("Aggregates"),
+        "CONNECTIONS_TABLE": name_of("ConnectionsTable"),
+        "SOCKET_TICKETS": "true",
+        "STREAMGAGE_PIPELINE": str(ROOT / "pipeline.toml"),
+    }
+
+    def recorded(recorder: Recorder, act: Callable[[], Any]) -> Any:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in settings.items():
+                patch.setenv(name, value)
+            recorder.install(patch)
+            for built in (function._built, processors.live.socket._built):
+                built.cache_clear()
+            try:
+                return act()
+            finally:
+                for client in recorder.clients:
+                    client.close()
+                for built in (function._built, processors.live.socket._built):
+                    built.cache_clear()
+
+    asked = request("/v1/live/ticket", "")
+    asked["requestContext"]["http"]["method"] = "POST"
+    answer = recorded(api, lambda: function.handler(asked, Context()))
+    place = {"routeKey": "$connect", "eventType": "CONNECT", "connectionId": "ticketed="}
+    place["connectedAt"] = str(time.time_ns() // 1_000_000)
+    ticket = {"ticket": json.loads(answer["body"])["ticket"]}
+    event = {"requestContext": place, "queryStringParameters": ticket}
+    assert recorded(socket, lambda: processors.live.socket.handler(event, Context())) == {"statusCode": 200}
+    recorded(socket, lambda: subscribe("ticketed=", '{"action": "unsubscribe"}'))
+    return {
+        "ApiRole": questions | api.calls,
+        "SocketRole": told["SocketRole"] | socket.calls,
+        "PushRole": told["PushRole"],
+    }
+
+
 def subscribe(connection: str, said: str) -> None:
     """Let *connection* say something."""
     place = {"routeKey": "$default", "eventType": "MESSAGE", "connectionId": connection}
@@ -374,13 +427,19 @@ class Roles:
     told: Mapping[str, frozenset[Call]]
 
 
-@pytest.fixture(scope="module", params=[{}, EVERYTHING], ids=["defaults", "everything"])
+@pytest.fixture(scope="module", params=[{}, EVERYTHING, TOKENS], ids=["defaults", "everything", "tokens"])
 def roles(
-    request: pytest.FixtureRequest, questions: frozenset[Call], told: Mapping[str, frozenset[Call]]
+    request: pytest.FixtureRequest,
+    questions: frozenset[Call],
+    told: Mapping[str, frozenset[Call]],
+    ticketed: Mapping[str, frozenset[Call]],
 ) -> Roles:
     template = translate(TEMPLATE)
     parameters = parameters_for(template, deploy={}, given=request.param)
-    more = WITH_EVERYTHING if request.param else {}
+    more = WITH_EVERYTHING if request.param == EVERYTHING else {}
+    if request.param == TOKENS:
+        questions = ticketed["ApiRole"]
+        told = {role: ticketed[role] for role in told}
     names = EXCEPTIONS.keys() | more.keys()
     arns = arns_of(template)
     inside = {  # what is named by a resource, and is none of its own
@@ -399,7 +458,7 @@ def roles(
 
 def made_with(role: str, roles: Roles, calls: frozenset[Call]) -> list[Call]:
     """Return what our functions make with *role*; with the others nothing: they are of services."""
-    made = {"AggregateRole": calls, "ApiRole": roles.questions, **roles.told}.get(role) or ()
+    made = {**roles.told, "AggregateRole": calls, "ApiRole": roles.questions}.get(role) or ()
     return sorted(made, key=lambda each: each.action)
 
 
@@ -484,14 +543,23 @@ def test_who_tells_may_do_what_he_does_and_nothing_else(
     less = [replace(each, actions=tuple(a for a in each.actions if a != action)) for each in known]
     assert any(f"{action} on" in each for each in judge(changed(roles, role, less), calls))
     more = [
-        replace(each, actions=(*each.actions, "dynamodb:GetItem")) if each.sid == "Connections" else each
+        replace(each, actions=(*each.actions, "dynamodb:UpdateItem")) if each.sid == "Connections" else each
         for each in known
     ]
-    assert any("dynamodb:GetItem" in each for each in judge(changed(roles, role, more), calls))
+    assert any("dynamodb:UpdateItem" in each for each in judge(changed(roles, role, more), calls))
 
 
-def test_the_api_reads_and_never_writes(roles: Roles) -> None:
-    allowed = {action for each in roles.statements["ApiRole"] for action in each.actions}
+def test_the_api_reads_and_never_writes_but_tickets(roles: Roles) -> None:
+    tickets = [each for each in roles.statements["ApiRole"] if each.sid == "Tickets"]
+    assert all(each.actions == ("dynamodb:PutItem",) for each in tickets)
+    connections = arns_of(translate(TEMPLATE))["ConnectionsTable"]
+    for each in tickets:
+        assert each.resources == (connections,)
+        for item, may in (("ticket#0", True), ("L0SM9cOFvHcCIhw=", False)):
+            call = Call("dynamodb:PutItem", connections, {"dynamodb:LeadingKeys": item})
+            assert each.is_about(call) is may
+    read = [each for each in roles.statements["ApiRole"] if each not in tickets]
+    allowed = {action for each in read for action in each.actions}
     assert {each for each in allowed if each.startswith(("dynamodb:", "sqs:", "kinesis:", "s3:"))} == {
         "dynamodb:BatchGetItem",
         "dynamodb:Query",

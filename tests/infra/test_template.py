@@ -38,6 +38,7 @@ from support.page_rules import (
     only_who_was_invited_signs_in_and_by_code,
     the_edge_keeps_no_answer_and_takes_no_token_in_the_clear,
     the_page_is_where_the_parameters_say,
+    the_socket_is_under_the_pages_address,
 )
 from support.template_rules import (
     BESIDE,
@@ -92,7 +93,7 @@ def test_the_combinations_turn_every_condition(deployments: list[Deployed]) -> N
     conditions = translate(TEMPLATE)["Conditions"]
     served = {name for each in (*SERVED, *PAGED) for name in each}
     assert set(re.findall(r'"Ref": "(\w+)"', json.dumps(conditions))) == {*TURNED, *BESIDE, *served, *UNTOLD}
-    assert len(deployments) == 2 ** len(TURNED) + 2 * (2 ** len(BESIDE) - 1) + 2 * len(SERVED + PAGED) + 2
+    assert len(deployments) == 2 ** len(TURNED) + 2 * (2 ** len(BESIDE) - 1) + 2 * len(SERVED + PAGED) + 4
     assert len(
         {json.dumps([each.resources, each.outputs], sort_keys=True, default=str) for each in deployments}
     ) == len(deployments)
@@ -213,10 +214,19 @@ MISTAKES: tuple[tuple[str, str, Rule], ...] = (
     ("      SnapStart: {ApplyOn: !Ref ApiSnapStart}", "      SnapStart: {ApplyOn: !Ref SnapStart}", deployments_are_taken_back),
     ("        Alarms: [!Ref ApiFunctionErrorsAlarm, !Ref ApiErrorsAlarm]\n", "        Alarms: []\n", deployments_are_taken_back),
     (", keys by '${JwtKeysClaim}'", "", a_changed_parameter_is_a_new_version),
-    ("    - !Not [!Condition Jwt]\n", "", there_are_live_updates_where_they_are_wanted_and_can_be),
+    ("  Live: !And [!Condition Served, !Condition OwnTable, ", "  Live: !And [!Condition Served, ",
+     there_are_live_updates_where_they_are_wanted_and_can_be),
+    ("!If [Ticketed, NONE, AWS_IAM]", "NONE", who_connects_is_asked_who_he_is),
+    ("!If [Ticketed, NONE, AWS_IAM]", "AWS_IAM", who_connects_is_asked_who_he_is),
+    ('!If [Ticketed, "true", "false"]', '"false"', who_connects_is_asked_who_he_is),
+    ('!If [Ticketed, !Ref ConnectionsTable, ""]', '""', who_connects_is_asked_who_he_is),
+    (", ${Tickets}", "", a_changed_parameter_is_a_new_version),
+    ("              - PathPattern: live\n", "              - PathPattern: live*\n", the_edge_keeps_no_answer_and_takes_no_token_in_the_clear),
+    ("              - PathPattern: live\n                TargetOriginId: live\n", "              - PathPattern: live\n                TargetOriginId: api\n", the_socket_is_under_the_pages_address),
+    ("      StageName: live\n", "      StageName: told\n", the_socket_is_under_the_pages_address),
     ("StreamSpecification: !If [Live, {StreamViewType: KEYS_ONLY}, !Ref AWS::NoValue]",
      "StreamSpecification: {StreamViewType: NEW_IMAGE}", there_are_live_updates_where_they_are_wanted_and_can_be),
-    ("      RouteKey: $connect\n      AuthorizationType: AWS_IAM\n", "      RouteKey: $connect\n",
+    ("      AuthorizationType: !If [Ticketed, NONE, AWS_IAM]\n", "",
      who_connects_is_asked_who_he_is),
     ("      RouteResponseSelectionExpression: $default\n", "", who_connects_is_asked_who_he_is),
     ("      TimeoutInMillis: 29000 ", "      TimeoutInMillis: 9000 ", connecting_is_bounded),

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 from processors.deadline import Deadline
 from processors.live.application import Application, Told
+from processors.live.tickets import Pass
 from processors.query.cells import CountingStore
 from processors.query.freshness import Freshness
 from streamgage.definition.pipeline import Pipeline
@@ -69,6 +70,10 @@ class FakeStack:
 
     def quarantined(self, deadline: Deadline) -> int | None:
         return self.messages
+
+    def ticket(self, may: Pass, now_ms: int, deadline: Deadline) -> str | None:
+        self.check(deadline)
+        return None
 
 
 def world(room_bytes: int = 200) -> World:

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from processors.live.live_settings import LiveSettings
-from support.template_rules import FUNCTION, MAPPING, PUSH, SOCKET, TABLE, Deployed, Rule
+from support.template_rules import ANSWERS, FUNCTION, MAPPING, PUSH, SOCKET, TABLE, Deployed, Rule
 
 _API = "AWS::ApiGatewayV2::"
 _PERMISSION = "AWS::Lambda::Permission"
 
 
 def there_are_live_updates_where_they_are_wanted_and_can_be(deployed: Deployed) -> Iterator[str]:
-    """None of tokens, which a WebSocket API does not know; none of another stack's table, whose stream it is."""
+    """None of another stack's table, whose stream it is."""
     handlers = {each["Properties"]["Handler"] for each in deployed.of(FUNCTION)}
     parts = [
         *deployed.live(f"{_API}Api"), *deployed.live(f"{_API}Stage"), *deployed.live(TABLE), *deployed.live(MAPPING),
@@ -32,8 +32,13 @@ def who_connects_is_asked_who_he_is(deployed: Deployed) -> Iterator[str]:
     routes = {each["RouteKey"]: each for each in deployed.live(f"{_API}Route")}
     if routes.keys() != {"$connect", "$disconnect", "$default"}:
         yield f"routes are {sorted(routes)}"
-    if routes["$connect"].get("AuthorizationType") != "AWS_IAM":
-        yield "anybody may connect"
+    asks = deployed.function(SOCKET)["Environment"]["Variables"]["SOCKET_TICKETS"]
+    wanted = ("NONE", "true") if deployed.takes_tickets else ("AWS_IAM", "false")
+    if (routes["$connect"].get("AuthorizationType"), asks) != wanted:
+        yield "anybody may connect, or nobody"
+    kept = deployed.function(ANSWERS)["Environment"]["Variables"]["CONNECTIONS_TABLE"]
+    if kept != ({"Ref": "ConnectionsTable"} if deployed.takes_tickets else ""):
+        yield f"tickets are given into {kept!r}"
     answers = [each["Properties"]["RouteResponseKey"] for each in deployed.of(f"{_API}RouteResponse")]
     if routes["$default"].get("RouteResponseSelectionExpression") != "$default" or answers != ["$default"]:
         yield "what the function answers does not reach the client"
@@ -65,7 +70,7 @@ def news_does_not_stay_behind_old_news(deployed: Deployed) -> Iterator[str]:
         return
     (mapping,) = deployed.live(MAPPING)
     wanted = {
-        "StartingPosition": "LATEST", "MaximumBatchingWindowInSeconds": 1, "BatchSize": 1000, "MaximumRetryAttempts": 2,
+        "StartingPosition": "LATEST", "MaximumBatchingWindowInSeconds": 0, "BatchSize": 1000, "MaximumRetryAttempts": 2,
         "MaximumRecordAgeInSeconds": 60, "BisectBatchOnFunctionError": False, "ParallelizationFactor": 1,
     }  # fmt: skip
     yield from (

@@ -74,8 +74,9 @@ def the_edge_keeps_no_answer_and_takes_no_token_in_the_clear(deployed: Deployed)
         return
     config = distribution(deployed)
     asked = {each["PathPattern"]: each for each in config["CacheBehaviors"]}
-    if asked.keys() != {"v1/*", "prometheus/*"}:
+    if asked.keys() != {"v1/*", "prometheus/*", *(["live"] if deployed.tells else [])}:
         yield f"the API is under {sorted(asked)}"
+    asked.pop("live", None)
     for path, each in asked.items():
         if (each["CachePolicyId"], each["OriginRequestPolicyId"]) != (NEVER_KEPT, ALL_BUT_HOST):
             yield f"{path}: answers may be kept, or the token is not passed on"
@@ -83,9 +84,26 @@ def the_edge_keeps_no_answer_and_takes_no_token_in_the_clear(deployed: Deployed)
             yield f"{path}: a token may go in the clear, or a long question not at all"
         if each["TargetOriginId"] != "api":
             yield f"{path}: not the API's"
-    (api,) = [each for each in config["Origins"] if each["Id"] == "api"]
-    if api["CustomOriginConfig"]["OriginProtocolPolicy"] != "https-only":
-        yield "the API is asked in the clear"
+    for each in config["Origins"]:
+        if each["Id"] != "page" and each["CustomOriginConfig"]["OriginProtocolPolicy"] != "https-only":
+            yield f"{each['Id']} is asked in the clear"
+
+
+def the_socket_is_under_the_pages_address(deployed: Deployed) -> Iterator[str]:
+    """Under the name of its stage, so without a path of the origin's; nothing else of it, and no ticket that is kept."""
+    if not deployed.pages or not deployed.tells:
+        return
+    config = distribution(deployed)
+    (path,) = [each for each in config["CacheBehaviors"] if each["PathPattern"] == "live"]
+    if (path["CachePolicyId"], path["OriginRequestPolicyId"]) != (NEVER_KEPT, ALL_BUT_HOST):
+        yield "a handshake may be kept, or the ticket is not passed on"
+    if path["ViewerProtocolPolicy"] != "https-only":
+        yield "a ticket may go in the clear"
+    (origin,) = [each for each in config["Origins"] if each["Id"] == path["TargetOriginId"]]
+    host = {"Fn::Sub": "${LiveApi}.execute-api.${AWS::Region}.${AWS::URLSuffix}"}
+    (stage,) = deployed.live("AWS::ApiGatewayV2::Stage")
+    if (origin["DomainName"], origin.get("OriginPath", ""), stage["StageName"]) != (host, "", "live"):
+        yield "the page's live is not the stage of the WebSocket API"
 
 
 def files_are_read_by_this_distribution_alone(deployed: Deployed) -> Iterator[str]:
@@ -182,6 +200,7 @@ PAGE_RULES: tuple[Rule, ...] = (
     no_page_means_none,
     a_browser_is_told_the_same_as_on_a_laptop,
     the_edge_keeps_no_answer_and_takes_no_token_in_the_clear,
+    the_socket_is_under_the_pages_address,
     files_are_read_by_this_distribution_alone,
     the_page_is_where_the_parameters_say,
     only_who_was_invited_signs_in_and_by_code,

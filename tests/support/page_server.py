@@ -8,6 +8,7 @@ import csv
 import hashlib
 import io
 import json
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -67,6 +68,10 @@ class PageServer:
         self.csp = CSP
         self.may: Callable[[str | None], bool] = lambda _: True
         self.socket: PageSocket | None = None  # where there is one
+        self.too_many = 0  # so many questions are answered 429
+        self.tickets: set[str] | None = (
+            None  # that were given and not used, where the socket is for who has one
+        )
         self._lock = threading.Lock()
         self._sent = 0
         self._server: ThreadingHTTPServer | None = None
@@ -106,6 +111,30 @@ class PageServer:
                 self._sent += len(records)
                 self.world.clock.begin()
                 assert invoke(self.sandbox, records) is None
+
+    def is_too_many(self) -> bool:
+        """Tell whether one more question is one too many."""
+        with self._lock:
+            is_one = self.too_many > 0
+            self.too_many -= is_one
+        return is_one
+
+    def ticket(self) -> str | None:
+        """Return a new ticket; None where none is needed."""
+        if self.tickets is None:
+            return None
+        ticket = secrets.token_urlsafe()
+        self.tickets.add(ticket)
+        return ticket
+
+    def takes(self, query: str) -> bool:
+        """Tell whether a handshake with *query* is let in; its ticket is used then."""
+        if self.tickets is None:
+            return True
+        ticket = dict(parse_qsl(query)).get("ticket", "")
+        is_good = ticket in self.tickets
+        self.tickets.discard(ticket)
+        return is_good
 
     def file(self, name: str) -> tuple[int, str, bytes]:
         """Return status, type and body of the file *name*."""
@@ -273,6 +302,8 @@ def _handler(server: PageServer) -> type[BaseHTTPRequestHandler]:  # noqa: C901 
                 self.close_connection = True
             elif path in (url.path, "/live"):
                 self._write(404, "text/plain", b"")
+            elif path.startswith("/v1/") and server.is_too_many():
+                self._write(429, "application/json", b'{"message":"Too Many Requests"}')
             elif path.startswith("/v1/") and not server.may(self.headers.get("Authorization")):
                 self._write(401, "application/json", b'{"message":"Unauthorized"}')
             elif path.startswith("/v1/"):
@@ -281,6 +312,15 @@ def _handler(server: PageServer) -> type[BaseHTTPRequestHandler]:  # noqa: C901 
                 self._write(status, kind, body.encode(), etag=_etag(body))
             else:
                 self._write(*server.file(path.strip("/") or "index.html"))
+
+        def do_POST(self) -> None:
+            server.asked.append(self.path)
+            if self.path != f"{BASE}/v1/live/ticket":
+                self._write(405, "text/plain", b"")
+            elif not server.may(self.headers.get("Authorization")):
+                self._write(401, "application/json", b'{"message":"Unauthorized"}')
+            else:
+                self._write(200, "application/json", json.dumps({"ticket": server.ticket()}).encode())
 
         def _write(self, status: int, kind: str, body: bytes, *, etag: str = "") -> None:
             if etag and self.headers.get("If-None-Match") == etag:
@@ -309,7 +349,7 @@ def _is_told(server: PageServer, client: BaseHTTPRequestHandler) -> bool:
     if server.socket is None or client.headers.get("Upgrade") != "websocket":
         return False
     server.socket.handshakes += 1
-    if server.socket.refuses:
+    if server.socket.refuses or not server.takes(urlsplit(client.path).query):
         return False
     headers = "".join(f"{name}: {value}\r\n" for name, value in client.headers.items())
     server.socket.serve(client.connection, f"{client.requestline}\r\n{headers}\r\n".encode())

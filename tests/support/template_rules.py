@@ -133,9 +133,13 @@ class Deployed:
 
     @property
     def tells(self) -> bool:
-        """Whether there are live updates: for signed requests, of a table of its own."""
-        asked = self.serves and not self.pages and self.parameters["LiveUpdates"] == "true"
-        return asked and not self.parameters["JwtIssuer"] and not self.parameters["SharedTable"]
+        """Whether there are live updates: of a table of its own."""
+        return self.serves and self.parameters["LiveUpdates"] == "true" and not self.parameters["SharedTable"]
+
+    @property
+    def takes_tickets(self) -> bool:
+        """Whether who connects has shown a token before: the API takes tokens."""
+        return self.tells and (self.pages or bool(self.parameters["JwtIssuer"]))
 
     def own(self, kind: str) -> dict[str, Any] | None:
         """Return the properties of the one resource of type *kind*; None where it is another stack's."""
@@ -161,7 +165,8 @@ def combinations() -> list[dict[str, str]]:
     """Return each combination of what turns a condition over, 2 ** 8; of a stack beside another, 2 * 7; and each API and page."""
     beside = [{**turned, **each} for turned in ({}, TURNED) for each in _subsets(BESIDE) if each]
     served = [{**turned, **each} for turned in ({}, {**TURNED, **BESIDE}) for each in (*SERVED, *PAGED)]
-    return _subsets(TURNED) + beside + served + [UNTOLD, {**TURNED, **UNTOLD}]
+    untold = [{**each, **UNTOLD} for each in ({}, TURNED, TOKENS, PAGE)]
+    return _subsets(TURNED) + beside + served + untold
 
 
 def _subsets(values: Mapping[str, str]) -> list[dict[str, str]]:
@@ -394,6 +399,11 @@ def a_changed_parameter_is_a_new_version(deployed: Deployed) -> Iterator[str]:
         for name in wanted:
             if name not in named:
                 yield f"a changed {name} does not reach the alias of {handler}"
+    if deployed.serves:
+        tickets = "with tickets" if deployed.takes_tickets else "without tickets"
+        text, given = deployed.version(ANSWERS)["Description"]["Fn::Sub"]
+        if given != {"Tickets": tickets} or "${Tickets}" not in text:
+            yield "whether there are tickets does not reach the alias of the API"
     description = deployed.version().get("Description", "")
     named = set(re.findall(r"\$\{(\w+)\}", json.dumps(description)))
     lanes = deployed.function()["Environment"]["Variables"]["STREAMGAGE_LANES"]

@@ -20,25 +20,31 @@ _LEAST_MS, _POST_MS, _POSTS = (
     15.0,
     16,
 )  # an invocation; a message, so many at a time (processors/live/push.py)
+_APART_MS = 1_000.0  # processors/live/fanout.py: a sandbox waits so long, where news follows news
+_POLLS_PER_S = 4  # of a shard, by Lambda
 _SUBSCRIPTION_BYTES = 250
 _READ_BYTES = 8 * 1024  # of an eventually consistent unit
 _LOG_BYTES = 900  # lines of Lambda, and of the function
 _METRICS = 2  # processors/live/push.py
 
 
-def told_per_s(flow: Flow) -> float:
-    """Return how often news is told: by each shard of the table's stream once a batch of the pipeline, at most once a second."""
+def told_per_s(flow: Flow, *, listens: bool = True) -> float:
+    """Return how often the function runs: for each shard of the table's stream once a batch of the pipeline.
+
+    At most once a second, for it waits between two messages; where nobody *listens*, as often as Lambda looks.
+    """
     shards = max(PARTITIONS, math.ceil(flow.write_units_per_s / _PARTITION_UNITS))
-    return shards * min(1.0, flow.invocations_per_s)
+    return shards * min(1.0 if listens else _POLLS_PER_S, flow.invocations_per_s)
 
 
 def live_bill(questions: Questions, flow: Flow, prices: PriceTable) -> Bill:
     """Return what a month costs with that many listeners of all that changes; its events are the messages."""
-    invocations = told_per_s(flow) * SECONDS_A_MONTH
-    messages = invocations * questions.listeners
-    ms = _LEAST_MS + _POST_MS * questions.listeners / _POSTS
-    units = max(0.5, questions.listeners * _SUBSCRIPTION_BYTES / _READ_BYTES)
     listens = questions.listeners > 0
+    invocations = told_per_s(flow, listens=listens) * SECONDS_A_MONTH
+    messages = invocations * questions.listeners
+    waits_ms = _APART_MS * min(1.0, flow.invocations_per_s) if listens else 0.0
+    ms = max(_LEAST_MS + _POST_MS * questions.listeners / _POSTS, waits_ms)
+    units = max(0.5, questions.listeners * _SUBSCRIPTION_BYTES / _READ_BYTES)
 
     def line(service: str, what: str, quantity: float, price: str) -> Line:
         return Line(service, what, quantity, prices.prices[price].unit, quantity * prices.usd(price))

@@ -1,13 +1,22 @@
-"""Free ports of the loopback for the servers of a stack, looked for before anything is started."""
+"""Free ports of the loopback for the servers of a stack, looked for before anything is started.
 
+Any free one is one that the kernel gives to no client: between looking and listening some seconds pass, in which a connection
+of anybody could take it.
+"""
+
+import secrets
 import socket
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from pathlib import Path
 
 from streamgage.errors import ConfigError
 
 _LOOPBACK = "127.0.0.1"
+_CLIENTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _LAST = 65_535
+_FIRST_OF_OURS = 10_000  # where there are enough up to the first of clients
+_TRIES = 50
 
 
 def free_ports(wanted: Mapping[str, tuple[int, str]]) -> dict[str, int]:
@@ -21,7 +30,8 @@ def free_ports(wanted: Mapping[str, tuple[int, str]]) -> dict[str, int]:
         for role, (number, option) in sorted(wanted.items(), key=lambda each: each[1][0] == 0):
             if number and number in found.values():
                 raise ConfigError(f"port {number} is asked for twice: {option} 0 is any free one")
-            found[role] = _bind(held.enter_context(socket.socket()), number, option)
+            probe = held.enter_context(socket.socket())
+            found[role] = _bind(probe, number, option) if number else _bind_any(probe, found)
     return found
 
 
@@ -32,6 +42,25 @@ def if_free(number: int) -> int:
     except ConfigError:
         return 0
     return number
+
+
+def _bind_any(probe: socket.socket, found: Mapping[str, int]) -> int:
+    """Bind a port that no client is given, and that is none of *found*; where nobody says which those are, any."""
+    first_of_clients = _first_of_clients()
+    for _ in range(_TRIES if first_of_clients > _FIRST_OF_OURS else 0):
+        number = _FIRST_OF_OURS + secrets.randbelow(first_of_clients - _FIRST_OF_OURS)
+        if number not in found.values():  # two that do not listen yet may have one port
+            with suppress(ConfigError):
+                return _bind(probe, number, "")
+    return _bind(probe, 0, "")
+
+
+def _first_of_clients() -> int:
+    """Return the first port that the kernel gives to clients; 0: it does not say. Source: ip-sysctl.rst of Linux."""
+    try:
+        return int(_CLIENTS.read_text(encoding="ascii").split()[0])
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def _bind(probe: socket.socket, number: int, option: str) -> int:

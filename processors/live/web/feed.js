@@ -9,6 +9,9 @@ const RETRY_MS = [1_000, 2_000, 4_000, 8_000, 15_000];
 const REFUSED_MS = 30_000;
 const MOST_ROLLUPS = 16; // that one connection hears of
 const QUIET_MS = 30_000; // who is told of changes asks by himself so often: what is told may be lost
+const BUSY_MS = [1_000, 2_000, 4_000, 8_000]; // before a question that was too many is asked again, and up to twice that
+/** Of a watch: what it asks for may change with whatever changes. */
+export const ANY = "*";
 
 /** The stack does not answer, or not as itself. */
 export class Gone extends Error {}
@@ -40,10 +43,12 @@ export class Feed {
   constructor({ base = "v1/", live = "live", access = OPEN, onHealth = () => {}, everyMs = 2_000 } = {}) {
     const url = new URL(live, document.baseURI);
     url.protocol = url.protocol.replace("http", "ws");
-    this.#news = new News(url.href, {
-      onChanged: (rollup) => this.#changed(rollup),
+    this.#news = new News({
+      address: () => this.#address(url.href),
+      onChanged: (rollup, sinceMs) => this.#changed(rollup, sinceMs),
       onOpen: (is) => {
         if (!this.#up && !this.#paused) this.#say("live");
+        for (const watch of this.#watches) this.#stale(watch, Infinity); // what changed before is not told
         if (!is) this.#wake(); // who rested for long asks now
       },
     });
@@ -68,9 +73,9 @@ export class Feed {
     this.#wake();
   }
 
-  /** Ask once. Returns the answer, exact; null where it is as *tag* knows it. *shared*: as another was told. Throws: Gone, Refused. */
-  async ask(path, params = [], { signal, tag, shared } = {}) {
-    const response = await this.#fetch(path, params, { signal, tag, shared, accept: "application/json" });
+  /** Ask once. Returns the answer, exact; null where it is as *tag* knows it. With *since* as another was told since then. Throws: Gone, Refused. */
+  async ask(path, params = [], { signal, tag, since } = {}) {
+    const response = await this.#fetch(path, params, { signal, tag, since, accept: "application/json" });
     if (response.status === 304) {
       this.#alive();
       return null;
@@ -93,45 +98,60 @@ export class Feed {
     return (await this.#fetch(path, params, { accept })).blob();
   }
 
-  async #fetch(path, params, { signal, tag, shared, accept }) {
+  async #fetch(path, params, { signal, tag, since = Infinity, accept }) {
     const query = new URLSearchParams(params).toString();
     const url = `${this.base}${path}${query && `?${query}`}`;
     const headers = { Accept: accept };
-    if (shared) headers["Cache-Control"] = "max-age=1"; // another page's answer will do, if it is so young
+    if (since < Infinity) headers["Cache-Control"] = "max-age=1"; // another page's answer will do, if it is so young
+    if (since > 0 && since < Infinity) headers["Streamgage-Since-Ms"] = String(since);
     if (tag && tag.url === url && tag.etag) headers["If-None-Match"] = tag.etag;
     if (tag && tag.url !== url) Object.assign(tag, { url, etag: null });
     const limit = AbortSignal.timeout(TIMEOUT_MS);
-    let response;
-    try {
-      response = await this.#send(url, headers, signal ? AbortSignal.any([signal, limit]) : limit);
-    } catch (error) {
-      if (signal?.aborted || error instanceof Gone || error instanceof Refused) throw error;
-      throw new Gone(limit.aborted ? `no answer within ${TIMEOUT_MS / 1000} s` : "no connection");
+    const either = signal ? AbortSignal.any([signal, limit]) : limit;
+    for (let turn = 0; ; turn += 1) {
+      let response;
+      try {
+        response = await this.#send(url, headers, either);
+      } catch (error) {
+        if (signal?.aborted || error instanceof Gone || error instanceof Refused) throw error;
+        throw new Gone(limit.aborted ? `no answer within ${TIMEOUT_MS / 1000} s` : "no connection");
+      }
+      if (response.ok || response.status === 304) return response;
+      if (response.status !== 429 || turn === BUSY_MS.length) throw await refusal(response);
+      // Many pages share a rate: they ask again apart, and a watch rests the longer, for its answer took so long.
+      await new Promise((resolve) => setTimeout(resolve, BUSY_MS[turn] * (1 + Math.random())));
     }
-    if (response.ok || response.status === 304) return response;
-    throw await refusal(response);
+  }
+
+  /** Return where to hear: with a ticket where one is needed, for a WebSocket carries no token. Throws: Gone, Refused. */
+  async #address(url) {
+    const response = await this.#send(`${this.base}live/ticket`, { Accept: "application/json" }, AbortSignal.timeout(TIMEOUT_MS), "POST");
+    const { ticket } = response.ok ? await response.json() : {};
+    return ticket ? `${url}?ticket=${encodeURIComponent(ticket)}` : url;
   }
 
   /** Send, and where the token was refused and another is had, once more. */
-  async #send(url, headers, signal) {
+  async #send(url, headers, signal, method = "GET") {
+    const ask = (bearer) => fetch(url, { method, headers: signed(headers, bearer), cache: "no-store", signal });
     const bearer = await this.access.bearer();
-    const first = await fetch(url, { headers: signed(headers, bearer), cache: "no-store", signal });
+    const first = await ask(bearer);
     if (first.status !== 401 || !bearer || !(await this.access.renewed(bearer))) return first;
-    const second = await fetch(url, { headers: signed(headers, await this.access.bearer()), cache: "no-store", signal });
+    const second = await ask(await this.access.bearer());
     if (second.status === 401) this.access.refused();
     return second;
   }
 
   /**
    * Ask *question()* → [path, params] now and again, as long as it is watched; `onAnswer(body)` gets what is new, with *every*
-   * also null for what is not; `onRefused(error)` what is refused. *of* is the rollup that it is of, where the answer is
-   * another only if something of that changed: it is asked at once when it did, and seldom otherwise. Returns {stop()}.
+   * also null for what is not; `onRefused(error)` what is refused. *of* is the rollup (or ANY) that it is of, where the answer
+   * is another only if something of that changed: where that is told it is asked only then (*eager*: at once) and every
+   * *quietMs*, and `onQuiet()` hears in place of an answer that nothing did. Returns {stop()}.
    */
-  watch(question, { everyMs = this.everyMs, every = false, of = "", onAnswer, onRefused = () => {} }) {
-    const watch = { stopped: false, wake: () => {}, abort: new AbortController(), tag: {}, of, isStale: false };
+  watch(question, { of = "", eager = false, ...more }) {
+    const watch = { stopped: false, wake: () => {}, abort: new AbortController(), tag: {}, of, eager, isStale: true, since: 0 };
     this.#watches.add(watch);
     this.#listen();
-    this.#follow(watch, question, { everyMs, every, onAnswer, onRefused });
+    this.#follow(watch, question, more);
     return {
       stop: () => {
         watch.stopped = true;
@@ -143,23 +163,31 @@ export class Feed {
     };
   }
 
-  async #follow(watch, question, { everyMs, every, onAnswer, onRefused }) {
+  async #follow(watch, question, { everyMs = this.everyMs, quietMs = QUIET_MS, every = false, onAnswer, onQuiet = () => {}, onRefused = () => {} }) {
+    let askedMs = -Infinity;
+    const isKnown = () => watch.of && this.#news.isOpen && !watch.isStale && performance.now() < askedMs + quietMs;
     while (!watch.stopped) {
       if (this.#paused || document.hidden) await rest(watch, REFUSED_MS * 1_000);
       else if (this.#up) await this.#up;
-      else {
+      else if (isKnown()) {
+        onQuiet();
+        await rest(watch, everyMs);
+      } else {
         const started = performance.now();
         let restMs = everyMs;
-        watch.isStale = false; // what is told from now on may not be in the answer
+        const { since } = watch;
+        Object.assign(watch, { isStale: false, since: 0 }); // what is told from now on may not be in the answer
         try {
           const [path, params] = question();
-          const body = await this.ask(path, params, { signal: watch.abort.signal, tag: watch.tag, shared: true });
+          askedMs = started;
+          const body = await this.ask(path, params, { signal: watch.abort.signal, tag: watch.tag, since });
           if ((body !== null || every) && !watch.stopped) await onAnswer(body);
         } catch (error) {
           if (watch.stopped) return;
           restMs = REFUSED_MS;
           if (error instanceof Gone) {
             watch.tag = {};
+            this.#stale(watch, Infinity);
             this.lost(error);
             continue;
           }
@@ -167,9 +195,8 @@ export class Feed {
           else reportError(error); // ours: it belongs in the console
         }
         const until = performance.now() + SHARE * (performance.now() - started);
-        if (watch.of && this.#news.isOpen) restMs = QUIET_MS;
-        if (!watch.isStale) await rest(watch, Math.max(restMs, until - performance.now()));
-        if (watch.isStale && performance.now() < until) await rest(watch, until - performance.now());
+        if (!watch.isStale || !watch.eager) await rest(watch, Math.max(restMs, until - performance.now()));
+        if (performance.now() < until) await rest(watch, until - performance.now());
       }
     }
   }
@@ -205,18 +232,22 @@ export class Feed {
   /** Hear of what is watched. A view that is shown anew is heard of without a pause. */
   #listen() {
     queueMicrotask(() => {
-      const names = new Set([...this.#watches].map((watch) => watch.of).filter(Boolean));
+      const names = new Set([...this.#watches].map((watch) => watch.of).filter((of) => of && of !== ANY));
       if (this.#paused || document.hidden) this.#news.want([]);
       else if (names.size > 0) this.#news.want([...names].sort().slice(0, MOST_ROLLUPS));
     });
   }
 
-  #changed(rollup) {
+  #changed(rollup, sinceMs) {
     for (const watch of this.#watches) {
-      if (watch.of !== rollup) continue;
-      watch.isStale = true;
-      watch.wake();
+      if (watch.of !== rollup && watch.of !== ANY) continue;
+      this.#stale(watch, sinceMs);
+      if (watch.eager) watch.wake();
     }
+  }
+
+  #stale(watch, sinceMs) {
+    Object.assign(watch, { isStale: true, since: Math.max(watch.since, sinceMs) });
   }
 
   #alive() {

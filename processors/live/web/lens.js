@@ -155,6 +155,7 @@ export class Lens {
     };
     this.#tail = this.feed.watch(question, {
       of: this.rollup.name,
+      eager: true,
       onAnswer: (body) => {
         if (Number(body.left ?? 0)) return; // too many still change: all of it is asked again soon
         grid.merge(body.rows, { fromMs, errors: body.errors });

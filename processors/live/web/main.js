@@ -3,7 +3,7 @@
 import { Chart } from "./chart.js";
 import { Controls } from "./controls.js";
 import { h, say, themeOf } from "./dom.js";
-import { Feed, Gone, Refused } from "./feed.js";
+import { ANY, Feed, Gone, Refused } from "./feed.js";
 import { Lens } from "./lens.js";
 import { Legend } from "./lines.js";
 import { asked, changed, fieldsOf, spanMs, topQuestion, windowOf } from "./questions.js";
@@ -16,6 +16,7 @@ import { SILENCES, fitted, fromHash, toHash } from "./view.js";
 import { keyText, literalPattern, visible } from "./visible.js";
 
 const RATES_MS = 4_000;
+const STATUS_MS = 10_000; // of how far behind answers are, where nothing changes
 const TOP_MS = 4_000;
 const SILENT_MS = 15_000;
 const MOST_RATES = 6;
@@ -112,6 +113,8 @@ function overview() {
   watches = tiles.rates.map((tile) => watchRate(tile));
   watches.push(
     feed.watch(() => ["status", []], {
+      of: ANY,
+      quietMs: STATUS_MS,
       every: true,
       onAnswer: (told) => {
         if (told) aheadMs = Number(told.now_ms) - Date.now();
@@ -125,12 +128,17 @@ function overview() {
 
 function watchRate(tile) {
   let isFirst = true;
+  const take = (body) => {
+    tile.take(body, performance.now());
+    tile.show(nowMs(), view.utc);
+  };
   return feed.watch(() => tile.question(nowMs()), {
+    of: tile.rollup.name,
     everyMs: RATES_MS,
     every: true,
+    onQuiet: () => take(null),
     onAnswer: async (body) => {
-      tile.take(body, performance.now());
-      tile.show(nowMs(), view.utc);
+      take(body);
       if (!isFirst || body === null) return;
       isFirst = false;
       const earlier = await feed.ask(...tile.question(nowMs(), true));

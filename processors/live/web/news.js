@@ -2,13 +2,15 @@
 
 const FIRST_MS = 1_000;
 const MOST_MS = 60_000;
-const NEVER_MS = 300_000; // between attempts where there never was one: on AWS a browser cannot sign
+const NEVER_MS = 300_000; // between attempts where there never was one
 const PING_MS = 240_000; // API Gateway ends what is silent for ten minutes
 const PATIENCE_MS = 30_000;
 
-/** Hears of the rollups that are wanted, and comes again by itself. `onChanged(rollup)`; `onOpen(is)`: whether it hears. */
+/**
+ * Hears of the rollups that are wanted, and comes again by itself. `address()` resolves to where, each time anew;
+ * `onChanged(rollup, sinceMs)`: before that it changed, by the server's clock; `onOpen(is)`: whether it hears.
+ */
 export class News {
-  #url;
   #wanted = [];
   #socket = null;
   #timer = 0; // until the next attempt, or the next ping
@@ -16,8 +18,8 @@ export class News {
   #isOpen = false;
   #wasOpen = false;
 
-  constructor(url, { onChanged, onOpen }) {
-    this.#url = url;
+  constructor({ address, onChanged, onOpen }) {
+    this.address = address;
     this.onChanged = onChanged;
     this.onOpen = onOpen;
   }
@@ -43,13 +45,17 @@ export class News {
     this.#connect();
   }
 
-  #connect() {
+  async #connect() {
     this.#timer = 0;
+    const asking = (this.#socket = { close() {} }); // in place of the socket, while it is asked where
     let socket;
     try {
-      socket = new WebSocket(this.#url);
+      const url = await this.address();
+      if (this.#socket !== asking) return; // nobody wants it any more
+      socket = new WebSocket(url);
     } catch {
-      return this.#lost(); // the browser forbids it
+      if (this.#socket === asking) this.#lost(); // there is no answer, or the browser forbids it
+      return;
     }
     this.#socket = socket;
     const is = () => this.#socket === socket;
@@ -79,7 +85,7 @@ export class News {
     if (told.error && !this.#isOpen) return this.#socket.close(); // it will not tell: ask by yourself, and try again later
     if (this.#isOpen) this.#again();
     for (const each of Array.isArray(told.changed) ? told.changed : []) {
-      if (typeof each?.rollup === "string" && this.#wanted.includes(each.rollup)) this.onChanged(each.rollup);
+      if (typeof each?.rollup === "string" && this.#wanted.includes(each.rollup)) this.onChanged(each.rollup, Number(told.now_ms) || Infinity);
     }
   }
 

@@ -7,6 +7,7 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-iam.html
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from infra.template.lint.resolve import PSEUDO
@@ -63,6 +64,12 @@ def _of_table(action: str) -> Callable[[Mapping[str, Any]], Iterator[Call]]:
     return calls
 
 
+def _put_item(request: Mapping[str, Any]) -> Iterator[Call]:
+    put = _table("PutItem", request["TableName"])
+    item = request["Item"]
+    yield replace(put, context={"dynamodb:LeadingKeys": (item.get("id") or item["pk"])["S"]})
+
+
 def _statements(request: Mapping[str, Any]) -> Iterator[Call]:
     for each in request["Statements"]:
         found = _STATEMENT.match(each["Statement"])
@@ -99,7 +106,8 @@ def _of_stream(action: str) -> Callable[[Mapping[str, Any]], Iterator[Call]]:
 _OPERATIONS: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], Iterator[Call]]] = {
     ("DynamoDB_20120810", "BatchGetItem"): _batch_get,
     ("DynamoDB_20120810", "DeleteItem"): _of_table("DeleteItem"),
-    ("DynamoDB_20120810", "PutItem"): _of_table("PutItem"),
+    ("DynamoDB_20120810", "GetItem"): _of_table("GetItem"),
+    ("DynamoDB_20120810", "PutItem"): _put_item,
     ("DynamoDB_20120810", "Query"): _of_table("Query"),
     ("DynamoDB_20120810", "Scan"): _of_table("Scan"),
     ("DynamoDB_20120810", "BatchExecuteStatement"): _statements,

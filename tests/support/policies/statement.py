@@ -47,7 +47,10 @@ class Statement:
         asked = context.get(key)
         if asked is None:
             return False  # a key that a call does not have matches none of these operators
-        if operator in ("StringEquals", "Bool"):
+        if operator in (
+            "StringEquals",
+            "Bool",
+        ):  # each call here has one value of a key, so all of them are that one
             return asked in values
         return any(matches(each, asked) for each in values)
 
@@ -84,7 +87,8 @@ def statements_of(documents: Sequence[Any]) -> Iterator[Statement]:
 
 
 def _conditions(sid: str, raw: Mapping[str, Any]) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    for operator, tests in raw.items():
+    for name, tests in raw.items():
+        operator = name.removeprefix("ForAllValues:")
         if operator not in ("StringEquals", "StringLike", "ArnLike", "Bool"):
             raise ConfigError(f"statement {sid}: condition {operator} is not understood")
         for key, values in tests.items():

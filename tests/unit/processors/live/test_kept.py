@@ -9,6 +9,7 @@ from processors.live.replies import Reply
 from support.http_face import Answered, Face, FakeStack, world
 
 TAKES = {"cache-control": "max-age=1"}
+BEGUN_MS = 1_700_000_000_000
 RANGE = "/v1/rollups/page_views/range?window=1d&group_by="
 
 
@@ -34,7 +35,7 @@ def kept(clock: Clock) -> KeptAnswers:
 def test_who_takes_an_answer_that_is_so_old_gets_it_and_its_age(
     kept: KeptAnswers, clock: Clock, wanted: str
 ) -> None:
-    kept.keep("asked", Reply(b"{}"))
+    kept.keep("asked", Reply(b"{}"), begun_ms=BEGUN_MS)
     clock.now_s += KEPT_S
     found = kept.find("asked", {"cache-control": wanted})
     assert found is not None
@@ -46,22 +47,42 @@ def test_who_takes_an_answer_that_is_so_old_gets_it_and_its_age(
     "wanted", ["", "max-age=", "max-age=-1", "no-cache", "max-age=1, no-cache", "no-store", "max-stale=9"]
 )
 def test_who_does_not_say_so_is_answered_anew(kept: KeptAnswers, wanted: str) -> None:
-    kept.keep("asked", Reply(b"{}"))
+    kept.keep("asked", Reply(b"{}"), begun_ms=BEGUN_MS)
     assert kept.find("asked", {"cache-control": wanted}) is None
     assert kept.find("asked", {}) is None
 
 
+@pytest.mark.parametrize(
+    ("since", "gets"),
+    [
+        ("0", True),
+        (str(BEGUN_MS), True),
+        (str(BEGUN_MS + 1), False),
+        ("", False),
+        ("soon", False),
+        ("9" * 400, False),
+    ],
+)
+def test_who_was_told_of_a_change_gets_no_answer_that_was_begun_before_it(
+    kept: KeptAnswers,
+    since: str,
+    gets: bool,  # noqa: FBT001 - a table's
+) -> None:
+    kept.keep("asked", Reply(b"{}"), begun_ms=BEGUN_MS)
+    assert (kept.find("asked", {**TAKES, "streamgage-since-ms": since}) is not None) is gets
+
+
 def test_nothing_is_kept_for_longer_than_a_moment(kept: KeptAnswers, clock: Clock) -> None:
-    kept.keep("asked", Reply(b"{}"))
+    kept.keep("asked", Reply(b"{}"), begun_ms=BEGUN_MS)
     clock.now_s += KEPT_S + 0.01
     assert kept.find("asked", {"cache-control": "max-age=60"}) is None
 
 
 def test_no_more_and_no_larger_answers_are_kept_than_a_sandbox_has_room_for(kept: KeptAnswers) -> None:
     for number in range(1_000):
-        kept.keep(number, Reply(b"{}"))
+        kept.keep(number, Reply(b"{}"), begun_ms=BEGUN_MS)
     assert [number for number in range(1_000) if kept.find(number, TAKES)] == list(range(1_000 - 64, 1_000))
-    kept.keep(999, Reply(b"x" * (256 * 1024 + 1)))
+    kept.keep(999, Reply(b"x" * (256 * 1024 + 1)), begun_ms=BEGUN_MS)
     assert kept.find(999, TAKES) is None, "what was kept before is not answered instead"
 
 

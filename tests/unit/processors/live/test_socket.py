@@ -12,6 +12,7 @@ from processors.live.connections import KEPT_S, Connection
 from processors.live.live_settings import LiveSettings
 from processors.live.socket import MESSAGE_BYTES, Socket
 from processors.live.subscription import Subscription
+from processors.live.tickets import Pass
 from streamgage.errors import ConfigError, RetryableError
 from support.fakes import NOW_MS, PLENTY
 from support.strategies import pipeline
@@ -27,10 +28,21 @@ class Table:
     kept: dict[str, tuple[Connection, int]] = field(default_factory=dict)
     fails: bool = False
 
-    def put(self, connection: Connection, *, expires_s: int, deadline: Deadline) -> None:  # noqa: ARG002 - the port's
+    def put(
+        self,
+        connection: Connection,
+        *,
+        may: Pass | None = None,
+        expires_s: int,
+        deadline: Deadline,  # noqa: ARG002 - the port's
+    ) -> None:
+        assert may is None
         if self.fails:
             raise RetryableError("throttled")
         self.kept[connection.id] = (connection, expires_s)
+
+    def pass_of(self, connection_id: str, *, deadline: Deadline) -> Pass | None:  # noqa: ARG002 - the port's
+        raise AssertionError("nobody came with a ticket")
 
     def delete(self, connection_id: str, *, deadline: Deadline) -> None:  # noqa: ARG002 - the port's
         if self.fails:
@@ -172,3 +184,14 @@ def test_every_problem_of_the_settings_is_told_at_once() -> None:
     assert LiveSettings.of({"CONNECTIONS_TABLE": "c"}, pushes=False) == LiveSettings(
         "c", "main", "pipeline.toml"
     )
+
+
+@pytest.mark.parametrize(("value", "takes"), [("true", True), ("false", False)])
+def test_whether_there_are_tickets_is_said_in_a_word(value: str, takes: bool) -> None:  # noqa: FBT001 - a table's
+    given = {"CONNECTIONS_TABLE": "c", "SOCKET_TICKETS": value}
+    assert LiveSettings.of(given, pushes=False).takes_tickets is takes
+
+
+def test_any_other_word_is_refused_for_it_could_let_everybody_in() -> None:
+    with pytest.raises(ConfigError, match="SOCKET_TICKETS is 'yes'"):
+        LiveSettings.of({"CONNECTIONS_TABLE": "c", "SOCKET_TICKETS": "yes"}, pushes=False)

@@ -38,6 +38,15 @@ def test_news_is_told_once_a_second_of_each_shard_at_most(flow: Flow) -> None:
     assert told_per_s(replace(flow, invocations_per_s=50.0, write_units_per_s=9_500.0)) == 10
 
 
+def test_who_is_told_again_and_again_is_waited_for_and_where_nobody_listens_nobody_waits(flow: Flow) -> None:
+    busy = replace(flow, invocations_per_s=50.0, write_units_per_s=50.0)
+    gb_s = PARTITIONS * MONTH_S * 0.25
+    price = load_prices().usd("lambda_gb_s")
+    assert usd(Questions(listeners=1), busy)["Lambda: duration"] == pytest.approx(gb_s * price)
+    assert told_per_s(busy, listens=False) == 4 * PARTITIONS
+    assert usd(Questions(), busy)["Lambda: duration"] == pytest.approx(4 * gb_s * 0.030 * price)
+
+
 def test_where_nobody_listens_only_the_function_that_would_tell_costs(flow: Flow) -> None:
     lines = usd(Questions(), flow)
     assert {name for name, each in lines.items() if each} == {
