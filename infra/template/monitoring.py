@@ -22,6 +22,7 @@ RUNBOOK = "docs/operations.md"
 AGGREGATE, API = "Aggregate", "ApiFunction"  # the functions, as the template calls them
 SOCKET, PUSH = "SocketFunction", "PushFunction"
 COLLECTOR = "CollectorFunction"
+FILTERED = "streamgage/http"  # the namespace of what the template's metric filter counts
 COLLECTING = "Collecting"  # the condition under which events are taken by HTTP
 SERVED = "Served"  # the condition under which there is an HTTP API
 PAGED = "Paged"  # and that under which there is the page
@@ -99,7 +100,7 @@ def _edge(metric: str, statistic: Statistic = "Sum") -> Series:
 
 def _refused() -> Series:
     # A metric filter of the template reads it from the access log: an HTTP API's own metrics are of all its routes.
-    return Series(NAMESPACE, "CollectorUnavailable", (("ApiId", "${HttpApi}"),))
+    return Series(FILTERED, "CollectorUnavailable", (("ApiId", "${HttpApi}"),))
 
 
 def _socket(metric: str) -> Series:

@@ -65,7 +65,7 @@ COLLECTOR = Function(
     name="collector",
     entry="producers.collector.function",
     requirements=("fastavro", "aws-lambda-powertools"),
-    lock=API.lock,
+    lock=Path(__file__).with_name("collector.lock"),
     budget=Budget(size_bytes=4_950_000, unzipped_bytes=12_700_000, modules_at_init=110),
 )
 FUNCTIONS = (AGGREGATE, API, SOCKET, PUSH, COLLECTOR)
