@@ -11,6 +11,7 @@ from importlib.metadata import entry_points
 
 from infra.commands import (
     check,
+    collect,
     demo,
     deploy,
     destroy,
@@ -66,6 +67,7 @@ VERBS = (
     drain,
     demo,
     send,
+    collect,
     spool,
     keys,
     simulate,
