@@ -97,11 +97,7 @@ class Deployed:
 
     def lasting(self, kind: str) -> list[dict[str, Any]]:
         """Return the resources of type *kind*, but those of the live updates and of the collector."""
-        return [
-            each
-            for each in self.of(kind)
-            if not _is_live(each) and not _is_of_collector(each)
-        ]
+        return [each for each in self.of(kind) if not _is_live(each) and not _is_of_collector(each)]
 
     def only(self, kind: str) -> dict[str, Any]:
         """Return the properties of the one resource of type *kind*, beside those of the live updates."""
