@@ -49,6 +49,7 @@ from support.page_rules import (
 )
 from support.template_rules import (
     BESIDE,
+    COLLECTED,
     NAMED,
     PAGE,
     PAGED,
@@ -98,9 +99,11 @@ def test_it_holds_for_every_combination_of_conditions(rule: Rule, deployments: l
 def test_the_combinations_turn_every_condition(deployments: list[Deployed]) -> None:
     """A condition of a parameter that is not in the table above would be tried one way only."""
     conditions = translate(TEMPLATE)["Conditions"]
-    served = {name for each in (*SERVED, *PAGED) for name in each}
+    served = {name for each in (*SERVED, *PAGED, *COLLECTED) for name in each}
     assert set(re.findall(r'"Ref": "(\w+)"', json.dumps(conditions))) == {*TURNED, *BESIDE, *served, *UNTOLD}
-    assert len(deployments) == 2 ** len(TURNED) + 2 * (2 ** len(BESIDE) - 1) + 2 * len(SERVED + PAGED) + 2
+    assert len(deployments) == 2 ** len(TURNED) + 2 * (2 ** len(BESIDE) - 1) + 2 * len(
+        SERVED + PAGED
+    ) + 2 + 2 * len(COLLECTED)
     assert len(
         {json.dumps([each.resources, each.outputs], sort_keys=True, default=str) for each in deployments}
     ) == len(deployments)
@@ -272,6 +275,7 @@ def test_a_planted_mistake_is_seen(right: str, wrong: str, rule: Rule, tmp_path:
         BESIDE,
         {**TURNED, **BESIDE},
         *SERVED,
+        *COLLECTED,
         *PAGED,
         {**TURNED, **PAGE},
     )

@@ -57,8 +57,6 @@ SERVED = (
     {**TOKENS, "JwtScopes": "streamgage/read"},
     {"ApiOrigins": "https://charts.example.com,https://example.org"},
     {"ApiConcurrency": "5"},
-    {"Collector": "false"},
-    {"CollectorConcurrency": "5"},
 )
 # The page, plain and with all that it may have.
 PAGE = {"Page": "true", "SignIn": "cognito"}
@@ -70,6 +68,7 @@ NAMED = {
 }
 PAGED = (PAGE, NAMED)
 UNTOLD = {"LiveUpdates": "false"}  # of a stack with a table of its own
+COLLECTED = ({"Collector": "false"}, {"CollectorConcurrency": "5"})  # of a stack with a stream of its own
 COUNTS, ANSWERS = "processors.aggregate.function.handler", "processors.live.function.handler"
 SOCKET, PUSH = "processors.live.socket.handler", "processors.live.push.handler"
 COLLECTS = "producers.collector.function.handler"
@@ -190,7 +189,12 @@ def combinations() -> list[dict[str, str]]:
     """Return each combination of what turns a condition over, 2 ** 8; of a stack beside another, 2 * 7; and each API and page."""
     beside = [{**turned, **each} for turned in ({}, TURNED) for each in _subsets(BESIDE) if each]
     served = [{**turned, **each} for turned in ({}, {**TURNED, **BESIDE}) for each in (*SERVED, *PAGED)]
-    return _subsets(TURNED) + beside + served + [UNTOLD, {**TURNED, **UNTOLD}]
+    return (
+        _subsets(TURNED)
+        + beside
+        + served
+        + [{**turned, **each} for turned in ({}, TURNED) for each in (UNTOLD, *COLLECTED)]
+    )
 
 
 def _subsets(values: Mapping[str, str]) -> list[dict[str, str]]:
