@@ -102,7 +102,13 @@ def _served(label: str, url: str) -> Iterator[tuple[int, int]]:
         port = probe.getsockname()[1]
         probe.close()
         if label == PEER:
-            command = [str(INTERPRETER), "-P", str(ROOT / "benchmarks" / "peers" / "fastapi_collector.py"), str(port), url]
+            command = [
+                str(INTERPRETER),
+                "-P",
+                str(ROOT / "benchmarks" / "peers" / "fastapi_collector.py"),
+                str(port),
+                url,
+            ]
         else:
             command = [
                 *(sys.executable, "-P", "-m", "infra.commands.main", "collect", "--port", str(port)),
@@ -140,7 +146,10 @@ def _load(port: int, size: int, requests: int, *, keyed: bool) -> list[float]:
         mine: list[float] = []
         for number in range(client, requests, _CLIENTS):
             body = json.dumps([_event(number * size + at) for at in range(size)])
-            headers = {"Content-Type": "application/json", **({"Idempotency-Key": f"k{number}"} if keyed else {})}
+            headers = {
+                "Content-Type": "application/json",
+                **({"Idempotency-Key": f"k{number}"} if keyed else {}),
+            }
             began_s = time.perf_counter()
             connection.request("POST", "/v1/events", body, headers)
             answer = connection.getresponse()

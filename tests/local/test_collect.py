@@ -88,7 +88,9 @@ def test_a_collector_killed_twenty_times_under_load_loses_and_doubles_nothing(tm
     totals_are_exact(tmp_path, kills=20)
 
 
-def test_while_the_stream_is_down_it_accepts_and_what_it_accepted_is_sent_when_that_is_back(tmp_path: Path) -> None:
+def test_while_the_stream_is_down_it_accepts_and_what_it_accepted_is_sent_when_that_is_back(
+    tmp_path: Path,
+) -> None:
     is_down = [True]
 
     def script(operation: str, request: Any) -> Any:
@@ -110,7 +112,11 @@ def test_hostile_clients_neither_crash_nor_starve_it(tmp_path: Path) -> None:
     keys = tmp_path / "keys.json"
     keys.write_text(keys_text(Keys((key,))))
     head = {**_JSON, "X-Api-Key": presented}
-    with scripted_kinesis() as (url, _), serving(tmp_path, url, "--keys", str(keys)) as server, ExitStack() as stack:
+    with (
+        scripted_kinesis() as (url, _),
+        serving(tmp_path, url, "--keys", str(keys)) as server,
+        ExitStack() as stack,
+    ):
         place = urlsplit(server.url)
         address = (place.hostname or "", place.port or 0)
 
@@ -135,7 +141,9 @@ def test_hostile_clients_neither_crash_nor_starve_it(tmp_path: Path) -> None:
         )
         assert large.recv(100).startswith(b"HTTP/1.1 413")
         forged = stack.enter_context(socket.create_connection(address))
-        forged.sendall(b"POST /v1/events HTTP/1.1\r\nHost: x\r\nX-Api-Key: sgk_app_x\r\nContent-Length: 9000000\r\n\r\n")
+        forged.sendall(
+            b"POST /v1/events HTTP/1.1\r\nHost: x\r\nX-Api-Key: sgk_app_x\r\nContent-Length: 9000000\r\n\r\n"
+        )
         assert forged.recv(100).startswith(b"HTTP/1.1 401")  # not a byte of its body was waited for
 
         connection = server.connect()

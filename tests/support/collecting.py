@@ -150,7 +150,12 @@ class Server:
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=self.log,
-            env={"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "PATH": "/usr/bin:/bin", "HOME": str(folder)},
+            env={
+                "AWS_ACCESS_KEY_ID": "a",
+                "AWS_SECRET_ACCESS_KEY": "b",
+                "PATH": "/usr/bin:/bin",
+                "HOME": str(folder),
+            },
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline().decode()

@@ -137,7 +137,10 @@ def test_a_body_that_cannot_be_taken_is_refused_whole(
 
 def test_an_event_that_no_kinesis_record_holds_is_refused_alone() -> None:
     kept = Kept()
-    answer = post(collector_over(kept), [reading(1), reading(2, device_id="x" * 257), reading(3, metric="m" * 1_100_000)])
+    answer = post(
+        collector_over(kept),
+        [reading(1), reading(2, device_id="x" * 257), reading(3, metric="m" * 1_100_000)],
+    )
     assert told(answer)["accepted"] == 1
     assert [each["index"] for each in told(answer)["refused"]] == [1, 2]
 

@@ -220,10 +220,16 @@ def test_a_batch_that_was_known_leaves_no_gap_among_the_marks() -> None:
 
 @given(
     starts=st.lists(st.integers(0, END), min_size=1, max_size=50, unique=True).map(sorted),
-    marks=st.lists(st.tuples(st.from_regex(r"[0-9a-f]{16}\.[0-9]{1,3}", fullmatch=True), st.integers(1, 10**12)), min_size=1, max_size=50),
+    marks=st.lists(
+        st.tuples(st.from_regex(r"[0-9a-f]{16}\.[0-9]{1,3}", fullmatch=True), st.integers(1, 10**12)),
+        min_size=1,
+        max_size=50,
+    ),
     events=st.integers(0, 10**6),
 )
-def test_a_note_is_read_as_it_was_written(starts: list[int], marks: list[tuple[str, int]], events: int) -> None:
+def test_a_note_is_read_as_it_was_written(
+    starts: list[int], marks: list[tuple[str, int]], events: int
+) -> None:
     note = Note(tuple(starts), tuple(Mark(*each) for each in marks), events)
     assert Note.decode(note.encode()) == note
 
