@@ -16,6 +16,7 @@ from producers.collector.collector import Collector
 from producers.collector.keys import OPEN, Keys, parse_keys
 from producers.collector.limits import Bounds
 from producers.collector.message import Answer, Asked
+from producers.collector.openapi import document
 from producers.collector.spooled import SpoolDurable
 from producers.sending.forwarding import Forwarding
 from producers.spool import Spool
@@ -23,6 +24,7 @@ from streamgage.definition.pipeline import Pipeline
 from streamgage.errors import ConfigError
 
 METRICS_PATH: Final = "/metrics"
+OPENAPI_PATH: Final = "/v1/events/openapi.json"
 _LOOK_S = 1.0  # how often a file of keys is looked at
 _LIMITS = Limits(
     connections=2_000,
@@ -167,6 +169,8 @@ class CollectorServer:
     def _answer(self, request: Request) -> Response:
         if request.path == METRICS_PATH and request.method == "GET":
             return Response(200, self._metrics().encode(), "text/plain; version=0.0.4")
+        if request.path == OPENAPI_PATH and request.method == "GET":
+            return _response(Answer.json(200, document(self.collector.pipeline)))
         return _response(self.collector.answer(_asked(request)))
 
     def _metrics(self) -> str:

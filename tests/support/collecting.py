@@ -122,7 +122,7 @@ def counted(records: Sequence[bytes], definition: Pipeline) -> Counter[int]:
 
 
 def _times(block: Any) -> Sequence[int]:
-    return list(block.columns.columns["ts"])
+    return list(block.columns["ts"])
 
 
 def stored_in(requests: Sequence[tuple[str, Mapping[str, Any]]]) -> list[bytes]:
