@@ -99,8 +99,9 @@ lock: $(READY) ## Resolve requirements/*.lock again from pyproject.toml, and npm
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --all-extras --upgrade --quiet pyproject.toml -o requirements/dev.lock
 	$(BIN)/uv pip compile --python-version 3.13 --python-platform aarch64-unknown-linux-gnu --generate-hashes --no-header --no-annotate --quiet --constraints requirements/dev.lock pyproject.toml -o infra/aws/bundle/function.lock
 	$(BIN)/uv pip compile --python-version 3.13 --python-platform aarch64-unknown-linux-gnu --generate-hashes --no-header --no-annotate --quiet --extra api --constraints requirements/dev.lock pyproject.toml -o infra/aws/bundle/api.lock
+	printf 'fastavro\naws-lambda-powertools\n' | $(BIN)/uv pip compile --python-version 3.13 --python-platform aarch64-unknown-linux-gnu --generate-hashes --no-header --no-annotate --quiet --constraints requirements/dev.lock - -o infra/aws/bundle/collector.lock
 	printf 'checkov\n' | $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet - -o requirements/checkov.lock
-	printf 'bytewax\nquixstreams\nasync-kinesis\nfastapi\nmangum\n' | $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet - -o requirements/peers.lock
+	printf 'bytewax\nquixstreams\nasync-kinesis\nfastapi\nmangum\nuvicorn\nboto3\n' | $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet - -o requirements/peers.lock
 	printf 'fastavro\natheris==3.0.0\n' | $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --constraints requirements/dev.lock - -o requirements/fuzz.lock
 	printf 'uv\n' | $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet - -o requirements/uv.lock
 	for each in emulators javascript; do (cd requirements/$$each && npm install --package-lock-only --no-audit --no-fund --loglevel=error) || exit 1; done

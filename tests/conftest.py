@@ -91,7 +91,7 @@ def ministack() -> Iterator[ClientFactory]:
         **os.environ,
         "GATEWAY_PORT": str(port),
         "BIND_HOST": "127.0.0.1",
-        "SERVICES": "dynamodb,dynamodbstreams,sqs,kinesis,s3",
+        "SERVICES": "dynamodb,dynamodbstreams,sqs,kinesis,s3,ssm",
         "PERSIST_STATE": "0",
     }
     child = subprocess.Popen(

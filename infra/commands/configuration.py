@@ -70,6 +70,22 @@ OF_LIVE = {
     "STREAMGAGE_CONSUMER": ("`main`", "Of whose rollups changes are told. The template sets it."),
     "STREAMGAGE_PIPELINE": ("`pipeline.toml`", "The definition, in the bundle."),
 }
+OF_COLLECTOR = {
+    "STREAM": ("must be set", "The stream that events are put into. The template sets it."),
+    "IDEMPOTENCY_TABLE": (
+        "must be set",
+        "The table that remembers batches by their keys, for two days. The template sets it.",
+    ),
+    "KEYS_PARAMETER": (
+        "must be set",
+        "The SSM parameter with the API keys, as hashes. `streamgage keys` writes it. The template sets it.",
+    ),
+    "STREAMGAGE_PIPELINE": ("`pipeline.toml`", "The definition, in the bundle."),
+    "STREAMGAGE_ONE_KEY_PER_RECORD": (
+        "`false`",
+        "`true` where ParallelizationFactor is above 1: each record has one partition key. The template sets it.",
+    ),
+}
 OF_COMMANDS = {
     "STREAMGAGE_PIPELINE": ("pipeline.toml", "The definition, where `--pipeline` does not say."),
     "STREAMGAGE_HOME": (".streamgage", "Where a local stack keeps its data and its logs."),
@@ -186,7 +202,10 @@ def parameters() -> Mapping[str, Mapping[str, Any]]:
 def page() -> str:
     """Return the whole page."""
     return (
-        "\n".join([_HEAD, *_pipeline(), *_template(), *_function(), *_http(), *_live(), *_commands()]) + "\n"
+        "\n".join(
+            [_HEAD, *_pipeline(), *_template(), *_function(), *_http(), *_live(), *_collector(), *_commands()]
+        )
+        + "\n"
     )
 
 
@@ -248,6 +267,14 @@ def _live() -> Iterator[str]:
     yield from _table(
         ("variable", "default", "what it means"),
         ((f"`{name}`", default, text) for name, (default, text) in OF_LIVE.items()),
+    )
+
+
+def _collector() -> Iterator[str]:
+    yield "## Environment of the collector\n"
+    yield from _table(
+        ("variable", "default", "what it means"),
+        ((f"`{name}`", default, text) for name, (default, text) in OF_COLLECTOR.items()),
     )
 
 

@@ -36,6 +36,7 @@ def add_parser(verbs: Verbs, *, surroundings: Surroundings | None = None) -> Non
 
 def run(arguments: argparse.Namespace, around: Surroundings) -> int:
     """Delete the stack, and the data only where the stack's name was typed again."""
+    from infra.aws.collector_keys import OUTPUT, ParameterKeys
     from infra.aws.deploy import consumer
     from infra.aws.deploy import destroy as destroying
     from infra.aws.deploy.cloudformation import BotoStacks
@@ -75,4 +76,9 @@ def run(arguments: argparse.Namespace, around: Surroundings) -> int:
     except KeyboardInterrupt:
         say(f"{how_to_look(name)}. To go on: the same command again", "yellow")
         raise
+    outputs = {} if remains.stack is None else remains.stack.outputs
+    if (parameter := outputs.get(OUTPUT)) and ParameterKeys(
+        around.client("ssm", arguments.region), parameter
+    ).delete():
+        say(f"deleted   the collector's keys  {parameter}", "green")
     return 0

@@ -11,6 +11,7 @@ from importlib.metadata import entry_points
 
 from infra.commands import (
     check,
+    collect,
     demo,
     deploy,
     destroy,
@@ -21,6 +22,7 @@ from infra.commands import (
     env,
     init,
     items,
+    keys,
     lint,
     load,
     package,
@@ -65,7 +67,9 @@ VERBS = (
     drain,
     demo,
     send,
+    collect,
     spool,
+    keys,
     simulate,
     load,
     query,

@@ -34,7 +34,9 @@ def add_parser(verbs: Verbs) -> None:
     add_pipeline(parser)
     parser.add_argument("--architecture", metavar="NAME", help="arm64 or x86_64")
     parser.add_argument("--python", metavar="VERSION", help="the template's runtime is the default")
-    parser.add_argument("--function", metavar="NAME", help="aggregate or api; default: both")
+    parser.add_argument(
+        "--function", metavar="NAME", help="aggregate, api, collector, socket or push; default: all"
+    )
     parser.add_argument(
         "--to", metavar="FOLDER", default="build", help="or a .zip, with --function; default: %(default)s"
     )

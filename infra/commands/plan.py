@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.aws.cost.chunks import REFERENCE_BYTES
+from infra.aws.cost.collector import Collected
 from infra.aws.cost.load import Load, Questions, RollupLoad, Speeds, Weights
 from infra.commands.arguments import Verbs, add_verb
 from producers.terminal import data_out
@@ -25,6 +26,7 @@ EXAMPLES = """examples:
   streamgage plan --events-per-s 30000 --devices 10000 --shards 4 --batching-window-s 30 --format json
   streamgage plan --events-per-s 30000 --devices 10000 --plot cost.svg
   streamgage plan --events-per-s 30000 --devices 10000 --questions-per-s 2 --question-units 4
+  streamgage plan --events-per-s 3000 --devices 10000 --by-http 20
 
 Without --pipeline it plans for readings of devices x metrics with all eight measures, kept 90 days. Prices are list prices
 of infra/aws/cost/prices.toml, without free tier; formulas and what they leave out: docs/cost.md."""
@@ -119,6 +121,13 @@ def add_parser(verbs: Verbs) -> None:
     )
     parser.add_argument("--api-memory-mb", type=int, default=asked.memory_mb, help="default: %(default)s")
     parser.add_argument(
+        "--by-http",
+        type=float,
+        default=0.0,
+        metavar="N",
+        help="all events come by the collector, N a request; default: none do",
+    )
+    parser.add_argument(
         "--listeners",
         type=float,
         default=0.0,
@@ -137,7 +146,7 @@ def run(arguments: argparse.Namespace) -> int:
     from infra.aws.cost.prices import load_prices
 
     prices = load_prices()
-    plan = make_plan(load_of(arguments), prices, questions_of(arguments))
+    plan = make_plan(load_of(arguments), prices, questions_of(arguments), Collected(arguments.by_http))
     if arguments.format == "json":
         print(json.dumps({**plan.to_json(), "prices": _about(prices)}, indent=1), file=data_out())
     else:

@@ -21,6 +21,9 @@ Statistic = Literal["Sum", "Maximum", "Average", "p99"]
 RUNBOOK = "docs/operations.md"
 AGGREGATE, API = "Aggregate", "ApiFunction"  # the functions, as the template calls them
 SOCKET, PUSH = "SocketFunction", "PushFunction"
+COLLECTOR = "CollectorFunction"
+FILTERED = "streamgage/http"  # the namespace of what the template's metric filter counts
+COLLECTING = "Collecting"  # the condition under which events are taken by HTTP
 SERVED = "Served"  # the condition under which there is an HTTP API
 PAGED = "Paged"  # and that under which there is the page
 LIVE = "Live"  # that under which there are live updates
@@ -93,6 +96,11 @@ def _edge(metric: str, statistic: Statistic = "Sum") -> Series:
     return Series(
         "AWS/CloudFront", metric, (("Region", "Global"), ("DistributionId", "${PageDistribution}")), statistic
     )
+
+
+def _refused() -> Series:
+    # A metric filter of the template reads it from the access log: an HTTP API's own metrics are of all its routes.
+    return Series(FILTERED, "CollectorUnavailable", (("ApiId", "${HttpApi}"),))
 
 
 def _socket(metric: str) -> Series:
@@ -281,6 +289,49 @@ ALARMS = (
         only_if=SERVED,
     ),
     Alarm(
+        name="collector-errors",
+        measure=_function("Errors", of=COLLECTOR),
+        threshold=1,
+        period_s=60,
+        periods=2,
+        of=5,
+        says="requests that send events failed in two of five minutes",
+        why="A bug, a timeout or too little memory of the collector's function. Who sends is told 5xx, and has to send again.",
+        rolls_back=COLLECTOR,
+        only_if=COLLECTING,
+    ),
+    Alarm(
+        name="collector-unavailable",
+        measure=_refused(),
+        threshold=5,
+        period_s=60,
+        periods=2,
+        of=5,
+        says="the collector could not make events durable, five requests and more in two of five minutes",
+        why="The stream, the table of idempotency or the keys do not answer, or the function is not there. Who sends is told "
+        "503: what sends again loses nothing, what does not is lost.",
+        rolls_back=COLLECTOR,
+        only_if=COLLECTING,
+    ),
+    Alarm(
+        name="collector-latency",
+        measure=_function("Duration", "p99", of=COLLECTOR),
+        threshold=5_000,
+        periods=3,
+        says="one request in a hundred takes the collector 5 s or longer, for 15 minutes",
+        why="The stream refuses records and they are put again, or bodies are large. Clients give up, and send again.",
+        only_if=COLLECTING,
+    ),
+    Alarm(
+        name="collector-throttles",
+        measure=_function("Throttles", of=COLLECTOR),
+        threshold=1,
+        periods=3,
+        says="the collector's function is throttled for 15 minutes",
+        why="CollectorConcurrency, or the account's concurrency, is used up. Who sends is told 5xx, and has to send again.",
+        only_if=COLLECTING,
+    ),
+    Alarm(
         name="socket-errors",
         measure=_function("Errors", of=SOCKET),
         threshold=1,
@@ -402,6 +453,29 @@ GRAPHS = (
         "at a time",
         (_function("ConcurrentExecutions", "Maximum", of=API),),
         only_if=SERVED,
+    ),
+    Graph(
+        "Collector",
+        "in 5 minutes",
+        (
+            _function("Invocations", of=COLLECTOR),
+            _function("Errors", of=COLLECTOR),
+            _function("Throttles", of=COLLECTOR),
+            _refused(),
+        ),
+        only_if=COLLECTING,
+    ),
+    Graph(
+        "Collector, duration",
+        "ms",
+        (_function("Duration", "p99", of=COLLECTOR), _function("Duration", "Average", of=COLLECTOR)),
+        only_if=COLLECTING,
+    ),
+    Graph(
+        "Collector, sandboxes",
+        "at a time",
+        (_function("ConcurrentExecutions", "Maximum", of=COLLECTOR),),
+        only_if=COLLECTING,
     ),
     Graph(
         "Live updates",

@@ -17,7 +17,7 @@ END = "  # --- end of monitoring ---\n"
 _STREAM_NAME = '!If [OwnStream, !Ref Stream, !Select [1, !Split ["/", !Sub "${SharedStreamArn}/"]]]'
 _TABLE_NAME = "!If [OwnTable, !Ref Aggregates, !Ref SharedTable]"
 # Conditions whose alarms the dashboard shows where they hold. What else is conditional rings, and has no place there.
-_SHOWN_IF = ("OwnTable", "OwnStream", "Served", "Live", "Paged")
+_SHOWN_IF = ("OwnTable", "OwnStream", "Served", "Collecting", "Live", "Paged")
 _WIDTH, _HEIGHT, _COLUMNS = 8, 6, 24  # of one graph, in the dashboard's grid
 _ALARMS_HEIGHT = 3
 _GRAPH_PERIOD_S = 300

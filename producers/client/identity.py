@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from producers.client.forks import renew_in_children
 from producers.client.gather import GroupKey
@@ -38,3 +39,25 @@ class Identity:
             self._numbered += 1
         counted[1] += 1
         return encode_mark(Mark(f"{self._id}.{counted[0]}", counted[1]))
+
+    def drawn(self) -> "Drawn":
+        """Return what was drawn so far, to put back what is drawn from now on."""
+        return Drawn(
+            self._id, {group: list(counted) for group, counted in self._groups.items()}, self._numbered
+        )
+
+    def put_back(self, drawn: "Drawn") -> None:
+        """Take back all marks since *drawn*, none of which was used: who used one would have another's events dropped.
+
+        A forked child, whose id is another since, keeps what it has.
+        """
+        if drawn.id == self._id:
+            self._groups, self._numbered = drawn.groups, drawn.numbered
+
+
+class Drawn(NamedTuple):
+    """How far an identity has counted."""
+
+    id: str
+    groups: dict[GroupKey, list[int]]
+    numbered: int

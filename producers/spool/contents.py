@@ -11,6 +11,7 @@ from producers.spool.database import Database, Entry
 from producers.spool.mend import entry_of
 from producers.spool.mend import set_aside as note_aside
 from producers.spool.pages import EPOCH_SHIFT
+from producers.spool.remembered import ROW_BYTES, Remembered
 from producers.spool.row import Spooled, State, decode_row, encode_row
 from producers.spool.told import SpoolFull, SpoolStats
 
@@ -25,6 +26,7 @@ class Bounds:
     max_bytes: int
     when_full: WhenFull
     now_ms: Callable[[], int]
+    most_remembered: int = 1_000_000
 
 
 class Contents:
@@ -39,6 +41,7 @@ class Contents:
         self.path, self._database = path, database
         self._bounds = bounds
         self._events, self._bytes = database.totals()
+        self._memory = database.memory(bounds.most_remembered)
         self.lent: Collection[int] = ()
         self._number = 0
         self.state = replace(state, epoch=state.epoch + 1)
@@ -66,9 +69,14 @@ class Contents:
             epoch=state.epoch,
         )
 
+    def recall(self, keys: Collection[bytes]) -> dict[bytes, bytes]:
+        """Return the content of those of *keys* that are remembered."""
+        return self._memory.find(keys)
+
     def write(self, batches: Sequence[Batch]) -> None:
         """Write *batches* in one transaction; each that is not written has its error."""
-        room_bytes = self._bounds.max_bytes - self._bytes
+        room_bytes = self._bounds.max_bytes - self._bytes - ROW_BYTES * self._memory.count
+        remembered: list[Remembered] = []
         rows: list[tuple[Entry, bytes]] = []
         dropped: dict[int, Entry] = {}
         for batch in batches:
@@ -78,7 +86,7 @@ class Contents:
             except ValueError as error:
                 batch.error = error
                 continue
-            size = sum(entry.bytes for entry, _ in mine)
+            size = sum(entry.bytes for entry, _ in mine) + ROW_BYTES * len(batch.remembered)
             if size > room_bytes:
                 more = self._droppable(dropped, batch, size - room_bytes)
                 if more is None:
@@ -88,6 +96,7 @@ class Contents:
                 room_bytes += sum(each.bytes for each in more.values())
             room_bytes -= size
             rows += mine
+            remembered += batch.remembered
         if not rows:
             return
         before = self.state
@@ -102,6 +111,7 @@ class Contents:
         with self._database.writing():
             self._database.delete(dropped.values())
             self._database.insert(rows)
+            self._memory.add(remembered, self._bounds.now_ms())
             self._database.set_state(after)
         self.state = after
         self._events += sum(entry.events for entry, _ in rows) - sum(each.events for each in dropped.values())

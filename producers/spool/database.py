@@ -1,4 +1,4 @@
-"""The spool's file as SQLite has it: two tables and a state, written together or not at all.
+"""The spool's file as SQLite has it: two tables and a state, and keys that are remembered, written together or not at all.
 
 The log is synced at each COMMIT (``synchronous=FULL``), the file at each checkpoint, in the order that a power cut between
 any two leaves what was committed. Removals are not waited for: what comes back is sent again, and its mark is known.
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from producers.spool.pages import PAGE_BYTES, QUEUE_ROOT, RECORDS_ROOT, STATE_ROOT
+from producers.spool.remembered import Memory
 from producers.spool.row import State, decode_state
 
 APPLICATION_ID = 0x53475350  # "SGSP"
@@ -93,6 +94,7 @@ class Database:
             if problem != "ok":
                 raise Malformed(" ".join(problem.split()))
             roots = dict(run("SELECT name, rootpage FROM sqlite_master WHERE type = 'table'").fetchall())
+            roots.pop("remembered", None)  # made with the first key: its root is anywhere
             if roots != {"records": RECORDS_ROOT, "queue": QUEUE_ROOT, "state": STATE_ROOT}:
                 raise Malformed("its tables are not those of a spool")
             state = self.state()
@@ -199,6 +201,11 @@ class Database:
             ranks.append(row[0])
             row = self.connection.execute("SELECT min(rank) FROM queue WHERE rank > ?", (row[0],)).fetchone()
         return ranks
+
+    def memory(self, most: int) -> Memory:
+        """Return what is remembered in it, *most* at most."""
+        with _told(self.path):
+            return Memory(self.connection, most)
 
     def body(self, row_id: int) -> bytes:
         """Return the row *row_id* as it was written."""

@@ -3,9 +3,10 @@
 import base64
 import json
 import os
+import sqlite3
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from producers.client.undelivered import sync_folder
 from producers.spool.database import Database, Entry, Malformed
 from producers.spool.files import create_private, exchange, log_of, mended_path, shm_of
 from producers.spool.pages import PAGE_BYTES, Found, Pages, disk_bytes, survey
+from producers.spool.remembered import rescue, rescued
 from producers.spool.row import Spooled, State, encode_row
 from producers.spool.wal import read_log
 from streamgage.errors import ConfigError
@@ -100,12 +102,18 @@ def mend(path: Path, *, same_boot: bool, reason: str) -> Mended:
         database = Database(target, fsync=False)  # it is synced whole
         try:
             rows = _copy(pages, database, found)
+            keys = _copy_remembered(path, database)
         finally:
             database.close()
     for each in (log_of(target), shm_of(target)):
         each.unlink(missing_ok=True)
     _sync(target)
     damage = found.damage or (reason,)
+    if keys is not None:
+        damage = (
+            *damage,
+            f"of the keys of batches {keys} are known still: a batch of another key that is sent again counts again",
+        )
     named = [{"what": each} for each in damage[:_MOST_NAMED]]
     if len(damage) > _MOST_NAMED:
         named.append({"what": f"{len(damage) - _MOST_NAMED} more"})
@@ -142,6 +150,20 @@ def _copy(pages: Pages, database: Database, found: Found) -> int:
             write()
     write()
     return len(seen)
+
+
+def _copy_remembered(path: Path, database: Database) -> int | None:
+    """Copy the keys of batches that the damaged file still gives; return how many, None where it had none."""
+    with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as damaged:
+        if not damaged.execute("SELECT 1 FROM sqlite_master WHERE name = 'remembered'").fetchone():
+            return None
+        with database.writing():
+            return rescue(database.connection, rescued(damaged))
+    with path.open(
+        "rb"
+    ) as file:  # SQLite reads nothing of it: is the table's definition in the first page, or its log?
+        had_any = b"TABLE remembered" in file.read(PAGE_BYTES)
+    return 0 if had_any else None
 
 
 def set_aside(path: Path, damaged: Sequence[tuple[Entry, str, bytes]]) -> None:

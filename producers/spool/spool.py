@@ -18,6 +18,7 @@ from producers.spool.database import Malformed
 from producers.spool.files import Ownership, create_private, finish_exchange, never_finalize
 from producers.spool.mend import Mended, mend, note_damage, open_whole
 from producers.spool.pages import PAGE_BYTES
+from producers.spool.remembered import Remembered
 from producers.spool.row import PRIORITIES, Spooled
 from producers.spool.told import SpoolError, SpoolFull, SpoolStats, told_of_disk
 from streamgage.errors import ConfigError
@@ -59,7 +60,7 @@ class Spool:
         self._ownership, self._bounds, self._fsync = ownership, bounds, fsync
         self._rng = rng
         self._lock = threading.RLock()
-        self._commits = GroupCommit(self._commit)
+        self._commits = GroupCommit[Batch](self._commit)
         self._identities: dict[int, Identity] = {}
         self._contents: Contents | None = None
         self._is_closed = False
@@ -73,6 +74,7 @@ class Spool:
         *,
         max_bytes: int = 1 << 30,
         when_full: WhenFull = "refuse",
+        most_remembered: int = 1_000_000,
         fsync: bool = True,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         rng: random.Random | None = None,
@@ -83,6 +85,7 @@ class Spool:
             path: the file; beside it lie its log, its lock, and what was damaged.
             max_bytes: how large the file may become. Its log takes some 4 MB beside it.
             when_full: ``append`` raises SpoolFull, or drops what has the lowest priority, the oldest of it first.
+            most_remembered: of how many batches the keys are kept (``append``), some 96 bytes of *max_bytes* each.
             fsync: whether what was taken survives a power cut; without, it survives the end of the process.
             now_ms: the time of day, ms since the epoch.
             rng: dice for identities; the system's own but in a simulation.
@@ -105,7 +108,7 @@ class Spool:
             return cls(
                 place,
                 ownership,
-                bounds=Bounds(max_bytes, when_full, now_ms),
+                bounds=Bounds(max_bytes, when_full, now_ms, most_remembered),
                 fsync=fsync,
                 rng=rng or random.SystemRandom(),
             )
@@ -144,12 +147,19 @@ class Spool:
         """What it holds now. Raises: SpoolError."""
         return self._run(Contents.stats)
 
-    def append(self, records: Sequence[SealedRecord], *, priority: int = 0) -> None:
+    def append(
+        self,
+        records: Sequence[SealedRecord],
+        *,
+        priority: int = 0,
+        remember: Sequence[Remembered] = (),
+    ) -> None:
         """Return once *records* are on the disk. Calls of several threads share a transaction.
 
         Args:
             records: all of them are taken, or none.
             priority: from -128 to 127; a higher one is sent first.
+            remember: the batches that *records* hold, written with them or not at all; none is known yet (``recall``).
 
         Raises:
             SpoolFull: there is no room.
@@ -160,7 +170,7 @@ class Spool:
             raise ValueError(f"priority {priority} is not from -128 to 127")
         if not records:
             return
-        self._commits.commit(Batch(tuple(records), priority))
+        self._commits.commit(Batch(tuple(records), priority, tuple(remember)))
 
     def head(self, max_bytes: int, max_records: int, *, skip: Collection[int] = ()) -> Sequence[Spooled]:
         """Return what is to be sent next: by priority, of one priority in the order of ``append``; at least one, if any.
@@ -173,6 +183,13 @@ class Spool:
         A record that turns out to be damaged is set aside, named, and passed over.
         """
         return self._run(lambda contents: contents.head(max_bytes, max_records, skip))
+
+    def recall(self, keys: Collection[bytes]) -> dict[bytes, bytes]:
+        """Return the content of those of *keys* under which batches were taken, as far as it is remembered.
+
+        Two days at least, or the last million, or as many as *most_remembered* of ``open``. Raises: SpoolError.
+        """
+        return self._run(lambda contents: contents.recall(keys))
 
     def remove(self, ids: Iterable[int]) -> None:
         """Forget *ids*, those that it has: the stream has them. After a power cut some may come again.
@@ -208,7 +225,7 @@ class Spool:
     def renew_in_child(self) -> None:
         """Have no part in it, in a forked child: its parent goes on. SQLite must not even close the file here."""
         self._lock = threading.RLock()
-        self._commits = GroupCommit(self._commit)
+        self._commits = GroupCommit[Batch](self._commit)
         self._is_closed = True
         if self._contents is not None:
             never_finalize(self._contents.connection)

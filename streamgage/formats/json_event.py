@@ -136,6 +136,8 @@ def json_time_ms(value: object, unit: TimeUnit | None) -> int:
         multiplier, divisor = _TO_MS[unit]
         if -_MOST_MS < (plain_ms := value * multiplier // divisor) < _MOST_MS:
             return plain_ms
+    if unit is None and type(value) is int and _SURELY_MS[0] <= value < _SURELY_MS[1]:
+        return value
     number = _decimal(value)
     if number is None:
         if not isinstance(value, str):

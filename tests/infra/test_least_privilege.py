@@ -17,8 +17,9 @@ import processors.aggregate.function
 import processors.live.function
 import processors.live.push
 import processors.live.socket
+import producers.collector.function
 from conftest import REGION, ClientFactory, create_table
-from infra.template.lint.resolve import resolved
+from infra.template.lint.resolve import PSEUDO, resolved
 from infra.template.lint.subject import target
 from infra.template.read import TEMPLATE, parameters_for
 from infra.template.translate import translate
@@ -28,6 +29,7 @@ from processors.deadline import Deadline
 from processors.live.management import Management, Posted
 from processors.pipeline_files import load_pipeline
 from processors.quarantine.objects import S3Objects
+from producers.collector.keys import Keys, keys_text, new_key
 from streamgage.formats.kinesis_event import encode_event
 from streamgage.records import StreamRecord, UserRecord
 from support.fakes import PLENTY_MS
@@ -41,6 +43,7 @@ from support.strategies import ARRIVAL_MS, REAL_SEQUENCE, aggregated, reading
 
 pytestmark = pytest.mark.local
 
+KEYS_NAME = f"/streamgage/{PSEUDO['AWS::StackName']}/CollectorKeys"
 KEY = "arn:aws:kms:us-east-1:000000000000:key/11111111-2222-3333-4444-555555555555"
 TOKENS = {
     "JwtIssuer": "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_abc",
@@ -70,6 +73,7 @@ EXCEPTIONS: Mapping[str, Mapping[str, str]] = {
     },
     "ApiRole": {"logs:CreateLogStream": LOGS, "logs:PutLogEvents": LOGS},
     "SocketRole": {"logs:CreateLogStream": LOGS, "logs:PutLogEvents": LOGS},
+    "CollectorRole": {"logs:CreateLogStream": LOGS, "logs:PutLogEvents": LOGS},
     "PushRole": {
         **dict.fromkeys(
             (
@@ -118,6 +122,13 @@ WITH_EVERYTHING: Mapping[str, Mapping[str, str]] = {
             "xray:PutTraceSegments": "Lambda's X-Ray daemon",
         }
         for role in ("ApiRole", "SocketRole", "PushRole")
+    },
+    "CollectorRole": {
+        "kms:Decrypt": KEYS,
+        "kms:DescribeKey": KEYS,
+        "kms:GenerateDataKey": KEYS,
+        "xray:PutTelemetryRecords": "Lambda's X-Ray daemon",
+        "xray:PutTraceSegments": "Lambda's X-Ray daemon",
     },
     "DeploymentRole": {},
     "IotRole": {
@@ -371,6 +382,56 @@ def ticketed(
     }
 
 
+@pytest.fixture(scope="module")
+def collected(ministack: ClientFactory, calls: frozenset[Call]) -> frozenset[Call]:
+    """What the collector's function asks of AWS, of the stream that the aggregate function was at."""
+    recorder, function = Recorder(), producers.collector.function
+    table = name_of("IdempotencyTable")
+    ministack("dynamodb").create_table(
+        TableName=table,
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    key, presented = new_key("c", bytes(32), made_ms=0)
+    ministack("ssm").put_parameter(Name=KEYS_NAME, Value=keys_text(Keys((key,))), Type="String")
+    settings = {
+        "AWS_ENDPOINT_URL": ministack("sqs").meta.endpoint_url,
+        "AWS_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "STREAM": name_of("Stream"),
+        "IDEMPOTENCY_TABLE": table,
+        "KEYS_PARAMETER": KEYS_NAME,
+        "STREAMGAGE_PIPELINE": str(ROOT / "pipeline.toml"),
+    }
+    body = json.dumps(
+        {"source": "reading", "device_id": "d1", "metric": "temp", "ts": _now_ms(), "value": 1.5}
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        recorder.install(patch)
+        function._built.cache_clear()
+        try:
+            for more in ({}, {"idempotency-key": "a"}, {"idempotency-key": "a"}):
+                event = request("/v1/events", "")
+                event["requestContext"]["http"]["method"] = "POST"
+                headers = {"content-type": "application/json", "x-api-key": presented, **more}
+                answer = function.handler({**event, "headers": headers, "body": body}, Context())
+                assert answer["statusCode"] == 200, answer
+            assert function.handler(request("/v1/events/ready", ""), Context())["statusCode"] == 200
+        finally:
+            for client in recorder.clients:
+                client.close()
+            function._built.cache_clear()
+    return frozenset(recorder.calls)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
 def subscribe(connection: str, said: str) -> None:
     """Let *connection* say something."""
     place = {"routeKey": "$default", "eventType": "MESSAGE", "connectionId": connection}
@@ -433,6 +494,7 @@ def roles(
     questions: frozenset[Call],
     told: Mapping[str, frozenset[Call]],
     ticketed: Mapping[str, frozenset[Call]],
+    collected: frozenset[Call],
 ) -> Roles:
     template = translate(TEMPLATE)
     parameters = parameters_for(template, deploy={}, given=request.param)
@@ -445,6 +507,7 @@ def roles(
     inside = {  # what is named by a resource, and is none of its own
         f"{arns['Aggregates']}/stream",
         table_stream(arns["Aggregates"]),
+        f"arn:aws:ssm:us-east-1:000000000000:parameter{KEYS_NAME}",
         f"arn:aws:execute-api:us-east-1:000000000000:{name_of('LiveApi')}/live/POST/@connections",
     }
     return Roles(
@@ -452,7 +515,7 @@ def roles(
         {each: {**EXCEPTIONS.get(each, {}), **more.get(each, {})} for each in names},
         frozenset(arns.values()) | inside,
         questions,
-        told,
+        {**told, "CollectorRole": collected},
     )
 
 
@@ -516,6 +579,7 @@ def test_every_function_of_the_template_has_a_role_of_its_own_that_is_judged_her
         "ApiFunction": "ApiRole",
         "SocketFunction": "SocketRole",
         "PushFunction": "PushRole",
+        "CollectorFunction": "CollectorRole",
     }
 
 
@@ -547,6 +611,21 @@ def test_who_tells_may_do_what_he_does_and_nothing_else(
         for each in known
     ]
     assert any("dynamodb:UpdateItem" in each for each in judge(changed(roles, role, more), calls))
+
+
+@pytest.mark.parametrize(
+    "action", ["dynamodb:PutItem", "kinesis:ListShards", "kinesis:PutRecords", "ssm:GetParameter"]
+)
+def test_the_collector_writes_and_reads_nothing_but_its_keys(
+    action: str, roles: Roles, calls: frozenset[Call]
+) -> None:
+    known = roles.statements["CollectorRole"]
+    less = [replace(each, actions=tuple(a for a in each.actions if a != action)) for each in known]
+    assert any(f"{action} on" in each for each in judge(changed(roles, "CollectorRole", less), calls))
+    allowed = {each for statement in known for each in statement.actions}
+    assert {each for each in allowed if each.startswith(("dynamodb:", "kinesis:", "ssm:"))} == {
+        "dynamodb:PutItem", "kinesis:ListShards", "kinesis:PutRecords", "ssm:GetParameter",
+    }  # fmt: skip
 
 
 def test_the_api_reads_and_never_writes_but_tickets(roles: Roles) -> None:

@@ -14,6 +14,14 @@ from infra.local.stack.template import divide, resolve
 from infra.template.read import TEMPLATE
 from infra.template.translate import translate
 from streamgage.errors import ConfigError
+from support.collector_rules import (
+    COLLECTOR_RULES,
+    batches_are_remembered_encrypted_and_forgotten,
+    collecting_is_bounded,
+    events_come_in_where_they_are_wanted_and_can_be,
+    what_was_not_durable_is_counted,
+    who_sends_is_asked_by_the_function_and_nobody_else_calls_it,
+)
 from support.http_rules import (
     HTTP_RULES,
     an_api_is_bounded_and_written_down,
@@ -42,6 +50,7 @@ from support.page_rules import (
 )
 from support.template_rules import (
     BESIDE,
+    COLLECTED,
     NAMED,
     PAGE,
     PAGED,
@@ -73,7 +82,7 @@ from support.template_rules import (
     the_mapping_is_whole,
 )
 
-ALL = (*RULES, *HTTP_RULES, *PAGE_RULES, *LIVE_RULES)
+ALL = (*RULES, *HTTP_RULES, *PAGE_RULES, *LIVE_RULES, *COLLECTOR_RULES)
 
 
 @pytest.fixture(scope="module")
@@ -91,9 +100,11 @@ def test_it_holds_for_every_combination_of_conditions(rule: Rule, deployments: l
 def test_the_combinations_turn_every_condition(deployments: list[Deployed]) -> None:
     """A condition of a parameter that is not in the table above would be tried one way only."""
     conditions = translate(TEMPLATE)["Conditions"]
-    served = {name for each in (*SERVED, *PAGED) for name in each}
+    served = {name for each in (*SERVED, *PAGED, *COLLECTED) for name in each}
     assert set(re.findall(r'"Ref": "(\w+)"', json.dumps(conditions))) == {*TURNED, *BESIDE, *served, *UNTOLD}
-    assert len(deployments) == 2 ** len(TURNED) + 2 * (2 ** len(BESIDE) - 1) + 2 * len(SERVED + PAGED) + 4
+    assert len(deployments) == 2 ** len(TURNED) + 2 * (2 ** len(BESIDE) - 1) + 2 * len(
+        SERVED + PAGED
+    ) + 4 + 2 * len(COLLECTED)
     assert len(
         {json.dumps([each.resources, each.outputs], sort_keys=True, default=str) for each in deployments}
     ) == len(deployments)
@@ -232,9 +243,29 @@ MISTAKES: tuple[tuple[str, str, Rule], ...] = (
     ("      TimeoutInMillis: 29000 ", "      TimeoutInMillis: 9000 ", connecting_is_bounded),
     ("            MaximumRecordAgeInSeconds: 60\n", "", news_does_not_stay_behind_old_news),
     ("            StartingPosition: LATEST\n", "            StartingPosition: TRIM_HORIZON\n", news_does_not_stay_behind_old_news),
-    ("      KeySchema: [{AttributeName: id, KeyType: HASH}]\n      TimeToLiveSpecification: {AttributeName: expires, Enabled: true}\n",
-     "      KeySchema: [{AttributeName: id, KeyType: HASH}]\n", who_is_connected_is_encrypted_and_forgotten),
+    ("      TimeToLiveSpecification: {AttributeName: expires, Enabled: true}\n      SSESpecification:\n        SSEEnabled: true\n"
+     "        SSEType: KMS\n        KMSMasterKeyId: !If [OwnKey, !Ref KeyArn, !Ref AWS::NoValue]\n\n  SocketLogs:",
+     "      SSESpecification: {SSEEnabled: true, SSEType: KMS}\n\n  SocketLogs:", who_is_connected_is_encrypted_and_forgotten),
     ("          SOCKET_ENDPOINT: !Sub ", '          DEBUG: "1"\n          SOCKET_ENDPOINT: !Sub ', both_functions_are_told_what_they_read),
+    ("Collecting: !And [!Condition Served, !Condition OwnStream, ", "Collecting: !And [!Condition Served, !Condition Served, ",
+     events_come_in_where_they_are_wanted_and_can_be),
+    ('      RouteKey: "POST /v1/metrics"\n', '      RouteKey: "ANY /v1/metrics"\n', events_come_in_where_they_are_wanted_and_can_be),
+    ("IntegrationUri: !Ref CollectorFunction.Alias", "IntegrationUri: !GetAtt CollectorFunction.Arn",
+     who_sends_is_asked_by_the_function_and_nobody_else_calls_it),
+    (":${HttpApi}/*/*/*", ":*", who_sends_is_asked_by_the_function_and_nobody_else_calls_it),
+    ('KEYS_PARAMETER: !Sub "/streamgage/${AWS::StackName}/CollectorKeys"', 'KEYS_PARAMETER: "/streamgage/CollectorKeys"',
+     who_sends_is_asked_by_the_function_and_nobody_else_calls_it),
+    ('"POST /api/v2/write": {ThrottlingRateLimit: !Ref CollectorRate,', '"POST /api/v2/write": {ThrottlingRateLimit: !Ref ApiRate,',
+     collecting_is_bounded),
+    ("      ReservedConcurrentExecutions: !If [CollectorReserved, !Ref CollectorConcurrency, !Ref AWS::NoValue]\n", "",
+     collecting_is_bounded),
+    ("      TimeToLiveSpecification: {AttributeName: expires, Enabled: true}\n      SSESpecification:\n        SSEEnabled: true\n"
+     "        SSEType: KMS\n        KMSMasterKeyId: !If [OwnKey, !Ref KeyArn, !Ref AWS::NoValue]\n\n  CollectorLogs:",
+     "      SSESpecification: {SSEEnabled: true, SSEType: KMS}\n\n  CollectorLogs:", batches_are_remembered_encrypted_and_forgotten),
+    ('STREAMGAGE_ONE_KEY_PER_RECORD: !If [Parallel, "true", "false"]', 'STREAMGAGE_ONE_KEY_PER_RECORD: "false"',
+     who_sends_is_asked_by_the_function_and_nobody_else_calls_it),
+    ('($.path = "/v1/metrics") || ', "", what_was_not_durable_is_counted),
+    ('"api":"$context.apiId",', "", what_was_not_durable_is_counted),
     ("  HttpApiUrl:\n    Condition: Served\n", "  HttpApiUrl:\n    Condition: Iot\n", outputs_are_those_that_are_read),
 )  # fmt: skip
 
@@ -254,6 +285,7 @@ def test_a_planted_mistake_is_seen(right: str, wrong: str, rule: Rule, tmp_path:
         BESIDE,
         {**TURNED, **BESIDE},
         *SERVED,
+        *COLLECTED,
         *PAGED,
         {**TURNED, **PAGE},
     )

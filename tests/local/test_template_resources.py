@@ -12,6 +12,7 @@ from infra.local.stack.children import wait_until
 from infra.local.stack.clients import local_client
 from infra.local.stack.template import STACK_NAME, divide
 from infra.template.read import TEMPLATE
+from producers.collector.keys import OPEN, keys_text
 from support.machine import Machine, running
 
 pytestmark = pytest.mark.local
@@ -88,6 +89,7 @@ def test_what_is_made_can_be_looked_up(machine: Machine) -> None:
         "QuarantineUrl": info.quarantine_url,
         "FailedBatchesBucket": info.failed_batches_bucket,
         "Lanes": "partition_key",
+        "CollectorKeys": keys_text(OPEN),  # as long as there is no key
     }
     key = sqs.get_queue_attributes(QueueUrl=info.quarantine_url, AttributeNames=["All"])["Attributes"]
     assert key["KmsMasterKeyId"] == EVERYTHING["KeyArn"]
@@ -116,8 +118,8 @@ def test_what_is_said_to_exist_only_on_aws_is_refused_by_the_emulator(cloudforma
     assert METRIC_MATH.endswith("metric math")
 
 
-def test_what_runs_here_in_the_emulators_place_is_of_the_function_only() -> None:
-    assert {each.rpartition("::")[0] for each in OURS_TYPES} == {"AWS::Lambda"}
+def test_what_runs_here_in_the_emulators_place_is_the_function_and_what_is_shown_of_it() -> None:
+    assert {each.rpartition("::")[0] for each in OURS_TYPES} == {"AWS::Lambda", "AWS::CloudWatch"}
 
 
 def why_refused(cloudformation: Any, stack: str, kind: str, properties: dict[str, Any]) -> str:

@@ -113,6 +113,8 @@ class Rig:
             ]  # as it was told to
             refused = self.try_up()
             assert refused is None, refused
+            if not self.home.keys_file.exists():
+                self.run("keys", "create", "chaos")
 
     def said(self) -> str:
         """Return what the supervisor said."""
@@ -126,6 +128,8 @@ class Rig:
             return [self._up.pid] if self.is_up() and self._up is not None else []
         if role == "sandbox":
             named = self.home.status().get("sandboxes", [])
+        elif role == "http sandbox":  # of the API's function, of the collector, of the WebSocket API's
+            named = self.home.gateway_status().get("sandboxes", [])
         else:
             named = [(self.home.raw_info() or {"pids": {}})["pids"].get(role, 0)]
         return [pid for pid in named if is_alive(pid)]

@@ -29,7 +29,7 @@ from support.machine import PATIENCE_S
 HOLD_S = 1.5
 """How long a disk is full, and processes are stopped, under load."""
 HOUR_S = 3_600.0
-ROLES = ("kinesis", "dynamodb", "aws", "mapping", "metrics", "gateway", "changes", "sandbox")
+ROLES = ("kinesis", "dynamodb", "aws", "mapping", "metrics", "gateway", "changes", "sandbox", "http sandbox")
 
 
 class Phase(StrEnum):
@@ -242,7 +242,7 @@ STORES = (
 )
 DOCUMENTS = (
     "tables.db-shm", "stores.json", "stream.json", "fixed.json", "definition.json", "dynamodb.json", "mapping.json",
-    "credentials.json", "stack.json", "processes.json", "lock",
+    "credentials.json", "keys.json", "stack.json", "processes.json", "lock",
 )  # fmt: skip
 
 

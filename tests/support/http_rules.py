@@ -48,7 +48,10 @@ def routes_are_these_and_may_call_the_function(deployed: Deployed) -> Iterator[s
         yield f"routes are {sorted(routes)}"
     if crosses != ("CorsConfiguration" in deployed.only(f"{_API}Api")):
         yield "other origins may read what the parameter does not say"
-    told = deployed.live("AWS::Lambda::Permission")
+    told = [
+        *deployed.live("AWS::Lambda::Permission"),
+        *deployed.collecting("AWS::Lambda::Permission"),
+    ]
     permissions = [each["Properties"] for each in deployed.of("AWS::Lambda::Permission")]
     permissions = [each for each in permissions if each not in told]
     if len(permissions) != len(routes):
@@ -60,9 +63,8 @@ def routes_are_these_and_may_call_the_function(deployed: Deployed) -> Iterator[s
 
 
 def routes_of(deployed: Deployed) -> dict[str, dict[str, Any]]:
-    """Return the properties of each route of the HTTP API, by its key."""
-    routes, told = [each["Properties"] for each in deployed.of(f"{_API}Route")], deployed.live(f"{_API}Route")
-    return {each["RouteKey"]: each for each in routes if each not in told}
+    """Return the properties of each route of the HTTP API, but the collector's, by its key."""
+    return {each["Properties"]["RouteKey"]: each["Properties"] for each in deployed.lasting(f"{_API}Route")}
 
 
 def an_api_is_bounded_and_written_down(deployed: Deployed) -> Iterator[str]:

@@ -68,10 +68,17 @@ NAMED = {
 }
 PAGED = (PAGE, NAMED)
 UNTOLD = {"LiveUpdates": "false"}  # of a stack with a table of its own
+COLLECTED = ({"Collector": "false"}, {"CollectorConcurrency": "5"})  # of a stack with a stream of its own
 COUNTS, ANSWERS = "processors.aggregate.function.handler", "processors.live.function.handler"
 SOCKET, PUSH = "processors.live.socket.handler", "processors.live.push.handler"
-CANARIES = (COUNTS, ANSWERS)  # whose new versions are canaries: what the others lose is asked for again
+COLLECTS = "producers.collector.function.handler"
+CANARIES = (
+    COUNTS,
+    ANSWERS,
+    COLLECTS,
+)  # whose new versions are canaries: what the others lose is asked for again
 _NOTHING = object()
+_ID = "LogicalId"  # beside Type and Properties
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +95,8 @@ class Deployed:
         return [each for each in self.resources.values() if each["Type"] == kind]
 
     def lasting(self, kind: str) -> list[dict[str, Any]]:
-        """Return the resources of type *kind*, but those that hold who is connected now."""
-        return [each for each in self.of(kind) if not _is_live(each["Properties"])]
+        """Return the resources of type *kind*, but those of the live updates and of the collector."""
+        return [each for each in self.of(kind) if not _is_live(each) and not _is_of_collector(each)]
 
     def only(self, kind: str) -> dict[str, Any]:
         """Return the properties of the one resource of type *kind*, beside those of the live updates."""
@@ -99,7 +106,11 @@ class Deployed:
 
     def live(self, kind: str) -> list[dict[str, Any]]:
         """Return the properties of the resources of type *kind* that are of the live updates."""
-        return [each["Properties"] for each in self.of(kind) if _is_live(each["Properties"])]
+        return [each["Properties"] for each in self.of(kind) if _is_live(each)]
+
+    def collecting(self, kind: str) -> list[dict[str, Any]]:
+        """Return the properties of the resources of type *kind* that are of the collector."""
+        return [each["Properties"] for each in self.of(kind) if _is_of_collector(each)]
 
     def function(self, handler: str = COUNTS) -> dict[str, Any]:
         """Return the properties of the function with that *handler*."""
@@ -108,6 +119,10 @@ class Deployed:
         ]
         properties: dict[str, Any] = found
         return properties
+
+    def has(self, handler: str) -> bool:
+        """Tell whether there is to be the function with that *handler*."""
+        return {ANSWERS: self.serves, COLLECTS: self.collects}.get(handler, True)
 
     def version(self, handler: str = COUNTS) -> dict[str, Any]:
         """Return the properties of the version that is published of it."""
@@ -125,6 +140,12 @@ class Deployed:
     def serves(self) -> bool:
         """Whether there is an HTTP API."""
         return self.parameters["Api"] == "true"
+
+    @property
+    def collects(self) -> bool:
+        """Whether events come in by HTTP: into a stream of its own."""
+        wanted = self.serves and self.parameters["Collector"] == "true"
+        return wanted and not self.parameters["SharedStreamArn"]
 
     @property
     def pages(self) -> bool:
@@ -149,16 +170,23 @@ class Deployed:
         return None
 
 
-def _is_live(properties: Mapping[str, Any]) -> bool:
-    """Tell whether these are of a resource of the WebSocket API, of its table, or of what reads the table's stream."""
-    keys = [each["AttributeName"] for each in properties.get("KeySchema", ())]
+def _is_live(resource: Mapping[str, Any]) -> bool:
+    """Tell whether it is one of the WebSocket API, its table, or what reads the table's stream."""
+    properties = resource["Properties"]
     return (
         properties.get("ProtocolType") == "WEBSOCKET"
         or properties.get("ApiId") == {"Ref": "LiveApi"}
-        or keys == ["id"]
+        or resource[_ID] == "ConnectionsTable"
         or '"StreamArn"' in json.dumps(properties.get("EventSourceArn", ""))
         or "${LiveApi}" in json.dumps(properties.get("SourceArn", ""))
     )
+
+
+def _is_of_collector(resource: Mapping[str, Any]) -> bool:
+    """Tell whether it is a route that leads to the collector, its permission, or its table."""
+    properties = resource["Properties"]
+    leads = json.dumps([properties.get(each) for each in ("Target", "IntegrationUri", "FunctionName")])
+    return resource[_ID] == "IdempotencyTable" or "Collector" in leads
 
 
 def combinations() -> list[dict[str, str]]:
@@ -166,7 +194,8 @@ def combinations() -> list[dict[str, str]]:
     beside = [{**turned, **each} for turned in ({}, TURNED) for each in _subsets(BESIDE) if each]
     served = [{**turned, **each} for turned in ({}, {**TURNED, **BESIDE}) for each in (*SERVED, *PAGED)]
     untold = [{**each, **UNTOLD} for each in ({}, TURNED, TOKENS, PAGE)]
-    return _subsets(TURNED) + beside + served + untold
+    collected = [{**turned, **each} for turned in ({}, TURNED) for each in COLLECTED]
+    return _subsets(TURNED) + beside + served + untold + collected
 
 
 def _subsets(values: Mapping[str, str]) -> list[dict[str, str]]:
@@ -207,7 +236,7 @@ def decide(translated: Mapping[str, Any], parameters: Mapping[str, str]) -> Depl
         }
 
     there = {
-        name: decided(each)
+        name: {**decided(each), _ID: name}
         for name, each in translated["Resources"].items()
         if "Condition" not in each or holds(conditions[each["Condition"]])
     }
@@ -384,13 +413,20 @@ def lanes_follow_the_factor(deployed: Deployed) -> Iterator[str]:
 _OF_VERSIONS = {
     COUNTS: ("MemorySize", "Timeout", "Architecture", "SnapStart", "Tracing", "Consumer", "RetentionHours"),
     ANSWERS: ("ApiMemorySize", "Architecture", "ApiSnapStart", "Tracing", "Consumer", "JwtKeysClaim"),
+    COLLECTS: (
+        "CollectorMemorySize",
+        "Architecture",
+        "CollectorSnapStart",
+        "Tracing",
+        "ParallelizationFactor",
+    ),
 }
 
 
 def a_changed_parameter_is_a_new_version(deployed: Deployed) -> Iterator[str]:
     """The alias runs what was published: where nothing is, it keeps the old environment."""
     for handler, wanted in _OF_VERSIONS.items():
-        if handler == ANSWERS and not deployed.serves:
+        if not deployed.has(handler):
             continue
         text = json.dumps(deployed.version(handler).get("Description", ""))
         if len(re.sub(r"\$\{\w+\}", "x" * 20, text)) > 256:
@@ -455,8 +491,12 @@ def deployments_are_taken_back(deployed: Deployed) -> Iterator[str]:
         ]
         if not alarms or not all(deployed.resources[each]["Type"] == ALARM for each in alarms):
             yield "no alarm takes a deployment back"
-    for handler, parameter in ((COUNTS, "SnapStart"), (ANSWERS, "ApiSnapStart")):
-        if handler == ANSWERS and not deployed.serves:
+    for handler, parameter in (
+        (COUNTS, "SnapStart"),
+        (ANSWERS, "ApiSnapStart"),
+        (COLLECTS, "CollectorSnapStart"),
+    ):
+        if not deployed.has(handler):
             continue
         function = deployed.function(handler)
         if function["SnapStart"] != {"ApplyOn": deployed.parameters[parameter]}:
@@ -511,6 +551,8 @@ def outputs_are_those_that_are_read(deployed: Deployed) -> Iterator[str]:
     }  # fmt: skip
     if deployed.serves:
         wanted |= {"HttpApiUrl", "ApiFunctionName"}
+    if deployed.collects:
+        wanted |= {"CollectorFunctionName", "IdempotencyTableName", "CollectorKeysParameter"}
     if deployed.pages:
         wanted |= {"PageUrl", "PageHost", "PageBucketName", "PageClientId", "SignInUrl", "UserPoolId"}
     if deployed.tells:

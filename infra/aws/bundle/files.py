@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 import botocore
 
 import processors
+import producers
 import streamgage
 from infra.aws.bundle.bytecode import Interpreter, compiled, this_interpreter
 from infra.aws.bundle.dists import closure
@@ -31,7 +32,7 @@ from streamgage.definition.build_index import INDEX_NAME, index_text
 ROOTS = Path(str(botocore.__file__)).parent / "cacert.pem"
 STAMP = ".fingerprint"  # in an unpacked bundle only: what it was made of
 _DEFINITION = "pipeline.toml"
-_PACKAGES = {each.__name__: Path(str(each.__file__)).parent for each in (streamgage, processors)}
+_PACKAGES = {each.__name__: Path(str(each.__file__)).parent for each in (streamgage, processors, producers)}
 
 
 def build_bundle(target: Path, pipeline: Path, function: Function = AGGREGATE) -> None:

@@ -61,7 +61,14 @@ PUSH = Function(
     lock=AGGREGATE.lock,
     budget=Budget(size_bytes=1_300_000, unzipped_bytes=3_550_000, modules_at_init=47),
 )
-FUNCTIONS = (AGGREGATE, API, SOCKET, PUSH)
+COLLECTOR = Function(
+    name="collector",
+    entry="producers.collector.function",
+    requirements=("fastavro", "aws-lambda-powertools"),
+    lock=Path(__file__).with_name("collector.lock"),
+    budget=Budget(size_bytes=3_460_000, unzipped_bytes=9_070_000, modules_at_init=85),
+)
+FUNCTIONS = (AGGREGATE, API, SOCKET, PUSH, COLLECTOR)
 
 
 def named(name: str) -> Function:

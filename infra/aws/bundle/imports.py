@@ -67,8 +67,8 @@ def _read(module: str, packages: Mapping[str, Path]) -> _Named:
     tree = ast.parse(path.read_bytes())
     above = _parents(module)
     return _Named(
-        (*above, *(name for each in ast.walk(tree) for name in _named(each))),
-        (*above, *(name for each in _run_by_importing(tree) for name in _named(each))),
+        (*above, *(name for each in _run(tree) for name in _named(each))),
+        (*above, *(name for each in _run(tree, later=False) for name in _named(each))),
     )
 
 
@@ -97,8 +97,8 @@ def _parents(module: str) -> list[str]:
     return [".".join(parts[:count]) for count in range(1, len(parts))]
 
 
-def _run_by_importing(tree: ast.AST) -> Iterator[ast.AST]:
-    """Walk *tree*, but not into functions, which run later, nor into what only a type checker reads."""
+def _run(tree: ast.AST, *, later: bool = True) -> Iterator[ast.AST]:
+    """Walk *tree*, but not into what only a type checker reads, nor, without *later*, into functions."""
     for child in ast.iter_child_nodes(tree):
         if (
             isinstance(child, ast.If)
@@ -106,9 +106,9 @@ def _run_by_importing(tree: ast.AST) -> Iterator[ast.AST]:
             and child.test.id == "TYPE_CHECKING"
         ):
             continue
-        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        if later or not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             yield child
-            yield from _run_by_importing(child)
+            yield from _run(child, later=later)
 
 
 def _path(module: str, packages: Mapping[str, Path]) -> Path | None:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from infra.aws.cost.capacity import Capacity, capacity_of
+from infra.aws.cost.collector import Collected, collected_told_of, collector_bill
 from infra.aws.cost.flow import Flow, flow_of
 from infra.aws.cost.live import live_bill, live_told_of
 from infra.aws.cost.load import Load, Questions
@@ -39,7 +40,7 @@ class Plan:
     """The answer. Bills are of a month, with a table on demand; ``curve`` shows what other batching windows would give.
 
     ``capacity`` is what the table would have instead, provisioned. ``asked`` is the bill of ``questions``, ``live`` that
-    of telling what changed, beside the others.
+    of telling what changed, ``collecting`` that of taking all events by HTTP, as ``collected``, beside the others.
     ``together``: rollups whose keys stand together, beside the same without.
     """
 
@@ -54,6 +55,8 @@ class Plan:
     questions: Questions
     asked: Bill
     live: Bill
+    collected: Collected
+    collecting: Bill
     together: tuple[Beside, ...] = ()
 
     @property
@@ -99,6 +102,7 @@ class Plan:
             },
             "questions": told_of(self.questions, self.asked),
             "live": live_told_of(self.questions, self.live),
+            "collector": collected_told_of(self.collected, self.collecting),
             "curve": [
                 {
                     "batching_window_s": each.batching_window_s,
@@ -113,8 +117,15 @@ class Plan:
         }
 
 
-def make_plan(load: Load, prices: PriceTable, questions: Questions | None = None) -> Plan:
+def make_plan(
+    load: Load,
+    prices: PriceTable,
+    questions: Questions | None = None,
+    collected: Collected | None = None,
+) -> Plan:
     """Return the cheapest plan that carries *load* at its peak and keeps its freshness; none are asked without *questions*.
+
+    Without *collected* no event comes by HTTP.
 
     Raises:
         ConfigError: no number of shards carries it.
@@ -122,7 +133,7 @@ def make_plan(load: Load, prices: PriceTable, questions: Questions | None = None
     fewest = fewest_shards(load)
     candidates = [load.shards] if load.shards else _candidates(fewest)
     points = [_point(load, prices, shards=each, window_s=_window_s(load, shards=each)) for each in candidates]
-    questions = questions or Questions()
+    questions, collected = questions or Questions(), collected or Collected()
     best = min(points, key=lambda point: point.bill.usd)
     shards = best.flow.shards
     windows_s = sorted({*CURVE_WINDOWS_S, best.batching_window_s})
@@ -138,6 +149,8 @@ def make_plan(load: Load, prices: PriceTable, questions: Questions | None = None
         questions,
         questions_bill(questions, prices),
         live_bill(questions, best.flow, prices),
+        collected,
+        collector_bill(collected, load.events_per_s, prices),
         tuple(beside(load, best.flow)),
     )
 

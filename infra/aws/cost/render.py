@@ -13,6 +13,7 @@ def render_plan(plan: Plan, prices: PriceTable) -> str:
             *_shape(plan),
             *_together(plan),
             *_bill(plan),
+            *_collector(plan),
             *_questions(plan),
             *_live(plan),
             *_curve(plan),
@@ -106,6 +107,17 @@ def _questions(plan: Plan) -> Iterator[str]:
     yield f"  {'total':40} {asked.usd:12,.2f}"
     yield f"  {'$ a million questions':40} {asked.usd_per_million_events:12.2f}"
     yield f"  sandboxes at work: {questions.sandboxes:.1f} on average; read units: {questions.per_s * questions.read_units:,.0f}/s"
+
+
+def _collector(plan: Plan) -> Iterator[str]:
+    if not plan.collected.events:
+        return
+    yield ""
+    yield f"all of it by the collector, {plan.collected.events:g} events a request, each request with a key of its own"
+    for line in plan.collecting.lines:
+        yield f"  {f'{line.service}: {line.what}':40} {line.usd:12,.2f}"
+    yield f"  {'total':40} {plan.collecting.usd:12,.2f}"
+    yield f"  {'$ a million events':40} {plan.collecting.usd_per_million_events:12.4f}"
 
 
 def _live(plan: Plan) -> Iterator[str]:

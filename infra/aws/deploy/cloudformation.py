@@ -102,18 +102,18 @@ class BotoStacks:
         return found[::-1]
 
     def resources(self, stack: str) -> list[StackResource]:
-        """Return what the stack consists of, with the DeletionPolicy of each; see Stacks."""
+        """Return what the stack consists of, with what its template says of the end of each; see Stacks."""
         with aws_errors(f"resources of stack {stack}"):
             pages = self._client.get_paginator("list_stack_resources").paginate(StackName=stack)
             found = [each for page in pages for each in page["StackResourceSummaries"]]
-            policies = self._policies_of(stack)
+            template = self._resources_of(stack)
         return [
             StackResource(
                 each["LogicalResourceId"],
                 each.get("PhysicalResourceId", ""),
                 each["ResourceType"],
                 each["ResourceStatus"],
-                policies.get(each["LogicalResourceId"], "Delete"),
+                **_end_of(template.get(each["LogicalResourceId"], {})),
             )
             for each in found
         ]
@@ -136,15 +136,20 @@ class BotoStacks:
         newest = max(found, key=lambda each: each.get("DeletionTime", each["CreationTime"]), default=None)
         return None if newest is None else str(newest["StackId"])
 
-    def _policies_of(self, stack: str) -> Mapping[str, str]:
+    def _resources_of(self, stack: str) -> Mapping[str, Mapping[str, Any]]:
         template = self._client.get_template(StackName=stack, TemplateStage="Processed")["TemplateBody"]
         if isinstance(template, str):  # YAML; what we deploy is JSON, which boto3 parses
             from samtranslator.yaml_helper import yaml_parse  # noqa: PLC0415 - of the extra `local`
 
             template = yaml_parse(template)
-        return {
-            name: each.get("DeletionPolicy", "Delete") for name, each in template.get("Resources", {}).items()
-        }
+        resources: Mapping[str, Mapping[str, Any]] = template.get("Resources", {})
+        return resources
+
+
+def _end_of(resource: Mapping[str, Any]) -> dict[str, Any]:
+    policy = resource.get("DeletionPolicy", "Delete")
+    accepted = resource.get("Metadata", {}).get("streamgage", {}).get("accept", {})
+    return {"policy": policy, "passing": policy == "Delete" and "SG022" in accepted}
 
 
 def _state(found: Mapping[str, Any], *, last_event: str | None) -> StackState:

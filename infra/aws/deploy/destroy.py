@@ -55,7 +55,10 @@ class Remains:
         found = [
             each
             for each in self.resources
-            if each.type in DATA_TYPES and each.physical_id and each.status != "DELETE_COMPLETE"
+            if each.type in DATA_TYPES
+            and each.physical_id
+            and each.status != "DELETE_COMPLETE"
+            and not each.passing
         ]
         return sorted(found, key=lambda each: (_ORDER.index(each.type), each.logical_id))
 

@@ -111,6 +111,12 @@ def unasked(routes: Iterable[Guarded]) -> list[str]:
     ]
 
 
+def preflight_paths(routes: Iterable[Route]) -> frozenset[str]:
+    """Return the paths whose preflights have a route of their own, which asks nobody: the function says which pages may come."""
+    asked = [each.key.partition(" ") for each in routes if not each.unasked]
+    return frozenset(path for method, _, path in asked if method == "OPTIONS" and "{" not in path)
+
+
 def existing(resources: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     """Return those of *resources* that their conditions let be."""
     return {name: each for name, each in resources.items() if each.get("Exists", "true") == "true"}

@@ -8,13 +8,13 @@ from typing import Any
 
 from infra.local.function.document import function_config, function_problems
 from infra.local.function.sandbox import FunctionConfig
-from infra.local.gateway.api import HttpApi, read_api
+from infra.local.gateway.api import DEFAULT, HttpApi, read_api
 from infra.local.gateway.socket_api import SocketApi, read_socket_api
 from infra.local.sealed import unseal
 from streamgage.errors import ConfigError
 
 _NAMES = frozenset({"port", "resources", "function", "web_dir", "status_file", "region", "account"})
-_OPTIONAL = frozenset({"socket_function"})
+_OPTIONAL = frozenset({"socket_function", "collector_function"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +26,19 @@ class SocketConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OtherConfig:
+    """A second function of the HTTP API, and what its routes call it."""
+
+    named: str
+    function: FunctionConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayConfig:
-    """What ``python -m infra.local.gateway`` runs with: the API, the function behind it, the page's folder; its WebSocket API."""
+    """What ``python -m infra.local.gateway`` runs with: the API, its function, the page's folder; its WebSocket API.
+
+    ``function`` answers ``$default``, ``collector`` the routes that name another one.
+    """
 
     port: int
     api: HttpApi
@@ -35,6 +46,7 @@ class GatewayConfig:
     web_dir: Path
     status_file: Path
     socket: SocketConfig | None = None
+    collector: OtherConfig | None = None
 
 
 def load(path: Path) -> GatewayConfig:
@@ -64,7 +76,10 @@ def parse(document: Mapping[str, Any]) -> GatewayConfig:
         problems += [f"socket_{each}" for each in function_problems(socket_function or {})]
     if api is None or problems:
         raise ConfigError(*(problems or ["the template has no HTTP API"]))
-    _check_one_function(each.function for each in api.routes)
+    other = other_function(api)
+    collector_function = document.get("collector_function") or {}
+    if other and (wrong := function_problems(collector_function)):
+        raise ConfigError(*(f"collector_{each}" for each in wrong))
     place = {"region": document["region"], "account_id": document["account"]}
     socket = None
     if socket_api is not None:
@@ -77,12 +92,35 @@ def parse(document: Mapping[str, Any]) -> GatewayConfig:
         web_dir=Path(document["web_dir"]),
         status_file=Path(document["status_file"]),
         socket=socket,
+        collector=OtherConfig(named=other, function=function_config(collector_function, **place))
+        if other
+        else None,
     )
+
+
+def first_function(api: HttpApi) -> str:
+    """Return what the routes of *api* call the function that answers ``$default``, or else the first of them."""
+    default = [each.function for each in api.routes if each.key == DEFAULT]
+    return (default or [each.function for each in api.routes])[0]
+
+
+def other_function(api: HttpApi) -> str:
+    """Return what some routes of *api* call the function that is another than the first; empty: none does.
+
+    Raises:
+        ConfigError: they name more than two.
+    """
+    others = sorted({each.function for each in api.routes} - {first_function(api)})
+    if len(others) > 1:
+        raise ConfigError(
+            f"the local gateway runs two functions of an HTTP API; the routes name {first_function(api)}, {', '.join(others)}"
+        )
+    return others[0] if others else ""
 
 
 def _check_one_function(named: Iterable[str]) -> None:
     functions = sorted(set(named))
     if len(functions) > 1:
         raise ConfigError(
-            f"the local gateway runs one function of an API; the routes name {', '.join(functions)}"
+            f"the local gateway runs one function of a WebSocket API; the routes name {', '.join(functions)}"
         )

@@ -6,6 +6,8 @@ What the documentation leaves open is as it was measured on AWS:
   https://github.com/middleapi/standard-server/pull/93
 - a body is text of ``text/*``, ``application/json``, ``application/xml`` and ``application/javascript`` only: a form too is
   encoded in base 64. https://github.com/ministackorg/ministack/pull/766
+- what such a text is when its bytes are none, compressed ones above all, is not known of AWS. Here it is encoded in base 64:
+  replaced bytes would be another body. Compressed bodies go by a type of their own (docs/adr/0047).
 - what is absent is left out, and not null: ``body``, ``cookies``, ``queryStringParameters``, ``pathParameters``.
 
 Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html (checked
@@ -15,6 +17,7 @@ Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-de
 import base64
 import re
 import time
+from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -132,7 +135,8 @@ def _body(request: Request) -> tuple[str, bool]:
     if not request.body:
         return "", False
     if kind.startswith("text/") or kind in _TEXT:
-        return request.body.decode("utf-8", "replace"), False
+        with suppress(UnicodeDecodeError):
+            return request.body.decode("utf-8"), False
     return base64.b64encode(request.body).decode("ascii"), True
 
 

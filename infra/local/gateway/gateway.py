@@ -16,6 +16,7 @@ A function whose integration's time is up works on until its own is, as on AWS.
 
 import json
 import secrets
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -50,6 +51,8 @@ class Sockets(Protocol):
 class Gateway:
     """Answers the requests under *base* of *api*, whose routes' function *pool* runs, *concurrency* at once.
 
+    *others* run what routes name that is another function, each as many at once: none takes the sandboxes of another.
+
     Thread-safe; one thread of the server's waits with each request. ``close`` it: what is under way ends by itself.
     """
 
@@ -66,17 +69,20 @@ class Gateway:
         say: Say = say_on_stderr,
         times: Times | None = None,
         sockets: Sockets | None = None,
+        others: Mapping[str, Pool] | None = None,
     ) -> None:
         self._api, self._page, self._sockets = api, page, sockets
         self._base, self._port, self._account, self._say = f"/{base}", port, account, say
         self._times = times or Times()
         self._table = RouteTable(api.routes)
         self._invoker = Invoker(pool, concurrency=concurrency)
+        self._others = {name: Invoker(each, concurrency=concurrency) for name, each in (others or {}).items()}
         self._throttles = {each.name: Throttle(each.rates) for each in api.stages}
 
     def close(self) -> None:
         """Begin nothing any more."""
-        self._invoker.close()
+        for each in (self._invoker, *self._others.values()):
+            each.close()
 
     def __call__(self, request: Request) -> Response:
         """Answer one request."""
@@ -137,7 +143,8 @@ class Gateway:
         if len(payload) > _EVENT_BYTES:
             return message(413, "Request Entity Too Large")
         what = f"{request.method} {visible(path[:_SHOWN])}"
-        outcome = self._invoker.outcome(payload, match.route.timeout_ms)
+        invoker = self._others.get(match.route.function, self._invoker)
+        outcome = invoker.outcome(payload, match.route.timeout_ms)
         match outcome:
             case Answered(answered):
                 try:

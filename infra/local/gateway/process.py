@@ -9,8 +9,10 @@ from pathlib import Path
 
 from infra.local.files import bound_log, open_private
 from infra.local.function.following import FollowingPool, status_of
+from infra.local.function.pool import FunctionPool
 from infra.local.function.update import ConfigWatch
-from infra.local.gateway.config import GatewayConfig, SocketConfig, load
+from infra.local.gateway.api import preflight_paths
+from infra.local.gateway.config import GatewayConfig, OtherConfig, SocketConfig, load
 from infra.local.gateway.gateway import Gateway
 from infra.local.gateway.page import Page
 from infra.local.gateway.say import say_on_stderr
@@ -45,9 +47,14 @@ class GatewayProcess:
 
     def __init__(self, config: GatewayConfig, *, credentials: Credentials, config_file: Path) -> None:
         self._config = config
-        watch = ConfigWatch(config_file, config, lambda path: replace(load(path), socket=config.socket))
+        watch = ConfigWatch(
+            config_file,
+            config,
+            lambda path: replace(load(path), socket=config.socket, collector=config.collector),
+        )
         self._pools = [FollowingPool(config.function, watch, say=say_on_stderr)]
         self._sockets = self._make_sockets(config.socket, credentials, config_file)
+        others = self._make_others(config.collector, config_file)
         self._gateway = Gateway(
             config.api,
             self._pools[0].pool,
@@ -57,11 +64,18 @@ class GatewayProcess:
             account=config.function.account_id,
             concurrency=config.function.max_concurrency,
             sockets=self._sockets,
+            others=others,
         )
         origins = config.api.cors.named_origins if config.api.cors else frozenset()
-        guard = Guard(base=credentials.base, open_paths=frozenset({HEALTH}), origins=origins)
+        guard = Guard(
+            base=credentials.base,
+            open_paths=frozenset({HEALTH}),
+            origins=origins,
+            page_paths=preflight_paths(config.api.routes),
+        )
         self._server = HttpServer(self._gateway, name="gateway", port=config.port, limits=LIMITS, guard=guard)
-        self._logs = [config.function.log_file, *([config.socket.function.log_file] if config.socket else [])]
+        functions = [config.function, *(each.function for each in (config.socket, config.collector) if each)]
+        self._logs = [each.log_file for each in functions]
         self._written = ""
         self._stopping = threading.Event()
         self._parent = os.getppid()
@@ -107,6 +121,15 @@ class GatewayProcess:
             concurrency=config.function.max_concurrency,
         )
 
+    def _make_others(self, config: OtherConfig | None, config_file: Path) -> dict[str, FunctionPool]:
+        """Return the sandboxes of the collector, where there is one, by what its routes call it."""
+        if config is None:
+            return {}
+        watch = ConfigWatch(config_file, config, _collector_of)
+        pool = FollowingPool(config.function, watch, say=say_on_stderr)
+        self._pools.append(pool)
+        return {config.named: pool.pool}
+
     def _write_status(self) -> None:
         """Say which version runs, and in which sandboxes, where that has changed."""
         text = json.dumps(seal(status_of(self._pools)))
@@ -119,6 +142,13 @@ class GatewayProcess:
                 file.write(text)
             partial.replace(path)
             self._written = text
+
+
+def _collector_of(path: Path) -> OtherConfig:
+    config = load(path).collector
+    if config is None:
+        raise ConfigError("the collector is gone from the configuration; restart the stack")
+    return config
 
 
 def _socket_of(path: Path) -> SocketConfig:

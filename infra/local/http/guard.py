@@ -41,7 +41,8 @@ class Guard:
     ``access_key``: None where the face has no secret. ``open_paths`` need no key: health. ``origins`` are the pages that
     a person let in, as browsers name them (``https://example.org``). ``hosts`` are names beside loopback's, in lower case.
     ``base``: the secret that every path begins with, but for ``open_paths``. Such a face has a page: its own pages may ask
-    it, links lead to it, and what pages of ``origins`` may read is its handler's to say.
+    it, links lead to it, and what pages of ``origins`` may read is its handler's to say. Pages of any origin may ask for
+    ``page_paths`` under the base: their handler has keys, and says which origins they are for.
     """
 
     access_key: str | None = None
@@ -49,6 +50,7 @@ class Guard:
     open_paths: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
     hosts: frozenset[str] = frozenset()
+    page_paths: frozenset[str] = frozenset()
 
     def refusal(self, request: Request) -> Response | None:
         """Return the answer to a request that is not obeyed, or None."""
@@ -58,7 +60,8 @@ class Guard:
         origin = headers.get("origin")
         if origin not in self.origins:
             is_foreign = origin is not None or headers.get("sec-fetch-site", "none") not in _SAME
-            if is_foreign and not (self.base is not None and _is_of_its_page(headers)):
+            is_let = self.base is not None and (_is_of_its_page(headers) or self._takes_pages(request.path))
+            if is_foreign and not is_let:
                 return _refused(request, "AccessDeniedException", "requests of web pages are not taken")
         elif request.method == "OPTIONS" and self.base is None:  # a preflight never carries credentials
             return self.mark(request, Response(204, headers=_PREFLIGHT))
@@ -87,6 +90,9 @@ class Guard:
             return response
         headers = {**response.headers, "Access-Control-Allow-Origin": origin, "Vary": "Origin"}
         return replace(response, headers=headers)
+
+    def _takes_pages(self, path: str) -> bool:
+        return f"/{path[1:].partition('/')[2]}" in self.page_paths
 
     def _is_ours(self, host: str) -> bool:
         match = _HOST.fullmatch(host.lower())

@@ -20,6 +20,7 @@ OURS_TYPES = {
     "AWS::Lambda::Version": "the local function has one version",
     "AWS::Lambda::Alias": "the local function has one version",
     "AWS::Lambda::Permission": "who invokes a function here is ours",
+    "AWS::CloudWatch::Dashboard": "what is measured here is for Prometheus, and infra/grafana draws it",
 }
 # Conditions of the template that never hold here (see check_parameters): what stands under them is left out.
 CONDITIONS = {"Paged": "the gateway serves the page, to whoever has its address: nobody signs in"}

@@ -58,6 +58,7 @@ TODO = {
         "It says what the tables were counted by. Remove it if pipeline.toml has not changed since the last "
         "`streamgage up`, which writes it anew"
     ),
+    "keys.json": "It holds the collector's keys, as hashes. Remove it, and make new ones: streamgage keys create",
     "stores.json": "Remove it: stream, tables and checkpoints say themselves whose they are",
     "stream.json": "Remove it: the stream says itself how many shards it has, and for how long it keeps records",
     "fixed.json": (
@@ -93,12 +94,14 @@ class Home:
         self.definition_file = self.root / "data" / "definition.json"
         self.stream_file = self.root / "data" / "stream.json"
         self.fixed_file = self.root / "data" / "fixed.json"
+        self.keys_file = self.root / "keys.json"
         self.credentials_file = self.root / "credentials.json"
         self.logs = self.root / "logs"
         self.task_dir = self.root / "bundle"
         self.api_task_dir = self.root / "bundle-api"
         self.socket_task_dir = self.root / "bundle-socket"
         self.changes_task_dir = self.root / "bundle-changes"
+        self.collector_task_dir = self.root / "bundle-collector"
         self.runtime_dir = self.root / "runtime"
 
     @property
@@ -106,7 +109,7 @@ class Home:
         """The sealed files that describe the stack; each is written by ``write_json``, and damage to it ends a start."""
         return (
             self.info_file, self.mapping_config_file, self.gateway_config_file, self.changes_config_file, self.dynamodb_file,
-            self.definition_file, self.stores_file, self.stream_file, self.fixed_file,
+            self.definition_file, self.stores_file, self.stream_file, self.fixed_file, self.keys_file,
         )  # fmt: skip
 
     @classmethod

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from infra.local.gateway.api import read_api
+from infra.local.gateway.config import first_function, other_function
 from infra.local.gateway.socket_api import CONNECT, read_socket_api
 from infra.local.http.secret import Credentials
 from infra.local.stack.home import Home, read_json
@@ -87,10 +88,12 @@ def gateway_config(
         "region": REGION,
         "account": ACCOUNT,
         "resources": numbers(resources),
-        "function": function(api.routes[0].function, "api.log", home.api_task_dir),
+        "function": function(first_function(api), "api.log", home.api_task_dir),
         "web_dir": str(WEB_DIR),
         "status_file": str(home.gateway_status_file),
     }
+    if other := other_function(api):
+        document["collector_function"] = function(other, "collector.log", home.collector_task_dir)
     if sockets is not None:
         named = sockets.routes[CONNECT].function
         document["socket_function"] = function(named, "socket.log", home.socket_task_dir)

@@ -8,7 +8,7 @@ Processes, all on loopback and each in a session of its own::
     ├── kinesis    our Kinesis data plane
     ├── metrics    what all of it measures, for Prometheus
     ├── gateway    API Gateway's HTTP and WebSocket APIs, where the template has them, and the page
-    │   └── sandboxes of the APIs' functions
+    │   └── sandboxes of the APIs' functions, and of the collector
     ├── changes    Lambda's mapping of a table's stream, where the template has one
     │   └── sandboxes of its function
     └── mapping    Lambda's event source mapping
@@ -40,6 +40,7 @@ from infra.local.stack.cloudformation import create_resources
 from infra.local.stack.definition import keep_definition
 from infra.local.stack.home import Home, StackInfo, write_json
 from infra.local.stack.keeper import Keeper
+from infra.local.stack.keys import hand_over_keys
 from infra.local.stack.leftovers import end_leftovers
 from infra.local.stack.lock import Hold, hold
 from infra.local.stack.mapped import check_lanes, keep_fixed, mapping_config, numbers
@@ -306,7 +307,9 @@ class Stack:
             for line in unasked((*config.api.routes, *sockets)):
                 self._say(line)
             self._has_sockets = config.socket is not None
-            build_other(document.get("socket_function"), pipeline, code.of_handler)
+            for other in ("socket_function", "collector_function"):
+                build_other(document.get(other), pipeline, code.of_handler)
+            hand_over_keys(home, self._client, document.get("collector_function"))
             write_json(home.gateway_config_file, document)
             self._keeper.start(self._roles.gateway())
         home.changes_status_file.unlink(missing_ok=True)  # of a stack that was killed

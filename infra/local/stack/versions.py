@@ -1,8 +1,8 @@
 """Versions of the function of a local stack: published beside the running one, and taken over under load.
 
 A version is a bundle of its own, ``.streamgage/versions/N``, that nothing changes any more; ``up`` builds ``$LATEST``. The
-functions of the HTTP API, of WebSockets and of changes, where there are any, have their bundles of each version beside it,
-``N-api``, ``N-socket``, ``N-changes``. The configuration files of mapping, gateway and changes say which one runs (``infra.local.function.update``).
+functions of the HTTP API, of the collector, of WebSockets and of changes, where there are any, have their bundles of each
+version beside it, ``N-api``, ``N-collector``, ``N-socket``, ``N-changes``. The configuration files of mapping, gateway and changes say which one runs (``infra.local.function.update``).
 """
 
 import shutil
@@ -17,7 +17,8 @@ from infra.local.stack.home import Home, read_json, write_json
 from streamgage.errors import ConfigError, RetryableError
 
 _FIRST_MARK = "before"  # a file in the home: the version that ran before this one
-_API, _SOCKET, _CHANGES = "-api", "-socket", "-changes"
+_API, _SOCKET, _CHANGES, _COLLECTOR = "-api", "-socket", "-changes", "-collector"
+_OTHERS = (_SOCKET, _CHANGES, _COLLECTOR)
 _POLL_S = 0.05
 _EXTRA_S = 30  # for the mapping to look, and for a cold start
 
@@ -50,7 +51,7 @@ def publish(
 ) -> str:
     """Build a bundle beside the running one, and return its version. Each *build* takes (folder, definition).
 
-    *build_other* builds what a third argument, the handler, says: the functions of WebSockets and of changes.
+    *build_other* builds what a third argument, the handler, says: the functions of the collector, of WebSockets and of changes.
 
     Raises:
         ConfigError: the definition has problems; no version was made.
@@ -64,11 +65,11 @@ def publish(
             for name, (_, suffix) in runner.functions.items():
                 if suffix == _API and build_api is not None:
                     build_api(folder / f"{number}{suffix}", pipeline)
-                elif suffix in (_SOCKET, _CHANGES) and build_other is not None and name in config:
+                elif suffix in _OTHERS and build_other is not None and name in config:
                     build_other(folder / f"{number}{suffix}", pipeline, config[name]["handler"])
         build(folder / str(number), pipeline)
     except BaseException:
-        for suffix in ("", _API, _SOCKET, _CHANGES):
+        for suffix in ("", _API, *_OTHERS):
             shutil.rmtree(folder / f"{number}{suffix}", ignore_errors=True)
         raise
     return str(number)
@@ -129,7 +130,11 @@ def _runners(home: Home) -> list[_Runner]:
     gateway = _Runner(
         "gateway",
         home.gateway_config_file,
-        {"function": (home.api_task_dir, _API), "socket_function": (home.socket_task_dir, _SOCKET)},
+        {
+            "function": (home.api_task_dir, _API),
+            "socket_function": (home.socket_task_dir, _SOCKET),
+            "collector_function": (home.collector_task_dir, _COLLECTOR),
+        },
         home.gateway_status,
         lambda status: (status["update_refused"], status["refused_at_ms"]),
     )

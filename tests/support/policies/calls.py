@@ -1,7 +1,7 @@
 """Which IAM actions, on which resources, an API call needs: of the calls that the functions make.
 
 Source: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazondynamodb.html, list_amazonsqs.html,
-list_amazonkinesisdatastreams.html, list_amazons3.html; for statements
+list_amazonkinesisdatastreams.html, list_amazons3.html, list_awssystemsmanager.html; for statements
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-iam.html
 """
 
@@ -103,6 +103,10 @@ def _of_stream(action: str) -> Callable[[Mapping[str, Any]], Iterator[Call]]:
     return calls
 
 
+def _parameter(request: Mapping[str, Any]) -> Iterator[Call]:
+    yield Call("ssm:GetParameter", _arn("ssm", f"parameter{request['Name']}"))
+
+
 _OPERATIONS: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], Iterator[Call]]] = {
     ("DynamoDB_20120810", "BatchGetItem"): _batch_get,
     ("DynamoDB_20120810", "DeleteItem"): _of_table("DeleteItem"),
@@ -116,6 +120,8 @@ _OPERATIONS: Mapping[tuple[str, str], Callable[[Mapping[str, Any]], Iterator[Cal
     ("Kinesis_20131202", "GetRecords"): _of_stream("GetRecords"),
     ("Kinesis_20131202", "GetShardIterator"): _of_stream("GetShardIterator"),
     ("Kinesis_20131202", "ListShards"): _of_stream("ListShards"),
+    ("Kinesis_20131202", "PutRecords"): _of_stream("PutRecords"),
+    ("AmazonSSM", "GetParameter"): _parameter,
     ("Kinesis_20131202", "DescribeStreamSummary"): _of_stream("DescribeStreamSummary"),
     ("S3", "PutObject"): _put_object,
 }

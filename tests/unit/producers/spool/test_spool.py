@@ -240,7 +240,7 @@ def test_those_who_wait_for_one_transaction_share_the_next() -> None:
         begun.set()
         go.wait()
 
-    commits = GroupCommit(write)  # type: ignore[arg-type]
+    commits = GroupCommit[Batch](write)  # type: ignore[arg-type]
     threads = [threading.Thread(target=commits.commit, args=(Batch([record_of("a")], 0),)) for _ in range(6)]
     threads[0].start()
     begun.wait()
@@ -255,7 +255,7 @@ def test_those_who_wait_for_one_transaction_share_the_next() -> None:
 
 
 def test_an_interrupt_in_the_one_who_writes_is_told_to_those_who_wait() -> None:
-    commits: GroupCommit
+    commits: GroupCommit[Batch]
 
     def write(_: object) -> None:
         raise KeyboardInterrupt

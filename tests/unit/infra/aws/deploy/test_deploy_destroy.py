@@ -118,6 +118,14 @@ def test_with_the_name_the_data_goes_after_the_stack_and_protection_is_not_touch
     )
 
 
+def test_what_passes_by_its_template_is_no_data_and_goes_with_the_stack() -> None:
+    passing = StackResource("Passing", "p", "AWS::DynamoDB::Table", "CREATE_COMPLETE", "Delete", passing=True)
+    destroyed = bench(left=[resource("Queue", "AWS::SQS::Queue"), passing])
+    destroyed.run()
+    assert destroyed.cloud.log == ["delete arn:plant"]
+    assert not [each for each in destroyed.told.lines if "Passing" in each and each.startswith("stays")]
+
+
 def test_data_that_would_go_with_the_stack_is_refused_without_the_flag_and_released_with_it() -> None:
     left = [resource("Table", "AWS::DynamoDB::Table", policy="Delete"), resource("Queue", "AWS::SQS::Queue")]
     refused = bench(left=left)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.local.gateway.api import Route, Stage, read_api, unasked
+from infra.local.gateway.api import HttpApi, Route, Stage, preflight_paths, read_api, unasked
+from infra.local.gateway.config import first_function, other_function
 from infra.local.gateway.routes import RouteTable, stage_of
 from infra.local.gateway.throttle import Rate
 from streamgage.errors import ConfigError
@@ -161,6 +162,28 @@ def test_two_apis_are_refused() -> None:
     described["other"] = described["api"]
     with pytest.raises(ConfigError, match="one HTTP API; the template has 2"):
         read_api(described)
+
+
+def test_an_api_has_two_functions_at_most_and_the_default_routes_is_the_first() -> None:
+    routes = (Route("POST /v1/events", "two"), Route("$default", "one"), Route("POST /v1/metrics", "two"))
+    api = HttpApi("api", routes, (Stage(),))
+    assert (first_function(api), other_function(api)) == ("one", "two")
+    alone = HttpApi("api", routes[1:2], (Stage(),))
+    assert (first_function(alone), other_function(alone)) == ("one", "")
+    with pytest.raises(
+        ConfigError, match="runs two functions of an HTTP API; the routes name one, three, two"
+    ):
+        other_function(HttpApi("api", (*routes, Route("GET /x", "three")), (Stage(),)))
+
+
+def test_pages_of_any_origin_may_come_where_a_preflight_has_a_route_of_its_own() -> None:
+    routes = (
+        Route("OPTIONS /v1/events", "f"),
+        Route("OPTIONS /{proxy+}", "f"),
+        Route("OPTIONS /signed", "f", unasked="AWS_IAM"),
+        Route("POST /v1/metrics", "f"),
+    )
+    assert preflight_paths(routes) == {"/v1/events"}
 
 
 def test_what_an_authorizer_guards_on_aws_is_told_once_a_kind() -> None:

@@ -1,6 +1,7 @@
 """The event of payload format 2.0, beside expectations that follow AWS's documentation and what was recorded of AWS."""
 
 import base64
+import gzip
 import json
 from typing import Any
 
@@ -149,6 +150,14 @@ def test_a_body_is_text_by_its_content_type(kind: str, is_base64: bool) -> None:
     assert made["isBase64Encoded"] is is_base64
     assert made["body"] == (base64.b64encode("é".encode()).decode() if is_base64 else "é")
     assert made["headers"]["content-length"] == "2"
+
+
+def test_a_compressed_body_stays_whole_whatever_type_it_is_of() -> None:
+    body = gzip.compress(b'[{"source": "click"}]')
+    made = event("/", method="POST", body=body, content_type="application/json", content_encoding="gzip")
+    assert made["isBase64Encoded"] is True
+    assert base64.b64decode(made["body"]) == body
+    assert made["headers"]["content-encoding"] == "gzip"
 
 
 def test_a_body_of_no_type_is_not_text() -> None:

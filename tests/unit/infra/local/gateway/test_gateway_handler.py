@@ -10,7 +10,7 @@ import pytest
 
 from infra.local.function.outcome import Answered, Failed, NotInvoked, Outcome
 from infra.local.function.pool import Invoked
-from infra.local.gateway.api import read_api
+from infra.local.gateway.api import HttpApi, Route, Stage, read_api
 from infra.local.gateway.gateway import Gateway
 from infra.local.gateway.page import Page
 from infra.local.gateway.throttle import Times
@@ -100,6 +100,32 @@ def test_a_route_that_is_spelled_out_goes_before_the_page(world: MakeWorld) -> N
     assert here.ask("/pets/1").status == 200
     assert [each["routeKey"] for each in here.pool.events] == ["GET /index.html", "GET /pets/{id}"]
     assert here.ask("/").body == b"the page"
+
+
+def test_a_route_of_another_function_goes_to_its_sandboxes_which_are_its_own(
+    world: MakeWorld, tmp_path: Path
+) -> None:
+    mine, other = FakePool(), FakePool(Answered(b'"from the other"'))
+    routes = (Route("$default", "one"), Route("POST /v1/events", "two"))
+    gateway = Gateway(
+        HttpApi("api", routes, (Stage(),)), mine, Page(tmp_path), base=BASE, port=1, account="0", concurrency=1,
+        others={"two": other},
+    )  # fmt: skip
+    try:
+
+        def ask(path: str, method: str = "POST") -> bytes:
+            return gateway(Request(method, f"/{BASE}{path}", {"host": "localhost"}, b"{}")).body
+
+        held: list[bytes] = []
+        other.before = lambda: held.append(
+            ask("/v1/rollups", "GET")
+        )  # the one sandbox of the other is at work
+        assert ask("/v1/events") == b"from the other"
+        assert held == [b"from the function"]
+        assert [len(each.events) for each in (mine, other)] == [1, 1]
+        assert ask("/v1/events", "GET") == b"from the function"
+    finally:
+        gateway.close()
 
 
 def test_the_function_never_learns_the_secret(world: MakeWorld) -> None:

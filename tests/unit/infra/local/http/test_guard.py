@@ -66,6 +66,19 @@ def test_any_origin_is_refused_key_or_not(origin: str) -> None:
     assert status(request(origin=origin, method="OPTIONS"), Guard()) == 403
 
 
+def test_pages_of_any_origin_may_ask_what_has_keys_of_its_own_and_nothing_else() -> None:
+    guard = Guard(base="s3cret", page_paths=frozenset({"/v1/events"}))
+    page = {"origin": "https://shop.example", "sec_fetch_site": "cross-site"}
+    assert status(request("/s3cret/v1/events", method="POST", **page), guard) == 200
+    assert status(request("/s3cret/v1/events", method="OPTIONS", **page), guard) == 200
+    for path in ("/s3cret/v1/rollups", "/s3cret/v1/events/", "/s3cret", "/other/v1/events", "/v1/events"):
+        assert status(request(path, method="POST", **page), guard) == 403
+    assert (
+        status(request("/v1/events", method="POST", **page), Guard(page_paths=frozenset({"/v1/events"})))
+        == 403
+    )
+
+
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "else"])
 def test_a_browser_that_tells_of_another_site_is_refused(site: str) -> None:
     assert status(request("/health", method="GET", sec_fetch_site=site)) == 403

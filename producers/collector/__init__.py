@@ -1,0 +1,1 @@
+"""What takes events by HTTP, and says so once they are durable."""

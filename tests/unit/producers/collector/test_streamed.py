@@ -1,0 +1,240 @@
+"""A function's batches over crashes, twins, lost answers and reshards: each that was acknowledged counts once, and no part twice."""
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from producers.client.entry import PutEntry
+from producers.client.ports import PutFailed, PutResult, PutStored
+from producers.collector import streamed
+from producers.collector.durable import Batch, KeyReused, Once
+from producers.collector.sealing import Note
+from producers.collector.streamed import Noted, StreamDurable
+from streamgage.errors import RetryableError
+from streamgage.formats.mark import Mark
+from streamgage.shards import Shard
+from support.collecting import counted, pipeline, reading
+
+PIPELINE = pipeline()
+READING = PIPELINE.sources["reading"]
+END = 2**128 - 1
+MAPS = (
+    (Shard("a", 0, END),),
+    (Shard("b", 0, END // 2), Shard("c", END // 2 + 1, END)),
+    (Shard("d", 0, END // 3), Shard("e", END // 3 + 1, END // 2), Shard("c", END // 2 + 1, END)),
+)
+
+
+class Crashed(BaseException):
+    """The sandbox is gone."""
+
+
+class World:
+    """A stream, a table of keys, and sandboxes, all of which fail as *dice* say."""
+
+    def __init__(self, dice: random.Random, *, hostile: bool = True) -> None:
+        self.dice, self.hostile = dice, hostile
+        self.records: list[bytes] = []
+        self.notes: dict[str, Noted] = {}
+        self.shards: Sequence[Shard] = MAPS[0]
+        self.ms = 0
+
+    def _meet(self, odds: float) -> bool:
+        return self.hostile and self.dice.random() < odds
+
+    def now_ms(self) -> int:
+        return self.ms
+
+    def sleep_ms(self, duration_ms: int) -> None:
+        self.ms += max(duration_ms, 1)
+        if self._meet(0.3):
+            self.shards = self.dice.choice(MAPS)
+
+    def list_shards(self) -> Sequence[Shard]:
+        return self.shards
+
+    def put_records(self, entries: Sequence[PutEntry]) -> Sequence[PutResult]:
+        self._step()
+        results: list[PutResult] = []
+        for each in entries:
+            if self._meet(0.2):
+                results.append(PutFailed("ProvisionedThroughputExceededException", "slow"))
+                continue
+            self.records.append(each.data)
+            results.append(PutStored(each.shard_id, len(self.records)))
+        self._step()
+        if self._meet(0.2):
+            raise RetryableError("no answer")
+        return results
+
+    def put_first(self, key: str, noted: Noted, *, expires_s: int) -> Noted | None:
+        del expires_s
+        self._step()
+        there = self.notes.setdefault(key, noted)
+        self._step()
+        if self._meet(0.1):
+            raise RetryableError("no answer")
+        return None if there is noted else there
+
+    def _step(self) -> None:
+        self.sleep_ms(1)
+        if self._meet(0.08):
+            raise Crashed
+
+    def sandbox(self) -> StreamDurable:
+        left = self.dice.randrange(50, 5_000)
+        return StreamDurable(
+            self, self, clock=self, left_ms=lambda: left, rng=random.Random(self.dice.getrandbits(64))
+        )
+
+
+def batch(number: int, size: int, *, has_key: bool = True) -> Batch:
+    """Return the batch of that number: readings of times of their own."""
+    events = [
+        {name: value for name, value in reading(number * 1_000 + at).items() if name != "source"}
+        for at in range(size)
+    ]
+    key = number.to_bytes(16, "big")
+    return Batch({READING: events}, Once(key, key) if has_key else None, 100 * size)
+
+
+def run(seed: int, clients: int = 6) -> None:
+    """Have clients send until they are told 200, each batch by whichever sandbox answers; judge what the stream holds."""
+    dice = random.Random(seed)
+    world = World(dice)
+    sandboxes = [world.sandbox() for _ in range(3)]
+    waiting = {number: batch(number, dice.randrange(1, 40)) for number in range(clients)}
+    begun: dict[int, Batch] = {}
+    acknowledged: Counter[int] = Counter()
+    for _ in range(300):
+        if not waiting:
+            break
+        number = dice.choice(list(waiting))
+        begun[number] = waiting[number]
+        at = dice.randrange(len(sandboxes))
+        try:
+            sandboxes[at].keep(waiting[number])
+        except RetryableError:
+            continue
+        except KeyReused as error:
+            raise AssertionError(f"seed {seed}: refused, and cannot be finished") from error
+        except Crashed:
+            sandboxes[at] = world.sandbox()
+            continue
+        acknowledged.update(event["ts"] for event in waiting[number].events[READING])
+        if dice.random() < 0.7:  # else the answer was lost, and it comes again
+            del waiting[number]
+    counts = counted(world.records, PIPELINE)
+    assert all(count == 1 for count in counts.values()), f"seed {seed}: counted twice"
+    assert not acknowledged.keys() - counts.keys(), f"seed {seed}: acknowledged and lost"
+
+
+@given(seed=st.integers(0, 2**32))
+def test_each_acknowledged_batch_of_a_key_counts_once_whatever_dies_and_whoever_sends_it(seed: int) -> None:
+    run(seed)
+
+
+def caught() -> bool:
+    """Tell whether a run of some seeds finds what was planted."""
+    for seed in range(60):
+        try:
+            run(seed)
+        except AssertionError:
+            return True
+    return False
+
+
+def test_marks_drawn_anew_for_a_known_key_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    def anew(groups: object, _note: Note, *, one_key_per_record: bool) -> Sequence[PutEntry]:
+        identity = streamed.Identity(random.Random(random.getrandbits(64)))
+        found: Sequence[PutEntry] = streamed.seal(
+            groups,  # type: ignore[arg-type]
+            streamed.ShardMap(MAPS[0]),
+            identity.tags_for,
+            one_key_per_record=one_key_per_record,
+        )
+        return found
+
+    monkeypatch.setattr(streamed, "seal_again", anew)
+    assert caught()
+
+
+def test_events_assigned_by_the_shards_of_now_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    encode = Note.encode
+
+    def forgetful(note: Note) -> str:
+        return encode(Note((0,) * len(note.starts), note.marks, note.events))
+
+    monkeypatch.setattr(Note, "encode", forgetful)
+    assert caught()
+
+
+def test_a_known_key_that_is_answered_without_sending_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streamed, "seal_again", lambda *_, **__: [])
+    assert caught()
+
+
+def test_marks_that_were_put_back_although_they_were_used_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    send = StreamDurable._send
+
+    def reusing(self: StreamDurable, entries: Sequence[PutEntry]) -> None:
+        send(self, entries)
+        self._identity = streamed.Identity(random.Random(7))
+
+    monkeypatch.setattr(StreamDurable, "_send", reusing)
+    assert caught()
+
+
+def test_two_sandboxes_from_one_snapshot_draw_marks_of_their_own() -> None:
+    world = World(random.Random(1), hostile=False)
+    sandboxes = [world.sandbox() for _ in range(2)]
+    assert [each._identity for each in sandboxes] == [None, None]  # what is not there is not copied
+    for number, each in enumerate(sandboxes):
+        each.keep(batch(number, 3, has_key=False))
+    assert sum(counted(world.records, PIPELINE).values()) == 6
+
+
+def test_a_key_with_other_content_is_refused_and_a_changed_definition_said() -> None:
+    world = World(random.Random(1), hostile=False)
+    sandbox, first = world.sandbox(), batch(1, 3)
+    sandbox.keep(first)
+    with pytest.raises(KeyReused, match="other content"):
+        sandbox.keep(Batch(first.events, Once(first.once.key, b"x" * 16), 1))  # type: ignore[union-attr]
+    with pytest.raises(KeyReused, match="another definition"):
+        sandbox.keep(Batch({READING: first.events[READING][:2]}, first.once, 1))
+
+
+def test_a_batch_that_was_known_leaves_no_gap_among_the_marks() -> None:
+    world = World(random.Random(1), hostile=False)
+    sandbox = world.sandbox()
+    for number in (1, 1, 1, 2):
+        sandbox.keep(batch(number, 1))
+    identity = sandbox._identity
+    assert identity is not None
+    assert next(iter(identity.drawn().groups.values()))[1] == 2
+
+
+@given(
+    starts=st.lists(st.integers(0, END), min_size=1, max_size=50, unique=True).map(sorted),
+    marks=st.lists(
+        st.tuples(st.from_regex(r"[0-9a-f]{16}\.[0-9]{1,3}", fullmatch=True), st.integers(1, 10**12)),
+        min_size=1,
+        max_size=50,
+    ),
+    events=st.integers(0, 10**6),
+)
+def test_a_note_is_read_as_it_was_written(
+    starts: list[int], marks: list[tuple[str, int]], events: int
+) -> None:
+    note = Note(tuple(starts), tuple(Mark(*each) for each in marks), events)
+    assert Note.decode(note.encode()) == note
+
+
+def test_a_key_of_a_batch_for_twelve_shards_is_one_write_unit() -> None:
+    marks = tuple(Mark(f"{2**64 - 1:x}.{shard}", 10**6) for shard in range(12))
+    note = Note(tuple(END // 12 * shard for shard in range(12)), marks, 500)
+    assert len(note.encode()) + 200 < 1_024
