@@ -35,12 +35,35 @@ class StrictCollector:
     status: int | None = None  # answers so, whatever comes
     events: list[dict[str, Any]] = field(default_factory=list)
     refused: int = 0
-    requests: Counter[str] = field(default_factory=Counter)  # by fate; "repeated" counts batches that came again
+    requests: Counter[str] = field(
+        default_factory=Counter
+    )  # by fate; "repeated" counts batches that came again
     wrong: list[str] = field(default_factory=list)
     url: str = ""
     let_go: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
     taken: dict[tuple[str, int], bytes] = field(default_factory=dict)
+
+    def look_at(self, path: str, content_type: str) -> None:
+        """Note what of a request is not as it has to be."""
+        url = urlsplit(path)
+        if url.path != "/base/v1/events" or parse_qs(url.query) != {"key": [KEY]}:
+            self.wrong.append(f"asked for {path}")
+        if content_type != "text/plain;charset=UTF-8":
+            self.wrong.append(f"a body of {content_type}")
+
+    def reply(self, fate: Fate, body: bytes) -> tuple[int, dict[str, Any] | str] | None:
+        """Return status and answer to *body*; None where nobody hears it."""
+        if self.status is not None:
+            return self.status, {"error": "so it is", "problems": []}
+        if fate in ("busy", "limited"):
+            return (503 if fate == "busy" else 429), {"error": "later", "problems": []}
+        if fate == "stranger":
+            return 200, "<!doctype html><title>Welcome</title>"
+        if fate == "lost request":
+            return None
+        answered = self.take(body)
+        return None if fate == "lost answer" else answered
 
     def take(self, body: bytes) -> tuple[int, dict[str, Any]]:
         """Return status and answer to *body*, an envelope."""
@@ -109,15 +132,11 @@ def _handler(collector: StrictCollector) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            url = urlsplit(self.path)
-            if url.path != "/base/v1/events" or parse_qs(url.query) != {"key": [KEY]}:
-                collector.wrong.append(f"asked for {self.path}")
-            if self.headers["Content-Type"] != "text/plain;charset=UTF-8":
-                collector.wrong.append(f"a body of {self.headers['Content-Type']}")
+            collector.look_at(self.path, self.headers["Content-Type"])
             with collector.lock:
                 fate = collector.fate()
                 collector.requests[fate] += 1
-                answered = self._reply(fate, body)
+                answered = collector.reply(fate, body)
             if fate == "stuck":
                 collector.let_go.wait()
             if answered is None:
@@ -126,18 +145,6 @@ def _handler(collector: StrictCollector) -> type[BaseHTTPRequestHandler]:
             else:
                 self._send(*answered)
 
-        def _reply(self, fate: Fate, body: bytes) -> tuple[int, dict[str, Any] | str] | None:
-            if collector.status is not None:
-                return collector.status, {"error": "so it is", "problems": []}
-            if fate in ("busy", "limited"):
-                return (503 if fate == "busy" else 429), {"error": "later", "problems": []}
-            if fate == "stranger":
-                return 200, "<!doctype html><title>Welcome</title>"
-            if fate == "lost request":
-                return None
-            answered = collector.take(body)
-            return None if fate == "lost answer" else answered
-
         def _send(self, status: int, answer: dict[str, Any] | str) -> None:
             body = (answer if isinstance(answer, str) else json.dumps(answer)).encode()
             try:
@@ -145,7 +152,9 @@ def _handler(collector: StrictCollector) -> type[BaseHTTPRequestHandler]:
                 self.send_header("Access-Control-Allow-Origin", self.headers.get("Origin", "null"))
                 self.send_header("Access-Control-Expose-Headers", "Retry-After")
                 if status in (429, 503):
-                    self.send_header("Retry-After", "0.05")  # no whole second, as HTTP has it: a test waits for it
+                    self.send_header(
+                        "Retry-After", "0.05"
+                    )  # no whole second, as HTTP has it: a test waits for it
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)

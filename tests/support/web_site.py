@@ -3,7 +3,7 @@
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -17,8 +17,11 @@ from support.strict_collector import KEY, StrictCollector
 
 BROWSER = ROOT / "producers" / "browser"
 SCRIPT = BROWSER / "dist" / "streamgage.min.js"
-LATER_MS = 60_000  # by so much is the clock of a page ahead that finds what a crashed one left: no test waits for it
-_POLL_MS = 20
+LATER_MS = (
+    60_000  # by so much is the clock of a page ahead that finds what a crashed one left: no test waits for it
+)
+HURRY = "{ const set = setTimeout; window.setTimeout = (run, ms) => set(run, ms / 20); }"  # for pages that wait and retry
+_POLL_MS = 50
 _PAGE = """<!doctype html><title>{path}</title>
 <script src="/streamgage.min.js" data-to="{to}" data-key="{key}" {attributes}></script>
 <a id="buy" data-track="buy" href="#"><b>Buy</b></a> <a class="out" href="/elsewhere?secret=1#x">Out</a> <i>none</i>
@@ -29,11 +32,15 @@ _LATER = """{ const now = Date.now; Date.now = () => now() + %d; }"""
 
 @dataclass
 class Site:
-    """Pages of any path but ``/bare``, which has no script. ``attributes`` go into the script's tag."""
+    """Pages of any path but ``/bare``, which has no script.
+
+    ``attributes`` go into the script's tag; ``page`` stands in for what a page has.
+    """
 
     collector: StrictCollector
     url: str = ""
     attributes: str = ""
+    page: str = _PAGE
 
     def file(self, path: str) -> tuple[str, bytes]:
         """Return type and body of *path*."""
@@ -41,7 +48,7 @@ class Site:
             return "text/javascript", SCRIPT.read_bytes()
         if path == "/bare":
             return "text/html", b"<!doctype html><title>bare</title>"
-        page = _PAGE.format(path=path, to=self.collector.url, key=KEY, attributes=self.attributes)
+        page = self.page.format(path=path, to=self.collector.url, key=KEY, attributes=self.attributes)
         return "text/html", page.encode()
 
 
@@ -106,6 +113,12 @@ class Visitor:
         self.path = path
         self.did[(path, "view", None)] += seen
 
+    def back(self, path: str) -> None:
+        """Go back, to *path*."""
+        self.page.go_back(wait_until="commit")
+        self.path = path
+        self.did[(path, "view", None)] += 1
+
     def push(self, path: str) -> None:
         """Go to *path* within the page."""
         self.page.evaluate("(path) => history.pushState({}, '', path)", path)
@@ -138,6 +151,12 @@ class Visitor:
             self.page.wait_for_timeout(_POLL_MS)
         pytest.fail(f"never; {self.left()} batches wait, asked {dict(self.site.collector.requests)}")
 
+    def crash(self) -> None:
+        """Let the process of the page die; the page hears nothing."""
+        with self.page.expect_event("crash"), suppress(Exception):
+            self.page.goto("chrome://crash")
+        self.page.close()
+
     def come_back(self) -> None:
         """Return a minute later, and stay until everything is acknowledged."""
         self.context.add_init_script(_LATER % LATER_MS)
@@ -164,4 +183,6 @@ def visitor_of(browser: Any, site: Site, **options: Any) -> Iterator[Visitor]:
 def counted(collector: StrictCollector) -> Counter[tuple[str, str, str | None]]:
     """Return what counts, as ``did`` has it."""
     with collector.lock:
-        return Counter((each["page"], each["action"], each["properties"].get("n")) for each in collector.events)
+        return Counter(
+            (each["page"], each["action"], each["properties"].get("n")) for each in collector.events
+        )

@@ -201,7 +201,7 @@
     visibilitychange: flush, // it may be the last that a telephone tells
     click: ({ target }) => {
       const found = target.closest?.(clicks);
-      if (found) track(found.dataset.track || "click", { target: found.id || clean(found.getAttribute("href")) });
+      if (found) track(found.dataset.track || "click", { target: found.id || clean(found.getAttribute("href")) || "" });
     },
   };
   for (const name in heard) addEventListener(name, heard[name], true);
@@ -222,5 +222,5 @@
       moved();
     },
   });
-  consent || api.consent(true);
+  consent ?? api.consent(true); // an empty attribute asks, too
 })();
