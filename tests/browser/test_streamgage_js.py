@@ -277,8 +277,7 @@ def test_what_is_not_acknowledged_is_sent_again_and_counts_once(
     visitor.context.add_init_script(HURRY)
     visitor.open("/a")
     for number, fate in enumerate(UNKNOWN):
-        fates: list[Fate] = [fate, fate]
-        collector.fate = lambda left=fates: left.pop(0) if left else "answer"
+        collector.meet(fate, fate)
         visitor.track("x", number)
         visitor.until_sent()
     visitor.check()
@@ -328,7 +327,7 @@ def test_what_can_be_mended_at_the_collector_is_kept(visitor: Visitor, collector
         asked = collector.requests["answer"]
         visitor.open(f"/{number}")
         visitor.page.evaluate("streamgage.flush()")
-        visitor.until(lambda before=asked: collector.requests["answer"] > before)
+        visitor.until_asked(asked)
         assert visitor.left() == number
     collector.status = None
     visitor.come_back()
@@ -356,8 +355,8 @@ def test_events_that_are_refused_singly_are_told_with_their_reasons(
 def test_several_tabs_lose_nothing_and_count_nothing_twice(
     visitor: Visitor, collector: StrictCollector
 ) -> None:
-    fates = ["lost answer", "busy", "lost request"] * 4
-    collector.fate = lambda: fates.pop(0) if fates else "answer"
+    fates: list[Fate] = ["lost answer", "busy", "lost request"] * 4
+    collector.meet(*fates)
     tabs = []
     for tab in range(4):
         visitor.open(f"/{tab}")
@@ -396,8 +395,7 @@ def test_blocked_storage_leaves_the_memory_of_the_page(visitor: Visitor, collect
     visitor.context.add_init_script(
         "Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('', 'SecurityError'); } });"
     )
-    fates = ["busy", "answer"]
-    collector.fate = lambda: fates.pop(0) if fates else "answer"
+    collector.meet("busy")
     visitor.open("/a")
     visitor.track("x", *range(25))
     visitor.page.evaluate("streamgage.flush()")
@@ -409,8 +407,7 @@ def test_blocked_storage_leaves_the_memory_of_the_page(visitor: Visitor, collect
 def test_a_full_storage_loses_nothing_of_a_page_that_goes_on_and_is_emptied(
     visitor: Visitor, collector: StrictCollector
 ) -> None:
-    fates = ["busy"]
-    collector.fate = lambda: fates[0] if fates else "answer"
+    collector.fate = lambda: "busy"
     visitor.open("/a")
     visitor.track("x", *range(21))
     visitor.page.evaluate(
@@ -423,7 +420,7 @@ def test_a_full_storage_loses_nothing_of_a_page_that_goes_on_and_is_emptied(
         }"""
     )
     visitor.track("x", *range(21, 42))
-    fates.clear()
+    collector.meet()
     visitor.page.evaluate("streamgage.flush()")
     visitor.until(lambda: len(collector.events) == 43)
     visitor.until(lambda: visitor.left() == 0)
@@ -439,7 +436,7 @@ def test_a_queue_is_bounded_the_oldest_goes_and_is_counted(
     visitor.track("x", *range(20 * 66))
     assert visitor.page.evaluate("[streamgage.lost, told]") == [40, [[20, None, None]] * 2]
     visitor.page.close()
-    collector.fate = lambda: "answer"
+    collector.meet()
     visitor.come_back()
     lost = 40 + visitor.page.evaluate("streamgage.lost")  # there is one batch more, of the view
     missing = (visitor.did - counted(collector)).total()
@@ -455,7 +452,7 @@ def test_what_nobody_may_remember_any_more_is_given_up_and_counted(
     visitor.open("/a")
     visitor.page.evaluate("streamgage.flush()")
     visitor.until(lambda: collector.requests["lost answer"] == 1)
-    collector.fate = lambda: "answer"
+    collector.meet()
     visitor.context.add_init_script(f"{{ const now = Date.now; Date.now = () => now() + {45 * 3_600_000}; }}")
     visitor.open("/b")
     assert visitor.page.evaluate("streamgage.lost") == 1

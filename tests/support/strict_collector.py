@@ -7,6 +7,7 @@ entrance. ``fate`` says for each request what becomes of it, so that a test says
 import hashlib
 import json
 import socket
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -35,14 +36,17 @@ class StrictCollector:
     status: int | None = None  # answers so, whatever comes
     events: list[dict[str, Any]] = field(default_factory=list)
     refused: int = 0
-    requests: Counter[str] = field(
-        default_factory=Counter
-    )  # by fate; "repeated" counts batches that came again
+    requests: Counter[str] = field(default_factory=Counter)  # by fate, and "repeated": a batch came again
     wrong: list[str] = field(default_factory=list)
     url: str = ""
     let_go: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
     taken: dict[tuple[str, int], bytes] = field(default_factory=dict)
+
+    def meet(self, *fates: Fate) -> None:
+        """Let the next requests meet *fates*, and the others be answered."""
+        left = list(fates)
+        self.fate = lambda: left.pop(0) if left else "answer"
 
     def look_at(self, path: str, content_type: str) -> None:
         """Note what of a request is not as it has to be."""
@@ -101,12 +105,21 @@ class StrictCollector:
         return {**read, "source": source.name}
 
 
+class QuietServer(ThreadingHTTPServer):
+    """Says nothing of a browser that hangs up."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def collecting(pipeline: Pipeline) -> Iterator[StrictCollector]:
     """Serve a collector on loopback, at another origin than any page."""
     collector = StrictCollector(pipeline)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(collector))
-    server.daemon_threads = True
+    server = QuietServer(("127.0.0.1", 0), _handler(collector))
     collector.url = f"http://127.0.0.1:{server.server_address[1]}/base"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,7 +13,7 @@ import pytest
 
 from support.browser import WAIT_MS
 from support.paths import ROOT
-from support.strict_collector import KEY, StrictCollector
+from support.strict_collector import KEY, QuietServer, StrictCollector
 
 BROWSER = ROOT / "producers" / "browser"
 SCRIPT = BROWSER / "dist" / "streamgage.min.js"
@@ -76,8 +76,7 @@ def site_of(collector: StrictCollector) -> Iterator[Site]:
             self.end_headers()
             self.wfile.write(body)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = QuietServer(("127.0.0.1", 0), Handler)
     site.url = f"http://localhost:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
@@ -156,6 +155,10 @@ class Visitor:
         with self.page.expect_event("crash"), suppress(Exception):
             self.page.goto("chrome://crash")
         self.page.close()
+
+    def until_asked(self, before: int) -> None:
+        """Wait until the collector has answered more than *before* requests."""
+        self.until(lambda: self.site.collector.requests["answer"] > before)
 
     def come_back(self) -> None:
         """Return a minute later, and stay until everything is acknowledged."""
