@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test units check slow soak fuzz differential interop simulate planted lock clean bench checkov
+.PHONY: help setup demo test units check slow soak fuzz differential interop simulate planted lock clean bench checkov browser
 .DEFAULT_GOAL := help
 
 help: ## Show the targets.
@@ -65,6 +65,13 @@ differential: $(READY) ## Ask kinesalite and kinesis-local the same as our Kines
 	npm ci --prefix $(EMULATORS) --no-audit --no-fund --loglevel=error  # by the hashes of the lock
 	KINESIS_EMULATORS=$(EMULATORS) $(BIN)/python -m pytest tests/contract/test_kinesis_plane_differential.py
 
+MINIFIER := $(HOME)/.cache/streamgage/browser
+browser: ## Make producers/browser/dist from its source (needs npm).
+	mkdir -p $(MINIFIER)
+	cp requirements/browser/package.json requirements/browser/package-lock.json $(MINIFIER)
+	npm ci --prefix $(MINIFIER) --no-audit --no-fund --loglevel=error  # by the hashes of the lock
+	node producers/browser/build.mjs $(MINIFIER) producers/browser/dist
+
 interop: $(READY) ## Run AWS's own producer, SDK and deaggregator against our Kinesis (needs Java 17, Maven).
 	$(BIN)/python -m pytest tests/interop
 
@@ -104,7 +111,7 @@ lock: $(READY) ## Resolve requirements/*.lock again from pyproject.toml, and npm
 	printf 'bytewax\nquixstreams\nasync-kinesis\nfastapi\nmangum\nuvicorn\nboto3\n' | $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet - -o requirements/peers.lock
 	printf 'fastavro\natheris==3.0.0\n' | $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --constraints requirements/dev.lock - -o requirements/fuzz.lock
 	printf 'uv\n' | $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet - -o requirements/uv.lock
-	for each in emulators javascript; do (cd requirements/$$each && npm install --package-lock-only --no-audit --no-fund --loglevel=error) || exit 1; done
+	for each in browser emulators javascript; do (cd requirements/$$each && npm install --package-lock-only --no-audit --no-fund --loglevel=error) || exit 1; done
 
 clean: ## Remove the virtual environment and local state.
 	rm -rf $(VENV) .streamgage build dist *.egg-info

@@ -32,7 +32,7 @@ def test_npm_installs_what_its_lock_says() -> None:
         assert not re.search(r"npm install(?! --package-lock-only)|npm, \"install\"", text), path
 
 
-@pytest.mark.parametrize("folder", ["emulators", "javascript"])
+@pytest.mark.parametrize("folder", ["browser", "emulators", "javascript"])
 def test_each_package_of_npm_has_its_hash(folder: str) -> None:
     lock = json.loads((ROOT / "requirements" / folder / "package-lock.json").read_text(encoding="utf-8"))
     wanted = json.loads((ROOT / "requirements" / folder / "package.json").read_text(encoding="utf-8"))

@@ -28,13 +28,17 @@ _LIST = """(title) => {
 
 
 @contextmanager
-def chromium() -> Iterator[Any]:
-    """Start a browser; skip, and say so, where there is none."""
+def chromium(*, back_forward_cache: bool = False) -> Iterator[Any]:
+    """Start a browser; skip, and say so, where there is none. Playwright's have no *back_forward_cache*."""
     if not CHROMIUM.exists():
         pytest.skip(f"there is no {CHROMIUM}")
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with playwright.sync_playwright() as found:
-        browser = found.chromium.launch(executable_path=str(CHROMIUM), args=list(_ARGUMENTS))
+        browser = found.chromium.launch(
+            executable_path=str(CHROMIUM),
+            args=list(_ARGUMENTS),
+            ignore_default_args=["--disable-back-forward-cache"] if back_forward_cache else None,
+        )
         try:
             yield browser
         finally:

@@ -1,0 +1,191 @@
+"""A site with streamgage.min.js on its pages, under a strict policy, and what its visitors did: the oracle of the client."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from support.browser import WAIT_MS
+from support.paths import ROOT
+from support.strict_collector import KEY, QuietServer, StrictCollector
+
+BROWSER = ROOT / "producers" / "browser"
+SCRIPT = BROWSER / "dist" / "streamgage.min.js"
+LATER_MS = (
+    60_000  # by so much is the clock of a page ahead that finds what a crashed one left: no test waits for it
+)
+HURRY = "{ const set = setTimeout; window.setTimeout = (run, ms) => set(run, ms / 20); }"  # for pages that wait and retry
+_POLL_MS = 50
+_PAGE = """<!doctype html><title>{path}</title>
+<script src="/streamgage.min.js" data-to="{to}" data-key="{key}" {attributes}></script>
+<a id="buy" data-track="buy" href="#"><b>Buy</b></a> <a class="out" href="/elsewhere?secret=1#x">Out</a> <i>none</i>
+"""
+_LEFT = "() => Object.keys(localStorage).filter((each) => each.includes('streamgage') && /^[0-9]/.test(each)).length"
+_LATER = """{ const now = Date.now; Date.now = () => now() + %d; }"""
+
+
+@dataclass
+class Site:
+    """Pages of any path but ``/bare``, which has no script.
+
+    ``attributes`` go into the script's tag; ``page`` stands in for what a page has.
+    """
+
+    collector: StrictCollector
+    url: str = ""
+    attributes: str = ""
+    page: str = _PAGE
+
+    def file(self, path: str) -> tuple[str, bytes]:
+        """Return type and body of *path*."""
+        if path == "/streamgage.min.js":
+            return "text/javascript", SCRIPT.read_bytes()
+        if path == "/bare":
+            return "text/html", b"<!doctype html><title>bare</title>"
+        page = self.page.format(path=path, to=self.collector.url, key=KEY, attributes=self.attributes)
+        return "text/html", page.encode()
+
+
+@contextmanager
+def site_of(collector: StrictCollector) -> Iterator[Site]:
+    """Serve the site on loopback."""
+    site = Site(collector)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
+            pass
+
+        def do_GET(self) -> None:
+            kind, body = site.file(urlsplit(self.path).path)
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header(
+                "Content-Security-Policy",
+                f"default-src 'none'; script-src 'self'; connect-src {urlsplit(collector.url).netloc}; "
+                "require-trusted-types-for 'script'",
+            )
+            self.end_headers()
+            self.wfile.write(body)
+
+    server = QuietServer(("127.0.0.1", 0), Handler)
+    site.url = f"http://localhost:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield site
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@dataclass
+class Visitor:
+    """One browser profile. ``did`` counts what happened, as (page, action, n): the oracle."""
+
+    context: Any
+    site: Site
+    did: Counter[tuple[str, str, str | None]] = field(default_factory=Counter)
+    page: Any = None
+    path: str = ""
+    complaints: list[str] = field(default_factory=list)
+
+    def open(self, path: str, *, seen: bool = True) -> None:
+        """Open *path* in a new tab."""
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(WAIT_MS)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.go(path, seen=seen)
+
+    def go(self, path: str, *, seen: bool = True) -> None:
+        """Go to *path* in this tab; *seen* where that is a page view."""
+        self.page.goto(self.site.url + path)
+        self.path = path
+        self.did[(path, "view", None)] += seen
+
+    def back(self, path: str) -> None:
+        """Go back, to *path*."""
+        self.page.go_back(wait_until="commit")
+        self.path = path
+        self.did[(path, "view", None)] += 1
+
+    def push(self, path: str) -> None:
+        """Go to *path* within the page."""
+        self.page.evaluate("(path) => history.pushState({}, '', path)", path)
+        self.path = path
+        self.did[(path, "view", None)] += 1
+
+    def track(self, action: str, *numbers: int) -> None:
+        """Tell of *action*, once for each of *numbers*."""
+        self.page.evaluate(
+            "([action, numbers]) => { for (const n of numbers) streamgage.track(action, { n }); }",
+            [action, numbers],
+        )
+        self.did.update((self.path, action, str(each)) for each in numbers)
+
+    def left(self) -> int:
+        """Return how many batches wait in the storage."""
+        count: int = self.page.evaluate(_LEFT)
+        return count
+
+    def until_sent(self) -> None:
+        """Wait until nothing waits in the storage."""
+        self.page.evaluate("streamgage.flush()")
+        self.until(lambda: self.left() == 0)
+
+    def until(self, wanted: Callable[[], object]) -> None:
+        """Wait until *wanted*; the page's policy lets nobody evaluate a condition in it."""
+        for _ in range(WAIT_MS // _POLL_MS):
+            if wanted():
+                return
+            self.page.wait_for_timeout(_POLL_MS)
+        pytest.fail(f"never; {self.left()} batches wait, asked {dict(self.site.collector.requests)}")
+
+    def crash(self) -> None:
+        """Let the process of the page die; the page hears nothing."""
+        with self.page.expect_event("crash"), suppress(Exception):
+            self.page.goto("chrome://crash")
+        self.page.close()
+
+    def until_asked(self, before: int) -> None:
+        """Wait until the collector has answered more than *before* requests."""
+        self.until(lambda: self.site.collector.requests["answer"] > before)
+
+    def come_back(self) -> None:
+        """Return a minute later, and stay until everything is acknowledged."""
+        self.context.add_init_script(_LATER % LATER_MS)
+        self.open("/back")
+        self.until_sent()
+
+    def check(self) -> None:
+        """Check that each event counts once, and that nothing was complained of."""
+        assert counted(self.site.collector) == self.did
+        assert not self.complaints
+        assert not self.site.collector.wrong
+
+
+@contextmanager
+def visitor_of(browser: Any, site: Site, **options: Any) -> Iterator[Visitor]:
+    """A new visitor of *site*."""
+    context = browser.new_context(**options)
+    try:
+        yield Visitor(context, site)
+    finally:
+        context.close()
+
+
+def counted(collector: StrictCollector) -> Counter[tuple[str, str, str | None]]:
+    """Return what counts, as ``did`` has it."""
+    with collector.lock:
+        return Counter(
+            (each["page"], each["action"], each["properties"].get("n")) for each in collector.events
+        )
