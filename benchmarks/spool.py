@@ -12,7 +12,7 @@ from producers.client.core import CoreConfig, ProducerCore
 from producers.client.entry import PutEntry
 from producers.client.ports import PutResult, PutStored
 from producers.clock import MonotonicClock
-from producers.spool.forwarder import PATIENT, Forwarder
+from producers.spool import PATIENT, Forwarder
 from producers.spool.spool import Spool
 from streamgage.records import SealedRecord
 from streamgage.shards import Shard

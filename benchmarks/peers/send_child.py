@@ -49,7 +49,7 @@ def main(client: str, url: str, count: int, pipeline: str) -> None:
 
         asyncio.run(_async_kinesis(url, count, bare_ms))
         return
-    send_one, send_all, close = _agg(url) if client == "agg" else _ours(client, url, pipeline)
+    send_one, send_all, close = _agg(url, pipeline) if client == "agg" else _ours(client, url, pipeline)
     init_ms = cpu_ms() - bare_ms
     send_one()
     rss_mb = most_rss_mb()
@@ -63,14 +63,14 @@ def main(client: str, url: str, count: int, pipeline: str) -> None:
 def _ours(client: str, url: str, pipeline: str) -> tuple[Callable[[], None], Callable[[list[Any]], int], Any]:
     from producers import Producer  # noqa: PLC0415 - its import is measured
 
-    transport, _, way = client.partition(" ")
+    transport, way, *rows = client.split()
     producer = Producer(
         STREAM,
         region=REGION,
         endpoint_url=url,
         credentials=("a", "b"),
         transport=transport,  # type: ignore[arg-type]  # told by the caller
-        pipeline=pipeline,
+        pipeline=_in_rows(pipeline) if rows else pipeline,
     )
 
     def one() -> None:
@@ -90,22 +90,28 @@ def _ours(client: str, url: str, pipeline: str) -> tuple[Callable[[], None], Cal
     return one, every, producer.close
 
 
-def _agg(url: str) -> tuple[Callable[[], None], Callable[[list[Any]], int], Any]:
+def _in_rows(path: str) -> Any:
+    """Return the pipeline without blocks: each event is a user record of its own."""
+    from dataclasses import replace  # noqa: PLC0415 - its import is measured
+
+    from processors.pipeline_files import load_pipeline  # noqa: PLC0415 - its import is measured
+
+    pipeline = load_pipeline(path)
+    sources = {name: replace(each, blocks=False) for name, each in pipeline.sources.items()}
+    return replace(pipeline, sources=sources)
+
+
+def _agg(url: str, pipeline: str) -> tuple[Callable[[], None], Callable[[list[Any]], int], Any]:
     """Return fastavro, aws_kinesis_agg and boto3, put together as their READMEs show."""
     from io import BytesIO  # noqa: PLC0415 - its import is measured
+    from pathlib import Path  # noqa: PLC0415 - its import is measured
 
     import boto3  # noqa: PLC0415 - its import is measured
     import fastavro  # noqa: PLC0415 - its import is measured
     from aws_kinesis_agg.aggregator import RecordAggregator  # noqa: PLC0415 - its import is measured
 
-    fields = {"device_id": "string", "metric": "string", "ts": "long", "value": "double"}
-    schema = fastavro.parse_schema(
-        {
-            "type": "record",
-            "name": "reading",
-            "fields": [{"name": name, "type": kind} for name, kind in fields.items()],
-        }
-    )
+    raw = json.loads((Path(pipeline).parent / "schemas" / "reading.avsc").read_text(encoding="utf-8"))
+    schema = fastavro.parse_schema(raw)
     kinesis = boto3.client(
         "kinesis",
         region_name=REGION,

@@ -157,8 +157,8 @@ class ProducerCore:
     ) -> None:
         """Take *events* of *source* as ``send`` would, one after the other, to the same bytes, in half the time.
 
-        All of them are taken but those that ``send`` would have refused. Where the source has no blocks, or each Kinesis
-        record one key, nothing is gained. *taken_so_far* is told now and then how many were taken.
+        All of them are taken but those that ``send`` would have refused. Where the source has no blocks a fifth is gained;
+        where each Kinesis record has one key, nothing. *taken_so_far* is told now and then how many were taken.
 
         Raises:
             RefusedEvents: which of them were refused, each with its error. If others were given up meanwhile, the next

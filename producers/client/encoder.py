@@ -47,7 +47,7 @@ class SourceEncoder:
         Raises:
             ValueError: it would be quarantined on arrival: it does not fit the schema, or a value is not finite.
         """
-        data = self.source.schema.encode(event, fits=self.blocks.fits(event))
+        data = self.blocks.row(event)
         return UserRecord(self.key_of(event), data)
 
     def key_of(self, event: Event) -> str:

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Sequence
 
-from producers.client.batcher import NEVER_MS, Batcher, TagsFor
+from producers.client.batcher import BLOCK_MEMORY, NEVER_MS, Batcher, TagsFor
 from producers.client.encoder import encoder_of
 from producers.client.entry import PutEntry
 from producers.client.handed_back import delivery_error
@@ -114,13 +114,36 @@ class Engine:
     def take_run(self, source: Source, events: Sequence[Event], *, room_bytes: int) -> int:
         """Take the first of *events* by which nothing becomes due and nothing waits, and return how many."""
         if not source.blocks:
-            return 0
+            return self._take_rows(source, events, room_bytes)
         try:
             taken = self.batcher.put_run(source, events, self.clock.now_ms(), room_bytes=room_bytes)
             self.stats.events_put += taken
         except BaseException:
             self.mend_taken()
             raise
+        return taken
+
+    def _take_rows(self, source: Source, events: Sequence[Event], room_bytes: int) -> int:
+        """Take the first of *events* as user records, until one is refused, a request is full or *room_bytes* are used."""
+        batcher, user_record, now_ms = self.batcher, encoder_of(source).user_record, self.clock.now_ms()
+        taken, most_bytes = 0, batcher.buffered_bytes + room_bytes
+        most_memory_bytes = batcher.memory_bytes + BLOCK_MEMORY * room_bytes
+        try:
+            for event in events:
+                if batcher.due(now_ms) or batcher.buffered_bytes >= most_bytes:
+                    break
+                if (
+                    batcher.memory_bytes >= most_memory_bytes
+                ):  # small user records take more than their bytes say
+                    break
+                batcher.put(user_record(event), now_ms)
+                taken += 1
+        except ValueError:
+            pass  # who puts it by itself is told
+        except BaseException:
+            self.mend_taken()
+            raise
+        self.stats.events_put += taken
         return taken
 
     def seal(self) -> None:

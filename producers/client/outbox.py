@@ -68,6 +68,10 @@ class RetryConfig:
         return rng.randint(0, min(self.cap_ms, self.base_ms << min(failures - 1, 32)))
 
 
+PATIENT = RetryConfig(cap_ms=30_000, max_attempts=2**31, timeout_ms=2**53)
+"""Retries that give up nothing that may pass: so nothing overtakes what is tried again. What is in a spool is sent so."""
+
+
 @dataclass(slots=True, eq=False)
 class _Pending:
     entry: PutEntry

@@ -33,7 +33,8 @@ class Courier:
     """Sends what *engine* holds. Whoever touches the engine holds ``lock``, and says ``noticed`` when he has put something.
 
     Everything it waits with is atomic for an interrupt: a SimpleQueue, and bare locks as gates. Its thread starts with the
-    first event, and is a daemon: who ends the interpreter calls ``Producer.close``, or has it called.
+    first event, and is a daemon: who ends the interpreter calls ``Producer.close``, or has it called. Where the engine is not
+    to work in the background there is none: what waits takes its turns, and so does whoever calls ``turn``, a simulation.
     """
 
     def __init__(self, engine: Engine, *, max_memory_bytes: int, on_metrics: Hook | None) -> None:
@@ -98,7 +99,7 @@ class Courier:
             if left_s <= 0:
                 return False
             left_s = min(left_s, _IDLE_S)
-            if self._thread is None:  # the interpreter ends, and starts no threads
+            if self._thread is None:  # the interpreter ends, and starts no threads; or none is wanted
                 pause_ms = max(self.turn() - clock.now_ms(), 1)
                 clock.sleep_ms(min(pause_ms, int(left_s * 1000)))
             else:
@@ -151,7 +152,7 @@ class Courier:
                 _LOG.exception("the metrics hook failed")
 
     def _start(self) -> None:
-        if self._thread is not None:
+        if self._thread is not None or not self.engine.config.in_background:
             return
         thread = threading.Thread(target=self._run, name="streamgage-producer", daemon=True)
         with suppress(RuntimeError):  # "can't create new thread at interpreter shutdown"

@@ -9,13 +9,12 @@ from producers.client.core import ProducerCore
 from producers.client.ports import KinesisPort
 from producers.client.settings import CoreConfig
 from producers.clock import Clock
-from producers.spool import PATIENT, Forwarder, Spool
+from producers.spool import Forwarder, Spool
 from streamgage.errors import RetryableError
-from streamgage.limits import KINESIS_HASH_KEYS, MIB
+from streamgage.limits import KINESIS_HASH_KEYS
 from streamgage.shards import Shard, ShardMap
 
 _LOOK_MS = 20
-_HELD_BYTES = 8 * MIB  # more than a forwarder has under way: its core never waits
 _UNKNOWN = ShardMap([Shard("shardId-unknown", 0, KINESIS_HASH_KEYS - 1)])
 
 
@@ -40,7 +39,7 @@ class Forwarding:
         spool: Spool | str | os.PathLike[str],
         port: KinesisPort,
         *,
-        concurrency: int,
+        config: CoreConfig,
         clock: Clock,
         rng: random.Random,
     ) -> None:
@@ -48,26 +47,20 @@ class Forwarding:
         self.shards = shards_or_unknown(port)
         self._is_mine = not isinstance(spool, Spool)
         self.spool = spool if isinstance(spool, Spool) else Spool.open(Path(spool))
-        self._clock = clock
-        config = CoreConfig(
-            retries=PATIENT,
-            concurrency=concurrency,
-            max_buffered_bytes=_HELD_BYTES,
-            paced=True,
-            in_background=True,
-        )
-        self._core = ProducerCore(port, clock=clock, rng=rng, config=config, shards=self.shards)
-        self._forwarder = Forwarder(self.spool, self._core, clock=clock, rng=rng)
+        self._clock, self._in_background = clock, config.in_background
+        self.core = ProducerCore(port, clock=clock, rng=rng, config=config, shards=self.shards)
+        self.forwarder = Forwarder(self.spool, self.core, clock=clock, rng=rng)
 
     @property
     def waiting_for(self) -> str | None:
         """Why nothing is forwarded just now; None where something is."""
-        return self._forwarder.waiting_for
+        return self.forwarder.waiting_for
 
     def start(self, on_shards: Callable[[ShardMap], None]) -> None:
-        """Forward, on a thread of its own; *on_shards* is told there of shards that changed."""
-        self._core.on_shards(on_shards)
-        self._forwarder.start()
+        """Forward, on a thread of its own where that is wanted; *on_shards* is told there of shards that changed."""
+        self.core.on_shards(on_shards)
+        if self._in_background:
+            self.forwarder.start()
 
     def is_done(self, timeout_s: float | None) -> bool:
         """Return True once the spool is empty; False where it is not in time. Raises: SpoolError."""
@@ -80,7 +73,7 @@ class Forwarding:
 
     def stop(self) -> None:
         """Forward no more: what is in the spool stays there for the next."""
-        self._forwarder.stop()
-        self._core.close()
+        self.forwarder.stop()
+        self.core.close()
         if self._is_mine:
             self.spool.close()

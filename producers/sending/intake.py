@@ -45,7 +45,8 @@ class Intake:
         courier = self._courier
         while True:
             with courier.lock:
-                self.check(raise_given_up=raise_given_up)
+                if self.is_closed or self._engine.outbox.given_up:
+                    self.check(raise_given_up=raise_given_up)
                 if not courier.is_full:
                     self._engine.take_event(source, event, on_delivery)
                     courier.noticed()

@@ -188,7 +188,7 @@ class Producer:
             from producers.sending import forwarding  # noqa: PLC0415 - SQLite, which most need not have
 
             self._forwarding = forwarding.Forwarding(
-                spool, port, concurrency=config.concurrency, clock=clock, rng=rng
+                spool, port, config=config.forwarding(), clock=clock, rng=rng
             )
         kept = self._forwarding
         identity = Identity(rng, most=config.remembered_keys) if kept is None else kept.spool.identity

@@ -4,13 +4,14 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 from producers.client.batching import BatcherConfig
-from producers.client.outbox import RetryConfig
+from producers.client.outbox import PATIENT, RetryConfig
 from producers.client.settings import CoreConfig
 from streamgage.errors import ConfigError
 from streamgage.limits import MIB
 
 WhenFull = Literal["block", "raise", "drop_oldest"]
 
+_HELD_BYTES = 8 * MIB  # more than a forwarder has under way: its core never waits
 _LEAST_MEMORY_BYTES = 2 * MIB
 _COPIES = (
     4  # of a request under way: its JSON in base64, that in a header's company, and what a socket holds of it
@@ -80,6 +81,16 @@ class ProducerConfig:
     def for_consumer(self, one_key_per_record: bool) -> "ProducerConfig":  # noqa: FBT001 - one fact
         """Return the same as a consumer that needs *one_key_per_record* has to have it."""
         return replace(self, one_key_per_record=self.one_key_per_record or one_key_per_record)
+
+    def forwarding(self) -> CoreConfig:
+        """Return how what is in a spool is sent."""
+        return CoreConfig(
+            retries=PATIENT,
+            concurrency=self.concurrency,
+            max_buffered_bytes=_HELD_BYTES,
+            paced=True,
+            in_background=True,
+        )
 
     def core(self) -> CoreConfig:
         """Return the same for the engine."""

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from producers.client.entry import UnsendableRecord
-from producers.client.outbox import RetryConfig
 from producers.clock import Clock, MonotonicClock
 from producers.spool.row import Spooled
 from producers.spool.spool import Spool
@@ -15,9 +14,6 @@ from producers.spool.told import SpoolError
 from streamgage.errors import ConfigError, DeliveryError
 from streamgage.limits import MIB, PUT_RECORDS_ENTRIES
 from streamgage.records import SealedRecord
-
-PATIENT = RetryConfig(cap_ms=30_000, max_attempts=2**31, timeout_ms=2**53)
-"""Retries of a core that gives up nothing that may pass: so nothing overtakes what is tried again."""
 
 _LOG = logging.getLogger("streamgage.spool")
 _WINDOW_BYTES = 4 * MIB

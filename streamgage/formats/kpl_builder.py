@@ -71,10 +71,21 @@ class AggregateBuilder:
 
     def add_within(self, record: UserRecord, limit_bytes: int) -> bool:
         """Add *record* and return True, unless the aggregate would be larger than *limit_bytes* then."""
-        size_bytes = self.size_after(record)
+        index = self._partition_keys.get(record.partition_key)
+        if index is None or record.explicit_hash_key is not None or not self.records:
+            size_bytes = self.size_after(record)
+            if size_bytes > limit_bytes:
+                return False
+            self._add(record, size_bytes)
+            return True
+        # The same, of what nearly every user record is.
+        data_bytes = len(record.data)
+        record_bytes = 2 + varint_bytes(index) + varint_bytes(data_bytes) + data_bytes
+        size_bytes = self.size_bytes + 1 + varint_bytes(record_bytes) + record_bytes
         if size_bytes > limit_bytes:
             return False
-        self._add(record, size_bytes)
+        self.size_bytes = size_bytes
+        self.records.append(record)
         return True
 
     def _add(self, record: UserRecord, size_bytes: int) -> None:

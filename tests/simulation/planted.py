@@ -19,6 +19,7 @@ from processors.deadline import Deadline
 from processors.sink.fenced import AggregateSink
 from producers.client.identity import Identity
 from simulation.oracle import Oracle
+from simulation.planted_face import FACE_BUGS
 from simulation.planted_spool import SPOOL_BUGS
 from simulation.runner import simulate
 from simulation.tally import Tally
@@ -275,6 +276,7 @@ BUGS: Mapping[str, Plant] = {
     **{name: _without_order(plant) if name in _UNORDERED else plant for name, plant in CORE_BUGS.items()},
     **MEASURE_BUGS,
     **SPOOL_BUGS,
+    **FACE_BUGS,
     **{
         plant.__name__: plant
         for plant in (

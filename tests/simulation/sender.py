@@ -1,5 +1,6 @@
 """The senders of a world: the real producer, polled when it says so."""
 
+import logging
 import random
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -7,20 +8,33 @@ from functools import partial
 from typing import Protocol
 
 from producers.client.batcher import BatcherConfig, PutEntry
-from producers.client.core import CoreConfig, ProducerCore
-from producers.client.identity import Identity
 from producers.client.kinesis import BotoKinesis
 from producers.client.outbox import RetryConfig
+from producers.client.outcomes import Outcome
 from producers.client.ports import PutResult
+from producers.client.settings import CoreConfig, ProducerStats
 from simulation.definition import Sent
+from simulation.faced import Faced, WorldConfig
 from simulation.mapping import Driver
 from simulation.plan import Plan
-from simulation.schedule import Scheduler
+from simulation.schedule import Scheduler, SimulationError
 from simulation.stream import NAME, ProducerClient, Stream
 from simulation.tally import Tally
 from streamgage.errors import DeliveryError
 from streamgage.records import UserRecord
 from streamgage.shards import Shard
+
+logging.getLogger("streamgage.producer").addHandler(
+    logging.NullHandler()
+)  # that a shard takes nothing is no news here
+_ASKING = 0.5  # of the senders: what became of each event is told by its callback, and raised nowhere
+
+
+def batching_of(plan: Plan) -> BatcherConfig:
+    """Return how the senders of a plan gather."""
+    return BatcherConfig(
+        aggregate_bytes=plan.aggregate_bytes, linger_ms=plan.linger_ms, one_key_per_record=plan.parallel
+    )
 
 
 class Consumer(Protocol):
@@ -96,7 +110,7 @@ class SkewedClock:
 
 
 class Sender:
-    """One process that puts events: the real producer, polled when it says so. One call at a time."""
+    """One process that puts events: the real library, which does what is due when it says so. One call at a time."""
 
     def __init__(
         self, plan: Plan, stream: Stream, tally: "Tallies", *, skew_ms: int, rng: random.Random
@@ -106,26 +120,37 @@ class Sender:
         self._waiting: deque[Sent] = deque()
         self._busy = False
         self._armed_ms: int | None = None
-        config = CoreConfig(
-            batching=BatcherConfig(
-                aggregate_bytes=plan.aggregate_bytes,
-                linger_ms=plan.linger_ms,
-                one_key_per_record=plan.parallel,
-            ),
+        self._asks = rng.random() < _ASKING
+        engine = CoreConfig(
+            batching=batching_of(plan),
             retries=RetryConfig(timeout_ms=plan.put_timeout_ms, cap_ms=2_000),
-            concurrency=1,
             max_buffered_bytes=plan.max_buffered_bytes,
         )
         port = NotingPort(BotoKinesis(ProducerClient(stream), NAME), tally)
-        identity = Identity(rng)
-        self.producer = ProducerCore(
-            port, clock=self.clock, rng=rng, config=config, tags_for=identity.tags_for
-        )
+        self.faced = Faced(port, WorldConfig(engine=engine), clock=self.clock, rng=rng)
+
+    @property
+    def stats(self) -> ProducerStats:
+        """What it has sent."""
+        return self.faced.producer.stats
 
     def put(self, sent: Sent) -> None:
         """Put an event, now or after what waits for it."""
         self._waiting.append(sent)
         self._work()
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        self.faced.forget()
+
+    def check_idle(self) -> None:
+        """Check that it holds nothing any more, and closes."""
+        if self.faced.buffered_bytes:
+            raise SimulationError(f"a producer still holds {self.faced.buffered_bytes} bytes")
+        self._guard(self.faced.producer.close)
+        stats = self.stats
+        if stats.events_put != stats.events_stored + stats.events_undelivered:
+            raise SimulationError(f"a producer does not know what became of what it took: {stats}")
 
     def _work(self) -> None:
         if self._busy:
@@ -135,11 +160,13 @@ class Sender:
             while self._waiting:
                 sent = self._waiting.popleft()
                 self._tally.accepted(sent)
-                self._guard(partial(self.producer.put, sent.record))
-            self._guard(self.producer.poll)
+                tell = partial(self._told, sent) if self._asks else None
+                while not self._guard(partial(self.faced.put, sent, tell)):
+                    pass  # others were handed back, and it was not taken
+            self.faced.turn()
         finally:
             self._busy = False
-        due_ms = self.producer.next_due_ms()
+        due_ms = self.faced.next_due_ms()
         if due_ms is None:
             return
         if self._armed_ms is None or due_ms < self._armed_ms or self._armed_ms <= self.clock.now_ms():
@@ -150,9 +177,16 @@ class Sender:
         self._armed_ms = None
         self._work()
 
-    def _guard(self, call: Callable[[], None]) -> None:
+    def _told(self, sent: Sent, outcome: Outcome) -> None:
+        if isinstance(outcome, DeliveryError):
+            self._tally.given_up(sent.record)
+
+    def _guard(self, call: Callable[[], object]) -> bool:
+        """Return whether it went through; what was handed back is noted."""
         try:
             call()
         except DeliveryError as error:
             for record in error.undelivered:
                 self._tally.given_up(record)
+            return False
+        return True

@@ -12,38 +12,31 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from producers.client.batcher import BatcherConfig, PutEntry
-from producers.client.core import CoreConfig, ProducerCore
-from producers.client.entry import user_records_of
+from producers.client.entry import PutEntry, user_records_of
 from producers.client.kinesis import BotoKinesis
 from producers.client.outbox import RetryConfig
 from producers.client.ports import PutResult
-from producers.spool.forwarder import Forwarder
+from producers.client.settings import CoreConfig, ProducerStats
 from producers.spool.row import Spooled
 from producers.spool.spool import Spool
 from simulation.definition import Sent
+from simulation.faced import Faced, WorldConfig
 from simulation.plan import Dice, Plan
 from simulation.schedule import SimulationError
-from simulation.sender import NotingPort, SkewedClock, Tallies
+from simulation.sender import NotingPort, SkewedClock, Tallies, batching_of
 from simulation.stream import NAME, ProducerClient, Stream
-from streamgage.errors import RetryableError
 from streamgage.records import SealedRecord, UserRecord
-from streamgage.shards import Shard
 
 _MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
 logging.getLogger("streamgage.spool").addHandler(
     logging.NullHandler()
 )  # that nothing is sent is no news here
 _COPIED = 0.3  # of the appends
-_AGAIN_MS, _NEVER_MS = 500, 2**62
+_NEVER_MS = 2**62
 _GIVES_UP_MS = 1_000
 
 
 def _nobody_dies() -> None: ...
-
-
-def _forget(_: Sequence[SealedRecord]) -> None:
-    """Forget what was in the memory of a process that was killed."""
 
 
 class Killed(BaseException):
@@ -54,11 +47,15 @@ class _MortalSpool(Spool):
     """A spool in a process that may be killed before and after each call."""
 
     strike: Callable[[], None]
+    comes: Callable[[Sequence[SealedRecord]], None]
+    accepted: Callable[[Sequence[SealedRecord]], None]
 
     def append(self, records: Sequence[SealedRecord], *, priority: int = 0) -> None:
+        self.comes(records)
         self.strike()
         super().append(records, priority=priority)
         self.strike()
+        self.accepted(records)
 
     def head(self, max_bytes: int, max_records: int, *, skip: Collection[int] = ()) -> Sequence[Spooled]:
         self.strike()
@@ -78,30 +75,12 @@ class _MortalSpool(Spool):
             self.strike = strike
 
 
-class _SealingPort:
-    """What the sealing producer has of the stream: its shards, as they were when the process began."""
-
-    def __init__(self, shards: Sequence[Shard]) -> None:
-        self._shards = shards
-
-    def list_shards(self) -> Sequence[Shard]:
-        return self._shards
-
-    def put_records(self, entries: Sequence[PutEntry]) -> Sequence[PutResult]:
-        raise SimulationError(f"{len(entries)} records went past the spool")
-
-
 class _OrderedPort(NotingPort):
     """Watches that a shard is first sent each record in the order in which the spool took them, while none is resharded."""
 
     def __init__(self, sender: "SpooledSender", stream: Stream, tally: Tallies) -> None:
         super().__init__(BotoKinesis(ProducerClient(stream), NAME), tally)
-        self.listed: Sequence[Shard] = ()
         self._sender = sender
-
-    def list_shards(self) -> Sequence[Shard]:
-        self.listed = super().list_shards()
-        return self.listed
 
     def put_records(self, entries: Sequence[PutEntry]) -> Sequence[PutResult]:
         self._sender.strike()
@@ -161,48 +140,41 @@ class SpooledSender:
                 )
             self._attempted[entry.shard_id] = max(last, number)
 
+    @property
+    def stats(self) -> ProducerStats:
+        """What this life of it has sent."""
+        return self._kept.core.stats
+
     def close(self) -> None:
         """Leave nothing behind."""
+        self.faced.forget()
         self._spool.close()
         self._folder.cleanup()
 
     def _start(self) -> None:
         plan = self._plan
         self._spool = _MortalSpool.open(self._path, fsync=False, now_ms=self.clock.now_ms, rng=self._rng)
-        self._spool.strike = self.strike
+        self._spool.strike, self._spool.comes, self._spool.accepted = self.strike, self._comes, self._accepted
+        retries = RetryConfig(timeout_ms=min(plan.put_timeout_ms, _GIVES_UP_MS), cap_ms=2_000)
+        config = WorldConfig(
+            engine=CoreConfig(batching=batching_of(plan), max_buffered_bytes=plan.max_buffered_bytes),
+            forwarder=CoreConfig(retries=retries),
+        )
         port = _OrderedPort(self, self._stream, self._tally)
-        self.producer = ProducerCore(
-            port,
-            clock=self.clock,
-            rng=self._rng,
-            config=CoreConfig(
-                retries=RetryConfig(timeout_ms=min(plan.put_timeout_ms, _GIVES_UP_MS), cap_ms=2_000),
-                concurrency=1,
-            ),
-        )
-        batching = BatcherConfig(
-            aggregate_bytes=plan.aggregate_bytes,
-            linger_ms=plan.linger_ms,
-            one_key_per_record=plan.parallel,
-        )
-        self._sealer = ProducerCore(
-            _SealingPort(port.listed),
-            clock=self.clock,
-            rng=self._rng,
-            config=CoreConfig(batching=batching, concurrency=1, max_buffered_bytes=plan.max_buffered_bytes),
-            tags_for=self._spool.identity.tags_for,
-        )
-        self._sealer.divert(self._keep)
-        self._forwarder = Forwarder(self._spool, self.producer, clock=self.clock, rng=self._rng)
+        self.faced = Faced(port, config, spool=self._spool, clock=self.clock, rng=self._rng)
+        kept = self.faced.producer._forwarding
+        assert kept is not None
+        self._kept = kept
 
-    def _keep(self, records: Sequence[SealedRecord]) -> None:
-        """Take what was sealed; from here on it is accepted."""
+    def _comes(self, records: Sequence[SealedRecord]) -> None:
+        """Number what the spool is given, in its order."""
         for each in records:
             self._numbers.setdefault(each.data, len(self._numbers))
-        held = [(each, user_records_of(each)) for each in records]
-        self._spool.append(records)
-        for _, user_records in held:
-            for record in user_records:
+
+    def _accepted(self, records: Sequence[SealedRecord]) -> None:
+        """Take note that what was sealed is kept."""
+        for each in records:
+            for record in user_records_of(each):
                 self._tally.accepted(self._sent[record.data])
         if self._is_copied and self._dice.of("spool_put_back").random() < _COPIED:
             names = (self._path, self._path.with_name(self._path.name + "-wal"))
@@ -215,9 +187,9 @@ class SpooledSender:
         pause_ms = 0
         try:
             while self._waiting:
-                self._sealer.put(self._waiting.popleft().record)
-            self._sealer.poll()
-            pause_ms = self._forwarder.step()
+                self.faced.put(self._waiting.popleft())
+            self.faced.turn()
+            pause_ms = self._kept.forwarder.step()
         except Killed:
             self._live_again()
         finally:
@@ -227,8 +199,7 @@ class SpooledSender:
     def _live_again(self) -> None:
         """Start anew, with what is on the disk."""
         there = self._spool.held() if self._copy else {}
-        for producer in (self._sealer, self.producer):
-            producer.divert(_forget)
+        self.faced.forget()
         self._spool.close()
         put_back = bool(self._copy) and self._dice.strikes("spool_put_back")
         if put_back:
@@ -236,13 +207,7 @@ class SpooledSender:
                 each.unlink()
             for name, content in self._copy.items():
                 name.write_bytes(content)
-        while True:
-            try:
-                self._start()
-                break
-            except RetryableError:  # Kinesis does not tell its shards
-                self._spool.close()
-                self._scheduler.pause(_AGAIN_MS)
+        self._start()
         if put_back:
             with_it = self._spool.held()
             for data, record in there.items():
@@ -254,9 +219,9 @@ class SpooledSender:
             self._tally.given_up(record)
 
     def _arm(self, pause_ms: int) -> None:
-        due_ms = self._sealer.next_due_ms()
+        due_ms = self.faced.next_due_ms()
         stats = self._spool.stats
-        if stats.records or self._forwarder.under_way or self._waiting:
+        if stats.records or self._kept.forwarder.under_way or self._waiting:
             due_ms = min(self.clock.now_ms() + pause_ms, due_ms if due_ms is not None else _NEVER_MS)
         if due_ms is None:
             return
@@ -270,7 +235,8 @@ class SpooledSender:
 
     def check_idle(self) -> None:
         """Check that all was carried to the stream."""
-        if self._spool.stats.records or self._waiting or self._sealer.buffered_bytes:
+        if self._spool.stats.records or self._waiting or self.faced.buffered_bytes:
             raise SimulationError(f"a spool still holds {self._spool.stats.records} records")
         if self._spool.stats.damaged:
             raise SimulationError(f"{self._spool.stats.damaged} records of a spool are damaged")
+        self.faced.producer.close()

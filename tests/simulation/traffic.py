@@ -55,8 +55,7 @@ class Traffic:
     def close(self) -> None:
         """Leave no file behind."""
         for sender in self.senders:
-            if isinstance(sender, SpooledSender):
-                sender.close()
+            sender.close()
 
     def _put(self, number: int, seed: int) -> None:
         """Put the *number*-th event. Its dice are its own: it is the same in a world with fewer faults."""

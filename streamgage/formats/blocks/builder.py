@@ -19,6 +19,7 @@ from streamgage.formats.blocks.layout import (
     RAW,
     block_prefix,
 )
+from streamgage.formats.blocks.row import compile_row
 from streamgage.formats.varint import encode_varint
 from streamgage.limits import KINESIS_RECORD_BYTES, MIB
 
@@ -43,6 +44,7 @@ class BlockCodec:
         self._defaults = _defaults(schema, self.columns)
         self._names = frozenset(each.name for each in self.columns)
         self._read = compile_check(self.columns, self._defaults)
+        self._write_row = compile_row(self.columns, schema.prefix)
 
     def encode(self, events: Iterable[Event]) -> bytes:
         """Return a block of *events*, 1 to 65,536, which come back as their rows would, in their order.
@@ -80,9 +82,19 @@ class BlockCodec:
         """Tell whether there is no event without the field *name*."""
         return name not in self._defaults
 
-    def fits(self, event: Event) -> bool:
-        """Tell whether *event* surely fits the schema; where not, the row encoder may still take it."""
-        return self._read(event) is not None
+    def row(self, event: Event) -> bytes:
+        """Return *event* as a row, an Avro single object: in half of the time where it plainly fits.
+
+        Raises:
+            ValueError: it does not fit the schema; the message names the field.
+        """
+        values = self._read(event)
+        if values is not None:
+            try:
+                return self._write_row(values)
+            except (ValueError, OverflowError):
+                pass  # the row encoder says why
+        return self.schema.encode(event)
 
     def _fitting(self, event: Event) -> tuple[Any, ...] | None:
         """Return what ``prepare`` does, or None where that takes the row encoder to tell."""

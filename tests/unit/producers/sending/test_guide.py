@@ -29,6 +29,12 @@ def test_the_guide_has_its_programs() -> None:
     ]
 
 
+def test_the_program_of_the_readme_is_one_of_the_guide() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    assert shown in [program for _, program in PROGRAMS]
+
+
 @pytest.mark.parametrize(("title", "program"), OVER_A_STREAM, ids=[title for title, _ in OVER_A_STREAM])
 def test_a_program_of_the_guide_sends_what_it_puts(title: str, program: str, tmp_path: Path) -> None:
     for name in ("pipeline.toml", "schemas"):

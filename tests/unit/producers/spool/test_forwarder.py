@@ -14,7 +14,7 @@ from producers.client.identity import Identity
 from producers.client.outbox import RetryConfig
 from producers.client.ports import PutResult
 from producers.clock import Clock, MonotonicClock
-from producers.spool.forwarder import PATIENT, Forwarder
+from producers.spool import PATIENT, Forwarder
 from producers.spool.mend import damage_list
 from producers.spool.spool import Spool
 from streamgage.errors import ConfigError
