@@ -35,7 +35,7 @@ def inflated(data: bytes, most_bytes: int = MAX_INFLATED_BYTES) -> bytes:
     """
     if data.startswith(_ZSTD):
         raise undecodable("compressed by zstd, which the function does not read; say compression: gzip")
-    parts, left, rest = [], most_bytes, data
+    parts, left, rest = list[bytes](), most_bytes, data
     while rest:  # gzip: "a series of members"
         if len(parts) == _MEMBERS:
             raise undecodable(f"more than {_MEMBERS} gzip members; a batch is one")
