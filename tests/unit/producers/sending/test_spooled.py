@@ -100,7 +100,12 @@ def test_a_flush_waits_no_longer_than_it_was_told_with_a_spool_too(
 ) -> None:
     with producer_over(CountingStream(), pipeline=BLOCKS, spool=tmp_path / "spool") as producer:
         left: list[float] = []
-        monkeypatch.setattr(producer._forwarding, "is_done", lambda left_s: left.append(left_s) or True)
+
+        def is_done(left_s: float) -> bool:
+            left.append(left_s)
+            return True
+
+        monkeypatch.setattr(producer._forwarding, "is_done", is_done)
         put(producer, range(10))
         producer.flush(LONG_S)
         assert 0 <= left[0] < LONG_S  # the commit took some of it
