@@ -66,7 +66,10 @@ class Outcome:
     @property
     def is_exact(self) -> bool:
         """Whether everything was stored, and every number compared is what was sent."""
-        return self.verified is not None and not self.verified.differences and not self.progress.undelivered
+        found = self.verified
+        return (
+            found is not None and found.rows > 0 and not found.differences and not self.progress.undelivered
+        )
 
 
 class Teller(Protocol):

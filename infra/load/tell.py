@@ -103,6 +103,9 @@ def lines_of(outcome: Outcome, campaign: Campaign) -> Iterator[str]:
     if found.differences:
         yield f"{len(found.differences):,} differences in {found.rows:,} rows{unsure}"
         return
+    if not found.rows:
+        yield "NOT VERIFIED: no rollup counts any of what was sent, so there is no row to compare"
+        return
     fed = ", ".join(f"{name} {events:,}" for name, events in found.events.items())
     yield (
         f"exact: {found.values:,} values of {found.rows:,} rows are what was sent (events counted: {fed}){unsure}"

@@ -60,26 +60,29 @@ def verify(
     """Compare each row that the load fed with *totals*, of which *before* stood there already.
 
     In rows that are the load's own, and hold the *mark*, each measure that a tally has is compared (events, count, sum, min, max,
-    first, last), and there is no other row. In shared ones that held something, events, count and sum.
+    first, last), and there is no other row, nor any in a rollup that should have none. In shared ones that held something,
+    events, count and sum.
     """
     found = Verified()
+    every = [start for rows in totals.values() for _, _, start in rows]
     for rollup in pipeline.rollups.values():
-        wanted = totals.get(rollup.name, {})
-        if not wanted:
+        wanted, own = totals.get(rollup.name, {}), is_own(pipeline, rollup)
+        if not every or not (wanted or own):
             continue
         smallest = rollup.windows[0].label
-        found.events[rollup.name] = sum(
-            each.events for (_, label, _), each in wanted.items() if label == smallest
-        )
+        if wanted:
+            found.events[rollup.name] = sum(
+                each.events for (_, label, _), each in wanted.items() if label == smallest
+            )
         earlier = (before or {}).get(rollup.name, {})
-        own = is_own(pipeline, rollup)
         one_shard = pipeline.sources[rollup.source].partition_key in rollup.key
         for windows in rollup.windows:
             label = windows.label
             rows = {(key, start): each for (key, its, start), each in wanted.items() if its == label}
-            starts = [start for _, start in rows]
-            last_ms = max(starts) + parse_duration(label)
-            for row in _ask(store, _question(pipeline, rollup, label), min(starts), last_ms):
+            starts, size_ms = [start for _, start in rows], parse_duration(label)
+            first_ms = min(starts) if starts else max(min(every) - size_ms, 0)
+            last_ms = max(starts or every) + size_ms
+            for row in _ask(store, _question(pipeline, rollup, label), first_ms, last_ms):
                 place = row.key, row.window.start_ms
                 want = rows.pop(place, None)
                 where = f"{rollup.name} {' '.join(row.key)} {label} from {row.window.start_ms}"

@@ -189,8 +189,9 @@ class Engine:
     def drop_oldest(self) -> int:
         """Drop the oldest Kinesis record that is not under way; return how many events it had, 0 where there is none."""
         try:
-            if not self.outbox:
-                self.batcher.move(self.outbox.extend, None)
+            if dropped := self.sender.drop_oldest():
+                return dropped
+            self.batcher.move(self.outbox.extend, None)
             return self.sender.drop_oldest()
         except BaseException:
             self.mend_sent()

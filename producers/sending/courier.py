@@ -152,25 +152,38 @@ class Courier:
                 _LOG.exception("the metrics hook failed")
 
     def _start(self) -> None:
+        """Have a thread send, unless one does or none is to. The lock is held."""
         if self._thread is not None or not self.engine.config.in_background:
             return
         thread = threading.Thread(target=self._run, name="streamgage-producer", daemon=True)
-        with suppress(RuntimeError):  # "can't create new thread at interpreter shutdown"
-            thread.start()
+        try:
             self._thread = thread
+            thread.start()
+        except BaseException as error:
+            self._thread = None
+            if not isinstance(error, RuntimeError):  # "can't create new thread at interpreter shutdown"
+                raise
 
     def _run(self) -> None:
-        pid = os.getpid()
-        while os.getpid() == pid:
-            next_ms = self._turn_whatever_comes()
-            if self._ending and not self.engine.buffered_bytes:
+        pid, me = os.getpid(), threading.current_thread()
+        with self.lock:
+            if self._thread is not me:  # its start was interrupted: another one is, or will be
                 return
-            wait_s = _IDLE_S if next_ms == NEVER_MS else (next_ms - self.engine.clock.now_ms()) / 1000
-            if wait_s > 0:
+        try:
+            while os.getpid() == pid:
+                next_ms = self._turn_whatever_comes()
+                if self._ending and not self.engine.buffered_bytes:
+                    return
+                wait_s = _IDLE_S if next_ms == NEVER_MS else (next_ms - self.engine.clock.now_ms()) / 1000
                 with suppress(Empty):
-                    self._wake.get(timeout=min(wait_s, _IDLE_S))
-            while not self._wake.empty():
-                self._wake.get()
+                    if wait_s > 0:
+                        self._wake.get(timeout=min(wait_s, _IDLE_S))
+                    while True:
+                        self._wake.get_nowait()
+        finally:
+            with self.lock:
+                if self._thread is me:  # whoever comes next starts another
+                    self._thread = None
 
     def _turn_whatever_comes(self) -> int:
         """Turn; a fault of ours, or of a spool, must not end the thread: what is held would stay for ever."""
@@ -186,21 +199,29 @@ class Courier:
             self._faults += 1
             _LOG.exception("sending failed; what is held is tried again")
             if self._faults >= _FAULTS and not self.engine.sender.diverted:
-                with self.lock:
-                    self.engine.give_up()
-                    self._tell(self.engine.settled())
+                self._give_up()
             pause_ms = min(100 << min(self._faults, 6), 5_000)
             self._asleep_until_ms = NEVER_MS
             return self.engine.clock.now_ms() + pause_ms
         self._faults, self.fault = 0, None
         return next_ms
 
+    def _give_up(self) -> None:
+        """Give up what is held. The fault may come again here: then it is held on, and tried again."""
+        try:
+            with self.lock:
+                self.engine.give_up()
+                settled = self.engine.settled()
+            self._tell(settled)
+        except Exception:  # noqa: BLE001 - see _turn_whatever_comes
+            _LOG.exception("what is held cannot be given up either")
+
     def _tell(self, settled: Iterable[tuple[PutEntry, Outcome]]) -> None:
         for entry, outcome in settled:
             for tell in entry.outcomes:
                 try:
                     tell(outcome)
-                except Exception:  # noqa: BLE001 - the callback is somebody else's
+                except (Exception, SystemExit):  # noqa: BLE001 - the callback is somebody else's
                     _LOG.exception("an on_delivery callback failed")
 
     def _tell_waiting_for(self) -> None:

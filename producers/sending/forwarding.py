@@ -63,9 +63,13 @@ class Forwarding:
             self.forwarder.start()
 
     def is_done(self, timeout_s: float | None) -> bool:
-        """Return True once the spool is empty; False where it is not in time. Raises: SpoolError."""
+        """Return True once the spool is empty; False where it is not in time.
+
+        Raises: SpoolError; what ended the forwarder before its time: waiting longer is of no use.
+        """
         until_ms = None if timeout_s is None else self._clock.now_ms() + int(timeout_s * 1000)
         while self.spool.stats.records:
+            self._forwarder.check()
             if until_ms is not None and self._clock.now_ms() >= until_ms:
                 return False
             self._clock.sleep_ms(_LOOK_MS)

@@ -111,18 +111,22 @@ class Intake:
     def _wait_for_room(self, until_s: float | None) -> None:
         courier = self._courier
         with courier.lock:
-            if self._config.when_full == "drop_oldest":
-                self._drop_oldest()
-            if not courier.is_full:
+            if self._has_room():
                 return
         left_s = None if until_s is None else max(until_s - time.monotonic(), 0)
-        if not courier.wait(lambda: not courier.is_full or self.is_closed, left_s):
+        if not courier.wait(lambda: self.is_closed or self._has_room(), left_s):
             reason = self._engine.sender.waiting_for
             raise BufferFull(
                 f"{self._engine.memory_bytes:,} bytes are held, of {self._config.max_memory_bytes:,} with the requests under "
                 f"way{f' (a shard takes nothing: {reason})' if reason else ''}: the stream does not keep up. Try later, or "
                 "give it more memory, or a spool"
             )
+
+    def _has_room(self) -> bool:
+        """Tell whether there is room, and make it where that is the rule: what is under way cannot be dropped."""
+        if self._config.when_full == "drop_oldest":
+            self._drop_oldest()
+        return not self._courier.is_full
 
     def _drop_oldest(self) -> None:
         dropped = 0

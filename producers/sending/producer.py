@@ -338,8 +338,12 @@ class Producer:
 
         Raises: as ``commit`` does.
         """
+        until_s = None if timeout_s is None else time.monotonic() + timeout_s
         self.commit(timeout_s)
-        if self._forwarding is not None and not self._forwarding.is_done(timeout_s):
+        if self._forwarding is None:
+            return
+        left_s = None if until_s is None else max(until_s - time.monotonic(), 0)
+        if not self._forwarding.is_done(left_s):
             raise NotYetStored(f"not all of the spool is stored after {timeout_s} s. It is still being sent")
 
     def close(self, timeout_s: float | None = None) -> None:

@@ -128,6 +128,11 @@ class Forwarder:
         self._thread = threading.Thread(target=self._work, name="streamgage forwarder", daemon=True)
         self._thread.start()
 
+    def check(self) -> None:
+        """Raise what ended the thread before its time, if anything did: nothing is sent any more."""
+        if self._broken is not None:
+            raise self._broken
+
     def stop(self) -> None:
         """End the thread, and have the core hold nothing: what is under way stays in the spool, and is sent again.
 

@@ -10,6 +10,8 @@ from streamgage.formats.agents.items import undecodable
 
 MAX_INFLATED_BYTES = 16 * 1024 * 1024
 """Of all that one Kinesis record holds: what a block may hold."""
+_MEMBERS = 100
+"""Of one gzip file: a writer makes one, and what is behind each is copied, so that many empty ones would take long."""
 _GZIP = b"\x1f\x8b"
 _ZLIB = (b"\x78\x01", b"\x78\x9c", b"\x78\xda")  # as Go's and zlib's levels write it; none begins a text
 _ZSTD = b"\x28\xb5\x2f\xfd"
@@ -29,12 +31,14 @@ def inflated(data: bytes, most_bytes: int = MAX_INFLATED_BYTES) -> bytes:
     """Return what *data* holds, which ``is_compressed``.
 
     Raises:
-        PoisonRecord: it is broken, holds more than *most_bytes*, or is zstd.
+        PoisonRecord: it is broken, holds more than *most_bytes* or 100 members, or is zstd.
     """
     if data.startswith(_ZSTD):
         raise undecodable("compressed by zstd, which the function does not read; say compression: gzip")
-    parts, left, rest = [], most_bytes, data
+    parts, left, rest = list[bytes](), most_bytes, data
     while rest:  # gzip: "a series of members"
+        if len(parts) == _MEMBERS:
+            raise undecodable(f"more than {_MEMBERS} gzip members; a batch is one")
         inflate = zlib.decompressobj(wbits=47)  # 32 + 15: gzip or zlib, by its header
         try:
             parts.append(inflate.decompress(rest, left + 1))

@@ -60,7 +60,8 @@ def refused_kind(kind: str, temporality: int | None, place: Place) -> Refused | 
         return Refused.at(
             place,
             f"a cumulative {kind}: each point repeats all before it. Send deltas: "
-            "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=delta in the SDK, or the processor cumulativetodelta in the Collector",
+            "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=delta in the SDK, or the processor cumulativetodelta in the Collector; "
+            "of an up-down counter a gauge, by convert_sum_to_gauge() of the processor transform",
         )
     return Refused.at(
         place, f"a {kind} of aggregation temporality {temporality}: neither delta (1) nor cumulative (2)"

@@ -138,13 +138,16 @@ def test_what_was_found_is_said_and_only_exact_totals_end_with_0(world: World) -
     lost = replace(exact, verified=None, why="3 events could not be delivered")
     assert "NOT VERIFIED: 3 events" in "\n".join(lines_of(lost, campaign))
     late = replace(exact, applied_s=None, why="not all was applied within 300 s")
-    assert [exit_code(each, Stop()) for each in (wrong, lost, late)] == [1, 1, 1]
+    none = replace(exact, verified=Verified())
+    assert "NOT VERIFIED: no rollup counts any of what was sent" in "\n".join(lines_of(none, campaign))
+    assert "exact" not in "\n".join(lines_of(none, campaign))
+    assert [exit_code(each, Stop()) for each in (wrong, lost, late, none)] == [1, 1, 1, 1]
 
 
 def test_who_ends_it_by_a_signal_gets_the_signals_code_where_all_is_exact() -> None:
     stop = Stop()
     stop.ask(2)
-    exact = Outcome(progress=PROGRESS, sent_s=1.0, applied_s=1.0, verified=Verified())
+    exact = Outcome(progress=PROGRESS, sent_s=1.0, applied_s=1.0, verified=Verified(rows=1))
     assert exit_code(exact, stop) == 130
     assert exit_code(replace(exact, verified=None), stop) == 1
     stop.ask(2)

@@ -63,6 +63,17 @@ def test_what_was_sent_and_counted_is_exact_to_the_digit(pipeline: Pipeline) -> 
     assert 0 < found.events["hot"] < found.events["by_meter"]
 
 
+def test_rows_of_a_rollup_that_should_have_counted_nothing_are_told(pipeline: Pipeline) -> None:
+    sent = sent_by(pipeline)
+    totals = {**totals_of(pipeline, sent), "hot": {}}
+    found = verify(pipeline, ReadItems(table_of(pipeline, sent)), totals, mark="load-x")
+    assert found.differences
+    assert all(
+        each.startswith("hot ") and each.endswith("events that were not sent") for each in found.differences
+    )
+    assert "hot" not in found.events
+
+
 def test_an_event_that_is_lost_or_counted_twice_is_told_in_each_rollup_that_it_is_of(
     pipeline: Pipeline,
 ) -> None:

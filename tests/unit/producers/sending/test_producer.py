@@ -152,6 +152,49 @@ def test_with_drop_oldest_the_newest_are_kept_and_the_dropped_are_counted_logged
     assert Counter(map(type, told)) == {Delivered: stats.events_stored, DeliveryError: stats.events_dropped}
 
 
+@pytest.mark.parametrize("pipeline", [ROWS, BLOCKS])
+def test_with_drop_oldest_nobody_waits_while_all_that_is_sealed_is_under_way(pipeline: Any) -> None:
+    stream = Gated()
+    config = ProducerConfig(max_memory_bytes=SMALL, when_full="drop_oldest", linger_ms=3_600_000)
+    producer = producer_over(stream, pipeline=pipeline, config=config)
+    producer.put("reading", reading(0))
+    with pytest.raises(NotYetStored):
+        producer.commit(0)
+    assert stream.asked.wait(LONG_S)  # event 0 is under way, and what follows stays open for an hour
+    events = 1
+    while not producer.stats.events_dropped:
+        event = {**reading(events), "metric": f"m{random.Random(events).random()}"}
+        producer.put("reading", event, timeout_s=0)
+        events += 1
+    stream.gate.set()
+    producer.close()
+    stats = producer.stats
+    assert stats.events_put == events == stats.events_stored + stats.events_dropped
+    assert {0, events - 1} <= numbers_of(stream.counts).keys()
+
+
+def test_with_drop_oldest_who_waits_for_a_request_drops_what_it_brings_back() -> None:
+    stream = Gated()
+    stream.fate = lambda entry: "refused" if entry.size_bytes > MIB // 2 else "stored"
+    config = ProducerConfig(max_memory_bytes=SMALL, when_full="drop_oldest")
+    producer = producer_over(stream, config=config)
+    producer.put("reading", {**reading(0), "metric": "m" * (MIB * 3 // 4)})
+    with pytest.raises(NotYetStored):
+        producer.commit(0)
+    assert stream.asked.wait(LONG_S)  # all that is held is under way, and it is too much
+    call_after_turn = producer._courier.call_after_turn
+
+    def note_waiting(tell: Callable[[], object]) -> None:
+        stream.gate.set()
+        call_after_turn(tell)
+
+    producer._courier.call_after_turn = note_waiting  # type: ignore[method-assign]
+    producer.put("reading", reading(1), timeout_s=LONG_S)
+    producer.close()
+    assert producer.stats.events_dropped == 1
+    assert numbers_of(stream.counts) == {1: 1}
+
+
 def test_of_a_list_that_met_a_full_buffer_it_is_told_how_many_were_taken() -> None:
     stream = Gated()
     config = ProducerConfig(max_memory_bytes=SMALL, when_full="raise")

@@ -75,6 +75,42 @@ def test_answers_that_are_lost_count_nothing_twice(tmp_path: Path) -> None:
     assert stream.stored > len(stream.counts)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_flush_says_what_ended_the_forwarder_and_does_not_wait_for_it(tmp_path: Path) -> None:
+    class Torn(CountingStream):
+        def put_records(self, entries: Sequence[PutEntry]) -> Sequence[PutResult]:
+            raise ZeroDivisionError(len(entries))
+
+    place = tmp_path / "spool"
+    producer = producer_over(Torn(), pipeline=BLOCKS, spool=place)
+    put(producer, range(10))
+    with pytest.raises(ZeroDivisionError):
+        producer.flush()
+    with pytest.raises(ZeroDivisionError):
+        producer.close()
+    producer.close()
+    stream = CountingStream()
+    with producer_over(stream, pipeline=BLOCKS, spool=place) as again:
+        again.flush(LONG_S)
+    assert numbers_of(stream.counts) == dict.fromkeys(range(10), 1)
+
+
+def test_a_flush_waits_no_longer_than_it_was_told_with_a_spool_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with producer_over(CountingStream(), pipeline=BLOCKS, spool=tmp_path / "spool") as producer:
+        left: list[float] = []
+
+        def is_done(left_s: float) -> bool:
+            left.append(left_s)
+            return True
+
+        monkeypatch.setattr(producer._forwarding, "is_done", is_done)
+        put(producer, range(10))
+        producer.flush(LONG_S)
+        assert 0 <= left[0] < LONG_S  # the commit took some of it
+
+
 def test_a_spool_that_is_full_is_waited_for_and_said(tmp_path: Path) -> None:
     class Full(Spool):
         is_full = True

@@ -162,12 +162,16 @@ def interrupt_everywhere(many: bool, positions: int, seed: int) -> None:  # noqa
         range(1, calm.lines), k=positions // 4
     )
     came = 0
-    for at in places:
-        try:
-            came += run(at, many=many, seed=seed).came
-        except BaseException as error:
-            error.add_note(f"interrupted before line {at} of {calm.lines}, seed {seed}")
-            raise
+    gc.freeze()  # what stands here by now is not looked through again before each run
+    try:
+        for at in places:
+            try:
+                came += run(at, many=many, seed=seed).came
+            except BaseException as error:
+                error.add_note(f"interrupted before line {at} of {calm.lines}, seed {seed}")
+                raise
+    finally:
+        gc.unfreeze()
     assert came > len(places) // 2  # threads make the rest miss the end
 
 

@@ -19,6 +19,7 @@ TEXT = b"weather,host=a f=1\n" * 100
         zlib.compress(TEXT),
         zlib.compress(TEXT, 9),
         gzip.compress(TEXT[:70]) + gzip.compress(TEXT[70:]),
+        gzip.compress(TEXT) + gzip.compress(b"") * 99,
     ],
 )
 def test_gzip_and_zlib_are_undone(data: bytes) -> None:
@@ -35,6 +36,7 @@ def test_gzip_and_zlib_are_undone(data: bytes) -> None:
         (b"\x28\xb5\x2f\xfd rest", "zstd"),
         (gzip.compress(bytes(MAX_INFLATED_BYTES + 1)), "inflated"),
         (gzip.compress(bytes(MAX_INFLATED_BYTES // 2 + 1)) * 2, "inflated"),
+        (gzip.compress(b"") * 50_000, "more than 100 gzip members"),
     ],
 )
 def test_what_is_broken_or_too_large_is_poison_with_the_reason(data: bytes, why: str) -> None:
