@@ -17,6 +17,7 @@ from producers.client.kinesis import BotoKinesis
 from producers.client.outbox import RetryConfig
 from producers.client.ports import PutResult
 from producers.client.settings import CoreConfig, ProducerStats
+from producers.spool.remembered import Remembered
 from producers.spool.row import Spooled
 from producers.spool.spool import Spool
 from simulation.definition import Sent
@@ -50,10 +51,16 @@ class _MortalSpool(Spool):
     comes: Callable[[Sequence[SealedRecord]], None]
     accepted: Callable[[Sequence[SealedRecord]], None]
 
-    def append(self, records: Sequence[SealedRecord], *, priority: int = 0) -> None:
+    def append(
+        self,
+        records: Sequence[SealedRecord],
+        *,
+        priority: int = 0,
+        remember: Sequence[Remembered] = (),
+    ) -> None:
         self.comes(records)
         self.strike()
-        super().append(records, priority=priority)
+        super().append(records, priority=priority, remember=remember)
         self.strike()
         self.accepted(records)
 
