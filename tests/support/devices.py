@@ -19,22 +19,24 @@ class Devices:
     def __init__(self, port: int, count: int) -> None:
         self._port = port
         self._clients = [self._client(number) for number in range(count)]
-        self._waiting: list[paho.MQTTMessageInfo] = []
-        self.sent = 0
+        self.sent = self.acknowledged = 0
         for client in self._clients:
             client.connect("127.0.0.1", port)
 
-    @staticmethod
-    def _client(number: int) -> paho.Client:
+    def _client(self, number: int) -> paho.Client:
         client = paho.Client(CallbackAPIVersion.VERSION2, f"device-{number}", clean_session=False)
         client.max_inflight_messages_set(0)
+        client.on_publish = self._note
         return client
+
+    def _note(self, *_: object) -> None:
+        self.acknowledged += 1
 
     def send(self) -> None:
         """Have each device publish its next message. It is numbered: its id, and its value."""
         for number, client in enumerate(self._clients):
             event = {"id": self.sent, "ts": START_MS + self.sent, "value": float(self.sent)}
-            self._waiting.append(client.publish(f"plant/d{number}/reading", json.dumps(event), qos=1))
+            client.publish(f"plant/d{number}/reading", json.dumps(event), qos=1)
             self.sent += 1
         self.drive()
 
@@ -47,7 +49,7 @@ class Devices:
 
     def settle(self) -> None:
         """Return once the broker has acknowledged everything."""
-        until(lambda: all(each.is_published() for each in self._waiting), meanwhile=self.drive)
+        until(lambda: self.acknowledged == self.sent, meanwhile=self.drive)
 
     def close(self) -> None:
         for client in self._clients:
