@@ -1,6 +1,5 @@
 """The bridge before a real broker: devices, broker and bridge may fail, and every total is exact."""
 
-import json
 import signal
 from pathlib import Path
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from producers.client.entry import PutEntry
 from producers.client.ports import PutStored
@@ -85,7 +85,17 @@ class BridgeProcess:
         (folder / "pipeline.toml").write_text(pipeline + mqtt, encoding="utf-8")
         self._arguments = [
             *(sys.executable, "-P", "-m", "infra.commands.main", "mqtt", broker),
-            *("--stream", "events", "--endpoint-url", stream, "--region", "eu-west-1", "--every", "100ms", *options),
+            *(
+                "--stream",
+                "events",
+                "--endpoint-url",
+                stream,
+                "--region",
+                "eu-west-1",
+                "--every",
+                "100ms",
+                *options,
+            ),
         ]
         self._environ = {
             "PATH": os.environ["PATH"],
@@ -95,7 +105,7 @@ class BridgeProcess:
         }
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> "BridgeProcess":
+    def __enter__(self) -> Self:
         self.start()
         return self
 

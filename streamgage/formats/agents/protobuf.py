@@ -33,9 +33,7 @@ def wire_fields(
             tag, at = _varint(data, at - 1, stop)
         number, wire_type = tag >> 3, tag & 7
         if known.get(number, wire_type) != wire_type or not 0 < number < 2**29:
-            raise undecodable(
-                f"at byte {at}: field {number} has wire type {wire_type}: these are no {what}"
-            )
+            raise undecodable(f"at byte {at}: field {number} has wire type {wire_type}: these are no {what}")
         if wire_type == BYTES:
             if at < stop and data[at] < 0x80:
                 size, begin = data[at], at + 1

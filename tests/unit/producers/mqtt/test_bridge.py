@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from producers.client.identity import Identity
 from producers.mqtt.bridge import Batch, Bridge
 from producers.mqtt.journal import Journal
 from producers.mqtt.messages import Message
 from producers.mqtt.reading import Reader
 from producers.mqtt.routes_toml import subscriptions_of
 from producers.mqtt.sealing import Sealer
-from producers.client.identity import Identity
 from producers.spool.told import SpoolError
 from streamgage.formats.kpl import decode_aggregate
 from streamgage.formats.mark import decode_mark
@@ -103,7 +103,9 @@ def test_however_it_is_killed_and_messages_come_again_each_counts_once(
     waiting = list(range(data.draw(st.integers(1, 12))))
     acknowledged: set[int] = set()
     while waiting:
-        some = data.draw(st.lists(st.sampled_from(waiting), min_size=1, max_size=5))  # twice in one batch, too
+        some = data.draw(
+            st.lists(st.sampled_from(waiting), min_size=1, max_size=5)
+        )  # twice in one batch, too
         again = data.draw(st.lists(st.sampled_from(sorted(acknowledged)), max_size=2)) if acknowledged else []
         world.steps_left = data.draw(st.none() | st.integers(0, 4))
         try:
@@ -189,7 +191,9 @@ def test_objects_of_one_message_have_ids_of_their_own(tmp_path: Path) -> None:
         (b'{"id": 1, "ts": 4000000000000, "value": 1}', "future"),
     ],
 )
-def test_what_cannot_be_counted_is_quarantined_with_its_reason(tmp_path: Path, payload: bytes, code: str) -> None:
+def test_what_cannot_be_counted_is_quarantined_with_its_reason(
+    tmp_path: Path, payload: bytes, code: str
+) -> None:
     world = World(tmp_path)
     world.bridge.commit(Batch([Message("plant/d1/reading", payload, 1, 1, NOW_MS)]))
     ((_, reasons),) = world.quarantined
@@ -201,7 +205,9 @@ def test_what_cannot_be_counted_is_quarantined_with_its_reason(tmp_path: Path, p
 @pytest.mark.parametrize(("text", "value"), [("20.5", 20.5), (" 7\n", 7.0), ("-1e3", -1000.0)])
 def test_a_number_is_an_event(tmp_path: Path, text: str, value: float) -> None:
     fields = {"device_id": "topic:2", "metric": "topic:3", "ts": "arrival", "value": "value"}
-    world = World(tmp_path, {"topic": "plant/+/+", "source": "reading", "payload": "number", "fields": fields})
+    world = World(
+        tmp_path, {"topic": "plant/+/+", "source": "reading", "payload": "number", "fields": fields}
+    )
     world.bridge.commit(Batch([Message("plant/d1/temperature", text.encode(), 1, 1, NOW_MS)]))
     assert world.counted() == {int(value): 1}
     world.journal.close()
@@ -210,7 +216,9 @@ def test_a_number_is_an_event(tmp_path: Path, text: str, value: float) -> None:
 @pytest.mark.parametrize("text", ["", "n/a", "1_000", "nan", "inf", "٣", "1" * 5_000, "0x10"])
 def test_what_is_no_number_is_quarantined(tmp_path: Path, text: str) -> None:
     fields = {"device_id": "topic:2", "metric": "topic:3", "ts": "arrival", "value": "value"}
-    world = World(tmp_path, {"topic": "plant/+/+", "source": "reading", "payload": "number", "fields": fields})
+    world = World(
+        tmp_path, {"topic": "plant/+/+", "source": "reading", "payload": "number", "fields": fields}
+    )
     world.bridge.commit(Batch([Message("plant/d1/temperature", text.encode(), 1, 1, NOW_MS)]))
     assert (len(world.quarantined), world.counted()) == (1, {})
     world.journal.close()

@@ -24,8 +24,14 @@ PLUG: dict[str, Any] = {
     ("tables", "told"),
     [
         ([{**NUMBER, "topic": "a/#/b"}], "mqtt[0].topic: 'a/#/b': # stands alone"),
-        ([{**NUMBER, "source": "readin"}], "mqtt[0].source: no source is named 'readin'; did you mean 'reading'?"),
-        ([{**NUMBER, "payload": "xml"}], "mqtt[0].payload: 'xml' is not one of json, number, text, sparkplug"),
+        (
+            [{**NUMBER, "source": "readin"}],
+            "mqtt[0].source: no source is named 'readin'; did you mean 'reading'?",
+        ),
+        (
+            [{**NUMBER, "payload": "xml"}],
+            "mqtt[0].payload: 'xml' is not one of json, number, text, sparkplug",
+        ),
         ([{**NUMBER, "fields": {**FIELDS, "metric": "topic:4"}}], "from topic:1 to topic:3"),
         ([{**NUMBER, "fields": {**FIELDS, "metric": "name"}}], "'name' is no selector; of number there are"),
         ([{**NUMBER, "fields": {**FIELDS, "x": "value"}}], "the schema has no such field"),
@@ -64,7 +70,11 @@ def test_sparkplug_is_not_shared() -> None:
 
 @pytest.mark.parametrize(
     ("url", "found"),
-    [("mqtt://h", ("h", 1883, False)), ("mqtts://h", ("h", 8883, True)), ("mqtt://[::1]:9", ("::1", 9, False))],
+    [
+        ("mqtt://h", ("h", 1883, False)),
+        ("mqtts://h", ("h", 8883, True)),
+        ("mqtt://[::1]:9", ("::1", 9, False)),
+    ],
 )
 def test_an_address_is_read(url: str, found: tuple[str, int, bool]) -> None:
     assert address_of(url) == found
@@ -79,6 +89,6 @@ def test_an_address_that_is_none_is_refused_and_no_password_is_told(url: str) ->
 
 def test_all_that_is_wrong_with_settings_is_told_at_once() -> None:
     with pytest.raises(ConfigError) as refused:
-        BrokerSettings("h", receive_maximum=0, keepalive_s=0, share="a/b", password="x", client_id="")
+        BrokerSettings("h", receive_maximum=0, keepalive_s=0, share="a/b", password="x", client_id="")  # noqa: S106 - of nobody
     assert len(refused.value.problems) == 5
     assert "'x'" not in str(refused.value)
