@@ -28,9 +28,11 @@ def add_parser(verbs: Verbs) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print what the definition says, or raise ConfigError with every problem."""
     from infra.aws.bundle.vouched import vouched_pipeline
+    from producers.mqtt.routes_toml import load_routes
     from streamgage.definition.evolution import defaults_of
 
     pipeline = vouched_pipeline(Path(arguments.pipeline))
+    _, subscriptions = load_routes(arguments.pipeline)
     for source in pipeline.sources.values():
         older = f", reads {len(source.writers)} older schemas" if source.writers else ""
         print(f"source {source.name}: {source.schema.name}, partition key {source.partition_key}{older}")
@@ -55,4 +57,9 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"  where {rollup.where.text}")
         for field, measures in rollup.measures.items():
             print(f"  {field}: {', '.join(measures)}")
+    for each in subscriptions:
+        known = f"; known by {each.id}" if each.id else ""
+        print(
+            f"mqtt {each.topic.text}: {each.payload} of {', '.join(route.source.name for route in each.routes)}{known}"
+        )
     return 0

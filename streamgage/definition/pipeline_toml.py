@@ -91,6 +91,7 @@ def parse_pipeline(text: str, files: DefinitionFiles, index: BuildIndex | None =
         elif rollup is not None:
             rollups[rollup.name] = rollup
     deploy = _deploy(root)
+    root.take("mqtt", None)  # a bridge's own, and read by it: producers/mqtt
     root.no_other_keys()
     if problems:
         raise ConfigError(*problems)

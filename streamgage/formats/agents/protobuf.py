@@ -1,4 +1,4 @@
-"""Protobuf's wire format, read field by field, as far as OTLP needs it.
+"""Protobuf's wire format, read field by field, as far as OTLP and Sparkplug need it.
 
 Source: https://protobuf.dev/programming-guides/encoding/ (checked 2026-11-29).
 """
@@ -16,10 +16,12 @@ read_sfixed64 = Struct("<q").unpack_from
 _SIZES = {FIXED64: 8, FIXED32: 4}
 
 
-def wire_fields(data: bytes, at: int, stop: int, known: dict[int, int]) -> Iterator[tuple[int, int, int]]:
+def wire_fields(
+    data: bytes, at: int, stop: int, known: dict[int, int], what: str = "OTLP metrics"
+) -> Iterator[tuple[int, int, int]]:
     """Yield (number, begin, end) of each field of the message that stands from *at* to *stop*, unknown ones too.
 
-    Of a varint begin is its value. *known* holds the wire type of each field that the caller reads.
+    Of a varint begin is its value. *known* holds the wire type of each field that the caller reads, *what* is what it expects.
 
     Raises:
         PoisonRecord: it is no message, or a known field has another wire type: it is a message of something else.
@@ -31,9 +33,7 @@ def wire_fields(data: bytes, at: int, stop: int, known: dict[int, int]) -> Itera
             tag, at = _varint(data, at - 1, stop)
         number, wire_type = tag >> 3, tag & 7
         if known.get(number, wire_type) != wire_type or not 0 < number < 2**29:
-            raise undecodable(
-                f"at byte {at}: field {number} has wire type {wire_type}: these are no OTLP metrics"
-            )
+            raise undecodable(f"at byte {at}: field {number} has wire type {wire_type}: these are no {what}")
         if wire_type == BYTES:
             if at < stop and data[at] < 0x80:
                 size, begin = data[at], at + 1
