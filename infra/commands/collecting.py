@@ -19,6 +19,7 @@ from producers.collector.message import Answer, Asked
 from producers.collector.openapi import document
 from producers.collector.spooled import SpoolDurable
 from producers.sending.forwarding import Forwarding
+from producers.sending.settings import ProducerConfig
 from producers.spool import Spool
 from streamgage.definition.pipeline import Pipeline
 from streamgage.errors import ConfigError
@@ -118,8 +119,9 @@ class CollectorServer:
     ) -> None:
         """Listen, and answer nobody yet. Raises: ConfigError, the port is taken; or as ``Forwarding``."""
         self._spool = spool
+        config = ProducerConfig(concurrency=2).forwarding()
         self._forwarding = Forwarding(
-            spool, port, concurrency=2, clock=MonotonicClock(), rng=random.SystemRandom()
+            spool, port, config=config, clock=MonotonicClock(), rng=random.SystemRandom()
         )
         self._durable = SpoolDurable(
             spool, self._forwarding.shards, max_bytes=max_bytes, one_key_per_record=one_key_per_record

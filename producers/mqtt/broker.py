@@ -210,4 +210,4 @@ class Broker:
 
 
 def _properties(packet_type: int) -> Properties:
-    return Properties(packet_type)  # type: ignore[no-untyped-call]  # paho types most, and not this
+    return Properties(packet_type)

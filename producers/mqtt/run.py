@@ -21,6 +21,7 @@ from producers.mqtt.settings import BrokerSettings
 from producers.mqtt.sparkplug.nodes import Nodes
 from producers.mqtt.worker import Worker
 from producers.sending.forwarding import Forwarding
+from producers.sending.settings import ProducerConfig
 from producers.spool import Spool
 from streamgage.definition.pipeline import Pipeline
 from streamgage.errors import ConfigError
@@ -126,7 +127,8 @@ def run_bridge(
     with ExitStack() as stack:
         spool = stack.enter_context(Spool.open(files.spool, max_bytes=files.spool_bytes))
         journal = stack.enter_context(Journal(files.journal, most_ids=files.most_ids))
-        forwarding = Forwarding(spool, port, concurrency=_CONCURRENCY, clock=clock, rng=rng)
+        sent = ProducerConfig(concurrency=_CONCURRENCY).forwarding()
+        forwarding = Forwarding(spool, port, config=sent, clock=clock, rng=rng)
         sealer = Sealer(
             pipeline,
             forwarding.shards,

@@ -69,7 +69,7 @@ class Forwarding:
         """
         until_ms = None if timeout_s is None else self._clock.now_ms() + int(timeout_s * 1000)
         while self.spool.stats.records:
-            self._forwarder.check()
+            self.forwarder.check()
             if until_ms is not None and self._clock.now_ms() >= until_ms:
                 return False
             self._clock.sleep_ms(_LOOK_MS)

@@ -2,7 +2,7 @@ import hashlib
 
 import pytest
 from aws_kinesis_agg.deaggregator import messages_pb2
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # comes without types
+from google.protobuf.message import DecodeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
