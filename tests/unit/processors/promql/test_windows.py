@@ -383,6 +383,7 @@ def test_by_how_much_a_value_may_be_off_is_told_with_an_info() -> None:
     """The widest of what was read: a minute of 300 metrics is an estimate, one of two is exact."""
     prometheus = Prometheus(pipeline_of(ROLLUP + APPROXIMATE))
     prometheus.load({("d", f"m{n}"): [1 + n, 1 + 9**n if n < 2 else None] for n in range(300)})
+    prometheus.load({("e", "m"): [1, 1]})
     quantile = "1.08% of the value of that rank at most"
     infos: dict[str, dict[int, str | None]] = {
         "rough_value_sum": {1: None, 2: None},
@@ -403,6 +404,9 @@ def test_by_how_much_a_value_may_be_off_is_told_with_an_info() -> None:
         "infos"
         not in prometheus.ask("query", ("query", 'rough_value_p95{window="1m"}'), ("time", "600")).body
     )
+    query = ("query", 'rough_metric_distinct{window="1m"}')
+    both = prometheus.ask("query_range", query, ("start", "60"), ("end", "120"), ("step", "60"))
+    assert both.body["infos"] == ["rough_metric_distinct: 2.27% standard error"]
     mean = prometheus.ask("query", ("query", 'rough_value_time_weighted_mean{window="1m"}'), ("time", "60"))
     (info,) = mean.body["infos"]
     assert info == "rough_value_time_weighted_mean: exact"
@@ -411,7 +415,7 @@ def test_by_how_much_a_value_may_be_off_is_told_with_an_info() -> None:
 def test_a_quantile_of_histograms_that_were_widened_together_tells_the_wider_bound() -> None:
     """Two that fit their buckets finely do not when they are one, so their sum is known less well."""
     prometheus = Prometheus(pipeline_of(ROLLUP + APPROXIMATE))
-    prometheus.load({("d", f"m{n}"): [1.02**n, 1e6 * 1.02**n] for n in range(100)})
+    prometheus.load({("d", f"m{n}"): [1.02**n, 1e6 * 1.02**n] for n in range(100)} | {("e", "m"): [1, 1]})
     query = 'histogram_quantile(0.5, sum_over_time(rough_value_histogram{window="1m"}[%s]))'
     bounds = []
     for minutes in ("1m", "2m"):
