@@ -22,6 +22,8 @@ from processors.promql.series import (
     mapped,
     there,
 )
+from processors.query.answer import bound_text
+from streamgage.measures.named import measure_named
 
 _Arguments = Sequence[Value]
 
@@ -32,6 +34,7 @@ class Calls:
 
     instants: Sequence[int]
     budget: Budget
+    inform: Callable[[str], None]  # hears by how much values may be off
 
     def call(self, name: str, arguments: _Arguments) -> Value:
         """Return what the function *name* makes of *arguments*. Raises: QueryError."""
@@ -119,8 +122,12 @@ def _label_join(_: Calls, arguments: _Arguments) -> Vector:
     return functions.label_join(as_vector(arguments[0]), target, separator, sources)
 
 
-def _histogram_quantile(_: Calls, arguments: _Arguments) -> Vector:
-    return functions.histogram_quantile(as_scalar(arguments[0]), _histograms(arguments[1]))
+def _histogram_quantile(calls: Calls, arguments: _Arguments) -> Vector:
+    histograms = _histograms(arguments[1])
+    bound = functions.histogram_bound(histograms)
+    if bound is not None:
+        calls.inform(f"histogram_quantile: {bound_text(measure_named('p50'), bound)}")
+    return functions.histogram_quantile(as_scalar(arguments[0]), histograms)
 
 
 def _histogram_count(_: Calls, arguments: _Arguments) -> Vector:

@@ -38,6 +38,14 @@ class Part:
             found = self.made["instants"] = ends, [window_of(end_ms).end_ms for end_ms in ends]
         return found
 
+    def bound(self, name: Hashable, bound_of: Callable[[Table], float]) -> float:
+        """Return the greatest that *bound_of* tells of a window; *name* as that of columns."""
+        found: float | None = self.made.get(("bound", name))
+        if found is None:
+            found = max((bound_of(group.table) for group in self.groups), default=0.0)
+            self.made["bound", name] = found
+        return found
+
     def begins(self) -> frozenset[int]:
         """Return from which arrival times on its states are counted."""
         found: frozenset[int] | None = self.made.get("begins")

@@ -67,7 +67,7 @@ class Evaluator:
 
     @property
     def _calls(self) -> Calls:
-        return Calls(self.instants, self.budget)
+        return Calls(self.instants, self.budget, self.reader.notes.inform)
 
     def evaluate(self, node: Node) -> Value:
         """Return what *node* comes to. Raises: QueryError."""

@@ -157,6 +157,12 @@ def histogram_quantile(fractions: Scalar, vector: HistogramVector) -> Vector:
     )
 
 
+def histogram_bound(vector: HistogramVector) -> float | None:
+    """Return by how much of itself a quantile of these histograms may be off at most; None where none holds a value."""
+    scales = [held.scale for each in vector.series for held in each.values if held is not None and held.total]
+    return histogram.relative_error(min(scales)) if scales else None
+
+
 def histogram_count(vector: HistogramVector) -> Vector:
     """Return how many values each histogram holds."""
     return merged(

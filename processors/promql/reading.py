@@ -13,9 +13,9 @@ from processors.promql.errors import execution
 from processors.promql.matchers import NAME, Matcher, match_labels, tester
 from processors.promql.names import WINDOW, Metric, Names, key_labels
 from processors.promql.series import HistogramSamples, HistogramSeries, Labels, Samples, Series
-from processors.promql.states import histogram_of, number_of
+from processors.promql.states import bound_of, histogram_of, number_of
 from processors.promql.syntax import Selector
-from processors.query.answer import time_text
+from processors.query.answer import bound_text, time_text
 from processors.query.blocks import Block
 from processors.query.buckets import Buckets
 from processors.query.cells import CellReader, PartialStore
@@ -27,6 +27,7 @@ from streamgage.definition.pipeline import Pipeline, Rollup
 from streamgage.errors import ConfigError, PoisonRecord
 from streamgage.fold.items import key_text, key_values
 from streamgage.measures.layout import StateLayout, plan_of
+from streamgage.measures.named import measure_named
 from streamgage.measures.windows import MAX_EVENT_TIME_MS, Window
 
 MOST_ROWS = 300_000  # with all measures some 200 MB of states
@@ -174,6 +175,7 @@ class Reader:
         layout = self._layout(metric)
         parts = self._parts(sized, matchers, first_ms, last_ms, layout)
         found = joined(parts, metric.column, number_of(layout, metric.column))
+        self._tell_bound(metric, layout, parts)
         series = [Series(labels_of(metric, sized.label, key), found[key]) for key in sorted(found)]
         return Samples(*_instants(parts, sized), series)
 
@@ -283,6 +285,13 @@ class Reader:
                 f"this reads more than {MOST_ROWS:,} windows of keys: name every label of the key by =, ask for a shorter range, "
                 "or for larger windows"
             )
+
+    def _tell_bound(self, metric: Metric, layout: StateLayout, parts: Sequence[Part]) -> None:
+        """Say by how much values may be off, where they are not exact; of histograms who reads a value of them says it."""
+        of_table = bound_of(layout, metric.column)
+        if of_table is not None and any(part.groups for part in parts):
+            bound = max(part.bound(metric.column, of_table) for part in parts)
+            self.notes.inform(f"{metric.name}: {bound_text(measure_named(metric.column.measure), bound)}")
 
     def _tell(self, sized: Sized, from_ms: int, parts: Sequence[Part]) -> None:
         """Say of which windows a part is not counted, or not kept any more, and which are gone."""

@@ -46,6 +46,22 @@ def _means(n: int, total: int, scale: int) -> Callable[[Table], list[float | Non
     ]
 
 
+def bound_of(layout: StateLayout, column: Column) -> Callable[[Table], float] | None:
+    """Return what tells by how much a value of *column* in a table may be off at most, relatively; None where it is exact."""
+    bound = None if column.field is None else measure_named(column.measure).bound
+    if bound is None:
+        return None
+    places, _ = _places(layout, column.field)
+    names = measure_named(column.measure).parts
+    columns = [places[name] for name in names]
+
+    def greatest(table: Table) -> float:
+        states = zip(*(table[at] for at in columns), strict=True)
+        return max((bound(dict(zip(names, state, strict=True))) for state in states), default=0.0)
+
+    return greatest
+
+
 def histogram_of(layout: StateLayout, column: Column) -> Callable[[Table], list[Histogram]]:
     """Return what reads the histograms of all entries."""
     places, _ = _places(layout, column.field)

@@ -30,6 +30,7 @@ from processors.query.silence import instant_of, silent
 from streamgage.errors import ConfigError, TooMuchError
 from streamgage.expressions.expression import Expression, exact, parse, parse_filter
 from streamgage.expressions.kinds import Kind
+from streamgage.measures.catalogue import Measure
 from streamgage.measures.named import find_measure
 from streamgage.measures.windows import Window
 
@@ -255,9 +256,12 @@ def told_errors(answer: Answer, question: Question) -> Iterator[str]:
         bound = answer.errors.get(column.name)
         measure = find_measure(column.measure)
         if bound is not None and measure is not None:
-            yield (
-                f"{column.name}: {bound:.2%} {measure.error}" if bound else f"{column.name}: {measure.exact}"
-            )
+            yield f"{column.name}: {bound_text(measure, bound)}"
+
+
+def bound_text(measure: Measure, bound: float) -> str:
+    """Return how far off values of *measure* may be, relatively, and of what."""
+    return f"{bound:.2%} {measure.error}" if bound else measure.exact
 
 
 @lru_cache(maxsize=1024)  # each key of a window asks again

@@ -50,7 +50,9 @@ VIEWS = (
     "",
     "measures=%5B%22value.mean%22%2C%22value.max%22%5D&compare=previous&range=custom&window=1m&time=local",
     "lines=%5B%5D",
+    "where=events%20>%2030&select=each%20=%20value.sum%20/%20events&measures=%5B%22events%22%2C%22each%22%5D&sort=each",
 )
+WRONG = "where=events%20>>%2030&select=each%20=%20value.sum%20/%20nothing"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -75,6 +77,19 @@ def test_axe_finds_nothing_serious_while_the_stack_is_gone(
         ready(visit)
         visit.page.route("**/v1/**", lambda route: route.abort())
         visit.until("() => !document.querySelector('#gone').hidden")
+        _check(axe.run(visit.page))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_where_a_mistake_is_told_and_a_phone_shows_it_whole(
+    browser: Any, server: PageServer, scheme: str
+) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    with visiting(browser, server.url, color_scheme=scheme, viewport={"width": 320, "height": 900}) as visit:
+        visit.go(WRONG)
+        visit.until("() => document.querySelector('#c-where-wrong')?.textContent !== ''")
+        visit.until("() => document.querySelectorAll('#lists section h2')[1]?.textContent !== ''")
+        assert visit.page.evaluate("document.documentElement.scrollWidth") == 320
         _check(axe.run(visit.page))
 
 

@@ -53,12 +53,10 @@ NUMBERS = (
 )
 
 
-@pytest.mark.parametrize("by_source", [True, False])
 @given(numbers=st.lists(NUMBERS, min_size=1, max_size=50), key=TEXTS)
 @_LAW
 def test_a_number_of_any_length_is_shown_to_its_last_digit(
     page: Any,
-    by_source: bool,  # noqa: FBT001 - both ways that a browser may have
     numbers: list[str],
     key: str,
 ) -> None:
@@ -67,8 +65,8 @@ def test_a_number_of_any_length_is_shown_to_its_last_digit(
         run(
             page,
             "exact.js",
-            "const [text, bySource, key] = x; const found = m.parseExact(text, {bySource}); return [found[key].map(m.cellText), found.t];",
-            [text, by_source, key if key != "t" else ""],
+            "const [text, key] = x; const found = m.parseExact(text); return [found[key].map(m.cellText), found.t];",
+            [text, key if key != "t" else ""],
         )
         if key != "t"
         else ([grouped(Decimal(each)) for each in numbers], "1234567890123456789 t")
@@ -85,6 +83,18 @@ def test_a_number_that_a_double_holds_stays_one(page: Any) -> None:
         "[9007199254740993, 1.5, 0.1, 1e3, 12345678901234567]",
     )
     assert kinds == ["object", "number", "number", "number", "object"]
+
+
+@given(numbers=st.lists(NUMBERS, min_size=2, max_size=30))
+@_LAW
+def test_numbers_of_any_length_are_put_in_their_order(page: Any, numbers: list[str]) -> None:
+    ordered = run(
+        page,
+        "exact.js",
+        "return m.parseExact(x).sort(m.compareExact).map(m.cellText);",
+        f"[{', '.join(numbers)}]",
+    )
+    assert ordered == [grouped(each) for each in sorted(map(Decimal, numbers))]
 
 
 def test_a_long_fraction_is_cut_where_it_is_brief_and_says_so(page: Any) -> None:
@@ -225,7 +235,7 @@ VIEWS = st.fixed_dictionaries(
         "range": st.sampled_from(["1h", "7d", "all", "custom"]), "fromMs": st.none() | st.integers(0, 10**12),
         "toMs": st.none() | st.integers(10**12 + 1, 2 * 10**12), "keys": st.dictionaries(TEXTS, TEXTS.filter(bool), max_size=3),
         "lines": st.none() | st.lists(TEXTS, max_size=3), "measures": st.lists(TEXTS, min_size=1, max_size=4),
-        "top": st.integers(1, 100), "utc": st.booleans(),
+        "top": st.integers(1, 100), "utc": st.booleans(), "where": TEXTS, "select": TEXTS, "sort": TEXTS, "up": st.booleans(),
     }
 )  # fmt: skip
 

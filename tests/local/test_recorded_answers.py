@@ -18,7 +18,7 @@ import pytest
 from infra.commands.asked_at import open_local_home
 from infra.local.stack.clients import local_client
 from processors.query.tables import Tables
-from support.browser import chromium, visiting
+from support.browser import Visit, chromium, visiting
 from support.machine import Machine
 from support.page_server import grouped
 from support.recorded import (
@@ -473,16 +473,121 @@ def test_pages_below_a_folder_by_local_days_and_sessions_in_promql(machine: Mach
             assert by_promql(machine, query, row["window_end"]) == {(): row[f"page.{measure}"]}
 
 
-def test_its_page_shows_the_pages_with_the_most_views_and_the_days_of_one(machine: Machine) -> None:
-    """Nothing is complained of, and nobody else is asked: ``visiting`` looks."""
-    pages = ranked(Counter(view.page for view in views()), 5)
+@pytest.fixture(scope="module")
+def visit(machine: Machine) -> Iterator[Visit]:
+    """The stack's page. Nothing is complained of, and nobody else is asked: ``visiting`` looks."""
+    place = machine.home.info().endpoints["http"] + "/"
+    with chromium() as browser, visiting(browser, place) as visit:
+        yield visit
+
+
+def test_the_page_shows_the_pages_with_the_most_views_and_the_days_of_one(visit: Visit) -> None:
+    pages = ranked(Counter(view.page for view in views()), 10)
+    sizes: Counter[str] = Counter()
+    for view in views():
+        sizes[view.page] += view.size or 0
     first = pages[0][0]
     days = Counter(view.time_s // DAY_S * DAY_S for view in views() if view.page == first)
-    place = machine.home.info().endpoints["http"] + "/"
-    view = "rollup=page_views&window=1d&range=custom&from=2015-05-17T00:00:00Z&to=2015-05-21T00:00:00Z"
-    with chromium() as browser, visiting(browser, place) as visit:
-        visit.go(f"{view}&top=5")
-        rows = visit.until_rows(lambda rows: {row[1] for row in rows} == {page for page, _ in pages})
-        assert visit.top_list("Top by events") == [(page, grouped(count)) for page, count in pages]
-        told = [(row[0], row[2]) for row in rows if row[1] == first]
-        assert sorted(told) == [(said(day)[:10], grouped(count)) for day, count in sorted(days.items())]
+    visit.look(
+        rollup="page_views", window="1d", range="custom", to="2015-05-21T00:00:00Z", **{"from": "2015-05-17T00:00:00Z"}
+    )  # fmt: skip
+    rows = visit.until_rows(lambda rows: {row[1] for row in rows} == {page for page, _ in pages})
+    visit.until_top("Top by bytes.sum", [(page, grouped(size)) for page, size in ranked(sizes, 10)])
+    visit.until_top("Top by events", [(page, grouped(count)) for page, count in pages])
+    told = [(row[0], row[2]) for row in rows if row[1] == first]
+    assert sorted(told) == [(said(day)[:10], grouped(count)) for day, count in sorted(days.items())]
+
+
+def test_the_page_shows_the_p95_of_each_day_and_its_error(visit: Visit) -> None:
+    metric = "machine_temperature_system_failure"
+    days = daily(metric, lambda time_s: said(time_s // DAY_S * DAY_S)[:10])
+    right = {day: sorted(values)[math.ceil(0.95 * len(values)) - 1] for day, values in days.items()}
+    visit.look(
+        rollup="quantiles", window="1d", range="all", measures=json.dumps(["value.p95"]), **{"key.device_id": metric}
+    )  # fmt: skip
+    rows = visit.until_rows(lambda rows: {row[0] for row in rows} == right.keys())
+    for day, device, value, _ in rows:
+        assert device == metric
+        assert abs(Decimal(value) - right[day]) <= abs(right[day]) * Decimal("0.011"), day
+    assert "% at most" in visit.page.locator("figcaption").inner_text()
+
+
+def test_the_page_shows_the_hours_with_the_most_different_visitors(visit: Visit) -> None:
+    visitors: dict[int, set[str]] = defaultdict(set)
+    for view in views():
+        visitors[view.time_s // HOUR_S * HOUR_S].add(view.visitor)
+    column = "visitor_id.distinct"
+    visit.look(
+        rollup="audience", window="1h", range="all", lines="[]", measures=json.dumps([column]), sort=column
+    )
+    rows = visit.until_rows(lambda rows: len(rows) == min(len(visitors), 100))
+    most = sorted(((-len(found), -hour) for hour, found in visitors.items()))[:3]
+    assert [(row[0][:16], row[1]) for row in rows[:3]] == [
+        (said(-hour)[:16].replace("T", " "), grouped(-count)) for count, hour in most
+    ]
+
+
+def test_the_page_shows_sessions_and_bounces_of_each_day(visit: Visit, machine: Machine) -> None:
+    """Those of the command line, which are a script's."""
+    names = ["page.sessions", "page.bounces", "page.bounce_rate"]
+    right = [
+        [row["window_start"][:10], *(grouped(row[name]) for name in names)]
+        for row in machine.query("visits_by_day", "--group-by", "", "--window", "1d")
+    ]
+    visit.look(rollup="visits_by_day", window="1d", range="all", lines="[]", measures=json.dumps(names))
+    visit.until_rows(lambda rows: sorted(row[:-1] for row in rows) == sorted(right))
+
+
+def test_the_page_shows_the_weeks_of_the_busiest_metric_beside_those_before(visit: Visit) -> None:
+    busiest = max(readings(), key=lambda metric: (len(readings()[metric]), metric))
+    weeks: Counter[int] = Counter()
+    for time_s, _ in readings()[busiest]:
+        weeks[(time_s - MONDAY_S) // WEEK_S * WEEK_S + MONDAY_S] += 1
+    visit.look(rollup="device_metrics", window="1w", range="all", top="1", compare="7d")
+    rows = visit.until_rows(lambda rows: len(rows) == len(weeks))
+    assert [[row[0][:10], *row[1:5]] for row in reversed(rows)] == [
+        [said(week)[:10], busiest, "recorded", grouped(weeks[week]), grouped(weeks[week - WEEK_S])]
+        for week in sorted(weeks)
+    ]
+    for row, week in zip(reversed(rows), sorted(weeks), strict=True):
+        if before := weeks[week - WEEK_S]:
+            percent = Decimal((weeks[week] - before) * 100) / before
+            assert Decimal(row[5].replace(",", "")) == pytest.approx(percent, abs=Decimal("0.005"))
+
+
+@pytest.mark.parametrize("as_of", ["2014-02-28T15:00:00Z", "2014-04-24T01:00:00Z"])
+def test_the_page_shows_the_devices_that_were_silent_for_an_hour(visit: Visit, as_of: str) -> None:
+    until = seconds(as_of)
+    heard = {metric: [time_s for time_s, _ in each if time_s < until] for metric, each in readings().items()}
+    last = {metric: max(each) for metric, each in heard.items() if each}
+    silent = sorted((time_s, metric) for metric, time_s in last.items() if time_s <= until - HOUR_S)
+    visit.look(
+        rollup="device_metrics", window="1d", range="custom", silent="1h", to=as_of, **{"from": "2013-01-01T00:00:00Z"}
+    )  # fmt: skip
+    visit.until(
+        "(count) => document.querySelectorAll('#lists section:last-child li').length === count", len(silent)
+    )
+    told = visit.page.evaluate(
+        "() => [...document.querySelectorAll('#lists section:last-child li')].map((each) => [each.querySelector('.name').textContent, each.title])"
+    )
+    assert told == [
+        [f"{metric} · recorded", f"last heard of at {said(time_s)[:-1].replace('T', ' ')} UTC"]
+        for time_s, metric in silent
+    ]
+    assert silent
+
+
+def test_the_page_shows_the_share_of_server_errors_of_each_page(visit: Visit) -> None:
+    """A column that is computed, of the lines that a filter takes, in its order."""
+    all_views, errors = (Counter(view.page for view in views() if view.status >= least) for least in (0, 500))
+    right = {page: (count, Decimal(count) / all_views[page]) for page, count in errors.items()}
+    visit.look(
+        rollup="page_failures", window="1mo", range="all", top="100", where="failed.sum > 0",
+        select="share = failed.sum / events", measures=json.dumps(["failed.sum", "share"]), sort="share",
+    )  # fmt: skip
+    rows = visit.until_rows(lambda rows: {row[1] for row in rows} == right.keys())
+    shares = [Decimal(row[3]) for row in rows]
+    assert shares == sorted(shares, reverse=True)
+    for _, page, failed, share, _ in rows:
+        assert int(failed) == right[page][0]
+        assert Decimal(share) == pytest.approx(right[page][1], rel=Decimal("1e-20"))

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -60,6 +61,10 @@ class Visit:
         self.page.goto("about:blank")
         self.page.goto(f"{self.url}{fragment and f'#{fragment}'}")
 
+    def look(self, **view: str) -> None:
+        """Load the page anew, with *view* as its link says it."""
+        self.go(urlencode(view))
+
     def until(self, condition: str, argument: Any = None) -> None:
         """Wait until the JavaScript *condition* holds."""
         self.page.wait_for_function(condition, arg=argument, timeout=WAIT_MS)
@@ -83,6 +88,14 @@ class Visit:
         """Return the names and values of the list under *title*; none where there is no such list yet."""
         found = self.page.evaluate(_LIST, title)
         return [(name, value) for name, value in found]
+
+    def until_top(self, title: str, wanted: list[tuple[str, str]]) -> None:
+        """Wait until the list under *title* is as *wanted*."""
+        for _ in range(WAIT_MS // 100):
+            if self.top_list(title) == wanted:
+                return
+            self.page.wait_for_timeout(100)
+        assert self.top_list(title) == wanted
 
     def check(self) -> None:
         """Check that it asked nobody else, and that nothing was complained of."""

@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from infra.template.page import HEADERS
+from processors.live.questions import as_parameters
 from processors.query.answer import Answer, answer, silence
 from processors.query.asking import prepared
 from processors.query.freshness import Freshness
@@ -153,7 +154,8 @@ class PageServer:
             try:
                 found = self._reply(path.split("/"), params, now)
             except ConfigError as error:
-                return 400, "application/json", _error(str(error).partition("\n")[0], error.problems)
+                problems = [as_parameters(each) for each in error.problems]
+                return 400, "application/json", _error(problems[0], problems)
         if found is None:
             return 404, "application/json", _error(f"there is no {path}", ())
         if isinstance(found, Answer):
@@ -191,6 +193,7 @@ class PageServer:
         self, rollup: str, what: str, params: list[tuple[str, str]], now: int
     ) -> Answer | dict[str, Any] | None:
         given = dict(params)
+        select = [each for name, each in params if name == "select"]
         key = {name[4:]: value for name, value in params if name.startswith("key.")}
         group_by = given.get("group_by")
         to_ms = instant_ms(given.get("to"), now_ms=now, default_ms=MAX_EVENT_TIME_MS)
@@ -206,12 +209,16 @@ class PageServer:
             top=int(given["n"]) if what == "top" else None,
             by=given.get("by"),
             where=given.get("where"),
+            select=dict(_computed(each) for each in select),
             compare=given.get("compare"),
             limit=int(given["limit"]) if "limit" in given and what != "keys" else None,
         )
         store = Reads(self.world.store)
         if what == "silent":
-            found = silence(store, question, for_ms=parse_duration(given["for"]), as_of_ms=now, now_ms=now)
+            as_of_ms = instant_ms(given.get("at"), now_ms=now, default_ms=now)
+            found = silence(
+                store, question, for_ms=parse_duration(given["for"]), as_of_ms=as_of_ms, now_ms=now
+            )
             most = int(given["limit"])
             return replace(found, rows=found.rows[:most], left=max(len(found.rows) - most, 0))
         found = answer(store, question, shape, applied_ms=self._applied_ms(now), now_ms=now)
@@ -269,6 +276,13 @@ def grouped(value: Any) -> str:
     text = number_text(value)
     whole, point, part = text.removeprefix("-").partition(".")
     return f"{'-' if text.startswith('-') else ''}{int(whole):,}{point}{part}"
+
+
+def _computed(text: str) -> tuple[str, str]:
+    name, equals, expression = text.partition("=")
+    if not name or not equals or not expression:
+        raise ConfigError(f"select is name=expression, each name once; {text!r} is not")
+    return name, expression
 
 
 def _rollup_json(rollup: Rollup) -> dict[str, Any]:

@@ -28,6 +28,18 @@ DATA = Path(os.environ.get("STREAMGAGE_DATA", ROOT.parent / "shared" / "data"))
 ACCESS_LOG = DATA / "clickstream" / "apache_combined.log"
 TELEMETRY = sorted((DATA / "telemetry").glob("*.csv")) if DATA.is_dir() else []
 MORE_ROLLUPS = """
+[sources.derive]
+failed = "if(status >= 500, 1, 0)"
+
+[[rollups]]
+name = "page_failures"
+source = "click"
+key = ["page"]
+windows = ["1d"]
+
+[rollups.measures]
+failed = ["sum"]
+
 [[rollups]]
 name = "page_errors"
 source = "click"
@@ -135,7 +147,8 @@ def recorded_stack(folder: Path) -> Iterator[Machine]:
     """A stack that has counted all files, and whose stream was split and merged three times meanwhile."""
     machine = Machine(folder)
     pipeline = machine.folder / "pipeline.toml"
-    pipeline.write_text((ROOT / "pipeline.toml").read_text() + MORE_ROLLUPS)
+    sources, rollups, others = (ROOT / "pipeline.toml").read_text().partition("[[rollups]]")
+    pipeline.write_text(sources + MORE_ROLLUPS + rollups + others)  # [sources.derive] is of the last source
     (machine.folder / "schemas").symlink_to(ROOT / "schemas")
     machine.run(
         "up", "--detach", "--port", "0", "--kinesis-port", "0", "--pipeline", str(pipeline), "--param", "BatchingWindow=0",

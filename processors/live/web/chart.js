@@ -2,7 +2,6 @@
 
 import { fitCanvas, h, say, themeOf } from "./dom.js";
 import { cellText } from "./exact.js";
-import { isAdditive } from "./grid.js";
 import { frameOf, paint, paintCursor } from "./paint.js";
 import { extent } from "./scales.js";
 import { windowText } from "./times.js";
@@ -24,7 +23,7 @@ export class Chart {
   #drawn = "";
   #openFrom = null;
 
-  constructor(column, { title = column, onCursor = () => {}, onRange = () => {}, help = "" } = {}) {
+  constructor(column, { title, onCursor, onRange, help }) {
     this.column = column;
     this.onCursor = onCursor;
     this.onRange = onRange;
@@ -79,7 +78,7 @@ export class Chart {
     const context = fitCanvas(this.base, width, height);
     context.font = this.#theme.font;
     const range = extent(this.#lines.flatMap((line) => (line.before ? [line.values, line.before] : [line.values])));
-    const baseline = isAdditive(this.column);
+    const baseline = grid.isAdditive(this.column);
     const measure = (text) => context.measureText(text).width;
     const frame = frameOf({ starts: grid.starts, ends: grid.ends, width, height, range, baseline, utc: this.utc, measure });
     const openFrom = grid.openFrom;

@@ -1,45 +1,58 @@
 // The form: what is looked at, and how. Each change is a new view at once.
 
-import { calmed, h } from "./dom.js";
+import { calmed, h, say } from "./dom.js";
 import { COARSER } from "./questions.js";
 import { durationMs, fieldMs, fieldText, zoneText } from "./times.js";
-import { COMPARES, MOST_MEASURES, RANGES, TOPS } from "./view.js";
+import { COMPARES, MOST_MEASURES, RANGES, TOPS, computedOf, numbersOf } from "./view.js";
 import { visible } from "./visible.js";
 
 const CALM_MS = 250;
+const OF_FIELD = /^(where|select)\b/;
 
 /** The controls of *rollups*. `onView(changes)` hears what a person chose; `suggest(field, text)` gives values of a field. */
 export class Controls {
   constructor({ rollups, onView, suggest }) {
     Object.assign(this, { rollups, onView, suggest });
     this.element = h("form", { "aria-label": "What is shown", onsubmit: (event) => event.preventDefault() });
-    this.told = "";
   }
 
   /** Show *view*; *window* is what its range chose. */
   show(view, window) {
     const rollup = this.rollups.find((each) => each.name === view.rollup);
-    const told = JSON.stringify([view, window]);
-    if (!rollup || told === this.told) return;
-    this.told = told;
     const focused = document.activeElement?.id;
+    const sum = rollup.columns.find(({ name }) => name.endsWith(".sum"));
     const change = (name) => (event) => this.onView({ [name]: event.target.value });
     this.element.replaceChildren(
       select("rollup", "Rollup", this.rollups.map(({ name }) => [name, visible(name)]), view.rollup, (event) =>
-        this.onView({ rollup: event.target.value, window: "", keys: {}, lines: null, measures: ["events"] }),
+        this.onView({ rollup: event.target.value, window: "", keys: {}, lines: null, measures: ["events"], where: "", select: "" }),
       ),
       select("range", "Range", [...Object.entries(RANGES), ["custom", "from … to"]], view.range, change("range")),
       ...(view.range === "custom" ? this.#bounds(view) : []),
       select("window", "Window", windows(rollup, view, window), view.window, change("window")),
-      select("compare", "Compare with", compares(view), view.compare, change("compare")),
-      select("top", "Lines", TOPS.concat(TOPS.includes(view.top) ? [] : [view.top]).map((n) => [String(n), `top ${n}`]), String(view.top), (event) =>
+      select("compare", "Compare with", Object.entries(COMPARES), view.compare, change("compare")),
+      select("top", "Lines", TOPS.map((n) => [String(n), `top ${n}`]), String(view.top), (event) =>
         this.onView({ top: Number(event.target.value) }),
       ),
       ...rollup.key.map((field) => this.#pattern(view, field)),
+      expression("where", "Lines where", "events > 100", view.where, (where) => this.onView({ where })),
+      expression("select", "One more column", `each = ${sum?.name ?? "1"} / events`, view.select, (select) =>
+        this.onView({ select, measures: withComputed(view, select) }),
+      ),
       this.#measures(view, rollup),
       this.#lines(view, rollup),
     );
     if (focused) document.getElementById(focused)?.focus();
+  }
+
+  /** Tell *problems* of expressions beneath their fields; what was told before is gone. Returns the others. */
+  tell(problems) {
+    for (const name of ["where", "select"]) {
+      const input = this.element.elements[`c-${name}`];
+      const found = problems.find((each) => OF_FIELD.exec(each)?.[1] === name);
+      input?.setAttribute("aria-invalid", String(Boolean(found)));
+      if (input) say(input.nextSibling, visible(found ?? ""));
+    }
+    return problems.filter((each) => !OF_FIELD.test(each));
   }
 
   #bounds(view) {
@@ -75,14 +88,15 @@ export class Controls {
   }
 
   #measures(view, rollup) {
-    const numbers = rollup.columns.filter((each) => each.kind === "number");
-    const boxes = numbers.map(({ name, error }) => {
+    const numbers = numbersOf(view, rollup);
+    const boxes = numbers.map((name) => {
+      const error = rollup.columns.find((each) => each.name === name)?.error;
       const isOn = view.measures.includes(name);
       const others = view.measures.filter((each) => each !== name);
       return check(`c-measure-${name}`, visible(name), isOn, {
         disabled: (isOn && others.length === 0) || (!isOn && view.measures.length >= MOST_MEASURES),
         title: error ? visible(error) : null,
-        onchange: () => this.onView({ measures: isOn ? others : numbers.map((each) => each.name).filter((each) => each === name || others.includes(each)) }),
+        onchange: () => this.onView({ measures: isOn ? others : numbers.filter((each) => each === name || others.includes(each)) }),
       });
     });
     return h("fieldset", {}, h("legend", {}, "Measures"), ...boxes);
@@ -98,6 +112,22 @@ export class Controls {
     });
     return h("fieldset", {}, h("legend", {}, "A line for each"), ...boxes, lines.length ? "" : h("span", { class: "note" }, "all together"));
   }
+}
+
+/** Return the view's measures with what *select* computes, instead of what was computed before. */
+function withComputed(view, select) {
+  const [before, next] = [computedOf(view)?.name, computedOf({ select })?.name];
+  const others = view.measures.filter((each) => each !== before && each !== next);
+  return next ? [...others.slice(0, MOST_MEASURES - 1), next] : others;
+}
+
+function expression(name, text, example, value, onText) {
+  const id = `c-${name}`;
+  const input = h("input", {
+    id, type: "text", class: "wide", placeholder: example, autocomplete: "off", autocapitalize: "off", spellcheck: "false", maxlength: "2000",
+    value, "aria-describedby": `${id}-wrong`, onchange: () => onText(input.value.trim()),
+  });
+  return labelled(id, text, h("span", {}, input, h("span", { id: `${id}-wrong`, class: "wrong", role: "alert" })));
 }
 
 function labelled(id, text, control) {
@@ -122,8 +152,4 @@ function windows(rollup, view, window) {
   const least = Math.min(...rollup.windows.map((each) => durationMs(each) ?? Infinity));
   const merged = COARSER.filter((each) => !rollup.windows.includes(each) && ((durationMs(each) ?? Infinity) > least));
   return [["", view.window ? "chosen by range" : `${window}, by range`], ...rollup.windows.concat(merged).map((each) => [each, visible(each)])];
-}
-
-function compares(view) {
-  return Object.entries(COMPARES).concat(view.compare in COMPARES ? [] : [[view.compare, `${visible(view.compare)} before`]]);
 }

@@ -19,33 +19,17 @@ const TEXTS_AND_NUMBERS = /"[^"\\]*(?:\\.[^"\\]*)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\
 const HELD = "\0exact";
 const MOST_ZEROS = 400; // an exponent is written out up to here: doubles end at 308
 
-let hasSource = false;
-JSON.parse("1", (_, value, context) => {
-  hasSource = context?.source === "1";
-  return value;
-});
-
 /** Return what the JSON *text* says; a number that a double does not hold is an Exact. Throws: SyntaxError. */
-export function parseExact(text, { bySource = hasSource } = {}) {
+export function parseExact(text) {
   if (!LONG.test(text)) return JSON.parse(text);
-  if (bySource) {
-    return JSON.parse(text, (_, value, context) => (typeof value === "number" ? kept(value, context.source) : value));
-  }
-  // The browser does not tell how a number was written: each long one travels as a text in an object.
-  const held = text.replace(TEXTS_AND_NUMBERS, (token) =>
-    token[0] === '"' || !LONG.test(token) ? token : `{${JSON.stringify(HELD)}:"${token}"}`,
-  );
-  return JSON.parse(held, (_, value) =>
-    value !== null && typeof value === "object" && Object.hasOwn(value, HELD)
-      ? kept(Number(value[HELD]), value[HELD])
-      : value,
-  );
+  // Not every browser tells how a number was written: each long one travels as a text in an object.
+  const held = text.replace(TEXTS_AND_NUMBERS, (token) => (token[0] === '"' || !LONG.test(token) ? token : `{${JSON.stringify(HELD)}:"${token}"}`));
+  return JSON.parse(held, (_, value) => (value !== null && typeof value === "object" && Object.hasOwn(value, HELD) ? kept(value[HELD]) : value));
 }
 
-function kept(value, source) {
-  if (String(value) === source) return value;
-  const text = decimal(source);
-  return decimal(String(value)) === text ? value : new Exact(text);
+function kept(source) {
+  const value = Number(source);
+  return decimal(String(value)) === decimal(source) ? value : new Exact(decimal(source));
 }
 
 /** Return the JSON number *text* without exponent and without zeros that say nothing. */
@@ -66,13 +50,22 @@ export function decimal(text) {
 export function cellText(cell) {
   if (cell === null || cell === undefined) return "";
   if (typeof cell === "boolean") return cell ? "yes" : "no";
-  if (typeof cell === "number" || cell instanceof Exact) return grouped(decimal(String(cell)));
-  return typeof cell === "object" ? JSON.stringify(cell, (_, each) => (each instanceof Exact ? each.text : each)) : cell;
+  return typeof cell === "number" || cell instanceof Exact ? grouped(decimal(String(cell))) : String(cell);
 }
 
 /** Return a cell in few characters: of a long fraction the first digits, and a sign that there are more. */
 export function briefText(cell) {
   return cellText(cell).replace(/(\.\d{2})\d{3,}$/, "$1…");
+}
+
+/** Order numbers of answers: negative where *a* is less. What doubles hold as one is told apart by its digits. */
+export function compareExact(a, b) {
+  const less = Number(a) - Number(b);
+  if (less || (typeof a === "number" && typeof b === "number")) return less;
+  const [x, y] = [a, b].map((each) => decimal(String(each)).replace("-", "").split("."));
+  const width = Math.max(x[0].length, y[0].length);
+  const [p, q] = [x, y].map(([whole, part = ""]) => `${whole.padStart(width, "0")}.${part}`);
+  return (p < q ? -1 : Number(p > q)) * (Number(a) < 0 ? -1 : 1);
 }
 
 /** Return the decimal *text* with commas between thousands. */

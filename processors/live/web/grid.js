@@ -5,22 +5,19 @@ import { instantMs } from "./times.js";
 const ADDITIVE = new Set(["events", "count", "sum", "distinct", "sessions", "bounces"]);
 const MOST_WINDOWS = 20_000;
 
-/** Whether a column is 0 where nothing happened; others have no value then. */
-export function isAdditive(column) {
-  return ADDITIVE.has(column.split(".").at(-1));
-}
-
 /**
  * Lines of *fields*, at most *most*: those of *keys*, in their order, and where it is *open* those that come as well.
+ * *computed* is the column that is no measure.
  * `starts` and `ends` are the windows, in order and without a gap where they are of one length.
  * A line's `rows[n]` is what was answered of the n-th window; undefined where it had no events.
  */
 export class Grid {
   #stale = Infinity;
 
-  constructor(fields, { keys = [], open = true, most = 100 } = {}) {
+  constructor(fields, { keys = [], open = true, most = 100, computed = null } = {}) {
     this.fields = fields;
     this.most = most;
+    this.computed = computed;
     this.starts = [];
     this.ends = [];
     this.lines = [];
@@ -35,6 +32,11 @@ export class Grid {
 
   get length() {
     return this.starts.length;
+  }
+
+  /** Whether *column* is 0 where nothing happened; others have no value then. */
+  isAdditive(column) {
+    return column !== this.computed && ADDITIVE.has(column.split(".").at(-1));
   }
 
   #line(key) {
@@ -134,7 +136,7 @@ export class Grid {
     const values = known?.values.length === this.length ? known.values : new Float64Array(this.length);
     const valid = Math.min(known?.valid ?? 0, this.length);
     if (known && values !== known.values) values.set(known.values.subarray(0, valid));
-    const nothing = isAdditive(column) ? 0 : NaN;
+    const nothing = this.isAdditive(column) ? 0 : NaN;
     for (let at = valid; at < this.length; at += 1) {
       const row = line.rows[at];
       const cell = row?.[column];

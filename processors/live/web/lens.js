@@ -4,6 +4,7 @@ import { Gone, Refused } from "./feed.js";
 import { Grid } from "./grid.js";
 import { ROWS, changed, chunksOf, fieldsOf, rangeQuestion, spanMs, topQuestion, windowOf } from "./questions.js";
 import { isoText } from "./times.js";
+import { computedOf } from "./view.js";
 
 const AGAIN_MS = 60_000; // all of it is asked again: what came late, and who is first now
 const EMPTY_MS = 4_000; // … where there is nothing yet
@@ -80,6 +81,7 @@ export class Lens {
 
   async #load(isFirst) {
     const grid = await this.#lines();
+    if (this.keys?.length === 0) return this.#show(grid, isFirst); // none passes the filter
     const window = windowOf(this.view, this.rollup, this.nowMs());
     let rows = 0;
     for (const chunk of chunksOf(this.view, window, Math.max(grid.lines.length, 1), this.nowMs())) {
@@ -105,16 +107,18 @@ export class Lens {
   /** Return an empty grid of the first lines by the first measure. */
   async #lines() {
     const { view, rollup, fields } = this;
-    if (fields.length === 0) {
+    const computed = computedOf(view)?.name ?? null;
+    if (fields.length === 0 && !view.where) {
       this.keys = null;
-      return new Grid(fields, { keys: [[]], most: 1 });
+      return new Grid(fields, { keys: [[]], most: 1, computed });
     }
-    const question = topQuestion(view, rollup, this.nowMs(), view.measures[0], view.top);
+    const by = view.measures.find((each) => each !== computed) ?? "events"; // what is computed is not ranked
+    const question = topQuestion(view, rollup, this.nowMs(), by, view.top);
     const { rows } = await this.feed.ask(`rollups/${encodeURIComponent(rollup.name)}/top`, question, { signal: this.#stopped.signal });
     const keys = rows.map((row) => fields.map((field) => String(row[field] ?? "")));
-    const isCut = keys.length >= view.top;
+    const isCut = keys.length >= view.top || view.where !== "";
     this.keys = isCut ? keys : null;
-    return new Grid(fields, { keys, open: !isCut, most: view.top });
+    return new Grid(fields, { keys, open: !isCut, most: view.top, computed });
   }
 
   /** Yield the answers of a range: as many as it takes. */

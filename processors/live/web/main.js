@@ -6,7 +6,7 @@ import { h, say, themeOf } from "./dom.js";
 import { ANY, Feed, Gone, Refused } from "./feed.js";
 import { Lens } from "./lens.js";
 import { Legend } from "./lines.js";
-import { asked, changed, fieldsOf, spanMs, topQuestion, windowOf } from "./questions.js";
+import { asked, changed, fieldsOf, silentBy, silentQuestion, spanMs, topQuestion, windowOf } from "./questions.js";
 import { SilentList, TopList } from "./ranks.js";
 import { SignIn, SignedOut } from "./signin.js";
 import { Table } from "./table.js";
@@ -20,14 +20,13 @@ const STATUS_MS = 10_000; // of how far behind answers are, where nothing change
 const TOP_MS = 4_000;
 const SILENT_MS = 15_000;
 const MOST_RATES = 6;
-const TOP = 5;
-const SILENT = 8;
+const OF_TABLE = new Set(["sort", "up"]); // of a view: what changes nothing else
 const SUGGESTED = 50;
 
 const $ = (id) => document.getElementById(id);
 const access = new SignIn({ onState: showAccess });
 const feed = new Feed({ access, onHealth: showHealth });
-const table = new Table();
+const table = new Table({ onSort: change });
 const legend = new Legend({ onToggle: toggle, onMean: (id) => charts.forEach((chart) => (chart.meant = id)) });
 const tiles = { fresh: new FreshTile(), quarantine: new QuarantineTile(), rates: [] };
 const tops = [new TopList({ onKey: narrow }), new TopList({ onKey: narrow })];
@@ -154,10 +153,10 @@ let lists = [];
 function show() {
   for (const each of [lens, ...lists]) each?.stop();
   const of = rollup();
-  refuse(null);
   if (!of) return say($("empty"), "This stack has no rollups.");
   const window = windowOf(view, of, nowMs());
   controls.show(view, window);
+  refuse(null);
   $("local").checked = !view.utc;
   document.title = `${visible(view.rollup)} · streamgage`;
   say($("what"), visible(view.rollup));
@@ -186,17 +185,22 @@ function buildCharts() {
 function watchLists(of) {
   const fields = fieldsOf(view, of);
   const numbers = of.columns.filter((each) => each.kind === "number").map((each) => each.name);
-  const second = numbers.find((name) => name.endsWith(".sum")) ?? numbers.find((name) => name !== "events");
+  const others = numbers.filter((name) => name !== "events");
+  const second = others.find((name) => view.measures.includes(name)) ?? others.find((name) => name.endsWith(".sum")) ?? others[0];
   const by = ["events", second].filter((each) => fields.length > 0 && numbers.includes(each));
-  tops.forEach((list, at) => (list.element.hidden = at >= by.length));
+  tops.forEach((list, at) => {
+    list.element.hidden = at >= by.length;
+    say(list.title, `Top by ${by[at]}`);
+  });
   lists = by.map((name, at) =>
-    feed.watch(() => [path(of.name, "top"), topQuestion(view, of, nowMs(), name, TOP)], {
+    feed.watch(() => [path(of.name, "top"), topQuestion(view, of, nowMs(), name, view.top)], {
       everyMs: TOP_MS, of: of.name, onAnswer: (body) => tops[at].show(body, { by: name, fields }), onRefused: (error) => tops[at].refuse(error),
     }),
   );
   lists.push(
-    feed.watch(() => [path(of.name, "silent"), [["for", view.silent], ["limit", String(SILENT)]]], {
-      everyMs: SILENT_MS, onAnswer: (body) => silent.show(body, { fields: of.key, age: view.silent, utc: view.utc }), onRefused: (error) => silent.refuse(error),
+    feed.watch(() => [path(of.name, "silent"), silentQuestion(view, nowMs())], {
+      everyMs: SILENT_MS, onRefused: (error) => silent.refuse(error),
+      onAnswer: (body) => silent.show(body, { fields: of.key, age: view.silent, utc: view.utc, byMs: silentBy(view, nowMs()) }),
     }),
   );
 }
@@ -208,13 +212,13 @@ function showGrid(next, { fresh }) {
   $("shown").hidden = isEmpty;
   if (isEmpty) {
     const all = h("button", { type: "button", onclick: () => change({ range: "all", window: "" }) }, "Show all there is");
-    $("empty").replaceChildren("No events of this in this range. ", view.range === "all" ? "Send some: streamgage simulate --help" : all);
+    $("empty").replaceChildren(view.where ? "No line of this range passes the filter. " : "No events of this in this range. ", view.range === "all" ? "Send some: streamgage simulate --help" : all);
   }
   const compare = view.compare !== "";
   const told = new Map(rollup().columns.map(({ name, error }) => [name, error ?? ""]));
   for (const chart of charts) chart.show(grid, { hidden, utc: view.utc, compare, tells: visible(told.get(chart.column) ?? "") });
   legend.show(grid, { hidden, column: view.measures[0], theme: themeOf($("charts")), compare });
-  table.show(grid, { columns: view.measures, utc: view.utc, compare, hidden, fresh });
+  table.show(grid, { columns: view.measures, utc: view.utc, compare, hidden, sort: view.sort, up: view.up, fresh });
 }
 
 function busy(is) {
@@ -224,8 +228,10 @@ function busy(is) {
 
 function refuse(error) {
   const told = error === null || error instanceof SignedOut ? null : error; // the banner above tells that
-  $("refused").hidden = told === null;
-  say($("refused"), told === null ? "" : told.problems.map(visible).join("; "));
+  const problems = told?.problems ?? [];
+  const left = controls?.tell(problems) ?? problems;
+  $("refused").hidden = left.length === 0;
+  say($("refused"), left.map(visible).join("; "));
 }
 
 /** Look at something else. */
@@ -236,7 +242,8 @@ function change(changes) {
   }
   view = fitted({ ...view, ...changes }, rollups);
   history.pushState(null, "", `#${toHash(view)}`);
-  show();
+  if (Object.keys(changes).every((each) => OF_TABLE.has(each))) showGrid(grid, { fresh: true });
+  else show();
 }
 
 function toggle(id) {

@@ -1,11 +1,12 @@
 // A view as questions to the API: which window, which lines, in how many answers.
 
-import { RANGES } from "./view.js";
+import { RANGES, computedOf } from "./view.js";
 import { durationMs, isoText } from "./times.js";
 
 const MOST_POINTS = 1_500; // of a line, where the page chooses the window
 const MOST_WHERE = 3_800; // characters; the language takes 4,000
 const MOST_PARTS = 100; // comparisons; the language takes 500 parts, of which one has three or more
+const SILENT = 20;
 export const ROWS = 10_000; // an answer: some 3 MB; Lambda gives 6 MB at most
 export const COARSER = ["5m", "15m", "1h", "6h", "1d", "1w", "1mo"];
 
@@ -43,9 +44,21 @@ export function fieldsOf(view, rollup) {
   return view.lines ?? rollup.key;
 }
 
-/** Return the question for the first *n* keys of the whole range. */
+/** Return the question for the first *n* keys of the whole range, of those that the view's filter is true of. */
 export function topQuestion(view, rollup, nowMs, by, n) {
-  return [...asked(view, rollup, nowMs), ["by", by], ["n", String(n)]];
+  const where = view.where ? [["where", view.where]] : [];
+  return [...asked(view, rollup, nowMs), ...where, ["by", by], ["n", String(n)]];
+}
+
+/** Return the question for the keys that were silent the longest: by now, or by the end of a range that is over. */
+export function silentQuestion(view, nowMs) {
+  const byMs = silentBy(view, nowMs);
+  return [["for", view.silent], ["limit", String(SILENT)], ...(byMs === null ? [] : [["at", isoText(byMs)]])];
+}
+
+/** Return by when silence is told, where that is not now: the end of a range that is over. */
+export function silentBy(view, nowMs) {
+  return view.range === "custom" && view.toMs !== null && view.toMs < nowMs ? view.toMs : null;
 }
 
 /** Return the question for the windows of *keys*; more may come, where an expression of them all would be too long. */
@@ -54,6 +67,8 @@ export function rangeQuestion(view, rollup, nowMs, keys) {
   const where = keys && whereOf(fieldsOf(view, rollup), keys);
   if (where) out.push(["where", where]);
   if (view.compare) out.push(["compare", view.compare]);
+  const computed = computedOf(view);
+  if (view.select) out.push(["select", computed ? `${computed.name}=${computed.expression}` : view.select]);
   return out;
 }
 

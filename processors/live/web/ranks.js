@@ -47,7 +47,6 @@ class List {
 /** The first keys by *by*. */
 export class TopList extends List {
   show(body, { by, fields }) {
-    say(this.title, `Top by ${by}`);
     const rows = body.rows.map((row) => ({ key: fields.map((field) => String(row[field] ?? "")), value: row[by] }));
     const most = Math.max(...rows.map(({ value }) => Math.abs(Number(value ?? 0))), 0);
     this.write(
@@ -67,7 +66,8 @@ export class SilentList extends List {
     this.title.append("Silent for ", this.select);
   }
 
-  show(body, { fields, age, utc }) {
+  /** *byMs*: by when, where that is not now. */
+  show(body, { fields, age, utc, byMs }) {
     if (this.select.value !== age) this.select.value = age;
     const { rows } = body;
     const most = Number(rows[0]?.silent_s ?? 0);
@@ -78,6 +78,7 @@ export class SilentList extends List {
       })),
     );
     const left = Number(body.left ?? 0);
-    say(this.note, left > 0 ? `and ${left.toLocaleString("en")} more` : rows.length ? "" : "None: all were heard of since.");
+    const more = left > 0 ? `and ${left.toLocaleString("en")} more` : rows.length ? "" : "None: all were heard of since.";
+    say(this.note, [more, byMs !== null && `by ${instantText(byMs, utc)} ${zoneText(utc)}`].filter(Boolean).join(" · "));
   }
 }

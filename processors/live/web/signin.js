@@ -1,7 +1,5 @@
 // Who asks: sign-in by authorization code with PKCE, where config.json names a place for it. RFC 6749, 7636; OpenID Connect Core.
-//
-// Tokens stand in sessionStorage: a reload keeps them, another tab and the next day do not. In memory alone, each reload would
-// leave the page; what could read the one could read the other, and the policy lets no code run that is not the page's own.
+// Tokens stand in sessionStorage: docs/adr/0040-page-on-aws.md has why.
 
 import { Gone, Refused } from "./feed.js";
 

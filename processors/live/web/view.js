@@ -10,16 +10,19 @@ const MOST_CHARS = 2_000; // of one value of a link
 /**
  * A view. `window` "" is chosen by the range; `range` is one of RANGES or "custom", of *fromMs* to *toMs* (null: no bound);
  * `keys` are patterns by field; `lines` the fields that tell lines apart, null: all of the key; `top` how many lines.
+ * `where` is an expression of a line's numbers over the range, `select` a "name = expression" of each window's; `sort` the
+ * column by which the table stands, "" by window, the least first where it goes `up`.
  */
 export const DEFAULT = Object.freeze({
   rollup: "", window: "", range: "1h", fromMs: null, toMs: null, keys: Object.freeze({}), lines: null,
   measures: Object.freeze(["events"]), top: 10, compare: "", silent: "5m", utc: true,
+  where: "", select: "", sort: "", up: false,
 });
 
 /** Return *view* as the text behind #; what is as by default is left out. */
 export function toHash(view) {
   const out = new URLSearchParams();
-  for (const name of ["rollup", "window", "range", "compare", "silent"]) {
+  for (const name of ["rollup", "window", "range", "compare", "silent", "where", "select", "sort"]) {
     if (view[name] !== DEFAULT[name]) out.set(name, view[name]);
   }
   if (view.range === "custom") {
@@ -31,6 +34,7 @@ export function toHash(view) {
   if (view.measures.join() !== DEFAULT.measures.join()) out.set("measures", JSON.stringify(view.measures));
   if (view.top !== DEFAULT.top) out.set("top", String(view.top));
   if (!view.utc) out.set("time", "local");
+  if (view.up) out.set("order", "up");
   return out.toString();
 }
 
@@ -53,6 +57,7 @@ export function fromHash(hash) {
     measures: texts(given.get("measures"))?.slice(0, MOST_MEASURES) ?? [...DEFAULT.measures],
     top: Number.isInteger(top) && top >= 1 && top <= 100 ? top : DEFAULT.top,
     compare: text("compare"), silent: one("silent", SILENCES), utc: given.get("time") !== "local",
+    where: text("where"), select: text("select"), sort: text("sort"), up: given.get("order") === "up",
   };
 }
 
@@ -70,11 +75,24 @@ function texts(json) {
   }
 }
 
+/** Return the column that *view* computes, as {name, expression}; null where it says none. */
+export function computedOf({ select }) {
+  const found = /^\s*([^=]*[^=\s])\s*=\s*(.*\S)/s.exec(select);
+  return found && { name: found[1], expression: found[2] };
+}
+
+/** Return the columns of *rollup* that can be drawn, and the one that *view* computes. */
+export function numbersOf(view, rollup) {
+  const names = rollup.columns.filter((each) => each.kind === "number").map((each) => each.name);
+  const computed = computedOf(view);
+  return computed && !names.includes(computed.name) ? [...names, computed.name] : names;
+}
+
 /** Return *view* as far as *rollups* have it: another rollup, field or measure than there is becomes the nearest. */
 export function fitted(view, rollups) {
   const rollup = rollups.find((each) => each.name === view.rollup) ?? rollups[0];
   if (!rollup) return view;
-  const numbers = rollup.columns.filter((each) => each.kind === "number").map((each) => each.name);
+  const numbers = numbersOf(view, rollup);
   const measures = view.measures.filter((each) => numbers.includes(each));
   const lines = view.lines?.filter((each) => rollup.key.includes(each)) ?? null;
   return {

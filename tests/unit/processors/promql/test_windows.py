@@ -364,3 +364,61 @@ page = ["entry", "exit", "distinct"]
     assert found == {"visits_events": "1", "visits_page_distinct": "1"}
     assert prometheus.data("label/__name__/values") == ["visits_events", "visits_page_distinct"]
     assert prometheus.at("visits_page_entry", HOUR) == {}
+
+
+APPROXIMATE = """
+[[rollups]]
+name = "rough"
+source = "reading"
+key = ["device_id"]
+windows = ["1m"]
+
+[rollups.measures]
+value = ["sum", "p95", "histogram", "time_weighted_mean"]
+metric = ["distinct"]
+"""
+
+
+def test_by_how_much_a_value_may_be_off_is_told_with_an_info() -> None:
+    """The widest of what was read: a minute of 300 metrics is an estimate, one of two is exact."""
+    prometheus = Prometheus(pipeline_of(ROLLUP + APPROXIMATE))
+    prometheus.load({("d", f"m{n}"): [1 + n, 1 + 9**n if n < 2 else None] for n in range(300)})
+    prometheus.load({("e", "m"): [1, 1]})
+    quantile = "1.08% of the value of that rank at most"
+    infos: dict[str, dict[int, str | None]] = {
+        "rough_value_sum": {1: None, 2: None},
+        "rough_value_p95": {1: f"rough_value_p95: {quantile}"},
+        "rough_value_p95 + rough_value_sum": {1: f"rough_value_p95: {quantile}"},
+        "rough_metric_distinct": {1: "rough_metric_distinct: 2.27% standard error", 2: "rough_metric_distinct: exact, but for chance"},
+        "histogram_quantile(0.5, rough_value_histogram)": {1: f"histogram_quantile: {quantile}"},
+        "histogram_count(rough_value_histogram)": {1: None},
+        "rough_value_p95 > 1e9": {1: f"rough_value_p95: {quantile}"},
+    }  # fmt: skip
+    for query, told in infos.items():
+        for minute, info in told.items():
+            for _ in range(2):  # what was read once is remembered
+                reply = prometheus.ask("query", ("query", query), ("time", str(minute * 60)))
+                found = [each for each in reply.body.get("infos", []) if "no window is named" not in each]
+                assert found == ([] if info is None else [info]), query
+    assert (
+        "infos"
+        not in prometheus.ask("query", ("query", 'rough_value_p95{window="1m"}'), ("time", "600")).body
+    )
+    query = ("query", 'rough_metric_distinct{window="1m"}')
+    both = prometheus.ask("query_range", query, ("start", "60"), ("end", "120"), ("step", "60"))
+    assert both.body["infos"] == ["rough_metric_distinct: 2.27% standard error"]
+    mean = prometheus.ask("query", ("query", 'rough_value_time_weighted_mean{window="1m"}'), ("time", "60"))
+    (info,) = mean.body["infos"]
+    assert info == "rough_value_time_weighted_mean: exact"
+
+
+def test_a_quantile_of_histograms_that_were_widened_together_tells_the_wider_bound() -> None:
+    """Two that fit their buckets finely do not when they are one, so their sum is known less well."""
+    prometheus = Prometheus(pipeline_of(ROLLUP + APPROXIMATE))
+    prometheus.load({("d", f"m{n}"): [1.02**n, 1e6 * 1.02**n] for n in range(100)} | {("e", "m"): [1, 1]})
+    query = 'histogram_quantile(0.5, sum_over_time(rough_value_histogram{window="1m"}[%s]))'
+    bounds = []
+    for minutes in ("1m", "2m"):
+        (info,) = prometheus.ask("query", ("query", query % minutes), ("time", "120")).body["infos"]
+        bounds.append(float(info.removeprefix("histogram_quantile: ").partition("%")[0]))
+    assert bounds[0] < bounds[1]
