@@ -22,6 +22,7 @@ LATER_MS = (
 )
 HURRY = "{ const set = setTimeout; window.setTimeout = (run, ms) => set(run, ms / 20); }"  # for pages that wait and retry
 _POLL_MS = 50
+_CRASH_MS = 10_000  # for a navigation that may never be told to have failed; the crash itself is waited for
 _PAGE = """<!doctype html><title>{path}</title>
 <script src="/streamgage.min.js" data-to="{to}" data-key="{key}" {attributes}></script>
 <a id="buy" data-track="buy" href="#"><b>Buy</b></a> <a class="out" href="/elsewhere?secret=1#x">Out</a> <i>none</i>
@@ -153,7 +154,7 @@ class Visitor:
     def crash(self) -> None:
         """Let the process of the page die; the page hears nothing."""
         with self.page.expect_event("crash"), suppress(Exception):
-            self.page.goto("chrome://crash")
+            self.page.goto("chrome://crash", timeout=_CRASH_MS)
         self.page.close()
 
     def until_asked(self, before: int) -> None:
