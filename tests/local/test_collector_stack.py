@@ -5,7 +5,6 @@ import json
 import time
 from collections.abc import Iterator
 from http.client import HTTPConnection
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -116,7 +115,7 @@ def test_a_key_closes_the_door_for_who_has_none_and_opens_it_for_its_source_and_
     assert key.startswith("sgk_web_")
     machine.run("update")  # new sandboxes, of the collector too: they read the keys afresh
     body = json.dumps([{**READING, "device_id": "d3"}]).encode()
-    assert ask(machine, "/v1/events", body, **{"content_type": "application/json"})[0] == 401
+    assert ask(machine, "/v1/events", body, content_type="application/json")[0] == 401
     keyed = {
         "content_type": "application/json",
         "x_api_key": key,
@@ -129,7 +128,7 @@ def test_a_key_closes_the_door_for_who_has_none_and_opens_it_for_its_source_and_
     assert ask(machine, "/v1/events", body, **keyed)[0] in (403, 422)  # of another source
     assert ask(machine, "/v1/events", b"[]", **{**keyed, "origin": "https://evil.example"})[0] == 403
     asked = {"origin": page, "access_control_request_method": "POST", "sec_fetch_site": "cross-site"}
-    status, _, headers = ask(machine, "/v1/events", method="OPTIONS", **asked)
+    status, _, headers = ask(machine, "/v1/events", None, method="OPTIONS", **asked)
     assert (status, headers["access-control-allow-origin"]) == (204, page)
     status, _, headers = ask(
         machine, "/v1/events", method="OPTIONS", **{**asked, "origin": "https://evil.example"}
