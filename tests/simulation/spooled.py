@@ -19,6 +19,7 @@ from producers.client.kinesis import BotoKinesis
 from producers.client.outbox import RetryConfig
 from producers.client.ports import PutResult
 from producers.spool.forwarder import Forwarder
+from producers.spool.remembered import Remembered
 from producers.spool.row import Spooled
 from producers.spool.spool import Spool
 from simulation.definition import Sent
@@ -55,9 +56,15 @@ class _MortalSpool(Spool):
 
     strike: Callable[[], None]
 
-    def append(self, records: Sequence[SealedRecord], *, priority: int = 0) -> None:
+    def append(
+        self,
+        records: Sequence[SealedRecord],
+        *,
+        priority: int = 0,
+        remember: Sequence[Remembered] = (),
+    ) -> None:
         self.strike()
-        super().append(records, priority=priority)
+        super().append(records, priority=priority, remember=remember)
         self.strike()
 
     def head(self, max_bytes: int, max_records: int, *, skip: Collection[int] = ()) -> Sequence[Spooled]:

@@ -14,6 +14,7 @@ from producers.client.entry import PutEntry
 from producers.client.outcomes import Outcome
 from producers.client.ports import PutResult
 from producers.spool import Spool, SpoolFull
+from producers.spool.remembered import Remembered
 from streamgage.errors import RetryableError
 from streamgage.records import SealedRecord
 from streamgage.shards import Shard
@@ -79,10 +80,16 @@ def test_a_spool_that_is_full_is_waited_for_and_said(tmp_path: Path) -> None:
     class Full(Spool):
         is_full = True
 
-        def append(self, records: Sequence[SealedRecord], *, priority: int = 0) -> None:
+        def append(
+            self,
+            records: Sequence[SealedRecord],
+            *,
+            priority: int = 0,
+            remember: Sequence[Remembered] = (),
+        ) -> None:
             if self.is_full:
                 raise SpoolFull("no room")
-            super().append(records, priority=priority)
+            super().append(records, priority=priority, remember=remember)
 
     stream = CountingStream()
     with Full.open(tmp_path / "spool") as spool:

@@ -2,7 +2,8 @@
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ from producers.collector.durable import Batch, KeyReused, Once
 from producers.collector.message import Asked
 from producers.collector.spooled import SpoolDurable
 from producers.spool import Spool
-from producers.spool.remembered import DAY_MS
+from producers.spool.remembered import DAY_MS, Remembered
 from producers.spool.told import SpoolFull
+from streamgage.records import SealedRecord
 from streamgage.shards import Shard, ShardMap
 from support.collecting import collector_over, counted, pipeline, post, reading, told
 
@@ -152,3 +154,59 @@ def test_a_damaged_file_gives_the_keys_that_can_be_read_still(tmp_path: Path) ->
         assert spool.mended is not None
         assert any("keys of batches" in each for each in spool.mended.damage)
         assert durable(spool).keep(batch(3)) is True
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+class Mortal(Spool):
+    """A spool whose process may be killed right before a transaction, and right behind it."""
+
+    dice: random.Random
+    forgets = False  # planted: keys are not written with the records
+
+    def append(
+        self,
+        records: Sequence[SealedRecord],
+        *,
+        priority: int = 0,
+        remember: Sequence[Remembered] = (),
+    ) -> None:
+        if self.dice.random() < 0.3:
+            raise Killed
+        super().append(records, priority=priority, remember=() if self.forgets else remember)
+        if self.dice.random() < 0.3:
+            raise Killed
+
+
+def run(path: Path, seed: int, *, forgets: bool = False) -> None:
+    """Have a client send five batches, each until it is told 200, to a process that is killed and begun anew; judge the totals."""
+    dice, acknowledged = random.Random(seed), list[int]()
+    waiting = list(range(5))
+    while waiting:
+        with Mortal.open(path, fsync=False, now_ms=lambda: DAY_MS) as spool:
+            spool.dice, spool.forgets = dice, forgets
+            with suppress(Killed):
+                while waiting:
+                    durable(spool).keep(batch(waiting[0]))
+                    acknowledged.append(waiting.pop(0))
+    with Spool.open(path, fsync=False) as spool:
+        assert list(times_in(spool).values()) == [1] * 5, f"seed {seed}"
+    assert acknowledged == list(range(5))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_process_that_is_killed_around_its_transactions_counts_each_batch_once(
+    tmp_path: Path, seed: int
+) -> None:
+    run(tmp_path / "mortal", seed)
+
+
+def test_a_key_that_is_not_written_with_its_records_is_caught(tmp_path: Path) -> None:
+    def run_all() -> None:
+        for seed in range(10):
+            run(tmp_path / f"mortal{seed}", seed, forgets=True)
+
+    with pytest.raises(AssertionError, match="seed"):
+        run_all()

@@ -1,22 +1,26 @@
 """A function's batches over crashes, twins, lost answers and reshards: each that was acknowledged counts once, and no part twice."""
 
+import json
 import random
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from processors.awsjson.client import ServiceError
 from producers.client.entry import PutEntry
+from producers.client.identity import Identity
 from producers.client.ports import PutFailed, PutResult, PutStored
 from producers.collector import streamed
 from producers.collector.durable import Batch, KeyReused, Once
-from producers.collector.sealing import Note
-from producers.collector.streamed import Noted, StreamDurable
+from producers.collector.sealing import Note, seal
+from producers.collector.streamed import DynamoDbNotes, Noted, StreamDurable
 from streamgage.errors import RetryableError
 from streamgage.formats.mark import Mark
-from streamgage.shards import Shard
+from streamgage.shards import Shard, ShardMap
 from support.collecting import counted, pipeline, reading
 
 PIPELINE = pipeline()
@@ -150,10 +154,10 @@ def caught() -> bool:
 
 def test_marks_drawn_anew_for_a_known_key_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     def anew(groups: object, _note: Note, *, one_key_per_record: bool) -> Sequence[PutEntry]:
-        identity = streamed.Identity(random.Random(random.getrandbits(64)))
-        found: Sequence[PutEntry] = streamed.seal(
+        identity = Identity(random.Random(random.getrandbits(64)))
+        found: Sequence[PutEntry] = seal(
             groups,  # type: ignore[arg-type]
-            streamed.ShardMap(MAPS[0]),
+            ShardMap(MAPS[0]),
             identity.tags_for,
             one_key_per_record=one_key_per_record,
         )
@@ -183,7 +187,7 @@ def test_marks_that_were_put_back_although_they_were_used_are_caught(monkeypatch
 
     def reusing(self: StreamDurable, entries: Sequence[PutEntry]) -> None:
         send(self, entries)
-        self._identity = streamed.Identity(random.Random(7))
+        self._identity = Identity(random.Random(7))
 
     monkeypatch.setattr(StreamDurable, "_send", reusing)
     assert caught()
@@ -238,3 +242,42 @@ def test_a_key_of_a_batch_for_twelve_shards_is_one_write_unit() -> None:
     marks = tuple(Mark(f"{2**64 - 1:x}.{shard}", 10**6) for shard in range(12))
     note = Note(tuple(END // 12 * shard for shard in range(12)), marks, 500)
     assert len(note.encode()) + 200 < 1_024
+
+
+class Table:
+    """What DynamoDB answers, once for each call."""
+
+    def __init__(self, error: ServiceError | None = None) -> None:
+        self.error = error
+        self.requests: list[dict[str, Any]] = []
+
+    def __call__(self, operation: str, body: str) -> object:
+        assert operation == "PutItem"
+        self.requests.append(json.loads(body))
+        if self.error is not None:
+            raise self.error
+        return b"{}"
+
+
+def refusal(error: str, **answer: Any) -> ServiceError:
+    return ServiceError("PutItem", status=400, error=error, answer=answer)
+
+
+def test_a_note_is_written_where_none_stands_and_expires_after_two_days() -> None:
+    table = Table()
+    assert DynamoDbNotes(table, "keys").put_first("k", Noted("c", "n"), expires_s=9) is None
+    (request,) = table.requests
+    assert request["ConditionExpression"] == "attribute_not_exists(id)"
+    assert request["Item"]["expires"] == {"N": "9"}
+
+
+def test_what_stands_under_a_key_comes_with_the_refusal() -> None:
+    there = {"id": {"S": "k"}, "content": {"S": "c"}, "note": {"S": "other"}, "expires": {"N": "1"}}
+    notes = DynamoDbNotes(Table(refusal("ConditionalCheckFailedException", Item=there)), "keys")
+    assert notes.put_first("k", Noted("c", "n"), expires_s=9) == Noted("c", "other")
+
+
+@pytest.mark.parametrize("error", ["ConditionalCheckFailedException", "AccessDeniedException"])
+def test_a_table_that_says_nothing_of_a_key_lets_no_batch_pass(error: str) -> None:
+    with pytest.raises(RetryableError):
+        DynamoDbNotes(Table(refusal(error)), "keys").put_first("k", Noted("c", "n"), expires_s=9)
