@@ -77,8 +77,8 @@ OF_COLLECTOR = {
         "The table that remembers batches by their keys, for two days. The template sets it.",
     ),
     "KEYS_PARAMETER": (
-        "must be set",
-        "The SSM parameter with the API keys, as hashes. `streamgage keys` writes it. The template sets it.",
+        "none",
+        "The SSM parameter with the API keys, as hashes. `streamgage keys` writes it. Without it nobody may send. The template sets it.",
     ),
     "STREAMGAGE_PIPELINE": ("`pipeline.toml`", "The definition, in the bundle."),
     "STREAMGAGE_ONE_KEY_PER_RECORD": (

@@ -25,6 +25,8 @@ class Settings:
             f"{name} is not set" for name in ("STREAM", "IDEMPOTENCY_TABLE") if not environment.get(name)
         ]
         one_key = environment.get("STREAMGAGE_ONE_KEY_PER_RECORD", "")
+        keys_parameter = environment.get("KEYS_PARAMETER", "")
+        pipeline = environment.get("STREAMGAGE_PIPELINE") or "pipeline.toml"
         if one_key not in _TRUE:
             problems.append(f"STREAMGAGE_ONE_KEY_PER_RECORD is {one_key!r}, neither true nor false")
         if problems:
@@ -32,7 +34,7 @@ class Settings:
         return cls(
             environment["STREAM"],
             environment["IDEMPOTENCY_TABLE"],
-            environment.get("KEYS_PARAMETER", ""),
-            environment.get("STREAMGAGE_PIPELINE") or "pipeline.toml",
+            keys_parameter,
+            pipeline,
             _TRUE[one_key],
         )

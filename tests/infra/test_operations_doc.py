@@ -16,6 +16,7 @@ from infra.commands.main import build_parser
 from infra.template.monitoring import ALARMS, RUNBOOK
 from processors.live.live_settings import LiveSettings
 from processors.live.settings import Settings as HttpSettings
+from producers.collector.settings import Settings as CollectorSettings
 from support.paths import ROOT
 
 PAGE = ROOT / RUNBOOK
@@ -153,6 +154,7 @@ def test_the_page_of_variables_has_each_that_is_read() -> None:
     assert {name: http[name] or told[name] for name in http} == told
     answers = configuration.settings_read(partial(LiveSettings.of, pushes=False))
     assert set(configuration.OF_LIVE) == {*answers, *configuration.settings_read(LiveSettings.of)}
+    assert set(configuration.OF_COLLECTOR) == set(configuration.settings_read(CollectorSettings.of))
     known = configuration.keys_known()
     assert {table: set(keys) for table, keys in configuration.OF_PIPELINE.items()} == {
         table: keys for table, keys in known.items() if table
@@ -165,8 +167,9 @@ def test_the_page_of_variables_has_each_that_is_read() -> None:
         if path.suffix in (".py", ".yaml") and path.is_file()
         for name in re.findall(r"STREAMGAGE_[A-Z_]*[A-Z]", path.read_text(encoding="utf-8"))
     }
+    of_collector = {name for name in configuration.OF_COLLECTOR if name.startswith("STREAMGAGE_")}
     of_http = configuration.OF_HTTP.keys() - {"QUARANTINE_QUEUE_URL", "CONNECTIONS_TABLE"}
-    assert mentioned == {*configuration.OF_FUNCTION, *of_http, *configuration.OF_COMMANDS}
+    assert mentioned == {*configuration.OF_FUNCTION, *of_http, *of_collector, *configuration.OF_COMMANDS}
 
 
 def test_a_page_that_is_not_up_to_date_is_told_and_mended(

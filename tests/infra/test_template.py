@@ -19,6 +19,7 @@ from support.collector_rules import (
     batches_are_remembered_encrypted_and_forgotten,
     collecting_is_bounded,
     events_come_in_where_they_are_wanted_and_can_be,
+    the_collector_is_told_what_it_reads,
     what_was_not_durable_is_counted,
     who_sends_is_asked_by_the_function_and_nobody_else_calls_it,
 )
@@ -110,6 +111,10 @@ def test_the_combinations_turn_every_condition(deployments: list[Deployed]) -> N
     ) == len(deployments)
 
 
+_FORGOTTEN = (
+    "      TimeToLiveSpecification: {AttributeName: expires, Enabled: true}\n      SSESpecification:\n        SSEEnabled: true\n"
+    "        SSEType: KMS\n        KMSMasterKeyId: !If [OwnKey, !Ref KeyArn, !Ref AWS::NoValue]\n\n"
+)
 # What is written in the template, what a mistake makes of it, and the rule that must see it.
 MISTAKES: tuple[tuple[str, str, Rule], ...] = (
     ("    DeletionPolicy: Retain\n", "", data_outlives_the_stack),
@@ -243,8 +248,7 @@ MISTAKES: tuple[tuple[str, str, Rule], ...] = (
     ("      TimeoutInMillis: 29000 ", "      TimeoutInMillis: 9000 ", connecting_is_bounded),
     ("            MaximumRecordAgeInSeconds: 60\n", "", news_does_not_stay_behind_old_news),
     ("            StartingPosition: LATEST\n", "            StartingPosition: TRIM_HORIZON\n", news_does_not_stay_behind_old_news),
-    ("      TimeToLiveSpecification: {AttributeName: expires, Enabled: true}\n      SSESpecification:\n        SSEEnabled: true\n"
-     "        SSEType: KMS\n        KMSMasterKeyId: !If [OwnKey, !Ref KeyArn, !Ref AWS::NoValue]\n\n  SocketLogs:",
+    (_FORGOTTEN + "  SocketLogs:",
      "      SSESpecification: {SSEEnabled: true, SSEType: KMS}\n\n  SocketLogs:", who_is_connected_is_encrypted_and_forgotten),
     ("          SOCKET_ENDPOINT: !Sub ", '          DEBUG: "1"\n          SOCKET_ENDPOINT: !Sub ', both_functions_are_told_what_they_read),
     ("Collecting: !And [!Condition Served, !Condition OwnStream, ", "Collecting: !And [!Condition Served, !Condition Served, ",
@@ -254,16 +258,15 @@ MISTAKES: tuple[tuple[str, str, Rule], ...] = (
      who_sends_is_asked_by_the_function_and_nobody_else_calls_it),
     (":${HttpApi}/*/*/*", ":*", who_sends_is_asked_by_the_function_and_nobody_else_calls_it),
     ('KEYS_PARAMETER: !Sub "/streamgage/${AWS::StackName}/CollectorKeys"', 'KEYS_PARAMETER: "/streamgage/CollectorKeys"',
-     who_sends_is_asked_by_the_function_and_nobody_else_calls_it),
+     the_collector_is_told_what_it_reads),
     ('"POST /api/v2/write": {ThrottlingRateLimit: !Ref CollectorRate,', '"POST /api/v2/write": {ThrottlingRateLimit: !Ref ApiRate,',
      collecting_is_bounded),
     ("      ReservedConcurrentExecutions: !If [CollectorReserved, !Ref CollectorConcurrency, !Ref AWS::NoValue]\n", "",
      collecting_is_bounded),
-    ("      TimeToLiveSpecification: {AttributeName: expires, Enabled: true}\n      SSESpecification:\n        SSEEnabled: true\n"
-     "        SSEType: KMS\n        KMSMasterKeyId: !If [OwnKey, !Ref KeyArn, !Ref AWS::NoValue]\n\n  CollectorLogs:",
+    (_FORGOTTEN + "  CollectorLogs:",
      "      SSESpecification: {SSEEnabled: true, SSEType: KMS}\n\n  CollectorLogs:", batches_are_remembered_encrypted_and_forgotten),
     ('STREAMGAGE_ONE_KEY_PER_RECORD: !If [Parallel, "true", "false"]', 'STREAMGAGE_ONE_KEY_PER_RECORD: "false"',
-     who_sends_is_asked_by_the_function_and_nobody_else_calls_it),
+     the_collector_is_told_what_it_reads),
     ('($.path = "/v1/metrics") || ', "", what_was_not_durable_is_counted),
     ('"api":"$context.apiId",', "", what_was_not_durable_is_counted),
     ("  HttpApiUrl:\n    Condition: Served\n", "  HttpApiUrl:\n    Condition: Iot\n", outputs_are_those_that_are_read),

@@ -128,10 +128,10 @@ def test_a_key_closes_the_door_for_who_has_none_and_opens_it_for_its_source_and_
     assert ask(machine, "/v1/events", body, **keyed)[0] in (403, 422)  # of another source
     assert ask(machine, "/v1/events", b"[]", **{**keyed, "origin": "https://evil.example"})[0] == 403
     asked = {"origin": page, "access_control_request_method": "POST", "sec_fetch_site": "cross-site"}
-    status, _, headers = ask(machine, "/v1/events", method="OPTIONS", **asked)
+    status, _, headers = ask(machine, "/v1/events", None, method="OPTIONS", **asked)
     assert (status, headers["access-control-allow-origin"]) == (204, page)
     status, _, headers = ask(
-        machine, "/v1/events", method="OPTIONS", **{**asked, "origin": "https://evil.example"}
+        machine, "/v1/events", None, method="OPTIONS", **{**asked, "origin": "https://evil.example"}
     )
     assert "access-control-allow-origin" not in headers
     assert ask(machine, "/v1/rollups", method="GET", origin=page)[0] == 403  # it may send, and read nothing

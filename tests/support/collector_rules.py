@@ -31,7 +31,7 @@ def events_come_in_where_they_are_wanted_and_can_be(deployed: Deployed) -> Itera
 
 
 def who_sends_is_asked_by_the_function_and_nobody_else_calls_it(deployed: Deployed) -> Iterator[str]:
-    """Devices and pages cannot sign: no authorizer stands before it, and its keys are the stack's own parameter."""
+    """Devices and pages cannot sign: no authorizer stands before it."""
     if not deployed.collects:
         return
     for each in deployed.collecting(f"{_API}Route"):
@@ -45,6 +45,11 @@ def who_sends_is_asked_by_the_function_and_nobody_else_calls_it(deployed: Deploy
     (integration,) = deployed.collecting(f"{_API}Integration")
     if "Aliaslive" not in json.dumps(integration["IntegrationUri"]):
         yield "the API passes the alias by"
+
+
+def the_collector_is_told_what_it_reads(deployed: Deployed) -> Iterator[str]:
+    if not deployed.collects:
+        return
     variables = deployed.function(COLLECTS)["Environment"]["Variables"]
     asked: set[str] = set()
 
@@ -133,6 +138,7 @@ def what_was_not_durable_is_counted(deployed: Deployed) -> Iterator[str]:
 COLLECTOR_RULES: tuple[Rule, ...] = (
     events_come_in_where_they_are_wanted_and_can_be,
     who_sends_is_asked_by_the_function_and_nobody_else_calls_it,
+    the_collector_is_told_what_it_reads,
     collecting_is_bounded,
     batches_are_remembered_encrypted_and_forgotten,
     what_was_not_durable_is_counted,

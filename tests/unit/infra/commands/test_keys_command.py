@@ -136,7 +136,7 @@ def test_the_stack_hands_over_what_the_home_keeps_to_the_function_where_there_is
 
 @pytest.fixture
 def ssm() -> Iterator[Stubber]:
-    client = boto3.client("ssm", region_name="eu-central-1", aws_access_key_id="k", aws_secret_access_key="s")
+    client = boto3.client("ssm", region_name="eu-central-1", aws_access_key_id="k", aws_secret_access_key="s")  # noqa: S106
     with Stubber(client) as stubber:
         yield stubber
         stubber.assert_no_pending_responses()
