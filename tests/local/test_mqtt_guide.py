@@ -143,9 +143,12 @@ def test_what_a_broker_at_the_edge_forwards_is_counted(tmp_path: Path) -> None:
 
 
 def test_what_a_person_has_to_change_ends_it_with_2(tmp_path: Path) -> None:
-    with Mosquitto(tmp_path / "broker", "allow_anonymous false") as broker, counted_stream() as (url, _):
-        with BridgeProcess(tmp_path / "bridge", broker.url, url) as bridge:
-            assert bridge.wait() == 2
+    with (
+        Mosquitto(tmp_path / "broker", "allow_anonymous false") as broker,
+        counted_stream() as (url, _),
+        BridgeProcess(tmp_path / "bridge", broker.url, url) as bridge,
+    ):
+        assert bridge.wait() == 2
     assert "it refuses the connection: Not authorized" in bridge.said
     assert "Traceback" not in bridge.said
 

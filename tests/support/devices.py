@@ -11,7 +11,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 START_MS = 1_767_225_600_000
-_PATIENCE_S = 60.0
+_PATIENCE_S = 240.0
 
 
 class Devices:
