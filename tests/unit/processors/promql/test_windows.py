@@ -404,8 +404,8 @@ def test_by_how_much_a_value_may_be_off_is_told_with_an_info() -> None:
         "infos"
         not in prometheus.ask("query", ("query", 'rough_value_p95{window="1m"}'), ("time", "600")).body
     )
-    query = ("query", 'rough_metric_distinct{window="1m"}')
-    both = prometheus.ask("query_range", query, ("start", "60"), ("end", "120"), ("step", "60"))
+    distinct = ("query", 'rough_metric_distinct{window="1m"}')
+    both = prometheus.ask("query_range", distinct, ("start", "60"), ("end", "120"), ("step", "60"))
     assert both.body["infos"] == ["rough_metric_distinct: 2.27% standard error"]
     mean = prometheus.ask("query", ("query", 'rough_value_time_weighted_mean{window="1m"}'), ("time", "60"))
     (info,) = mean.body["infos"]
