@@ -105,7 +105,9 @@ def holdings(machine: Machine) -> dict[str, Any]:
 
 def runtime_ports(machine: Machine) -> list[int]:
     """The ports of the Runtime API, one a sandbox, as each was told its own."""
-    said = [Path(f"/proc/{pid}/environ").read_bytes() for pid in machine.home.status().get("sandboxes", [])]
+    told = (machine.home.status(), machine.home.gateway_status(), machine.home.changes_status())
+    pids = [pid for each in told for pid in each.get("sandboxes", [])]
+    said = [Path(f"/proc/{pid}/environ").read_bytes() for pid in pids]
     return [int(port) for each in said for port in re.findall(rb"AWS_LAMBDA_RUNTIME_API=[^:\0]+:(\d+)", each)]
 
 
