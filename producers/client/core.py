@@ -234,7 +234,10 @@ class ProducerCore:
 
     def _take_run(self, source: Source, events: Sequence[Event]) -> int:
         room_bytes = self._engine.config.max_buffered_bytes - self._engine.buffered_bytes
-        return self._engine.take_run(source, events, room_bytes=room_bytes)
+        taken = self._engine.take_run(source, events, room_bytes=room_bytes)
+        if taken and not source.blocks:  # the last of a run of rows may have made something due
+            self._send_taken()
+        return taken
 
     def _take_event(self, source: Source, event: Event) -> None:
         self._engine.take_event(source, event)

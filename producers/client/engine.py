@@ -112,7 +112,10 @@ class Engine:
             raise
 
     def take_run(self, source: Source, events: Sequence[Event], *, room_bytes: int) -> int:
-        """Take the first of *events* by which nothing becomes due and nothing waits, and return how many."""
+        """Take the first of *events* by which nothing becomes due and nothing waits, and return how many.
+
+        Without blocks the last one taken may make something due, or fill *room_bytes*: the caller looks, as after one event.
+        """
         if not source.blocks:
             return self._take_rows(source, events, room_bytes)
         try:

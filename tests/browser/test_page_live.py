@@ -89,11 +89,12 @@ def test_what_changed_is_asked_for_at_once_and_else_nothing_for_long(
 def test_a_socket_that_stays_silent_is_not_waited_for(browser: Any, server: PageServer) -> None:
     send(server, 3)
     with visiting(browser, server.url) as visit:
+        visit.page.clock.install()
         visit.go(VIEW)
         visit.until_rows(lambda rows: events(rows) == 3)
         until_state(visit, "live")
-        visit.page.wait_for_timeout(5_000)
         send(server, 4)  # and nobody says so
+        visit.page.clock.fast_forward(31_000)
         visit.until_rows(lambda rows: events(rows) == 7)
 
 

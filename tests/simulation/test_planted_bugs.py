@@ -6,6 +6,7 @@ import pytest
 
 from simulation.planted import BUGS
 from simulation.runner import explain, simulate
+from support.shares import shared
 
 LIMIT = 2_000  # seeds; docs/simulation.md lists how many each took
 NEAR = {  # a seed from where the rarest are soon met: from the first one on, these three took half of the suite's time
@@ -16,7 +17,7 @@ NEAR = {  # a seed from where the rarest are soon met: from the first one on, th
 FAR = 100_000  # another share of the seeds: the long run looks whether the first ones were lucky
 
 
-@pytest.mark.parametrize("name", BUGS)
+@pytest.mark.parametrize("name", shared(BUGS, one_of=3))
 def test_the_simulation_catches(
     name: str, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
 ) -> None:

@@ -22,7 +22,7 @@ from support.paths import ROOT
 
 pytest_plugins = ["simulation.pytest_plugin"]
 
-SEEDS = 1_000
+SEEDS = 500
 
 
 def test_no_schedule_breaks_a_promise_and_every_fault_and_rare_branch_is_tried() -> None:
