@@ -242,6 +242,7 @@ class Collector:
         headers = {**answer.headers, "Vary": "Origin"}
         if is_known:
             headers["Access-Control-Allow-Origin"] = origin
+            headers["Access-Control-Expose-Headers"] = "Retry-After"  # else a page guesses the pause
         return Answer(answer.status, answer.body, answer.content_type, headers)
 
 
