@@ -42,7 +42,7 @@ def test_the_key_alone_is_on_stdout_and_is_what_opens(home: Home, capsys: pytest
     assert isinstance(keys.check(None, None, FAR_MS), KeyRefused)
     assert "until it is revoked. It is shown once" in said.err
     kept = home.keys_file.read_text()
-    assert secret.rpartition("_")[2] not in kept
+    assert secret.split("_", 2)[2] not in kept  # it may hold a _ itself
     assert home.keys_file.stat().st_mode & 0o077 == 0
 
 
