@@ -295,7 +295,7 @@ def _once(
     (key,) = said
     if not of_envelope and not _KEY.fullmatch(key):
         raise Refused(400, "an idempotency key is 1 to 128 visible ASCII characters")
-    named = f"{caller.key_id}\0{'envelope' if of_envelope else 'key'}\0{key}"
+    named = f"{caller.line}\0{'envelope' if of_envelope else 'key'}\0{key}"
     content = blake2b(f"{asked.path}\0{parameters.get('source', '')}\0".encode(), digest_size=16)
     content.update(body)
     return Once(blake2b(named.encode(), digest_size=16).digest(), content.digest())
