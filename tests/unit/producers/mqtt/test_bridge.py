@@ -144,6 +144,24 @@ def test_what_was_refused_may_be_published_again_under_its_id(tmp_path: Path) ->
     world.journal.close()
 
 
+@pytest.mark.parametrize("refused", [b'{"ts": 1, "value": "x"}', b'{"ts": 4000000000000, "value": 7}', b"{"])
+def test_what_was_refused_is_no_reason_to_drop_what_mends_it_in_the_same_batch(
+    tmp_path: Path, refused: bytes
+) -> None:
+    world = World(tmp_path, {**JSON, "id": "property:n"})
+    good = json.dumps({"ts": NOW_MS, "value": 7.0}).encode()
+    batch = Batch(
+        [
+            Message("plant/d1/reading", body, 1, at, NOW_MS, properties=(("n", "1"),))
+            for at, body in enumerate((refused, good, good), 1)
+        ]
+    )
+    world.bridge.commit(batch)
+    assert (world.counted(), len(world.quarantined)) == ({7: 1}, 1)
+    assert (batch.counts.events, batch.counts.duplicates) == (1, 1)
+    world.journal.close()
+
+
 def test_a_retained_message_is_passed_over_and_counted(tmp_path: Path) -> None:
     world, batch = World(tmp_path), Batch([message(1, is_retained=True)])
     world.bridge.commit(batch)
