@@ -46,7 +46,7 @@ _ROTATE = """examples:
   streamgage keys rotate web                 web-2, for the same sources and origins; web ends in 7 days
   streamgage keys rotate web --keep 0s       web ends now
 
-Give the new one to who sends, see in `keys list` until when the old one holds, and revoke it."""
+A batch that was sent with the old one and comes again with the new one counts once. Give the new one to who sends, see in `keys list` until when the old one holds, and revoke it."""
 _REVOKE = """examples:
   streamgage keys revoke web
 
@@ -212,6 +212,7 @@ def run_rotate(arguments: argparse.Namespace) -> int:
             expires_ms=_until(arguments.expires, made_ms, "--expires"),
             sources=old.sources,
             origins=old.origins,
+            rotated_from=old.line,
         )
         store.write(keys.plus(key).until(old.id, ends_ms))
     _say(f"{old.id} holds until {_instant(ends_ms)} at most. {_told(key, made_ms)}. It is shown once:")

@@ -177,7 +177,7 @@ class Collector:
                 judged = self._judge.of_agents("influx", body, caller.sources, _UNITS[precision])
             except PoisonRecord as poison:
                 raise Refused(400, f"the body cannot be read: {poison.reason}") from poison
-        self._keep(judged, _once(asked, "", {}, caller, body), len(body))
+        self._keep(judged, _once(asked, "", {"precision": precision}, caller, body), len(body))
         if judged.refused:
             message = (
                 f"partial write: {judged.accepted} events were accepted, {len(judged.refused)} refused: "
@@ -242,6 +242,7 @@ class Collector:
         headers = {**answer.headers, "Vary": "Origin"}
         if is_known:
             headers["Access-Control-Allow-Origin"] = origin
+            headers["Access-Control-Expose-Headers"] = "Retry-After"  # else a page guesses the pause
         return Answer(answer.status, answer.body, answer.content_type, headers)
 
 
@@ -294,8 +295,9 @@ def _once(
     (key,) = said
     if not of_envelope and not _KEY.fullmatch(key):
         raise Refused(400, "an idempotency key is 1 to 128 visible ASCII characters")
-    named = f"{caller.key_id}\0{'envelope' if of_envelope else 'key'}\0{key}"
-    content = blake2b(f"{asked.path}\0{parameters.get('source', '')}\0".encode(), digest_size=16)
+    named = f"{caller.line}\0{'envelope' if of_envelope else 'key'}\0{key}"
+    meaning = asked.path, *(parameters.get(each, "") for each in ("source", "precision"))  # of the same bytes
+    content = blake2b("\0".join((*meaning, "")).encode(), digest_size=16)
     content.update(body)
     return Once(blake2b(named.encode(), digest_size=16).digest(), content.digest())
 

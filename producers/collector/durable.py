@@ -18,7 +18,7 @@ class Once(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The events of one request, by source: each of them fits its schema, and would be counted on arrival.
+    """The events of one request, by source: each of them fits its schema, and a Kinesis record.
 
     ``once`` is None where the client said no key: sent again, it counts again. ``bytes`` is what the request took.
     """
@@ -47,6 +47,7 @@ class Durable(Protocol):
 
         Raises:
             KeyReused: see there.
+            Refused: it is more than can be remembered under a key; nothing was taken.
             RetryableError: it is not known to be durable; the client is to send it again. What of it was stored all the
                 same counts once, if it had a key.
         """

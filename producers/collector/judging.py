@@ -1,7 +1,9 @@
-"""From objects to events: which source each is of, and whether it would be counted on arrival.
+"""From objects to events: which source each is of, and whether it fits.
 
 The rules are those of every other entrance (docs/formats.md): JSON as ``streamgage.formats.json_event`` reads it, what agents
-write by the ``[[sources.from]]`` of the definition. What would be quarantined on arrival is refused here, and its sender is told.
+write by the ``[[sources.from]]`` of the definition. What fits no source, not its schema, or no Kinesis record is refused, and its
+sender is told. Nothing is judged by a clock: a batch that comes again is the same one. Too far in the future or the past, or
+beyond what a measure holds, is the consumer's to say, who quarantines it (streamgage.fold.verdicts).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -174,7 +176,7 @@ class Judge:
     def _take(
         source: Source, fresh: Sequence[tuple[int, str, Event]], judged: Judged, size_bytes: int
     ) -> None:
-        """Take those that would be counted on arrival: all at once where nothing needs a closer look."""
+        """Take those that can be sent: all at once where nothing needs a closer look."""
         encoder = encoder_of(source)
         events = [event for _, _, event in fresh]
         if (

@@ -6,7 +6,8 @@ They are kept as one JSON document, by ``streamgage keys``: in the home of a loc
                "expires": "2027-01-05T12:00:00+00:00", "sources": ["click"], "origins": ["https://example.com"]}]}
 
 Without ``expires`` a key holds until it is revoked, without ``sources`` it is for all of them, without ``origins`` it is no
-browser's: pages of no origin may send with it. ``"open": true`` beside ``keys`` lets everybody send as long as there is no
+browser's: pages of no origin may send with it. ``line``, where it is not the id, is the id of the key that it was first
+rotated from: a batch that was sent with the one and comes again with the other is known. ``"open": true`` beside ``keys`` lets everybody send as long as there is no
 key: a local stack has it, whose address nobody else knows, and AWS never has.
 
 A secret has 256 bits of chance, so that its plain SHA-256 tells nothing of it and needs no salt and no slow hash, which
@@ -33,17 +34,18 @@ _ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
 _HASH = re.compile(r"[0-9a-f]{64}")
 _PRESENTED = re.compile(r"sgk_([a-z0-9-]{1,32})_([A-Za-z0-9_-]{43})")
 _ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:-]{1,200}|\*")
-_FIELDS = frozenset({"id", "hash", "made", "expires", "sources", "origins"})
+_FIELDS = frozenset({"id", "hash", "made", "expires", "sources", "origins", "line"})
 _NOBODY = "0" * 64  # what a secret is compared with where no key has the id: it takes as long
 _LAST_MS = 253_402_300_799_999  # the end of the year 9999
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sends: by which key, and into which sources; None for all."""
+    """Who sends: by which key, and into which sources; None for all. ``line`` is what a key has in common with the rotated ones."""
 
     key_id: str
     sources: frozenset[str] | None
+    line: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,12 @@ class Key:
     expires_ms: int | None = None
     sources: frozenset[str] | None = None
     origins: frozenset[str] | None = None
+    rotated_from: str | None = None  # the first of its line; None: itself
+
+    @property
+    def line(self) -> str:
+        """The id of the first key of those that were rotated, one after the other, up to this one."""
+        return self.rotated_from or self.id
 
     def holds(self, now_ms: int) -> bool:
         """Say whether it has not expired at *now_ms*."""
@@ -89,7 +97,7 @@ class Keys:
         It takes as long for an id that no key has as for a wrong secret, and answers the same.
         """
         if self.anyone and not self.entries:
-            return Caller("open", None)
+            return Caller("open", None, "open")
         if presented is None:
             return KeyRefused(401, "a key is needed: Authorization: Bearer sgk_…, X-Api-Key, or ?key=")
         match = _PRESENTED.fullmatch(presented) if len(presented) <= MAX_PRESENTED else None
@@ -121,6 +129,9 @@ class Keys:
             raise ConfigError(
                 f"there is a key {key.id} already: name another, or `streamgage keys rotate {key.id}`"
             )
+        heirs = [each.id for each in self.entries if each.line == key.id]
+        if heirs and key.rotated_from is None:  # it would share its senders' idempotency keys with strangers
+            raise ConfigError(f"{', '.join(heirs)} was made in place of a key {key.id}: name another")
         if len(self.entries) >= MAX_KEYS:
             raise ConfigError(f"there are {MAX_KEYS} keys, which is the most: revoke one first")
         return replace(self, entries=(*self.entries, key))
@@ -152,6 +163,7 @@ def new_key(
     expires_ms: int | None = None,
     sources: Iterable[str] | None = None,
     origins: Iterable[str] | None = None,
+    rotated_from: str | None = None,
 ) -> tuple[Key, str]:
     """Return a new key as it is kept, and what its bearer presents, which nothing can tell again.
 
@@ -162,6 +174,7 @@ def new_key(
         expires_ms: from when on it is refused.
         sources: where it may send to; None for everywhere.
         origins: whose pages may send with it, or ``*``; None for no page.
+        rotated_from: the line of the key that it is made in place of; None: it begins one.
 
     Raises:
         ConfigError: something of it cannot be; all of it is said.
@@ -176,6 +189,7 @@ def new_key(
         expires_ms,
         None if sources is None else frozenset(sources),
         None if origins is None else frozenset(origins),
+        rotated_from,
     )
     problems = _problems(_fields(key), f"key {key_id}")
     if expires_ms is not None and expires_ms <= made_ms:
@@ -227,7 +241,7 @@ def _caller(key: Key, origin: str | None, now_ms: int) -> Caller | KeyRefused:
         return KeyRefused(403, f"the key {key.id} is not for pages of {origin[:MAX_PRESENTED]}")
     if origin is None and key.origins is not None:
         return KeyRefused(403, f"the key {key.id} is for pages, whose browser says an Origin; there is none")
-    return Caller(key.id, key.sources)
+    return Caller(key.id, key.sources, key.line)
 
 
 def _hash(secret: str) -> str:
@@ -242,6 +256,8 @@ def _fields(key: Key) -> dict[str, Any]:
         fields["sources"] = sorted(key.sources)
     if key.origins is not None:
         fields["origins"] = sorted(key.origins)
+    if key.rotated_from is not None:
+        fields["line"] = key.rotated_from
     return fields
 
 
@@ -254,6 +270,7 @@ def _key(fields: Mapping[str, Any]) -> Key:
         None if expires is None else _ms(expires),
         None if sources is None else frozenset(sources),
         None if origins is None else frozenset(origins),
+        fields.get("line"),
     )
 
 
@@ -263,6 +280,8 @@ def _problems(fields: Any, place: str) -> list[str]:
     problems = [f"{place}: the field {str(name)[:40]} is not known" for name in sorted(set(fields) - _FIELDS)]
     if not _is(_ID, fields.get("id")):
         problems.append(f"{place}: its id is 1 to 32 of a-z, 0-9 and -, and neither begins nor ends with -")
+    if fields.get("line") is not None and not _is(_ID, fields["line"]):
+        problems.append(f"{place}: its line is the id of a key")
     if not _is(_HASH, fields.get("hash")):
         problems.append(f"{place}: its hash is a SHA-256 of 64 hex digits")
     problems += [

@@ -16,6 +16,7 @@ from producers.client.identity import Identity
 from producers.client.ports import KinesisPort, PutFailed
 from producers.clock import Clock
 from producers.collector.durable import Batch, KeyReused, Once
+from producers.collector.message import Refused
 from producers.collector.sealing import Note, seal, seal_again, seal_first
 from streamgage.errors import RetryableError
 from streamgage.limits import PUT_RECORDS_BYTES, PUT_RECORDS_ENTRIES
@@ -25,6 +26,7 @@ KEPT_S = 48 * 3600
 _REQUEST_BYTES = PUT_RECORDS_BYTES // 2
 _FIRST_PAUSE_MS, _LONGEST_PAUSE_MS = 50, 2_000
 _SHARDS_MS = 60_000
+_LARGEST_NOTE_BYTES = 390_000  # in an item of 400 KB
 
 
 class Noted(NamedTuple):
@@ -76,9 +78,13 @@ class StreamDurable:
             return False
         drawn = identity.drawn()
         entries, note = seal_first(groups, shards, identity.tags_for, one_key_per_record=self._one_key)
-        found = self._note(batch.once, note)
+        try:
+            found = self._note(batch.once, note)
+        except (KeyReused, Refused):
+            identity.put_back(drawn)  # not used, and nobody noted it: a gap among marks costs a lane a range
+            raise
         if found is not None:
-            identity.put_back(drawn)  # not used: a gap among marks costs a lane a range
+            identity.put_back(drawn)
             entries = seal_again(groups, found, one_key_per_record=self._one_key)
         self._send(entries)
         return found is not None
@@ -89,8 +95,14 @@ class StreamDurable:
         self._open_shards()
 
     def _note(self, once: Once, note: Note) -> Note | None:
-        """Note how the batch was sealed; return the note that was there before. Raises: KeyReused, RetryableError."""
+        """Note how the batch was sealed; return the note that was there before. Raises: KeyReused, Refused, RetryableError."""
         key, mine = urlsafe_b64encode(once.key).decode(), Noted(once.content.hex(), note.encode())
+        if (
+            len(mine.note) > _LARGEST_NOTE_BYTES
+        ):  # DynamoDB would refuse it for ever, and the client send it as long
+            raise Refused(
+                413, "the batch has too many partition keys to be known by its key: send smaller ones"
+            )
         found = self._notes.put_first(key, mine, expires_s=self._clock.now_ms() // 1000 + KEPT_S)
         if found is None or found == mine:  # mine: an answer that was lost, and the call made again
             return None

@@ -156,7 +156,8 @@ class Bridge:
                 counts.duplicates += 1
                 continue
             reading = self._reader.read(message)
-            if identity is not None:
+            # Nodes learn of a message once. Of others, whose first is refused, another of its id is news: _put tells.
+            if identity is not None and subscription is not None and subscription.payload == "sparkplug":
                 here.add(identity)
             if reading.rebirth_of is not None:
                 batch.rebirths_of.append(reading.rebirth_of.command_topic)
@@ -167,6 +168,9 @@ class Bridge:
     ) -> None:
         """Have the events of a message sealed that are news and fit, and note the rest."""
         counts, taken = batch.counts, 0
+        if identity is not None and identity in batch.ids:
+            counts.duplicates += 1
+            return
         for each in reading.events:
             if each.id is not None and (each.id in known or each.id in batch.ids):
                 counts.duplicate_events += 1

@@ -23,11 +23,14 @@ from producers.mqtt.worker import Worker
 from producers.sending.forwarding import Forwarding
 from producers.sending.settings import ProducerConfig
 from producers.spool import Spool
+from producers.spool.told import SpoolError
 from streamgage.definition.pipeline import Pipeline
 from streamgage.errors import ConfigError
+from streamgage.records import SealedRecord
 
 _SESSION = "session"
 _CONCURRENCY = 2
+_AGAIN_MS = 500  # after a spool that takes nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +151,11 @@ def run_bridge(
             quarantine=quarantine.keep,
             now_ms=wall.now_ms,
         )
-        bridge.recover(journal.unfinished())
-        forwarding.start(sealer.take_shards)
+        forwarding.start(
+            sealer.take_shards
+        )  # first: where the spool is full, it makes the room for what is unfinished
         stack.callback(forwarding.stop)
+        _recover(bridge, journal.unfinished(), clock=clock, stop=stop, warn=warn)
         told_ms = clock.now_ms()
 
         def health(worker: Worker) -> Health:
@@ -186,6 +191,28 @@ def run_bridge(
         topics = [each.topic.text for each in subscriptions]
         worker.run(Broker(settings, topics, worker, now_ms=wall.now_ms))
         return health(worker)
+
+
+def _recover(
+    bridge: Bridge,
+    unfinished: Sequence[SealedRecord],
+    *,
+    clock: Clock,
+    stop: Stop,
+    warn: Callable[[str], None],
+) -> None:
+    """Return once the spool has what the bridge before this one left, or *stop* is asked for: then it is left to the next."""
+    is_told = False
+    while not stop.asked:
+        try:
+            bridge.recover(unfinished)
+        except SpoolError as error:
+            if not is_told:
+                warn(f"{error}; it is tried again, and nothing is taken from the broker meanwhile")
+            is_told = True
+            clock.sleep_ms(_AGAIN_MS)
+        else:
+            return
 
 
 def check_subscriptions(subscriptions: Sequence[Subscription], settings: BrokerSettings) -> None:

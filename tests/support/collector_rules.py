@@ -94,6 +94,14 @@ def collecting_is_bounded(deployed: Deployed) -> Iterator[str]:
         yield "what is reserved is not the parameter's"
 
 
+def pages_may_read_when_to_come_again(deployed: Deployed) -> Iterator[str]:
+    """Where API Gateway answers pages, what the function lets them read is dropped."""
+    for each in deployed.of(f"{_API}Api"):
+        cors = each["Properties"].get("CorsConfiguration")
+        if isinstance(cors, dict) and "AllowOrigins" in cors and "retry-after" not in cors["ExposeHeaders"]:
+            yield "pages of ApiOrigins cannot read Retry-After"
+
+
 def batches_are_remembered_encrypted_and_forgotten(deployed: Deployed) -> Iterator[str]:
     if not deployed.collects:
         return
@@ -140,6 +148,7 @@ COLLECTOR_RULES: tuple[Rule, ...] = (
     who_sends_is_asked_by_the_function_and_nobody_else_calls_it,
     the_collector_is_told_what_it_reads,
     collecting_is_bounded,
+    pages_may_read_when_to_come_again,
     batches_are_remembered_encrypted_and_forgotten,
     what_was_not_durable_is_counted,
 )

@@ -32,6 +32,7 @@ HINT = 'this stack has credentials of its own: eval "$(streamgage env)"'
 _CREDENTIAL = re.compile(r"[ ,]Credential=([^/,\s]+)/")
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]]+)(?::\d{1,5})?", re.ASCII)
 _SAME = ("none", "same-origin")
+_SENT = ("POST", "OPTIONS")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +42,8 @@ class Guard:
     ``access_key``: None where the face has no secret. ``open_paths`` need no key: health. ``origins`` are the pages that
     a person let in, as browsers name them (``https://example.org``). ``hosts`` are names beside loopback's, in lower case.
     ``base``: the secret that every path begins with, but for ``open_paths``. Such a face has a page: its own pages may ask
-    it, links lead to it, and what pages of ``origins`` may read is its handler's to say. Pages of any origin may ask for
-    ``page_paths`` under the base: their handler has keys, and says which origins they are for.
+    it, links lead to it, and what pages of ``origins`` may read is its handler's to say. Pages of any origin may POST to
+    ``page_paths`` under the base, and ask before: their handler has keys, and says which origins they are for.
     """
 
     access_key: str | None = None
@@ -60,7 +61,7 @@ class Guard:
         origin = headers.get("origin")
         if origin not in self.origins:
             is_foreign = origin is not None or headers.get("sec-fetch-site", "none") not in _SAME
-            is_let = self.base is not None and (_is_of_its_page(headers) or self._takes_pages(request.path))
+            is_let = self.base is not None and (_is_of_its_page(headers) or self._takes_pages(request))
             if is_foreign and not is_let:
                 return _refused(request, "AccessDeniedException", "requests of web pages are not taken")
         elif request.method == "OPTIONS" and self.base is None:  # a preflight never carries credentials
@@ -91,8 +92,10 @@ class Guard:
         headers = {**response.headers, "Access-Control-Allow-Origin": origin, "Vary": "Origin"}
         return replace(response, headers=headers)
 
-    def _takes_pages(self, path: str) -> bool:
-        return f"/{path[1:].partition('/')[2]}" in self.page_paths
+    def _takes_pages(self, request: Request) -> bool:
+        """Tell whether it is one that pages send: what is asked for by GET may have another handler, which has no keys."""
+        path = f"/{request.path[1:].partition('/')[2]}"
+        return request.method in _SENT and path in self.page_paths
 
     def _is_ours(self, host: str) -> bool:
         match = _HOST.fullmatch(host.lower())

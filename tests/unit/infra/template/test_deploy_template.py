@@ -92,7 +92,7 @@ def test_our_template_is_read_whole_takes_its_defaults_and_fits_into_a_bucket() 
     template = read_template(TEMPLATE)
     assert parameters_for(template, deploy={}, given={}).keys() == template["Parameters"].keys()
     places = {place: f"s3://bucket/{number}.zip" for number, place in enumerate(local_code(template))}
-    assert len(places) == 4
+    assert len(places) == 5
     body = body_of(with_code(template, places))
     assert json.loads(body)["Transform"] == "AWS::Serverless-2016-10-31"
     assert "!Ref" not in body

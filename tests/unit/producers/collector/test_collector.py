@@ -166,6 +166,27 @@ def test_a_key_holds_for_its_sources_and_its_origins() -> None:
     assert post(collector, [reading()], query="source=click", x_api_key=presented, **good).status == 403
 
 
+def test_a_batch_that_comes_again_with_a_rotated_key_counts_once_and_with_a_strangers_again() -> None:
+    made = [
+        new_key(name, bytes([at]) * 32, made_ms=0, rotated_from=line)
+        for at, (name, line) in enumerate((("web", None), ("web-2", "web"), ("other", None)))
+    ]
+    kept = Kept()
+    collector = collector_over(kept, keys=Keys(tuple(key for key, _ in made)))
+    envelope = {"client": "c-1", "batch": 1, "events": [reading()]}
+    answers = [post(collector, envelope, x_api_key=presented) for _, presented in made]
+    assert [told(each)["repeated"] for each in answers] == [False, True, False]
+
+
+def test_a_page_may_read_when_to_come_again_if_its_origin_is_known() -> None:
+    key, presented = new_key("web", b"s" * 32, made_ms=0, origins=["https://a.example"])
+    collector = collector_over(Kept(failure=RetryableError("full")), keys=Keys((key,)))
+    for origin, exposed in (("https://a.example", "Retry-After"), ("https://b.example", None)):
+        answer = post(collector, [reading()], query=f"key={presented}", origin=origin)
+        assert answer.headers.get("Access-Control-Expose-Headers") == exposed
+        assert answer.status == (503 if exposed else 403)
+
+
 def test_who_sends_too_much_is_told_when_to_come_again_and_others_are_not_starved() -> None:
     keys = [new_key(name, bytes([at]) * 32, made_ms=0) for at, name in enumerate(("loud", "calm"))]
     bounds = Bounds(requests_per_s=1)

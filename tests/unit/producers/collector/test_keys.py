@@ -24,21 +24,29 @@ def _made(key_id: str = "web", **given: Any) -> tuple[Key, str]:
     sources=st.none() | NAMES,
     origins=st.none() | st.just(frozenset({PAGE})),
     lasts_ms=st.none() | st.integers(1, 10**12),
+    line=st.none() | st.sampled_from(["web-1", "shop"]),
 )
 def test_a_key_that_was_made_is_taken_after_it_was_written_and_read(
     chance: bytes,
     sources: frozenset[str] | None,
     origins: frozenset[str] | None,
     lasts_ms: int | None,
+    line: str | None,
 ) -> None:
     expires_ms = None if lasts_ms is None else NOW_MS + lasts_ms
     key, secret = new_key(
-        "web", chance, made_ms=NOW_MS, expires_ms=expires_ms, sources=sources, origins=origins
+        "web",
+        chance,
+        made_ms=NOW_MS,
+        expires_ms=expires_ms,
+        sources=sources,
+        origins=origins,
+        rotated_from=line,
     )
     keys = parse_keys(keys_text(Keys((key,))))
     assert keys.entries == (key,)
     origin = None if origins is None else PAGE
-    assert keys.check(secret, origin, NOW_MS) == Caller("web", sources)
+    assert keys.check(secret, origin, NOW_MS) == Caller("web", sources, line or "web")
     if expires_ms is not None:
         assert isinstance(keys.check(secret, origin, expires_ms), KeyRefused)
 
@@ -97,12 +105,12 @@ def test_a_preflight_is_answered_for_origins_of_keys_that_hold() -> None:
 
 def test_without_a_key_nobody_may_send_but_where_anyone_may() -> None:
     assert isinstance(Keys().check(None, None, NOW_MS), KeyRefused)
-    assert OPEN.check(None, None, NOW_MS) == Caller("open", None)
+    assert OPEN.check(None, None, NOW_MS) == Caller("open", None, "open")
     assert OPEN.may_come_from(PAGE, NOW_MS)
     key, secret = _made()
     closed = parse_keys(keys_text(OPEN.plus(key)))
     assert isinstance(closed.check(None, None, NOW_MS), KeyRefused)
-    assert closed.check(secret, None, NOW_MS) == Caller("web", None)
+    assert closed.check(secret, None, NOW_MS) == Caller("web", None, "web")
 
 
 def test_a_rotated_key_holds_until_then_and_never_longer_than_it_did() -> None:
@@ -140,6 +148,7 @@ def test_ids_are_one_a_key_and_those_there_are_are_named() -> None:
         (json.dumps({"keys": [{"id": "a", "hash": "0" * 64, "sources": []}]}), "leave it out for all"),
         (json.dumps({"keys": [{"id": "a", "hash": "0" * 64, "origins": "x"}]}), "leave it out for no page"),
         (json.dumps({"keys": [{"id": "a", "hash": "0" * 64, "origin": ["*"]}]}), "origin is not known"),
+        (json.dumps({"keys": [{"id": "a", "hash": "0" * 64, "line": "A b"}]}), "its line"),
         (json.dumps({"keys": [{"id": "a", "hash": "0" * 64}] * 2}), "two have the same id"),
         (json.dumps({"keys": [{"id": "a", "hash": "0" * 64}] * 101}), "at most 100"),
     ],

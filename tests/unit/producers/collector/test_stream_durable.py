@@ -16,6 +16,7 @@ from producers.client.identity import Identity
 from producers.client.ports import PutFailed, PutResult, PutStored
 from producers.collector import streamed
 from producers.collector.durable import Batch, KeyReused, Once
+from producers.collector.message import Refused
 from producers.collector.sealing import Note, seal
 from producers.collector.streamed import DynamoDbNotes, Noted, StreamDurable
 from streamgage.errors import RetryableError
@@ -220,6 +221,35 @@ def test_a_batch_that_was_known_leaves_no_gap_among_the_marks() -> None:
     identity = sandbox._identity
     assert identity is not None
     assert next(iter(identity.drawn().groups.values()))[1] == 2
+
+
+def test_a_batch_that_is_refused_for_its_key_leaves_no_gap_among_the_marks() -> None:
+    world = World(random.Random(1), hostile=False)
+    sandbox = world.sandbox()
+    sandbox.keep(batch(1, 1))
+    for _ in range(3):
+        with pytest.raises(KeyReused):
+            sandbox.keep(Batch(batch(1, 1).events, Once((1).to_bytes(16, "big"), b"x" * 16), 1))
+    sandbox.keep(batch(2, 1))
+    identity = sandbox._identity
+    assert identity is not None
+    assert next(iter(identity.drawn().groups.values()))[1] == 2
+
+
+def test_a_batch_whose_note_no_item_holds_is_refused_and_not_asked_for_again_and_again() -> None:
+    world = World(random.Random(1), hostile=False)
+    durable = StreamDurable(
+        world, world, clock=world, left_ms=lambda: 60_000, rng=random.Random(1), one_key_per_record=True
+    )
+    events = [{**batch(1, 1).events[READING][0], "device_id": f"d{at}"} for at in range(15_000)]
+    once = batch(1, 1).once
+    with pytest.raises(Refused, match="send smaller ones") as refused:
+        durable.keep(Batch({READING: events}, once, 1))
+    assert refused.value.status == 413
+    assert (world.notes, world.records) == ({}, [])
+    durable.keep(Batch({READING: events[:5_000]}, once, 1))
+    (note,) = world.notes.values()
+    assert len(note.note) < 390_000
 
 
 @given(

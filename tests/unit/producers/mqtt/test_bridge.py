@@ -15,6 +15,7 @@ from producers.client.identity import Identity
 from producers.mqtt.bridge import Batch, Bridge
 from producers.mqtt.journal import Journal
 from producers.mqtt.messages import Message
+from producers.mqtt.quarantine import Quarantine, QuarantineFull
 from producers.mqtt.reading import Reader
 from producers.mqtt.routes_toml import subscriptions_of
 from producers.mqtt.sealing import Sealer
@@ -135,12 +136,52 @@ def test_a_batch_that_the_spool_did_not_take_goes_on_where_it_was(tmp_path: Path
     world.journal.close()
 
 
+def test_a_full_quarantine_takes_nothing_of_its_batch_which_counts_once_when_it_comes_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path, {**JSON, "id": "property:n"})
+    parts = [{"ts": NOW_MS, "value": 1.0}, {"ts": NOW_MS, "value": "x"}]  # one counts, and one cannot
+    body = json.dumps(parts).encode()
+    some = [Message("plant/d1/reading", body, 1, 1, NOW_MS, properties=(("n", "1"),))]
+    world.journal.close()
+    with monkeypatch.context() as patched:
+        patched.setattr(world, "keep", Quarantine(tmp_path / "quarantine", most_bytes=10).keep)
+        world.start()
+        with pytest.raises(QuarantineFull):
+            world.bridge.commit(Batch(some))
+        world.journal.close()
+    assert ((tmp_path / "quarantine").read_bytes(), world.counted()) == (b"", {})
+    world.start()  # the file was moved away
+    for _ in range(2):
+        world.bridge.commit(Batch(some))
+    assert (world.counted(), len(world.quarantined)) == ({1: 1}, 1)
+    world.journal.close()
+
+
 def test_what_was_refused_may_be_published_again_under_its_id(tmp_path: Path) -> None:
     world = World(tmp_path, {**JSON, "id": "message"})
     bad = Message("plant/d1/reading", b'{"ts": 1, "value": "x"}', 1, 1, NOW_MS)
     for _ in range(2):
         world.bridge.commit(Batch([bad]))
     assert len(world.quarantined) == 2
+    world.journal.close()
+
+
+@pytest.mark.parametrize("refused", [b'{"ts": 1, "value": "x"}', b'{"ts": 4000000000000, "value": 7}', b"{"])
+def test_what_was_refused_is_no_reason_to_drop_what_mends_it_in_the_same_batch(
+    tmp_path: Path, refused: bytes
+) -> None:
+    world = World(tmp_path, {**JSON, "id": "property:n"})
+    good = json.dumps({"ts": NOW_MS, "value": 7.0}).encode()
+    batch = Batch(
+        [
+            Message("plant/d1/reading", body, 1, at, NOW_MS, properties=(("n", "1"),))
+            for at, body in enumerate((refused, good, good), 1)
+        ]
+    )
+    world.bridge.commit(batch)
+    assert (world.counted(), len(world.quarantined)) == ({7: 1}, 1)
+    assert (batch.counts.events, batch.counts.duplicates) == (1, 1)
     world.journal.close()
 
 

@@ -79,6 +79,45 @@ def test_pages_of_any_origin_may_ask_what_has_keys_of_its_own_and_nothing_else()
     )
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "PATCH", "CONNECT", "post", ""])
+def test_a_page_of_any_origin_reads_and_changes_nothing_where_it_may_send(method: str) -> None:
+    guard = Guard(base="s3cret", page_paths=frozenset({"/v1/events"}))
+    for page in (
+        {"origin": "https://evil.example", "sec_fetch_site": "cross-site"},
+        {"sec_fetch_site": "cross-site", "sec_fetch_mode": "no-cors", "sec_fetch_dest": "script"},
+        {"origin": "null"},
+    ):
+        assert status(request("/s3cret/v1/events", method=method, **page), guard) == 403
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/s3cret/v1/events/../rollups",
+        "/s3cret/v1/events%2f..%2frollups",
+        "/s3cret/v1/%65vents",
+        "/s3cret//v1/events",
+        "/s3cret/v1/events;a",
+        "/s3cret/v1/events/health",
+        "/s3cret/v1/rollups?/v1/events",
+        "http://localhost/s3cret/v1/events",
+        "//s3cret/v1/events",
+    ],
+)
+def test_a_page_of_any_origin_comes_to_no_other_path_by_another_spelling(target: str) -> None:
+    guard = Guard(base="s3cret", page_paths=frozenset({"/v1/events"}))
+    for method in ("POST", "OPTIONS"):
+        assert status(request(target, method=method, origin="https://evil.example"), guard) == 403
+
+
+@pytest.mark.parametrize("method", ["POST", "OPTIONS"])
+def test_a_page_that_rebinds_its_name_may_not_send_although_it_knows_the_base(method: str) -> None:
+    guard = Guard(base="s3cret", page_paths=frozenset({"/v1/events"}))
+    for origin in ({"origin": "http://evil.example:4568", "sec_fetch_site": "same-origin"}, {}):
+        asked = request("/s3cret/v1/events", method=method, host="evil.example:4568", **origin)
+        assert status(asked, guard) == 403
+
+
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "else"])
 def test_a_browser_that_tells_of_another_site_is_refused(site: str) -> None:
     assert status(request("/health", method="GET", sec_fetch_site=site)) == 403

@@ -1,0 +1,150 @@
+"""What agents' own encoders wrote (tests/golden), by HTTP: exactly what they meant is kept, and what is not is told."""
+
+import json
+import random
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from producers.client.entry import PutEntry
+from producers.client.ports import PutResult, PutStored
+from producers.clock import MonotonicClock
+from producers.collector.collector import Collector
+from producers.collector.message import Answer
+from producers.collector.spooled import SpoolDurable
+from producers.collector.streamed import Noted, StreamDurable
+from producers.spool import Spool
+from streamgage.formats.kpl import decode_aggregate
+from streamgage.formats.mark import decode_mark
+from streamgage.reading.record_reader import SourceReader
+from streamgage.shards import Shard, ShardMap
+from support.agents import agent_records, agents_pipeline
+from support.collecting import collector_over, post
+
+PIPELINE = agents_pipeline()
+AT_MS = 1_767_614_400_000
+SHARDS = (Shard("s", 0, 2**128 - 1),)
+RECORDS = agent_records()
+LINES = {
+    (r'a b,c=d\e"f', "a float", 20.5, AT_MS),
+    (r'a b,c=d\e"f', "int", float(-(2**63)), AT_MS),
+    (r'a b,c=d\e"f', "uint", float(2**64), AT_MS),
+    (r'a b,c=d\e"f', "tiny", 5e-324, AT_MS),
+    ("x", "one", 1.0, AT_MS + 1),
+}
+POINTS = {
+    ("h", "temp", 20.5, AT_MS),
+    ("h", "temp", -3.0, AT_MS),
+    ("h", "hits", 7.0, AT_MS),
+    ("é-1", "s", 4.5, AT_MS),
+    ("é-1", "By", 10.0, AT_MS),
+}
+ONCE = {"idempotency_key": "k"}
+
+
+def counted(records: Iterable[bytes]) -> Counter[tuple[Any, ...]]:
+    """Return how often each reading counts: sealed records of one mark are one."""
+    reader = SourceReader(PIPELINE.sources["reading"], ("ts",))
+    found, seen = Counter[tuple[Any, ...]](), set[object]()
+    for data in records:
+        aggregate = decode_aggregate(data)
+        mark = decode_mark(aggregate.tags)
+        if mark in seen:
+            continue
+        seen.add(mark)
+        for record in aggregate.user_records():
+            found[_told(reader.events.decode(record.data))] += 1
+    return found
+
+
+def _told(event: Mapping[str, Any]) -> tuple[Any, ...]:
+    return event["device_id"], event["metric"], event["value"], event["ts"]
+
+
+def once_each(events: set[tuple[Any, ...]]) -> Counter[tuple[Any, ...]]:
+    return Counter(dict.fromkeys(events, 1))
+
+
+def export(collector: Collector, name: str, **headers: str) -> Answer:
+    form, _, coding = name.partition(" ")
+    kind = {"otlp_proto": "application/x-protobuf", "otlp_json": "application/json"}[form]
+    more = {"content_encoding": coding} if coding else {}
+    return post(collector, RECORDS[name], "/v1/metrics", content_type=kind, **more, **headers)
+
+
+@pytest.mark.parametrize("name", ["otlp_proto", "otlp_proto gzip", "otlp_json"])
+def test_points_of_the_opentelemetry_collector_are_in_the_spool_once_and_the_rejected_one_is_told(
+    tmp_path: Path, name: str
+) -> None:
+    with Spool.open(tmp_path / "spool", fsync=False) as spool:
+        port = SpoolDurable(spool, ShardMap(SHARDS), max_bytes=1 << 30, one_key_per_record=False)
+        collector = collector_over(port, definition=PIPELINE)
+        answers = [export(collector, name, **ONCE) for _ in range(2)]
+        assert counted(each.record.data for each in spool.records()) == once_each(POINTS)
+    assert answers[0] == answers[1]
+    assert answers[0].status == 200
+    if name == "otlp_json":
+        partial = json.loads(answers[0].body)["partialSuccess"]
+        assert partial["rejectedDataPoints"] == "1"
+        assert "sum hits point 0: a cumulative sum" in partial["errorMessage"]
+    else:
+        assert answers[0].body[0] == 0x0A  # partial_success = 1
+        assert answers[0].body[3:5] == b"\x08\x01"  # rejected_data_points = 1
+        assert b"sum hits point 0: a cumulative sum" in answers[0].body
+    assert (collector.tally.accepted, collector.tally.refused, collector.tally.repeated) == (5, 2, 5)
+
+
+class Stream:
+    """A stream, and the notes beside it."""
+
+    def __init__(self) -> None:
+        self.records: list[bytes] = []
+        self.notes: dict[str, Noted] = {}
+
+    def list_shards(self) -> Sequence[Shard]:
+        return SHARDS
+
+    def put_records(self, entries: Sequence[PutEntry]) -> Sequence[PutResult]:
+        self.records += [each.data for each in entries]
+        return [PutStored(each.shard_id, number) for number, each in enumerate(entries)]
+
+    def put_first(self, key: str, noted: Noted, *, expires_s: int) -> Noted | None:
+        assert expires_s > 0
+        there = self.notes.setdefault(key, noted)
+        return None if there is noted else there
+
+
+def over(stream: Stream) -> StreamDurable:
+    return StreamDurable(stream, stream, clock=MonotonicClock(), left_ms=lambda: 60_000, rng=random.Random(1))
+
+
+def test_lines_of_the_influx_library_are_in_the_stream_once_and_refused_fields_are_told() -> None:
+    stream = Stream()
+    collector = collector_over(over(stream), definition=PIPELINE)
+    answers = [
+        post(collector, RECORDS["line protocol"], "/api/v2/write", content_type="text/plain", **ONCE)
+        for _ in range(2)
+    ]
+    assert answers[0] == answers[1]
+    assert answers[0].status == 400  # what InfluxDB says of a partial write
+    told = json.loads(answers[0].body)
+    assert told["code"] == "invalid"
+    assert told["message"].startswith("partial write: 5 events were accepted, 2 refused: line 2 field text: ")
+    assert "; line 2 field yes: value: True is not a number" in told["message"]
+    assert len(stream.records) == 2  # it was sent again, under its marks
+    assert counted(stream.records) == once_each(LINES)
+
+
+def test_a_write_under_its_key_in_another_precision_is_another_batch_and_is_refused() -> None:
+    stream = Stream()
+    collector = collector_over(over(stream), definition=PIPELINE)
+    lines = b"weather,host=h t=1 1767614400"
+    statuses = [
+        post(collector, lines, "/api/v2/write", f"precision={unit}", content_type="text/plain", **ONCE).status
+        for unit in ("s", "ms", "s")
+    ]
+    assert statuses == [204, 409, 204]
+    assert counted(stream.records) == once_each({("h", "t", 1.0, AT_MS)})
