@@ -216,7 +216,7 @@ def _pipeline() -> Iterator[str]:
             (f"key of `[[{table}]]`", "default", "what it means"),
             ((f"`{key}`", _DEFAULTS.get(key, "must be set"), text) for key, text in keys.items()),
         )
-    yield "`[deploy]` gives values to parameters of the template: `ShardCount = 4`.\n"
+    yield "`[deploy]` gives values to parameters of the template: `ShardCount = 4`. `[[mqtt]]` says which topics of a broker are which source: [MQTT](mqtt.md).\n"
 
 
 def _template() -> Iterator[str]:

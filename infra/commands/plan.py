@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.aws.cost.chunks import REFERENCE_BYTES
-from infra.aws.cost.collector import Collected
 from infra.aws.cost.load import Load, Questions, RollupLoad, Speeds, Weights
 from infra.commands.arguments import Verbs, add_verb
 from producers.terminal import data_out
@@ -142,6 +141,7 @@ def add_parser(verbs: Verbs) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the plan."""
+    from infra.aws.cost.collector import Collected
     from infra.aws.cost.plan import make_plan
     from infra.aws.cost.prices import load_prices
 

@@ -1,6 +1,5 @@
 """What a load is like: how its rate moves, who sends how much, what comes late, twice, or by a clock that is wrong."""
 
-import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -95,6 +94,8 @@ def find_profile(text: str, folder: Path) -> Profile:
             f"no profile is called {text!r}; there are: {', '.join(PROFILES)}, or name a .toml file"
         )
     try:
+        import tomllib  # noqa: PLC0415 - `--help` has no use for it
+
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: no profile can be read of it ({error})") from error

@@ -1,7 +1,6 @@
 """Read ``[[mqtt]]`` of pipeline.toml: every problem at once. Tables of one topic filter are one subscription."""
 
 import os
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -48,6 +47,8 @@ def load_routes(path: str | os.PathLike[str]) -> tuple[Pipeline, tuple[Subscript
         ConfigError: with every problem.
     """
     pipeline = load_pipeline(path)
+    import tomllib  # noqa: PLC0415 - `--help` has no use for it
+
     raw = tomllib.loads(read_text(os.fspath(path))).get("mqtt", [])
     try:
         return pipeline, subscriptions_of(raw, pipeline.sources)

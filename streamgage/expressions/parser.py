@@ -350,7 +350,7 @@ class Parser:
             raise self._error(f"{called} takes ({takes}), and is given {len(given)}", name.at)
         for number, (each, kind) in enumerate(zip(given, function.takes, strict=False)):
             self._must_be(each, kind, f"{called} takes a {kind} here")
-            if number in function.constant and not each.literal:
+            if number in function.constant and (not each.literal or each.literal[0] is None):
                 raise self._error(f"{called} takes a number or text as it is written here, no name", each.at)
         if function.is_zoned and len(given) == most and not self._zones:
             raise self._error(

@@ -159,7 +159,7 @@ def test_the_page_of_variables_has_each_that_is_read() -> None:
     assert {table: set(keys) for table, keys in configuration.OF_PIPELINE.items()} == {
         table: keys for table, keys in known.items() if table
     }
-    assert known[""] == {"sources", "rollups", "deploy"}
+    assert known[""] == {"sources", "rollups", "deploy", "mqtt"}
     mentioned = {
         name
         for folder in ("streamgage", "processors", "producers", "infra")

@@ -338,6 +338,7 @@ EXPRESSIONS = st.recursive(
 
 
 @settings(max_examples=150)
+@example(text="bucket(events, null)", option="where")
 @example(text="-null", option="select")
 @given(text=EXPRESSIONS, option=st.sampled_from(["where", "select"]))
 def test_an_expression_is_computed_or_refused_and_never_fails(

@@ -29,7 +29,7 @@ class Lives:
         """Run a process until it has said so much, and kill it there."""
         environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
         process = subprocess.Popen(
-            [sys.executable, "-m", "support.spooled", str(self.path), str(self.seed), str(life)],
+            [sys.executable, "-P", "-m", "support.spooled", str(self.path), str(self.seed), str(life)],
             stdout=subprocess.PIPE, env=environment, text=True,
         )  # fmt: skip
         assert process.stdout is not None
