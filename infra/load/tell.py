@@ -103,6 +103,9 @@ def lines_of(outcome: Outcome, campaign: Campaign) -> Iterator[str]:
     if found.differences:
         yield f"{len(found.differences):,} differences in {found.rows:,} rows{unsure}"
         return
+    if not progress.sent:
+        yield "nothing was sent: there is nothing to compare"
+        return
     if not found.rows:
         yield "NOT VERIFIED: no rollup counts any of what was sent, so there is no row to compare"
         return
@@ -116,6 +119,6 @@ def lines_of(outcome: Outcome, campaign: Campaign) -> Iterator[str]:
 
 def exit_code(outcome: Outcome, stop: Stop) -> int:
     """Return what a shell is told."""
-    if stop.insisted:
+    if stop.insisted or (stop.exit_code and not outcome.progress.sent):
         return stop.exit_code
     return stop.exit_code if outcome.is_exact and outcome.applied_s is not None else 1

@@ -107,9 +107,17 @@ def test_all_entrances_lead_into_one_rollup_whatever_their_bytes_are(machine: Ma
     assert ask(machine, "/v1/events", b"[]" * 3_500_000, content_type="application/json")[0] == 413
 
 
+@pytest.fixture
+def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A stack of its own: once there was a key there is no going back to none."""
+    with running(tmp_path_factory.mktemp("keys"), "--param", "BatchingWindow=0") as machine:
+        yield machine
+
+
 def test_a_key_closes_the_door_for_who_has_none_and_opens_it_for_its_source_and_pages(
-    machine: Machine,
+    closed: Machine,
 ) -> None:
+    machine = closed
     page = "https://shop.example"
     key = machine.run("keys", "create", "web", "--source", "click", "--origin", page).stdout.strip()
     assert key.startswith("sgk_web_")

@@ -94,7 +94,7 @@ class Shell:
             template[part] = {
                 name: each
                 for name, each in template[part].items()
-                if each.get("Condition") not in ("Served", "Jwt", "Paged", "Live")
+                if each.get("Condition") not in ("Served", "Jwt", "Paged", "Live", "Collecting")
             }
         resources = template["Resources"]
         del resources["Aggregates"]["Properties"][

@@ -276,7 +276,11 @@ def test_nobody_without_the_homes_key_sees_its_tables_and_no_foreign_name_is_ans
         info = machine.home.info()
         url = info.endpoints["dynamodb"]
         own = local_client("dynamodb", url, info.credentials)
-        assert own.list_tables()["TableNames"] == [info.table]
+        beside = [
+            f"{info.table.removesuffix('Aggregates')}{each}"
+            for each in ("ConnectionsTable", "IdempotencyTable")
+        ]
+        assert own.list_tables()["TableNames"] == [info.table, *beside]
         stranger = local_client("dynamodb", url, Credentials("LOCALSTRANGER", "x"))
         assert stranger.list_tables()["TableNames"] == []
         with pytest.raises(ClientError, match="ResourceNotFoundException"):

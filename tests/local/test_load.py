@@ -68,10 +68,10 @@ def senders_of(parent: int) -> list[int]:
 
 
 def until_sending(load: "subprocess.Popen[str]") -> list[int]:
-    """Return the senders' pids, once the load says that they began."""
+    """Return the senders' pids, once the load says that they have sent something."""
     assert load.stderr is not None
     for line in load.stderr:
-        if " sending: " in line:
+        if re.search(r" sending: [1-9]", line):
             return senders_of(load.pid)
     raise AssertionError(f"it ended: {load.wait()}")
 

@@ -38,35 +38,35 @@ AGGREGATE = Function(
     entry="processors.aggregate.function",
     requirements=("fastavro",),
     lock=Path(__file__).with_name("function.lock"),
-    budget=Budget(size_bytes=1_550_000, unzipped_bytes=4_100_000, modules_at_init=80),
+    budget=Budget(size_bytes=1_620_000, unzipped_bytes=4_150_000, modules_at_init=80),
 )
 API = Function(
     name="api",
     entry="processors.live.function",
     requirements=("fastavro", "aws-lambda-powertools", "promql-parser"),
     lock=Path(__file__).with_name("api.lock"),
-    budget=Budget(size_bytes=4_950_000, unzipped_bytes=12_700_000, modules_at_init=95),
+    budget=Budget(size_bytes=4_950_000, unzipped_bytes=12_700_000, modules_at_init=99),
 )
 SOCKET = Function(
     name="socket",
     entry="processors.live.socket",
     requirements=AGGREGATE.requirements,
     lock=AGGREGATE.lock,
-    budget=Budget(size_bytes=1_300_000, unzipped_bytes=3_550_000, modules_at_init=45),
+    budget=Budget(size_bytes=1_300_000, unzipped_bytes=3_550_000, modules_at_init=46),
 )
 PUSH = Function(
     name="push",
     entry="processors.live.push",
     requirements=AGGREGATE.requirements,
     lock=AGGREGATE.lock,
-    budget=Budget(size_bytes=1_300_000, unzipped_bytes=3_550_000, modules_at_init=47),
+    budget=Budget(size_bytes=1_300_000, unzipped_bytes=3_550_000, modules_at_init=48),
 )
 COLLECTOR = Function(
     name="collector",
     entry="producers.collector.function",
     requirements=("fastavro", "aws-lambda-powertools"),
     lock=Path(__file__).with_name("collector.lock"),
-    budget=Budget(size_bytes=3_460_000, unzipped_bytes=9_070_000, modules_at_init=85),
+    budget=Budget(size_bytes=3_460_000, unzipped_bytes=9_070_000, modules_at_init=86),
 )
 FUNCTIONS = (AGGREGATE, API, SOCKET, PUSH, COLLECTOR)
 
