@@ -13,6 +13,7 @@ import pytest
 
 from infra.aws.stacks import DeployedStack
 from infra.commands.main import build_parser, main
+from infra.local.stack.children import wait_until
 from infra.local.stack.home import is_alive
 from support.machine import PATIENCE_S, Machine
 from support.odd_pipeline import write_odd
@@ -147,7 +148,11 @@ def test_the_doctor_sends_a_record_the_whole_way_before_it_reads_everything_over
     assert re.match(r"ok  stream: .* is ACTIVE", first)
     assert re.match(r"ok  round trip: .* applied after", second)
     assert "nothing is damaged" in done.stdout
-    assert machine.home.status()["counters"]["records_invoked"] > before
+    wait_until(
+        lambda: machine.home.status()["counters"]["records_invoked"] > before,
+        seconds=PATIENCE_S,
+        what="the record in the mapping's counters",
+    )
 
 
 @pytest.mark.parametrize("seconds", [3, pytest.param(30, marks=pytest.mark.slow)])  # 30: as they stand there
