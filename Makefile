@@ -25,7 +25,7 @@ demo: $(READY) ## Run the whole pipeline on this machine and compare every total
 # After a worker that died xdist would wait for ever for what it had; a test that hangs says where, and ends the run.
 WORKERS := --max-worker-restart 0 -o faulthandler_exit_on_timeout=true
 test: $(READY) ## All checks, and every test but the slow ones.
-	@$(MAKE) --no-print-directory --output-sync=line -j 2 check units  # mypy has one core, and leaves the other idle
+	@$(MAKE) --no-print-directory -j 2 check units  # mypy has one core, and leaves the other idle
 	$(BIN)/python -m pytest -m "not slow" $(WORKERS) -n 4 --dist loadfile tests/local  # more workers: these wait for processes
 
 units: $(READY)
