@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from zlib import crc32
 
 from producers.client.batcher import Batcher, TagsFor
 from producers.client.batching import BatcherConfig
@@ -74,29 +75,34 @@ class Note:
 
     ``starts``: where the shards that its events went to begin, less those that got none. Events are assigned by them, not by
     the shards of another day. ``marks`` are in the order in which they were drawn; ``events`` is how many there were.
+    ``cuts`` says which records they came into, whatever these are compressed to: a version of this code that would cut them
+    otherwise finds that out, for under the same marks it would drop events, or have them counted twice.
     """
 
     starts: tuple[int, ...]
     marks: tuple[Mark, ...]
     events: int
+    cuts: int
 
     def encode(self) -> str:
         """Return it as text: what marks have in common is said once."""
         names: dict[str, int] = {}
         marks = [(names.setdefault(each.producer, len(names)), each.counter) for each in self.marks]
         return json.dumps(
-            [self.events, [f"{each:x}" for each in self.starts], list(names), marks], separators=(",", ":")
+            [self.events, self.cuts, [f"{each:x}" for each in self.starts], list(names), marks],
+            separators=(",", ":"),
         )
 
     @classmethod
     def decode(cls, text: str) -> "Note":
         """Return what *text* says. Raises: ValueError."""
         try:
-            events, starts, names, marks = json.loads(text)
+            events, cuts, starts, names, marks = json.loads(text)
             return cls(
                 tuple(int(each, 16) for each in starts),
                 tuple(Mark(names[name], counter) for name, counter in marks),
                 int(events),
+                int(cuts),
             )
         except (TypeError, IndexError, KeyError) as error:
             raise ValueError(f"this is no note of a batch: {text[:80]!r}") from error
@@ -122,13 +128,19 @@ def seal_first(
     entries = seal(groups, ShardMap(shards), draw, one_key_per_record=one_key_per_record)
     used = {each.shard_id for each in entries}
     starts = sorted(each.start for each in shards if each.is_open and each.shard_id in used)
-    return entries, Note(tuple(starts), tuple(marks), sum(len(events) for _, events in groups))
+    events = sum(len(events) for _, events in groups)
+    return entries, Note(tuple(starts), tuple(marks), events, _cuts(entries))
+
+
+def _cuts(entries: Sequence[PutEntry]) -> int:
+    """Return a checksum of how many events each record has, and of which key it is."""
+    return crc32(json.dumps([(each.events, each.partition_key) for each in entries]).encode())
 
 
 def seal_again(groups: Groups, note: Note, *, one_key_per_record: bool) -> Sequence[PutEntry]:
     """Return the records that *note* is of, from the same events: with the same marks, each with the same events in it.
 
-    Raises: KeyReused, they cannot be made any more: the definition has changed, and takes other events.
+    Raises: KeyReused, they cannot be made any more: the definition takes other events, or this code cuts them otherwise.
     """
     groups = list(groups)
     marks = iter(note.marks)
@@ -144,12 +156,12 @@ def seal_again(groups: Groups, note: Note, *, one_key_per_record: bool) -> Seque
     if sum(len(events) for _, events in groups) != note.events or not shards:
         raise _changed()
     entries = seal(groups, ShardMap(shards), draw, one_key_per_record=one_key_per_record)
-    if next(marks, None) is not None:
+    if next(marks, None) is not None or _cuts(entries) != note.cuts:
         raise _changed()
     return entries
 
 
 def _changed() -> KeyReused:
     return KeyReused(
-        "the batch of this key was begun under another definition, and cannot be finished: send it under a new key"
+        "the batch of this key was begun under another definition, or by another version, and cannot be finished: send it under a new key"
     )

@@ -4,6 +4,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,10 +15,10 @@ from processors.awsjson.client import ServiceError
 from producers.client.entry import PutEntry
 from producers.client.identity import Identity
 from producers.client.ports import PutFailed, PutResult, PutStored
-from producers.collector import streamed
+from producers.collector import sealing, streamed
 from producers.collector.durable import Batch, KeyReused, Once
 from producers.collector.message import Refused
-from producers.collector.sealing import Note, seal
+from producers.collector.sealing import Groups, Note, seal
 from producers.collector.streamed import DynamoDbNotes, Noted, StreamDurable
 from streamgage.errors import RetryableError
 from streamgage.formats.mark import Mark
@@ -172,9 +173,10 @@ def test_events_assigned_by_the_shards_of_now_are_caught(monkeypatch: pytest.Mon
     encode = Note.encode
 
     def forgetful(note: Note) -> str:
-        return encode(Note((0,) * len(note.starts), note.marks, note.events))
+        return encode(replace(note, starts=(0,) * len(note.starts)))
 
     monkeypatch.setattr(Note, "encode", forgetful)
+    monkeypatch.setattr(sealing, "_cuts", lambda _: 0)  # by which it would be refused
     assert caught()
 
 
@@ -211,6 +213,25 @@ def test_a_key_with_other_content_is_refused_and_a_changed_definition_said() -> 
         sandbox.keep(Batch(first.events, Once(first.once.key, b"x" * 16), 1))  # type: ignore[union-attr]
     with pytest.raises(KeyReused, match="another definition"):
         sandbox.keep(Batch({READING: first.events[READING][:2]}, first.once, 1))
+
+
+def test_a_version_that_would_cut_the_events_otherwise_under_the_same_marks_refuses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As many records and events as before, other events in each: under the marks of old, some would be dropped."""
+    world = World(random.Random(1), hostile=False)
+    sandbox, first = world.sandbox(), batch(1, 400)
+    sandbox.keep(first)
+    stored = len(world.records)
+
+    def otherwise(groups: Groups, *args: Any, **options: Any) -> Sequence[PutEntry]:
+        one, *others = seal(groups, *args, **options)
+        return [replace(one, records=one.records[:-1]), *others]
+
+    monkeypatch.setattr(sealing, "seal", otherwise)
+    with pytest.raises(KeyReused, match="another version"):
+        sandbox.keep(first)
+    assert len(world.records) == stored
 
 
 def test_a_batch_that_was_known_leaves_no_gap_among_the_marks() -> None:
@@ -264,13 +285,13 @@ def test_a_batch_whose_note_no_item_holds_is_refused_and_not_asked_for_again_and
 def test_a_note_is_read_as_it_was_written(
     starts: list[int], marks: list[tuple[str, int]], events: int
 ) -> None:
-    note = Note(tuple(starts), tuple(Mark(*each) for each in marks), events)
+    note = Note(tuple(starts), tuple(Mark(*each) for each in marks), events, 2**32 - 1)
     assert Note.decode(note.encode()) == note
 
 
 def test_a_key_of_a_batch_for_twelve_shards_is_one_write_unit() -> None:
     marks = tuple(Mark(f"{2**64 - 1:x}.{shard}", 10**6) for shard in range(12))
-    note = Note(tuple(END // 12 * shard for shard in range(12)), marks, 500)
+    note = Note(tuple(END // 12 * shard for shard in range(12)), marks, 500, 2**32 - 1)
     assert len(note.encode()) + 200 < 1_024
 
 
