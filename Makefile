@@ -81,7 +81,7 @@ $(PEERS_VENV)/.ready: requirements/peers.lock
 	$(PEERS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/peers.lock
 	@touch $@
 
-bench: $(READY) $(PEERS_VENV)/.ready ## Measure everything beside its peers, and make docs/benchmarks.md (15 minutes).
+bench: $(READY) $(PEERS_VENV)/.ready ## Measure everything beside its peers, and make docs/benchmarks.md (half an hour or more).
 	$(BIN)/streamgage bench all
 	$(BIN)/streamgage bench report
 
