@@ -158,7 +158,8 @@ class AgentDecoder:
             return (each for line in lines_of(data) for each in self._line(line))
         raise PoisonRecord(
             "unknown_format",
-            f"begins with {data[:4].hex() or 'nothing'}, as none of the formats that sources name: {', '.join(sorted(self._routes))}",
+            f"begins with {data[:4].hex() or 'nothing'}, as none of the formats that sources name: "
+            + (", ".join(sorted(self._routes)) or "none does, by [[sources.from]] in pipeline.toml"),
         )
 
     def decode_whole(self, data: bytes, *, most_items: int = MAX_ITEMS) -> list[Outcome]:
