@@ -46,6 +46,11 @@ ClientFactory = Callable[[str], Any]
 """``client("dynamodb")``: a boto3 client of an engine."""
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name what is bytes by its argument: gzip writes the time into it, and two workers would collect two suites."""
+    return argname if isinstance(val, bytes | bytearray) else None
+
+
 @pytest.hookimpl(trylast=True)  # behind pytest-randomly, which keeps its order among the others
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files that take longest first."""

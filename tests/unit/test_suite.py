@@ -2,8 +2,10 @@
 
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -17,6 +19,18 @@ def test_no_example_is_judged_by_the_clock() -> None:
     assert settings.default is not None
     assert settings.default.deadline is None
     assert HealthCheck.too_slow in settings.default.suppress_health_check
+
+
+def test_no_two_files_have_one_name() -> None:
+    names = Counter(path.name for path in Path(__file__).parents[1].rglob("test_*.py"))
+    assert names == Counter(set(names)), "folders of tests are no packages: one file would hide the other"
+
+
+@pytest.mark.parametrize("made_at", [b"1", b"2"])
+def test_bytes_that_differ_from_worker_to_worker_name_no_test(
+    made_at: bytes, request: pytest.FixtureRequest
+) -> None:
+    assert request.node.name.split("[")[1] == f"made_at{int(made_at) - 1}]"
 
 
 @pytest.fixture
