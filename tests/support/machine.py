@@ -123,8 +123,11 @@ def _built_in(folder: Path) -> Path | None:
 
 
 def _copy_built(source: Path, target: Path) -> None:
-    for each in (*source.glob("bundle*"), source / "runtime"):
+    for each in source.glob("bundle*"):
         shutil.copytree(each, target / each.name)
+    shutil.copytree(
+        source / "runtime", target / "runtime", copy_function=os.link
+    )  # as it is made: nobody writes there
 
 
 def victims(machine: Machine, role: str) -> list[int]:
