@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test units check slow soak fuzz differential interop simulate planted lock clean bench checkov browser
+.PHONY: help setup demo test units local check slow soak fuzz differential interop simulate planted lock clean bench checkov browser
 .DEFAULT_GOAL := help
 
 help: ## Show the targets.
@@ -24,14 +24,17 @@ demo: $(READY) ## Run the whole pipeline on this machine and compare every total
 
 # After a worker that died xdist would wait for ever for what it had; a test that hangs says where, and ends the run.
 WORKERS := --max-worker-restart 0 -o faulthandler_exit_on_timeout=true
+SUITE := -m pytest -m "not slow" $(WORKERS) --dist loadfile --no-loadscope-reorder
 test: $(READY) ## All checks, and every test but the slow ones.
-	@$(MAKE) --no-print-directory -j 2 check units  # mypy has one core, and leaves the other idle
-	$(BIN)/python -m pytest -m "not slow" $(WORKERS) -n 4 --dist loadfile tests/local  # more workers: these wait for processes
+	@$(MAKE) --no-print-directory -j 3 check units local  # while one waits another computes; none ends alone on one core
 
 units: $(READY)
-	$(BIN)/python -m pytest -m "not slow" $(WORKERS) -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/local
+	$(BIN)/python $(SUITE) -n 2 --ignore tests/local
 
-THOROUGH := tests/property/test_each_event_counts_once.py tests/contract/test_dynamodb_differential.py  # say examples(…)
+local: $(READY)
+	$(BIN)/python $(SUITE) -n 4 tests/local  # more workers: these wait for processes
+
+THOROUGH := tests/property tests/contract/test_dynamodb_differential.py tests/unit/producers tests/unit/streamgage/fold  # say examples(…)
 slow: $(READY) ## The long runs of the suites, but for the chaos table and the soak.
 	$(BIN)/python -m pytest -m slow -s --ignore tests/local/test_soak.py --ignore tests/local/test_chaos.py
 	$(BIN)/python -m pytest --hypothesis-profile thorough -m "not slow" $(THOROUGH)

@@ -29,12 +29,39 @@ CREDENTIALS = {
 START_TIMEOUT_S = 120
 SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"  # Java compiles once, quickly: it lives for a minute
 LONG = (
-    "test_each_event_counts_once.py",
     "test_simulation.py",
+    "test_template.py",
     "test_planted_bugs.py",
+    "test_page_access.py",
+    "test_each_event_counts_once.py",
+    "test_planted_bugs_are_caught.py",
+    "test_contributing.py",
+    "test_page_numbers.py",
+    "test_hostile_files.py",
     "test_dynamodb_differential.py",
+    # of the real stack
+    "test_stack.py",
+    "test_stores_agree.py",
+    "test_load.py",
+    "test_function_update.py",
+    "test_faults.py",
+    "test_bench_pipeline_quick.py",
+    "test_dynamodb_local.py",
+    "test_readme.py",
+    "test_page_live.py",
+    "test_tables_process.py",
+    "test_hard_sending.py",
+    "test_gateway_stack.py",
+    "test_live_stack.py",
+    "test_collector_stack.py",
+    "test_metrics_endpoint.py",
+    "test_private.py",
+    "test_chaos.py",
+    "test_sending_local.py",
+    "test_collect.py",
 )
-"""Files that begin first, so that no worker is left alone with one at the end (with --no-loadscope-reorder)."""
+"""Files that begin first, those that take longest before others (each suite has its own workers): none is left alone with
+one at the end. Our --no-loadscope-reorder is for this: by itself xdist begins with the files of most tests."""
 
 # No example is judged by the clock: on a machine under load a deadline finds what is not there. "Too slow" is said of
 # drawing, by the clock too.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from infra.template.read import TEMPLATE
+from infra.template.read import TEMPLATE, read_template
 from processors.aggregate.settings import Settings
 from streamgage.definition.pipeline_toml import parse_pipeline
 from streamgage.errors import ConfigError
@@ -193,9 +193,7 @@ def keys_known() -> dict[str, set[str]]:
 
 def parameters() -> Mapping[str, Mapping[str, Any]]:
     """Return the template's parameters, as it states them."""
-    from samtranslator.yaml_helper import yaml_parse
-
-    found: Mapping[str, Mapping[str, Any]] = yaml_parse(TEMPLATE.read_text(encoding="utf-8"))["Parameters"]
+    found: Mapping[str, Mapping[str, Any]] = read_template(TEMPLATE)["Parameters"]
     return found
 
 

@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -14,6 +14,7 @@ MAX_DEPTH = 100
 READ_S = 60.0  # a megabyte of YAML takes PyYAML 20
 LINT_S = 120.0  # of all rules, cfn-lint's too; ours takes 5 s
 
+_AROUND = 3  # events that a value stands in: the stream, the document, and its own
 _TOO_DEEP = f"it is nested more than {MAX_DEPTH} deep"
 
 
@@ -45,6 +46,20 @@ def within(seconds: float, what: str) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, left_s)
         signal.signal(signal.SIGALRM, before)
+
+
+def check_depth(events: Iterable[Any]) -> None:
+    """Refuse YAML whose parsing *events* nest deeper than a template is: libyaml composes nodes on C's stack, which may end.
+
+    Raises:
+        ValueError: saying so.
+    """
+    depth = 0
+    for each in events:
+        kind = type(each).__name__
+        depth += kind.endswith("StartEvent") - kind.endswith("EndEvent")
+        if depth > MAX_DEPTH + _AROUND:
+            raise ValueError(_TOO_DEEP)
 
 
 def check_size(root: Any) -> None:

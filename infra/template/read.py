@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from infra.template.bounds import READ_S, check_size, within
+from infra.template.bounds import READ_S, check_depth, check_size, within
 from processors.pipeline_files import read_text
 from streamgage.errors import ConfigError
 
@@ -20,29 +20,47 @@ _FUNCTION = "AWS::Serverless::Function"
 
 def read_template(path: Path) -> dict[str, Any]:
     """Return the template in the file *path* (YAML or JSON), tags such as !Ref in their long form. Raises: ConfigError."""
-    from samtranslator.yaml_helper import yaml_parse  # noqa: PLC0415 - of the extra `local`: --help has no use for it
-
-    text, _ = read_yaml(path)
+    root = read_yaml(path)
     with _told_of(path):
-        template = yaml_parse(text)
+        template = values_of(root)
     if not isinstance(template, dict) or not isinstance(template.get("Resources"), dict):
         raise ConfigError(f"{path}: not a template: it has no Resources")
     return template
 
 
-def read_yaml(path: Path) -> tuple[str, Any]:
-    """Return the YAML text in the file *path*, and its nodes; neither is too much for who walks them.
+def read_yaml(path: Path) -> Any:
+    """Return the nodes of the YAML in the file *path*, which are not too much for who walks them.
 
     Raises:
         ConfigError: it cannot be read, is no YAML, or unfolds to more than a template is.
     """
     import yaml  # noqa: PLC0415 - comes with the translator
 
+    # libyaml, where PyYAML was built with it, takes a tenth of the time.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     with _told_of(path), within(READ_S, f"{path}: reading it"):
         text = read_text(str(path))
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        check_depth(yaml.parse(text, Loader=loader))
+        root = yaml.compose(text, Loader=loader)
         check_size(root)
-    return text, root
+    return root
+
+
+def values_of(root: Any) -> Any:
+    """Return what the YAML nodes *root* say, tags such as !Ref in their long form; they are used up.
+
+    Raises:
+        YAMLError: a value is not of its tag.
+        ValueError: the same.
+    """
+    import yaml  # noqa: PLC0415 - comes with the translator
+    from samtranslator.yaml_helper import intrinsics_multi_constructor  # noqa: PLC0415 - of the extra `local`: --help has no use for it
+
+    class Loader(yaml.SafeLoader):  # type: ignore[misc] # PyYAML carries no types
+        """One of our own: the translator adds its constructor to everybody's."""
+
+    Loader.add_multi_constructor("!", intrinsics_multi_constructor)
+    return None if root is None else Loader("").construct_document(root)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from infra.template.read import read_yaml
+from infra.template.read import read_yaml, values_of
 from streamgage.errors import ConfigError
 
 REGION = "us-east-1"  # of what runs on this machine; the translator wants one too
@@ -21,13 +21,12 @@ def translate(path: Path) -> dict[str, Any]:
     from samtranslator.parser.parser import Parser  # noqa: PLC0415 - see above
     from samtranslator.sdk.resource import SamResourceType  # noqa: F401, PLC0415 - loads the translator's plugins
     from samtranslator.translator.translator import Translator  # noqa: PLC0415 - see above
-    from samtranslator.yaml_helper import yaml_parse  # noqa: PLC0415 - see above
 
     # It warns of feature toggles that only the service itself has.
     logging.getLogger("samtranslator").setLevel(logging.ERROR)
-    text, _ = read_yaml(path)
+    root = read_yaml(path)
     try:
-        template = yaml_parse(text)
+        template = values_of(root)
         for each in template["Resources"].values():
             if (
                 each["Type"] == "AWS::Serverless::Function"

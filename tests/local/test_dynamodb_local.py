@@ -21,10 +21,12 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError  # noqa: A004 - botocore's name
 
 from conftest import CREDENTIALS, create_table
+from infra.local.files import make_private
 from infra.local.http.secret import Credentials
 from infra.local.stack import dynamodb_local
 from infra.local.stack.clients import local_client
-from infra.local.stack.home import is_alive
+from infra.local.stack.home import is_alive, read_json
+from infra.local.stack.tables import Engine, keep_engine
 from streamgage.errors import ConfigError
 from support.load import Load
 from support.machine import Machine, differences, running, victims
@@ -178,39 +180,53 @@ def test_the_stack_survives_kills_of_its_database_under_load(engine: None, tmp_p
         assert differences(machine, *load.totals) == []
 
 
-def test_the_table_is_as_the_template_says_and_stays_in_its_engine(engine: None, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def machine(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A stack whose tables are in it."""
+    with running(tmp_path_factory.mktemp("local"), "--dynamodb", "local") as machine:
+        yield machine
+
+
+def test_the_table_is_as_the_template_says_and_counts_what_is_sent(machine: Machine) -> None:
+    info = machine.home.info()
+    assert info.endpoints["dynamodb"] != info.endpoints["aws"]
+    here, there = (
+        local_client("dynamodb", info.endpoints[role], info.credentials) for role in ("dynamodb", "aws")
+    )
+    table = here.describe_table(TableName=info.table)["Table"]
+    assert [(each["AttributeName"], each["KeyType"]) for each in table["KeySchema"]] == [
+        ("pk", "HASH"),
+        ("sk", "RANGE"),
+    ]
+    ttl = here.describe_time_to_live(TableName=info.table)["TimeToLiveDescription"]
+    assert ttl == {"TimeToLiveStatus": "ENABLED", "AttributeName": "expires"}
+    with pytest.raises(ClientError, match="tables"):  # of the emulator: it says where they are
+        there.list_tables()
+    event = '{"device_id": "d", "metric": "m", "ts": 1700000000000, "value": 2.5}\n'
+    machine.run(
+        "send", "ndjson", "-", "--source", "reading", "--pipeline", str(ROOT / "pipeline.toml"), stdin=event
+    )  # fmt: skip
+    machine.run("drain")
+    (row,) = machine.query("device_metrics", "device_id=d", "metric=m", "--window", "1d")
+    assert (row["events"], float(row["value.sum"])) == (1, 2.5)
+    assert read_json(machine.home.dynamodb_file) == {"engine": "local"}
+    assert machine.home.checkpoint_file.exists()
+
+
+def test_a_home_whose_tables_are_in_it_stays_with_it(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
-    machine.up("--dynamodb", "local")
+    make_private(machine.home.root)
+    keep_engine(machine.home, Engine.LOCAL)
+    machine.home.checkpoint_file.parent.mkdir(parents=True, exist_ok=True)
+    machine.home.checkpoint_file.write_text("{}")  # of the stream something was read
     try:
-        info = machine.home.info()
-        assert info.endpoints["dynamodb"] != info.endpoints["aws"]
-        here, there = (
-            local_client("dynamodb", info.endpoints[role], info.credentials) for role in ("dynamodb", "aws")
-        )
-        table = here.describe_table(TableName=info.table)["Table"]
-        assert [(each["AttributeName"], each["KeyType"]) for each in table["KeySchema"]] == [
-            ("pk", "HASH"),
-            ("sk", "RANGE"),
-        ]
-        ttl = here.describe_time_to_live(TableName=info.table)["TimeToLiveDescription"]
-        assert ttl == {"TimeToLiveStatus": "ENABLED", "AttributeName": "expires"}
-        with pytest.raises(ClientError, match="tables"):  # of the emulator: it says where they are
-            there.list_tables()
-        event = '{"device_id": "d", "metric": "m", "ts": 1700000000000, "value": 2.5}\n'
-        machine.run(
-            "send", "ndjson", "-", "--source", "reading", "--pipeline", str(ROOT / "pipeline.toml"), stdin=event
-        )  # fmt: skip
-        machine.run("drain")
-        (row,) = machine.query("device_metrics", "device_id=d", "metric=m", "--window", "1d")
-        assert (row["events"], float(row["value.sum"])) == (1, 2.5)
-        machine.run("down")
         other = machine.run(
             "up", "--detach", "--port", "0", "--kinesis-port", "0", "--pipeline", str(ROOT / "pipeline.toml"), check=False
         )  # fmt: skip
-        assert other.returncode == 2
-        assert "--dynamodb local" in other.stderr
     finally:
         machine.stop()
+    assert other.returncode == 2
+    assert "--dynamodb local" in other.stderr
 
 
 class TestFetching:
@@ -270,28 +286,26 @@ class TestFetching:
 
 
 def test_nobody_without_the_homes_key_sees_its_tables_and_no_foreign_name_is_answered(
-    engine: None, tmp_path: Path
+    machine: Machine,
 ) -> None:
-    with running(tmp_path, "--dynamodb", "local") as machine:
-        info = machine.home.info()
-        url = info.endpoints["dynamodb"]
-        own = local_client("dynamodb", url, info.credentials)
-        beside = [
-            f"{info.table.removesuffix('Aggregates')}{each}"
-            for each in ("ConnectionsTable", "IdempotencyTable")
-        ]
-        assert own.list_tables()["TableNames"] == [info.table, *beside]
-        stranger = local_client("dynamodb", url, Credentials("LOCALSTRANGER", "x"))
-        assert stranger.list_tables()["TableNames"] == []
-        with pytest.raises(ClientError, match="ResourceNotFoundException"):
-            stranger.describe_table(TableName=info.table)
-        for host, status in (("localhost", 400), ("evil.example", 404)):
-            asked = urllib.request.Request(url, headers={"Host": host}, data=b"{}")  # noqa: S310 - our own address
-            with pytest.raises(urllib.error.HTTPError) as refused:
-                urllib.request.urlopen(asked, timeout=10)  # noqa: S310 - the same
-            with refused.value as answer:
-                assert answer.code == status
-                assert not [each for each in answer.headers if each.lower().startswith("access-control")]
+    info = machine.home.info()
+    url = info.endpoints["dynamodb"]
+    own = local_client("dynamodb", url, info.credentials)
+    beside = [
+        f"{info.table.removesuffix('Aggregates')}{each}" for each in ("ConnectionsTable", "IdempotencyTable")
+    ]
+    assert own.list_tables()["TableNames"] == [info.table, *beside]
+    stranger = local_client("dynamodb", url, Credentials("LOCALSTRANGER", "x"))
+    assert stranger.list_tables()["TableNames"] == []
+    with pytest.raises(ClientError, match="ResourceNotFoundException"):
+        stranger.describe_table(TableName=info.table)
+    for host, status in (("localhost", 400), ("evil.example", 404)):
+        asked = urllib.request.Request(url, headers={"Host": host}, data=b"{}")  # noqa: S310 - our own address
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(asked, timeout=10)  # noqa: S310 - the same
+        with refused.value as answer:
+            assert answer.code == status
+            assert not [each for each in answer.headers if each.lower().startswith("access-control")]
 
 
 def test_a_shared_database_becomes_the_homes_and_so_does_one_of_a_key_that_was_lost(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def test_a_child_that_cannot_live_ends_the_stack_with_its_last_words(tmp_path: P
     pids = machine.pids()
     machine.home.mapping_config_file.write_text("{")
     os.kill(machine.home.info().pids["mapping"], signal.SIGKILL)
-    wait_until(lambda: not any(map(is_alive, pids)), seconds=60, what="the end of every process")
+    wait_until(lambda: not any(map(is_alive, pids)), seconds=PATIENCE_S, what="the end of every process")
     said = (machine.home.logs / "up.log").read_text()
     assert (
         "mapping ended by itself 2 times in a row (status 2), so the stack ends; the end of its log" in said
@@ -140,7 +140,7 @@ def test_two_ups_at_one_moment_leave_one_stack_and_the_other_says_so(tmp_path: P
     try:
         wait_until(
             lambda: machine.home.info_file.exists() and any(each.poll() is not None for each in both),
-            seconds=60,
+            seconds=PATIENCE_S,
             what="a winner and a loser",
         )
         (loser,) = [each for each in both if each.poll() is not None]

@@ -20,6 +20,7 @@ from streamgage.formats.blocks.ints import LONG_MAX, LONG_MIN, decode_ints, enco
 from streamgage.formats.blocks.layout import MAX_EVENTS
 from streamgage.formats.blocks.reader import BlockReader
 from streamgage.measures.decimals import scale_number
+from support.examples import examples
 
 _SETTINGS = settings(deadline=None, max_examples=100)
 
@@ -154,7 +155,7 @@ def test_every_event_of_a_block_is_the_one_that_its_row_gives(
     assert repr([block.event(number) for number in range(block.count)]) == repr(decoded)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(100, whole=300))
 @given(makers=_MAKERS, data=st.data())
 def test_a_run_of_events_is_in_columns_what_each_of_them_is_by_itself(
     makers: list[_Maker], data: st.DataObject
@@ -330,7 +331,7 @@ _WIDER: list[Callable[[Any], Any]] = [
 ]
 
 
-@settings(deadline=None, max_examples=250)
+@settings(deadline=None, max_examples=examples(100, whole=250))
 @given(evolved=_evolved(), data=st.data())
 def test_another_schemas_blocks_are_read_as_its_rows_are_with_the_same_verdict_on_each_event(
     evolved: tuple[list[_Maker], list[dict[str, Any]], str], data: st.DataObject
@@ -404,7 +405,7 @@ _WORDS = (
 )
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=examples(100, whole=400))
 @given(seed=st.sampled_from(seeds_of_blocks()), data=st.data())
 def test_any_bytes_are_undecodable_or_a_block_whose_columns_and_rows_agree(
     seed: bytes, data: st.DataObject

@@ -23,10 +23,11 @@ from streamgage.measures.packing import (
     varint,
     zigzag_varint,
 )
+from support.examples import examples
 from support.read_body import read_body
 from support.strategies import DAY_MS, pipeline
 
-CALM = settings(max_examples=200, deadline=None)
+CALM = settings(max_examples=examples(100, whole=200), deadline=None)
 ROLLUP = pipeline().rollups["device_metrics"]
 LAYOUTS = [each.layout for each in pipeline().rollups.values()] + [
     StateLayout(()),
@@ -241,7 +242,7 @@ def damaged(draw: st.DrawFn) -> tuple[StateLayout, bytes]:
     return layout, bytes(changed)
 
 
-@settings(CALM, max_examples=1500)
+@settings(CALM, max_examples=examples(400, whole=1500))
 @given(drawn=damaged())
 def test_a_damaged_body_is_another_chunk_or_named_and_takes_little(drawn: tuple[StateLayout, bytes]) -> None:
     layout, body = drawn

@@ -18,6 +18,7 @@ from streamgage.fold.cells import FULL_BYTES
 from streamgage.fold.items import key_text
 from streamgage.limits import DYNAMODB_WRITE_UNIT_BYTES
 from streamgage.records import StreamRecord, UserRecord
+from support.examples import examples
 from support.fakes import FAULTS, Crash, Fault, World, invoke
 from support.paths import ROOT
 from support.strategies import ARRIVAL_MS, DEFINITION, aggregated, reading
@@ -89,7 +90,7 @@ LOGS = st.lists(
 ROOMS = st.sampled_from([1, 60, 150, 400, FULL_BYTES])
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=SLOW_TO_DRAW)
+@settings(max_examples=examples(60, whole=150), deadline=None, suppress_health_check=SLOW_TO_DRAW)
 @given(log=LOGS, room_bytes=ROOMS, data=st.data(), slices=st.sampled_from([1, 7, 10_000]))
 def test_whatever_the_order_and_sizes_of_batches_each_key_stands_in_one_item_and_is_found(
     log: list[Sent], room_bytes: int, data: st.DataObject, slices: int

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from infra.template.filtering.criteria import Criteria
 from infra.template.filtering.pattern import parse_json, parse_pattern
+from support.examples import examples
 
 SCALARS = st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from(["", "a", "ab", "B"])
 NAMES = st.sampled_from(["a", "b", "c"])
@@ -79,7 +80,7 @@ def rule_holds(rule: Any, value: Any) -> bool:
 
 
 @given(PATTERNS, VALUES)
-@settings(max_examples=400)
+@settings(max_examples=examples(150, whole=400))
 def test_it_is_what_trying_everything_finds(pattern: dict[str, Any], value: Any) -> None:
     alternatives = pattern.get("$or", [pattern])
     present = leaf_paths(value)

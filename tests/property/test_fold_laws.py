@@ -16,6 +16,7 @@ from streamgage.reading.poison import Poison
 from streamgage.reading.rows import RowReader
 from streamgage.records import StreamRecord
 from support import tables
+from support.examples import examples
 from support.fakes import KEY_LANES, LANES, World, invoke
 from support.schedules import ROLLUPS, SIZES_MS, judge
 from support.strategies import Entry, logs, pipeline, signed
@@ -170,7 +171,7 @@ class Collector:
         self.seen.append((data, partition_key_index))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(100, whole=300), deadline=None)
 @given(entry=logs(max_size=3), at=st.integers(0, 200), bits=st.integers(0, 255))
 def test_walking_an_aggregate_shows_what_decoding_it_does(entry: list[Entry], at: int, bits: int) -> None:
     for record in records_of(entry):

@@ -39,6 +39,7 @@ from streamgage.formats.kpl_builder import AggregateBuilder
 from streamgage.limits import MIB
 from streamgage.reading.poison import Poison, refused_whole
 from streamgage.records import StreamRecord, UserRecord
+from support.examples import examples
 
 # Seconds for milliseconds of work: no timing is judged, a hang is.
 _SETTINGS = settings(deadline=10_000, max_examples=150)
@@ -131,7 +132,7 @@ def test_any_kinesis_record_folds_to_items_or_to_poison_that_can_be_kept(data: b
     check_fold(sign(data))
 
 
-@settings(_SETTINGS, max_examples=500)
+@settings(_SETTINGS, max_examples=examples(150, whole=500))
 @given(
     number=st.integers(0, 255),
     body=st.binary(max_size=60)
@@ -178,7 +179,7 @@ SCHEMAS = st.lists(st.recursive(_LEAVES, _larger, max_leaves=6), min_size=1, max
 )
 
 
-@settings(_SETTINGS, max_examples=250)
+@settings(_SETTINGS, max_examples=examples(100, whole=250))
 @given(
     text=SCHEMAS,
     body=st.lists(_NUMBERS.map(_varint) | st.binary(max_size=9), max_size=12)

@@ -19,6 +19,7 @@ from streamgage.formats.avro import AvroReader, Event
 from streamgage.formats.json_event import json_events_of
 from streamgage.reading.record_reader import RecordReader, SourceReader
 from streamgage.records import StreamRecord
+from support.examples import examples
 from support.paths import ROOT
 from support.tables import fold_plainly
 
@@ -187,7 +188,7 @@ EVENT = st.fixed_dictionaries(
 @example({"name": "d1", "ts": 1767614400, "value": 1}, "s")
 @example({"name": "d1", "ts": float(NOW_MS), "value": "1.5", "firmware": "1.2"}, None)
 @example({"name": "d1", "ts": NOW_MS, "value": 1, "size": 1.0, "small": None, "up": None}, None)
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(100, whole=300))
 def test_a_json_event_has_one_verdict_and_one_value_at_every_entrance(
     event: dict[str, Any], unit: str | None
 ) -> None:

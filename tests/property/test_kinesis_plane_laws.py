@@ -21,6 +21,7 @@ from infra.local.kinesis.model import KinesisModel
 from infra.local.kinesis.shards import ShardMap
 from infra.local.kinesis.storage import MemoryLog, MemoryStorage, StoredRecord
 from infra.local.kinesis.tokens import Position, decode_position, encode
+from support.examples import examples
 
 TOP = 2**128 - 1
 HASH_KEYS = st.integers(0, TOP) | st.sampled_from([0, 1, 2**127, TOP])
@@ -254,7 +255,7 @@ def test_cbor_gives_back_what_went_in(value: object) -> None:
 
 
 @given(content=st.binary(max_size=60))
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=examples(200, whole=500))
 def test_hostile_cbor_is_refused_or_read_and_never_crashes(content: bytes) -> None:
     with suppress(ValueError):
         cbor.loads(content)

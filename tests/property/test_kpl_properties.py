@@ -10,6 +10,7 @@ from streamgage.errors import PoisonRecord
 from streamgage.formats.kpl import MAGIC, Aggregate, decode_aggregate
 from streamgage.formats.kpl_builder import AggregateBuilder
 from streamgage.records import UserRecord
+from support.examples import examples
 
 KEYS = st.text(min_size=1, max_size=12) | st.sampled_from(["a", "b", "device-1"])
 RECORDS = st.builds(
@@ -74,7 +75,7 @@ def test_a_message_cut_between_fields_loses_the_rest_and_elsewhere_is_poison(
             assert found == records[: len(found)]
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=examples(100, whole=400))
 @given(records=st.lists(RECORDS, min_size=1, max_size=6), data=st.data())
 def test_a_mutated_message_is_poison_or_what_protobuf_reads(
     records: list[UserRecord], data: st.DataObject
@@ -118,7 +119,7 @@ def test_a_mutated_message_is_poison_or_what_protobuf_reads(
     assert aggregate.tags == {tag.key: tag.value for tag in first_tags}
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(100, whole=300))
 @given(message=st.binary(min_size=1, max_size=200))
 def test_any_bytes_are_poison_or_an_aggregate(message: bytes) -> None:
     for data in (message, MAGIC + message, sign(message)):

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from streamgage.measures.catalogue import MEASURES
 from streamgage.measures.layout import EventColumns, FieldLayout, StateLayout, Table, plan_of
 from streamgage.measures.parts import PARTS
+from support.examples import examples
 
-CALM = settings(max_examples=200, deadline=None)
+CALM = settings(max_examples=examples(100, whole=200), deadline=None)
 ALL = tuple(MEASURES)
 LAYOUT = StateLayout((FieldLayout.of("a", 9, ALL), FieldLayout.of("b", 0, ("sum", "last"))))
 PLAN = plan_of(LAYOUT)

@@ -36,11 +36,12 @@ from streamgage.measures.decimals import (
     unscale,
 )
 from streamgage.measures.windows import MAX_EVENT_TIME_MS, TumblingWindows
+from support.examples import examples
 from support.fakes import KEY_LANES, LANES
 from support.strategies import pipeline
 
-CALM = settings(max_examples=300, deadline=None)
-MANY = settings(max_examples=1500, deadline=None)
+CALM = settings(max_examples=examples(100, whole=300), deadline=None)
+MANY = settings(max_examples=examples(400, whole=1500), deadline=None)
 SCALES = st.integers(0, 18)
 WIDE = Context(prec=500, rounding=ROUND_HALF_EVEN)
 # Every double there is; sensors' values; and neighbours of exact halves at some scale, above and below.

@@ -13,6 +13,7 @@ from streamgage.formats.blocks.builder import BlockCodec
 from streamgage.formats.mark import Mark
 from streamgage.reading.rows import MAX_PLAIN_BYTES
 from streamgage.records import StreamRecord, UserRecord
+from support.examples import examples
 from support.fakes import KEY_LANES, LANES, counting_of
 from support.strategies import ARRIVAL_MS, aggregated, pipeline, reading
 from support.tables import states_folded
@@ -98,7 +99,7 @@ def seen(batch_fold: BatchFold, records: Sequence[StreamRecord], repeats: frozen
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(100, whole=300), deadline=None)
 @given(
     datas=DATAS,
     repeats=st.frozensets(st.integers(10**55, 10**55 + 30), max_size=4),

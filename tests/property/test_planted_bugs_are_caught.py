@@ -56,7 +56,7 @@ def attack_until_wrong(examples: list[int], *, lanes: Lanes | None = None, share
     attack()
 
 
-@pytest.mark.parametrize("name", shared(BUGS, one_of=3))
+@pytest.mark.parametrize("name", shared(BUGS, one_of=6))
 def test_the_property_catches(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     BUGS[name](monkeypatch)
     examples: list[int] = []

@@ -20,6 +20,7 @@ from producers.simulators.fleet import FleetConfig, fleet_events
 from streamgage.errors import DeliveryError
 from streamgage.formats.avro import Event
 from streamgage.shards import Shard
+from support.examples import examples
 from support.paths import ROOT
 
 READING = load_pipeline(ROOT / "pipeline.toml").sources["reading"]
@@ -203,7 +204,7 @@ def cut(events: Sequence[Event], places: Sequence[int]) -> Iterator[Sequence[Eve
     return (events[start:stop] for start, stop in pairwise(bounds))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(100, whole=300))
 @given(events=EVENTS, places=st.lists(st.integers(0, 400), max_size=5), how=HOWS)
 def test_a_list_of_events_is_sent_as_its_events_are_one_after_the_other(
     events: list[Event], places: list[int], how: How
@@ -212,7 +213,7 @@ def test_a_list_of_events_is_sent_as_its_events_are_one_after_the_other(
     assert outcome(lists, how, at_once=True) == outcome(lists, how, at_once=False)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(10, whole=30))
 @given(
     how=HOWS,
     seed=st.integers(0, 99),

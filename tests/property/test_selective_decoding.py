@@ -16,11 +16,12 @@ from streamgage.measures.named import in_order
 from streamgage.measures.packing import pack, unpack
 from streamgage.measures.parts import TEXT
 from streamgage.records import StreamRecord
+from support.examples import examples
 from support.fakes import NOW_MS, Reads, World, invoke
 from support.paths import ROOT
 from support.strategies import ARRIVAL_MS, DEFINITION, MINUTE_MS, reading
 
-CALM = settings(max_examples=150, deadline=None)
+CALM = settings(max_examples=examples(60, whole=150), deadline=None)
 START_MS = 1_699_999_200_000
 DAY_MS = 86_400_000
 NUMBERS = (*MEASURES, "p50", "p99", "distinct", "rate", "time_weighted_mean")

@@ -20,10 +20,11 @@ from streamgage.formats.blocks.reader import BlockReader
 from streamgage.formats.singles import _REMEMBERED, _SHORTEST, read_singles, shortest
 from streamgage.reading.record_reader import RecordReader
 from streamgage.records import StreamRecord, UserRecord
+from support.examples import examples
 from support.fakes import World, invoke
 from support.strategies import ARRIVAL_MS, aggregated
 
-MANY = settings(max_examples=1500, deadline=None)
+MANY = settings(max_examples=examples(400, whole=1500), deadline=None)
 
 
 def of_bits(bits: int) -> float:

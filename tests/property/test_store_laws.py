@@ -3,6 +3,7 @@
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from support.examples import examples
 from support.stores_world import RETENTION_MS, SHARDS, World
 
 NAMES = st.sampled_from(["stream", "tables", "checkpoints"])
@@ -39,7 +40,7 @@ def live(world: World, steps: list[tuple[object, ...]]) -> None:
 
 
 @given(days=DAYS)
-@settings(max_examples=400)
+@settings(max_examples=examples(150, whole=400))
 # A stream that was reset while the clock had stepped back: its numbers were given before.
 @example(
     days=[

@@ -17,7 +17,7 @@ NEAR = {  # a seed from where the rarest are soon met: from the first one on, th
 FAR = 100_000  # another share of the seeds: the long run looks whether the first ones were lucky
 
 
-@pytest.mark.parametrize("name", shared(BUGS, one_of=3))
+@pytest.mark.parametrize("name", shared(BUGS, one_of=6))
 def test_the_simulation_catches(
     name: str, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
 ) -> None:

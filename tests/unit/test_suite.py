@@ -1,5 +1,6 @@
 """What the suite rests on, on however slow a machine: no clock judges an example, and moto is as atomic as DynamoDB."""
 
+import re
 import sys
 import threading
 from collections import Counter
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from conftest import ClientFactory, create_table
+from conftest import LONG, ClientFactory, create_table
+from support.paths import ROOT
 
 THREADS, ROUNDS = 8, 40
 
@@ -19,6 +21,24 @@ def test_no_example_is_judged_by_the_clock() -> None:
     assert settings.default is not None
     assert settings.default.deadline is None
     assert HealthCheck.too_slow in settings.default.suppress_health_check
+
+
+def test_a_thorough_run_has_every_law_that_has_more_examples() -> None:
+    (places,) = re.findall(
+        r"^THOROUGH := (.*?)  #", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    roots = [ROOT / each for each in places.split()]
+    laws = [
+        path
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if re.search(r"^from support\.examples import", path.read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+    assert laws
+    assert [each for each in laws if not any(each.is_relative_to(root) for root in roots)] == []
+
+
+def test_the_files_that_begin_first_are_there() -> None:
+    assert {*LONG} <= {path.name for path in Path(__file__).parents[1].rglob("test_*.py")}
 
 
 def test_no_two_files_have_one_name() -> None:

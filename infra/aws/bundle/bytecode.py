@@ -17,6 +17,10 @@ from streamgage.errors import StreamgageError
 
 TASK_ROOT = "/var/task"  # where Lambda unpacks a bundle: tracebacks name it
 _PATIENCE_S = 60
+_MOST_KNOWN = 2_000  # sources; a stack has 300
+_KNOWN: dict[
+    tuple[str, str, bytes], bytes
+] = {}  # bytecode, by the interpreter's version, the name and the source
 # Runs in the interpreter of the target, without site or any of our modules. Marshal writes what is shared as a
 # reference, so what it writes may depend on what lives beside: a fresh process, always the same files in one order.
 # Of a .pyc: the magic number, flags (1: by hash, 2 would be: checked), the source's hash, the code.
@@ -90,6 +94,24 @@ def compiled(files: Mapping[str, bytes], interpreter: Interpreter) -> dict[str, 
         _place(PurePosixPath(name).relative_to(TASK_ROOT), interpreter.tag): b64decode(content)
         for name, content in json.loads(done.stdout).items()
     }
+
+
+def compiled_once(files: Mapping[str, bytes], interpreter: Interpreter) -> dict[str, bytes]:
+    """Return what ``compiled`` does, but each source compiled once in this process: bundles share most of their modules.
+
+    The bytes may be others from one process to another, for what lives beside a source is. So it is not for what is deployed.
+    """
+    marks = {
+        name: (interpreter.version, name, content) for name, content in files.items() if name.endswith(".py")
+    }
+    new = {name: files[name] for name, mark in marks.items() if mark not in _KNOWN}
+    if len(_KNOWN) + len(new) > _MOST_KNOWN:
+        _KNOWN.clear()
+        new = {name: files[name] for name in marks}
+    made = compiled(new, interpreter) if new else {}
+    places = {name: _place(PurePosixPath(name), interpreter.tag) for name in marks}
+    _KNOWN.update({marks[name]: made[places[name]] for name in new})
+    return {places[name]: _KNOWN[mark] for name, mark in marks.items()}
 
 
 def _place(source: PurePosixPath, tag: str) -> str:

@@ -17,7 +17,7 @@ import botocore
 import processors
 import producers
 import streamgage
-from infra.aws.bundle.bytecode import Interpreter, compiled, this_interpreter
+from infra.aws.bundle.bytecode import Interpreter, compiled_once, this_interpreter
 from infra.aws.bundle.dists import closure
 from infra.aws.bundle.elf import loadable
 from infra.aws.bundle.functions import AGGREGATE, Function
@@ -56,8 +56,8 @@ def build_bundle(target: Path, pipeline: Path, function: Function = AGGREGATE) -
 
 
 def write_bundle(folder: Path, files: Mapping[str, bytes], interpreter: Interpreter) -> None:
-    """Write the *files* of a bundle into *folder*, with bytecode by *interpreter*."""
-    for name, content in {**files, **compiled(files, interpreter)}.items():
+    """Write the *files* of a bundle into *folder*, to be run on this machine, with bytecode by *interpreter*."""
+    for name, content in {**files, **compiled_once(files, interpreter)}.items():
         place = folder / name
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(content)

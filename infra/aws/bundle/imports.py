@@ -7,7 +7,11 @@ wherever they are; a test holds that our packages import in no other way.
 import ast
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+
+_BLOCKS = ("body", "handlers", "cases", "orelse", "finalbody")
+"""Where a statement has statements in it. An expression has none, and most of a tree is expressions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +68,17 @@ def _read(module: str, packages: Mapping[str, Path]) -> _Named:
     path = _path(module, packages)
     if path is None:
         return _Named()
-    tree = ast.parse(path.read_bytes())
-    above = _parents(module)
+    above, said = _parents(module), _said(path.read_bytes())
+    return _Named((*above, *said.anywhere), (*above, *said.at_init))
+
+
+@lru_cache(maxsize=2_000)  # of its text alone: the bundles of one stack share most of their modules
+def _said(source: bytes) -> _Named:
+    """Return what the imports in *source* may mean."""
+    tree = ast.parse(source)
     return _Named(
-        (*above, *(name for each in _run(tree) for name in _named(each))),
-        (*above, *(name for each in _run(tree, later=False) for name in _named(each))),
+        tuple(name for each in _run(tree) for name in _named(each)),
+        tuple(name for each in _run(tree, later=False) for name in _named(each)),
     )
 
 
@@ -98,15 +108,15 @@ def _parents(module: str) -> list[str]:
 
 
 def _run(tree: ast.AST, *, later: bool = True) -> Iterator[ast.AST]:
-    """Walk *tree*, but not into what only a type checker reads, nor, without *later*, into functions."""
-    for child in ast.iter_child_nodes(tree):
+    """Walk the statements of *tree*, but not into what only a type checker reads, nor, without *later*, into functions."""
+    for child in (each for block in _BLOCKS for each in getattr(tree, block, ())):
         if (
             isinstance(child, ast.If)
             and isinstance(child.test, ast.Name)
             and child.test.id == "TYPE_CHECKING"
         ):
             continue
-        if later or not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        if later or not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
             yield child
             yield from _run(child, later=later)
 

@@ -22,7 +22,7 @@ class Source:
     @classmethod
     def read(cls, file: File) -> "Source":
         """Return the template in *file* (YAML or JSON), which can be parsed."""
-        _, root = read_yaml(file)
+        root = read_yaml(file)
         lines: dict[Path, int] = {}
         values: dict[Path, Any] = {}
         for path, line, value in _walk(root, ()):

@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from streamgage.records import SealedRecord, UserRecord
 from support.counting import CountingStream
 from support.interrupts import CtrlC, Interrupt
 from support.paths import ROOT
+from support.shares import is_drawn
 
 READING = replace(load_pipeline(ROOT / "pipeline.toml").sources["reading"], blocks=True)
 TRACED = tuple(
@@ -138,16 +140,23 @@ def run(put: Put, at: int | None, *, concurrency: int, seed: int) -> Interrupt:
     return interrupt
 
 
+@pytest.mark.parametrize(
+    "one_of", [3, pytest.param(1, marks=pytest.mark.slow)]
+)  # a share of the lines; all of them
 @pytest.mark.parametrize("put", [put_rows, put_blocks, put_lists])
 @pytest.mark.parametrize("concurrency", [1, 2])
 def test_an_interrupt_between_any_two_lines_loses_nothing_and_doubles_nothing(
-    put: Put, concurrency: int
+    put: Put, concurrency: int, one_of: int
 ) -> None:
     calm, rng = run(put, None, concurrency=concurrency, seed=7), random.Random(11)
     # Each line once, whenever it was run; and then some at random.
     of = ("sender.py", "outbox.py") if concurrency > 1 else (".py",)  # where a second thread changes anything
-    positions = [rng.choice(moments) for (file, _), moments in calm.where.items() if file.endswith(of)]
-    positions += rng.sample(range(1, calm.lines), POSITIONS)
+    positions = [
+        rng.choice(moments)
+        for (file, line), moments in calm.where.items()
+        if file.endswith(of) and is_drawn(f"{Path(file).name}:{line}", one_of=one_of)
+    ]
+    positions += rng.sample(range(1, calm.lines), POSITIONS // one_of)
     for at in positions:
         try:
             run(put, at, concurrency=concurrency, seed=7)

@@ -21,6 +21,7 @@ from streamgage.limits import MIB
 from streamgage.reading.poison import counted
 from streamgage.reading.record_reader import RecordReader
 from streamgage.records import StreamRecord, UserRecord
+from support.examples import examples
 from support.fakes import LANES, World, counting_of, invoke
 from support.paths import ROOT
 from support.strategies import (
@@ -87,7 +88,7 @@ def records(draw: st.DrawFn) -> list[StreamRecord]:
     return made
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(100, whole=300), deadline=None)
 @given(batch=records(), slice_events=st.integers(1, 40))
 def test_a_batch_of_blocks_folds_alike_whatever_slice_of_it_is_unpacked_at_once(
     batch: list[StreamRecord], slice_events: int
@@ -97,7 +98,7 @@ def test_a_batch_of_blocks_folds_alike_whatever_slice_of_it_is_unpacked_at_once(
     assert seen(sliced) == seen(whole)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(50, whole=100), deadline=None)
 @given(batch=records(), slice_events=st.integers(1, 12), fence=st.integers(0, 2))
 def test_what_lies_beyond_a_fence_is_unpacked_in_slices_too(
     batch: list[StreamRecord], slice_events: int, fence: int

@@ -21,11 +21,18 @@ FILES = {
         "class C:\n    import app.fourth\n    def f(self):\n        from app import later\n"
         "def g():\n    import app.deep.latest\n"
         "try:\n    import app.fifth\nexcept ImportError:\n    import app.absent\n"
+        "else:\n    import app.sixth\nfinally:\n    import app.seventh\n"
+        "match json:\n    case _:\n        import app.eighth\nwith open(0):\n    import app.ninth\n"
     ),
     "app/first.py": "def f():\n    import app.later\n",
     "app/third.py": "x = 1",
     "app/fourth.py": "import other.thing",
     "app/fifth.py": "import app.main",
+    "app/sixth.py": "",
+    "app/seventh.py": "",
+    "app/eighth.py": "",
+    "app/ninth.py": "try:\n    pass\nexcept ImportError:\n    import app.tenth\n",
+    "app/tenth.py": "",
     "app/later.py": "import app.of_later",
     "app/of_later.py": "",
     "app/nobody.py": "",
@@ -49,7 +56,10 @@ def app(tmp_path: Path) -> dict[str, Path]:
 def test_what_runs_when_the_entry_is_imported_is_told_from_what_its_functions_import(
     app: dict[str, Path],
 ) -> None:
-    names = "app app.deep app.deep.second app.fifth app.first app.fourth app.main app.of_deep app.third"
+    names = (
+        "app app.deep app.deep.second app.eighth app.fifth app.first app.fourth app.main app.ninth app.of_deep app.seventh"
+        " app.sixth app.tenth app.third"
+    )
     assert imports_of("app.main", app) == Imports(
         at_init=tuple(names.split()), later=("app.deep.latest", "app.later", "app.of_later")
     )

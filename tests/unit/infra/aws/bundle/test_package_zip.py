@@ -11,7 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from infra.aws.bundle.bytecode import NotCompiledError, compiled, find_interpreter, this_interpreter
+from infra.aws.bundle.bytecode import (
+    NotCompiledError,
+    compiled,
+    compiled_once,
+    find_interpreter,
+    this_interpreter,
+)
 from infra.aws.bundle.files import content_hash
 from infra.aws.bundle.functions import AGGREGATE, Budget
 from infra.aws.bundle.package import Package, part_of, write_zip
@@ -84,6 +90,18 @@ def test_bytecode_is_found_and_believed_whatever_the_dates(tmp_path: Path) -> No
 def test_a_source_that_does_not_compile_is_named() -> None:
     with pytest.raises(NotCompiledError, match=r"/var/task/broken\.py"):
         compiled({"broken.py": b"def f(:\n"}, this_interpreter())
+
+
+def test_what_bundles_share_is_compiled_once_and_what_changed_again() -> None:
+    here = this_interpreter()
+    one, other = (
+        {"a.py": b"x = 1\n", "b.py": b"y = 1\n"},
+        {"a.py": b"x = 1\n", "b.py": b"y = 2\n", "c.txt": b""},
+    )
+    first, then = compiled_once(one, here), compiled_once(other, here)
+    assert (first, then) == (compiled(one, here), compiled(other, here))
+    assert first[f"__pycache__/a.{here.tag}.pyc"] is then[f"__pycache__/a.{here.tag}.pyc"]
+    assert compiled_once({"c.txt": b""}, here) == {}
 
 
 def test_this_python_is_the_one_for_its_own_version() -> None:
