@@ -1,0 +1,359 @@
+"""Bugs of a collector, each as a patch of the real code."""
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from producers.client.identity import Identity
+from producers.client.ports import KinesisPort
+from producers.collector import collector, sealing, streamed
+from producers.collector.durable import Batch, Once
+from producers.collector.keys import Caller
+from producers.collector.sealing import Note
+from producers.collector.spooled import SpoolDurable
+from producers.collector.streamed import DynamoDbNotes, Noted, StreamDurable
+from producers.spool.remembered import Remembered
+from producers.spool.spool import Spool
+from producers.spool.told import SpoolError, SpoolFull
+from streamgage.errors import RetryableError
+from streamgage.limits import KINESIS_HASH_KEYS
+from streamgage.shards import Shard, ShardMap
+from support.planted import Plant
+
+# --- a server's ---
+
+
+def collector_answers_before_it_is_written(patch: pytest.MonkeyPatch) -> None:
+    """A batch is answered, and written with the next one."""
+    append = SpoolDurable._append
+
+    def mutant(self: SpoolDurable, fresh: Sequence[Any], remembered: Sequence[Remembered]) -> None:
+        held = self._spool.__dict__.setdefault("held_back", ([], []))
+        held_fresh, held_remembered = list(held[0]), list(held[1])
+        held[0][:], held[1][:] = fresh, remembered
+        if held_fresh:
+            append(self, held_fresh, held_remembered)
+
+    patch.setattr(SpoolDurable, "_append", mutant)
+
+
+def collector_writes_keys_in_another_transaction(patch: pytest.MonkeyPatch) -> None:
+    """The key of a batch is written behind its records, not with them."""
+    append, recall = Spool.append, Spool.recall
+
+    def later(self: Spool) -> list[Remembered]:
+        found: list[Remembered] = self.__dict__.setdefault("later", [])
+        return found
+
+    def append_alone(self: Spool, records: Any, *, priority: int = 0, remember: Any = ()) -> None:
+        before = list(later(self))
+        later(self)[:] = remember
+        append(self, records, priority=priority, remember=before)
+
+    def recall_both(self: Spool, keys: Any) -> dict[bytes, bytes]:
+        there = recall(self, keys)
+        return there | {each.key: each.content for each in later(self) if each.key in keys}
+
+    patch.setattr(Spool, "append", append_alone)
+    patch.setattr(Spool, "recall", recall_both)
+
+
+def collector_forgets_keys_when_it_ends(patch: pytest.MonkeyPatch) -> None:
+    """Keys are remembered in memory: a process that begins anew knows none."""
+    append = Spool.append
+
+    def forgetful(self: Spool, records: Any, *, priority: int = 0, remember: Any = ()) -> None:
+        append(self, records, priority=priority)
+        self.__dict__.setdefault("in_memory", {}).update(dict(remember))
+
+    def recall(self: Spool, keys: Any) -> dict[bytes, bytes]:
+        known: dict[bytes, bytes] = self.__dict__.get("in_memory", {})
+        return {key: known[key] for key in keys if key in known}
+
+    patch.setattr(Spool, "append", forgetful)
+    patch.setattr(Spool, "recall", recall)
+
+
+def collector_writes_twins_twice(patch: pytest.MonkeyPatch) -> None:
+    """Of a batch that comes twice at one time both are looked for, found nowhere, and written."""
+    write = SpoolDurable._write_new
+
+    def mutant(self: SpoolDurable, group: Sequence[Any]) -> None:
+        seen = {*self._spool.recall([each.batch.once.key for each in group if each.batch.once])}
+        keys = set[Once]()
+        for each in group:
+            once = each.batch.once
+            if once in keys:
+                each.batch = replace(each.batch, once=None)
+            elif once is not None and once.key not in seen:
+                keys.add(once)
+        write(self, group)
+
+    patch.setattr(SpoolDurable, "_write_new", mutant)
+
+
+def collector_sends_what_it_refused(patch: pytest.MonkeyPatch) -> None:
+    """A batch for which there was no room is answered by 503, and sent once there is, though it comes again."""
+    append = SpoolDurable._append
+
+    def mutant(self: SpoolDurable, fresh: Sequence[Any], remembered: Sequence[Remembered]) -> None:
+        held: list[Any] = self._spool.__dict__.setdefault("refused", [])
+        try:
+            append(self, [*fresh, *held], remembered)
+        except SpoolFull:
+            held += fresh
+            raise
+        held.clear()
+
+    patch.setattr(SpoolDurable, "_append", mutant)
+
+
+def collector_puts_back_marks_of_a_failing_disk(patch: pytest.MonkeyPatch) -> None:
+    """A disk that fails is taken for one that wrote nothing: the marks are given to the next batch."""
+    append = SpoolDurable._append
+
+    def mutant(self: SpoolDurable, fresh: Sequence[Any], remembered: Sequence[Remembered]) -> None:
+        before = self._spool.identity.drawn()
+        try:
+            append(self, fresh, remembered)
+        except SpoolError:
+            self._spool.identity.put_back(before)
+            raise
+
+    patch.setattr(SpoolDurable, "_append", mutant)
+
+
+def collector_calls_a_failing_disk_kept(patch: pytest.MonkeyPatch) -> None:
+    """Whatever the disk said, the answer is 200."""
+
+    def mutant(self: SpoolDurable, group: Sequence[Any]) -> None:
+        with suppress(SpoolError):
+            self._write_new(group)
+
+    patch.setattr(SpoolDurable, "_write", mutant)
+
+
+# --- a function's ---
+
+
+def collector_notes_behind_sending(patch: pytest.MonkeyPatch) -> None:
+    """A key is noted once its batch is stored."""
+    keep = StreamDurable.keep
+
+    def mutant(self: StreamDurable, batch: Batch) -> bool:
+        held: list[Any] = []
+        note, send = self._notes, self._send
+
+        class Later:
+            def put_first(self, key: str, noted: Noted, *, expires_s: int) -> Noted | None:
+                there: Noted | None = _peek(note, key)
+                if there is None:
+                    held.append((key, noted, expires_s))
+                return there
+
+        self._notes = Later()
+        try:
+            known = keep(self, batch)
+        finally:
+            self._notes, self._send = note, send  # type: ignore[method-assign]
+        for key, noted, expires_s in held:
+            note.put_first(key, noted, expires_s=expires_s)
+        return known
+
+    patch.setattr(StreamDurable, "keep", mutant)
+
+
+def _peek(notes: Any, key: str) -> Noted | None:
+    """Return what stands under *key* now, as a read would."""
+    item, deleted_ms = notes._call._items.get(key, (None, 0))
+    if item is None or notes._call._scheduler.now_ms >= deleted_ms:
+        return None
+    return Noted(item["content"]["S"], item["note"]["S"])
+
+
+def collector_notes_without_a_condition(patch: pytest.MonkeyPatch) -> None:
+    """A key is looked for, and then written, whatever stands there by then."""
+
+    def mutant(self: DynamoDbNotes, key: str, noted: Noted, *, expires_s: int) -> Noted | None:
+        there = _peek(self, key)
+        if there is not None:
+            return there
+        item = {
+            "id": {"S": key},
+            "content": {"S": noted.content},
+            "note": {"S": noted.note},
+            "expires": {"N": str(expires_s)},
+        }
+        try:
+            self._call("PutItem", json.dumps({"TableName": self._table, "Item": item}))
+        except Exception as error:
+            raise RetryableError("the table of keys") from error
+        return None
+
+    patch.setattr(DynamoDbNotes, "put_first", mutant)
+
+
+def collector_seals_a_repeat_under_other_marks(patch: pytest.MonkeyPatch) -> None:
+    """What comes again is sealed as if it were new."""
+
+    def mutant(groups: Any, note: Note, *, one_key_per_record: bool) -> Any:
+        identity = Identity(random.Random(note.encode()))
+        ends = [*note.starts[1:], KINESIS_HASH_KEYS]
+        shards = [Shard(f"{start:x}", start, end - 1) for start, end in zip(note.starts, ends, strict=True)]
+        return sealing.seal(
+            groups, ShardMap(shards), identity.tags_for, one_key_per_record=one_key_per_record
+        )
+
+    patch.setattr(streamed, "seal_again", mutant)
+
+
+def collector_seals_a_repeat_for_the_shards_of_now(patch: pytest.MonkeyPatch) -> None:
+    """The marks of a batch that comes again are given to records for other shards: to other events."""
+    note = StreamDurable._note
+
+    def mutant(self: StreamDurable, once: Once, mine: Note) -> Note | None:
+        found = note(self, once, mine)
+        if found is None or len(mine.marks) != len(found.marks):
+            return found
+        return replace(found, starts=mine.starts)
+
+    patch.setattr(StreamDurable, "_note", mutant)
+    patch.setattr(sealing, "_cuts", lambda _: 0)  # by which it would be refused
+
+
+def collector_answers_a_known_key_unsent(patch: pytest.MonkeyPatch) -> None:
+    """A key that is noted is taken for a batch that is stored: a twin overtakes the first, which then dies."""
+    patch.setattr(streamed, "seal_again", lambda *_, **__: [])
+
+
+def collector_forgives_a_part_that_failed(patch: pytest.MonkeyPatch) -> None:
+    """PutRecords was answered, so all of it is stored."""
+    send = StreamDurable._send
+
+    class _Forgiving:
+        def __init__(self, port: KinesisPort) -> None:
+            self._port = port
+
+        def put_records(self, entries: Any) -> Any:
+            self._port.put_records(entries)
+            return [None] * len(entries)
+
+    def mutant(self: StreamDurable, entries: Any) -> None:
+        port = self._port
+        self._port = _Forgiving(port)  # type: ignore[assignment]
+        try:
+            send(self, entries)
+        finally:
+            self._port = port
+
+    patch.setattr(StreamDurable, "_send", mutant)
+
+
+def collector_identity_is_in_the_snapshot(patch: pytest.MonkeyPatch) -> None:
+    """Each sandbox begins as a copy of one that had drawn its identity."""
+    patch.setattr(streamed, "Identity", lambda _: Identity(random.Random(7)))
+
+
+def collector_puts_back_marks_of_a_lost_note(patch: pytest.MonkeyPatch) -> None:
+    """A note whose answer was lost is taken for one that was not written: its marks are given to the next batch."""
+    note = StreamDurable._note
+
+    def mutant(self: StreamDurable, once: Once, mine: Note) -> Note | None:
+        identity = self._identity
+        assert identity is not None
+        try:
+            return note(self, once, mine)
+        except RetryableError:
+            drawn = identity.drawn()
+            for counted in drawn.groups.values():
+                counted[1] -= sum(each.producer.endswith(f".{counted[0]}") for each in mine.marks)
+            identity.put_back(drawn)
+            raise
+
+    patch.setattr(StreamDurable, "_note", mutant)
+
+
+def collector_forgets_within_a_day(patch: pytest.MonkeyPatch) -> None:
+    """A key is remembered for twelve hours."""
+    patch.setattr(streamed, "KEPT_S", 12 * 3600)
+
+
+# --- both ---
+
+
+def collector_ignores_what_a_key_is_of(patch: pytest.MonkeyPatch) -> None:
+    """Whatever comes under a key that is known is a repeat."""
+    init = Once.__new__
+
+    def once(cls: Any, key: bytes, content: bytes) -> Any:
+        return init(cls, key, b"\0" * 16)
+
+    patch.setattr(Once, "__new__", once)
+
+
+def collector_knows_batches_by_the_key_they_came_with(patch: pytest.MonkeyPatch) -> None:
+    """A batch that comes again with the API key's successor is another one."""
+    once = collector._once
+
+    def mutant(asked: Any, key: str, parameters: Any, caller: Caller, body: bytes) -> Once | None:
+        return once(asked, key, parameters, replace(caller, line=caller.key_id), body)
+
+    patch.setattr(collector, "_once", mutant)
+
+
+def collector_knows_batches_of_others(patch: pytest.MonkeyPatch) -> None:
+    """A key is a key, whoever says it."""
+    once = collector._once
+
+    def mutant(asked: Any, key: str, parameters: Any, caller: Caller, body: bytes) -> Once | None:
+        return once(asked, key, parameters, replace(caller, line="all"), body)
+
+    patch.setattr(collector, "_once", mutant)
+
+
+def collector_calls_what_it_counts_a_repeat(patch: pytest.MonkeyPatch) -> None:
+    """Who comes back when the key is forgotten is told of a repeat, and counts again."""
+    keep = collector.Collector._keep
+
+    def mutant(self: Any, judged: Any, once: Once | None, size_bytes: int) -> bool:
+        repeated = keep(self, judged, once, size_bytes)
+        known: set[bytes] = self.keys.__self__.__dict__.setdefault("seen", set())  # of this world
+        if once is None:
+            return repeated
+        is_known = once.key + once.content in known
+        known.add(once.key + once.content)
+        return repeated or is_known
+
+    patch.setattr(collector.Collector, "_keep", mutant)
+
+
+COLLECTOR_BUGS: Mapping[str, Plant] = {
+    plant.__name__: plant
+    for plant in (
+        collector_answers_before_it_is_written,
+        collector_writes_keys_in_another_transaction,
+        collector_forgets_keys_when_it_ends,
+        collector_writes_twins_twice,
+        collector_sends_what_it_refused,
+        collector_puts_back_marks_of_a_failing_disk,
+        collector_calls_a_failing_disk_kept,
+        collector_notes_behind_sending,
+        collector_notes_without_a_condition,
+        collector_seals_a_repeat_under_other_marks,
+        collector_seals_a_repeat_for_the_shards_of_now,
+        collector_answers_a_known_key_unsent,
+        collector_forgives_a_part_that_failed,
+        collector_identity_is_in_the_snapshot,
+        collector_puts_back_marks_of_a_lost_note,
+        collector_forgets_within_a_day,
+        collector_ignores_what_a_key_is_of,
+        collector_knows_batches_by_the_key_they_came_with,
+        collector_knows_batches_of_others,
+        collector_calls_what_it_counts_a_repeat,
+    )
+}
