@@ -68,7 +68,7 @@ class Clients:
     ) -> None:
         self._plan, self.host, self._scheduler, self._tally = plan, host, scheduler, tally
         self._dice, self._keys, self._branches = dice, keys, branches
-        self._posted: list[Posted] = []
+        self.posted: list[Posted] = []
         self._rivals = plan.events + plan.batches
         for number in range(plan.events, plan.events + plan.batches):
             at_ms, seed = rng.randint(0, plan.span_ms), rng.getrandbits(64)
@@ -86,7 +86,7 @@ class Clients:
             for record in tally.sealed_in(entry.record.data)
         )
         of_key: dict[tuple[str, str], list[Posted]] = defaultdict(list)
-        for each in self._posted:
+        for each in self.posted:
             if each.key is None:
                 _check(each, counts, each.first, each.first + each.unknown)
             else:
@@ -103,7 +103,7 @@ class Clients:
                 )
             self._branches["collector: forgotten, and counted again"] += taken > 1
         self._branches["collector: without a key, counted twice"] += sum(
-            each.key is None and counts[each.events[0].record.data] > 1 for each in self._posted
+            each.key is None and counts[each.events[0].record.data] > 1 for each in self.posted
         )
 
     def _begin(self, number: int, seed: int) -> None:
@@ -137,7 +137,7 @@ class Clients:
         posted = Posted(
             line, f"{key} {name}" if key else None, _asked(objects, key, name), events, broken, rng
         )
-        self._posted.append(posted)
+        self.posted.append(posted)
         return posted
 
     def _attempt(self, posted: Posted) -> None:

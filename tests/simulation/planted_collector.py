@@ -21,6 +21,7 @@ from producers.spool.remembered import Remembered
 from producers.spool.spool import Spool
 from producers.spool.told import SpoolError, SpoolFull
 from streamgage.errors import RetryableError
+from streamgage.formats.mark import Mark
 from streamgage.limits import KINESIS_HASH_KEYS
 from streamgage.shards import Shard, ShardMap
 from support.planted import Plant
@@ -218,9 +219,12 @@ def collector_seals_a_repeat_for_the_shards_of_now(patch: pytest.MonkeyPatch) ->
 
     def mutant(self: StreamDurable, once: Once, mine: Note) -> Note | None:
         found = note(self, once, mine)
-        if found is None or len(mine.marks) != len(found.marks):
-            return found
-        return replace(found, starts=mine.starts)
+        if found is None:
+            return None
+        own = f"{random.Random(mine.encode()).getrandbits(64):016x}"
+        more = [Mark(f"{own}.{number}", 1) for number in range(len(mine.marks))]
+        marks = (*found.marks, *more)[: len(mine.marks)]
+        return replace(found, starts=mine.starts, marks=marks)
 
     patch.setattr(StreamDurable, "_note", mutant)
     patch.setattr(sealing, "_cuts", lambda _: 0)  # by which it would be refused
