@@ -92,6 +92,8 @@ class Clients:
             else:
                 of_key[each.line, each.key].append(each)
         for group in of_key.values():
+            if len(group) == 1 and group[0].refused:
+                raise SimulationError(f"the key {group[0].key} is of nothing else, and is answered by 409")
             lives = _lives(sorted(at_ms for each in group for at_ms in each.begun_ms))
             for each in group:
                 least = max(each.first, int(each.repeated > 0))
