@@ -152,9 +152,7 @@ class Clients:
             posted.is_over = True
             return
         posted.begun_ms.append(self._scheduler.now_ms)
-        if self._dice.strikes(
-            "post_again"
-        ):  # with an older one on its way, which may end before or behind it
+        if self._dice.strikes("post_again"):  # this one is on its way, and may end before it or behind
             delay_ms = self._dice.of("post_again").choice((0, 1, 30, 3_000))
             self._scheduler.after(delay_ms, partial(self._send, posted))
         presented = self._keys.presented(posted.line, posted.dice, newest=posted.is_unauthorized)

@@ -41,13 +41,13 @@ class ApiKeys:
         self.keys = Keys()
         self._presented: dict[str, list[str]] = {line: [] for line in LINES}
         for line in LINES:
-            self._make(line, line, None)
+            self._make(line, line)
 
     def rotate(self, line: str, now_ms: int) -> None:
         """Make a key in place of the last one of *line*, which holds for an hour."""
         last = [each.id for each in self.keys.entries if each.line == line][-1]
         self.keys = self.keys.until(last, now_ms + HOUR_MS)
-        self._make(line, f"{line}-{len(self._presented[line])}", line)
+        self._make(line, f"{line}-{len(self._presented[line])}")
 
     def of_now(self) -> Keys:
         """Return the keys of now, as a collector reads them."""
@@ -57,11 +57,11 @@ class ApiKeys:
         """Return what a client of *line* presents."""
         return self._presented[line][-1] if newest else rng.choice(self._presented[line])
 
-    def _make(self, key_id: str, line: str, rotated_from: str | None) -> None:
-        name = key_id if rotated_from is None else line
-        key, presented = new_key(name, self._rng.randbytes(32), made_ms=1, rotated_from=rotated_from)
+    def _make(self, line: str, key_id: str) -> None:
+        rotated_from = None if key_id == line else line
+        key, presented = new_key(key_id, self._rng.randbytes(32), made_ms=1, rotated_from=rotated_from)
         self.keys = self.keys.plus(key)
-        self._presented[key.line].append(presented)
+        self._presented[line].append(presented)
 
 
 class MortalPort(NotingPort):
