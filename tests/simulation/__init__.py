@@ -11,7 +11,9 @@ From the inside out::
     table        DynamoDB and the quarantine, with their faults
     function     sandboxes, invocations, and how they end
     mapping      the driver of the event source mapping
-    traffic      producers, strangers and operators at work
+    collector    the real collector: in sandboxes beside a table of keys (collector_function), over a spool (collector_server)
+    collected    clients that send to it by HTTP, and what each of their batches may count
+    traffic      producers, clients, strangers and operators at work
     tally, oracle   what should be there: one naive pass; and the checks after every write
     world        all of it, for one seed
     shrink       the smallest world that still fails

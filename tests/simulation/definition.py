@@ -175,6 +175,14 @@ def _of_agent(number: int, event: dict[str, Any]) -> Sent:
     return Sent(UserRecord(event["device_id"], data), "reading", readings[0], more=tuple(more))
 
 
+def draw_collected(rng: random.Random, number: int, now_ms: int, *, devices: int) -> Sent:
+    """Return the *number*-th event, as a client sends it by HTTP: one of a source, at any time."""
+    while True:
+        sent = _draw_event(rng, number, now_ms, devices)
+        if sent.event is not None and not sent.more and sent.record.data[:1] != b"{":
+            return sent
+
+
 def _lag_ms(rng: random.Random) -> int:
     kind = rng.random()
     if kind < 0.7:

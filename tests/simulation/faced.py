@@ -77,12 +77,12 @@ class Faced:
         if (kept := self.producer._forwarding) is not None:
             cores += (kept.core,)
         for each in cores:
-            each.divert(_forget)
+            each.divert(forget)
         atexit.unregister(self.producer._at_exit)
         self.producer._ended = True
 
 
-def _forget(_: Sequence[SealedRecord]) -> None:
+def forget(_: Sequence[SealedRecord]) -> None:
     """Forget what was in the memory of a process that is gone."""
 
 

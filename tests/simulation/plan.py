@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from infra.local.mapping.config import MappingConfig
 from simulation.trace import Trace
@@ -24,6 +25,21 @@ FAULTS: Mapping[str, float] = {
     # senders with a spool
     "sender_killed": 0.15,  # the process dies before or after a call of its spool or of its producer
     "spool_put_back": 0.5,  # it starts from an old copy of its spool
+    # clients that send by HTTP, and the collector
+    "collector_killed": 0.2,  # it dies before or after a call of its table, its spool or Kinesis
+    "collector_power_cut": 0.8,  # of a server that dies: what it removed from its spool since the last commit comes again
+    "spool_full": 0.4,
+    "disk_failed": 0.3,  # before or after it wrote
+    "note_throttled": 0.4,
+    "note_lost": 0.4,  # the answer is lost after a note was written
+    "note_delayed": 0.2,  # a note that was given up arrives later
+    "post_overtaken": 0.5,  # others act while a note or its answer is under way
+    "post_again": 0.5,  # a client sends the same beside an older one
+    "post_unanswered": 0.4,  # the answer does not come to the client
+    "client_left": 0.3,  # whoever does not know what became of a batch goes for ever
+    "client_back": 0.3,  # the same, and comes back after a day, or after five
+    "key_reused": 0.5,  # another client sends other content under the same key
+    "key_rotated": 1.0,  # API keys are rotated
     # the stream
     "split": 1.0,
     "merge": 1.0,
@@ -55,8 +71,21 @@ FAULTS: Mapping[str, float] = {
     "lineage_failed": 0.4,  # the function's ListShards fails
 }
 SPOOL_FAULTS = ("sender_killed", "spool_put_back")
+SERVER_FAULTS = ("collector_power_cut", "spool_full", "disk_failed")
+FUNCTION_FAULTS = ("note_throttled", "note_lost", "note_delayed", "post_overtaken")
+CLIENT_FAULTS = (
+    "collector_killed",
+    "post_again",
+    "post_unanswered",
+    "client_left",
+    "client_back",
+    "key_reused",
+    "key_rotated",
+)
+_APART = {*SPOOL_FAULTS, *SERVER_FAULTS, *FUNCTION_FAULTS, *CLIENT_FAULTS}
 _OFF = 0.5
 _SPOOLED = 0.25  # of the worlds
+_COLLECTED = 0.3  # of the worlds
 TAIL_MS = 20_000  # faults go on for so long after the last event
 
 
@@ -82,8 +111,11 @@ class Plan:
     devices: int
     second_at_ms: int | None
     is_spooled: bool
+    collects: Literal["", "server", "function"] = ""
+    batches: int = 0
+    """That clients send to the collector: numbered behind the events."""
     left_out: frozenset[int] = frozenset()
-    """Events that are not put: shrinking takes them out, and leaves the others as they were."""
+    """Events and batches that are not put: shrinking takes them out, and leaves the others as they were."""
 
     @property
     def parallel(self) -> bool:
@@ -97,10 +129,12 @@ def draw_plan(seed: int) -> Plan:
     Source: Groce et al., Swarm Testing, ISSTA 2012: leaving features out finds what a mix of all hides.
     """
     rng = random.Random(f"plan:{seed}")
-    rates = {name: _draw_rate(rng, most) for name, most in FAULTS.items() if name not in SPOOL_FAULTS}
+    rates = {name: _draw_rate(rng, most) for name, most in FAULTS.items() if name not in _APART}
     spool_rng = random.Random(f"spool:{seed}")
     is_spooled = spool_rng.random() < _SPOOLED
     rates |= {name: _draw_rate(spool_rng, FAULTS[name]) if is_spooled else 0.0 for name in SPOOL_FAULTS}
+    collects, batches, of_collector = _draw_collected(seed)
+    rates |= of_collector
     return Plan(
         seed=seed,
         rates=rates,
@@ -120,11 +154,31 @@ def draw_plan(seed: int) -> Plan:
         devices=rng.choice((2, 4, 12)),
         second_at_ms=rng.choice((None, None, 0, 1_000, 30_000)),
         is_spooled=is_spooled,
+        collects=collects,
+        batches=batches,
     )
 
 
-def _draw_rate(rng: random.Random, most: float) -> float:
-    return 0.0 if rng.random() < _OFF else round(most * rng.choice((0.1, 0.3, 0.6, 1.0)), 4)
+def _draw_collected(seed: int) -> tuple[Literal["", "server", "function"], int, Mapping[str, float]]:
+    """Return where a collector runs, how many batches it is sent, and how often its faults strike."""
+    rng = random.Random(f"collected:{seed}")
+    if rng.random() >= _COLLECTED:
+        return "", 0, dict.fromkeys((*SERVER_FAULTS, *FUNCTION_FAULTS, *CLIENT_FAULTS), 0.0)
+    collects: Literal["server", "function"] = rng.choice(("server", "function"))
+    batches = rng.randint(4, 10)
+    own = {"server": SERVER_FAULTS, "function": FUNCTION_FAULTS}[collects]
+    return (
+        collects,
+        batches,
+        {
+            name: _draw_rate(rng, FAULTS[name], _OFF / 2) if name in (*own, *CLIENT_FAULTS) else 0.0
+            for name in (*SERVER_FAULTS, *FUNCTION_FAULTS, *CLIENT_FAULTS)
+        },
+    )
+
+
+def _draw_rate(rng: random.Random, most: float, off: float = _OFF) -> float:
+    return 0.0 if rng.random() < off else round(most * rng.choice((0.1, 0.3, 0.6, 1.0)), 4)
 
 
 def _draw_mapping(rng: random.Random) -> MappingConfig:

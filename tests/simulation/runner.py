@@ -18,6 +18,12 @@ RARE_BRANCHES = (
     "a chunk that is not the root",
     "a chunk was closed with keys in it",
     "a second consumer",
+    "collector: came back after a day, and was known",
+    "collector: forgotten, and counted again",
+    "collector: refused, the key is of other content",
+    "collector: sealed again by a note",
+    "collector: several requests in one transaction",
+    "collector: without a key, counted twice",
     "a spool took back what was given up",
     "keys that stand together, found below the root",
     "batch cut by a fence",
@@ -120,10 +126,11 @@ def explain(seed: int, *, change: Callable[[Plan], Plan] = lambda plan: plan, mo
     failure, lines = _failure(plan)
     faults = ", ".join(f"{name} {rate}" for name, rate in plan.rates.items() if rate) or "none"
     events = len(set(range(plan.events)) - plan.left_out)
+    batches = len(set(range(plan.events, plan.events + plan.batches)) - plan.left_out)
     return "\n".join(
         [
             f"seed {seed}: {failure or 'holds'}",
-            f"smallest world: {events} events, {plan.shards} shards, {plan.producers} producers; faults: {faults}",
+            f"smallest world: {events} events, {batches} batches of clients, {plan.shards} shards, {plan.producers} producers; faults: {faults}",
             f"mapping: {plan.mapping}",
             *lines[-most_lines:],
         ]

@@ -32,6 +32,8 @@ def shrink(plan: Plan, fails: Fails, *, tries: int = _TRIES) -> Plan:
 
 def _candidates(plan: Plan) -> Iterator[Callable[[Plan], Plan]]:
     """Yield ways to make a plan smaller, the large ones first; each is applied to what is left by then."""
+    if plan.collects:
+        yield lambda each: replace(each, collects="", batches=0)
     yield from _without_events(plan, plan.events // 2)
     yield from _without_events(plan, plan.events // 4)
     for fault, rate in plan.rates.items():
@@ -43,11 +45,11 @@ def _candidates(plan: Plan) -> Iterator[Callable[[Plan], Plan]]:
 
 
 def _without_events(plan: Plan, share: int) -> Iterator[Callable[[Plan], Plan]]:
-    for start in range(0, plan.events, max(share, 1)):
-        gone = frozenset(range(start, min(start + max(share, 1), plan.events)))
+    for start in range(0, plan.events + plan.batches, max(share, 1)):
+        gone = frozenset(range(start, min(start + max(share, 1), plan.events + plan.batches)))
         yield lambda each, gone=gone: replace(each, left_out=each.left_out | gone)  # type: ignore[misc]
 
 
 def _size(plan: Plan) -> tuple[int, int, int]:
-    kept = len(set(range(plan.events)) - plan.left_out)
+    kept = len(set(range(plan.events + plan.batches)) - plan.left_out)
     return sum(rate > 0 for rate in plan.rates.values()) + kept, plan.producers, plan.shards

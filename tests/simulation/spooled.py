@@ -28,13 +28,13 @@ from simulation.sender import NotingPort, SkewedClock, Tallies, batching_of
 from simulation.stream import NAME, ProducerClient, Stream
 from streamgage.records import SealedRecord, UserRecord
 
-_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
+MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
 logging.getLogger("streamgage.spool").addHandler(
     logging.NullHandler()
 )  # that nothing is sent is no news here
 _COPIED = 0.3  # of the appends
 _NEVER_MS = 2**62
-_GIVES_UP_MS = 1_000
+GIVES_UP_MS = 1_000
 
 
 def _nobody_dies() -> None: ...
@@ -44,7 +44,7 @@ class Killed(BaseException):
     """The process is gone. Nothing that handles errors handles it."""
 
 
-class _MortalSpool(Spool):
+class MortalSpool(Spool):
     """A spool in a process that may be killed before and after each call."""
 
     strike: Callable[[], None]
@@ -107,7 +107,7 @@ class SpooledSender:
         self.clock = SkewedClock(stream.scheduler, skew_ms)
         self._plan, self._stream, self._tally, self._dice, self._rng = plan, stream, tally, dice, rng
         self._scheduler = stream.scheduler
-        self._folder = TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None)
+        self._folder = TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None)
         self._path = Path(self._folder.name) / "spool.db"
         self._waiting: deque[Sent] = deque()
         self._sent: dict[bytes, Sent] = {}
@@ -160,9 +160,9 @@ class SpooledSender:
 
     def _start(self) -> None:
         plan = self._plan
-        self._spool = _MortalSpool.open(self._path, fsync=False, now_ms=self.clock.now_ms, rng=self._rng)
+        self._spool = MortalSpool.open(self._path, fsync=False, now_ms=self.clock.now_ms, rng=self._rng)
         self._spool.strike, self._spool.comes, self._spool.accepted = self.strike, self._comes, self._accepted
-        retries = RetryConfig(timeout_ms=min(plan.put_timeout_ms, _GIVES_UP_MS), cap_ms=2_000)
+        retries = RetryConfig(timeout_ms=min(plan.put_timeout_ms, GIVES_UP_MS), cap_ms=2_000)
         config = WorldConfig(
             engine=CoreConfig(batching=batching_of(plan), max_buffered_bytes=plan.max_buffered_bytes),
             forwarder=CoreConfig(retries=retries),

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import groupby
@@ -138,6 +138,10 @@ class Tally:
     def sealed(self, data: bytes, records: Iterable[UserRecord]) -> None:
         """Take note of what the data of a Kinesis record holds."""
         self._sealed[data] = tuple(records)
+
+    def sealed_in(self, data: bytes) -> Sequence[UserRecord]:
+        """Return what the data of a Kinesis record holds; nothing where nobody sealed it."""
+        return self._sealed.get(data, ())
 
     def catch_up(self, other: "Tally") -> None:
         """Take note of all that *other* knows: this consumer begins later, at the oldest record."""

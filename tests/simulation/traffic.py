@@ -1,10 +1,15 @@
 """Who works on the stream of a world: producers, strangers that put single records, operators."""
 
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from infra.local.kinesis.errors import KinesisError
+from simulation.collected import Clients
+from simulation.collector import ApiKeys
+from simulation.collector_function import Sandboxes
+from simulation.collector_server import Server
 from simulation.definition import draw_broken_frame, draw_event, draw_poison
 from simulation.plan import TAIL_MS, Dice, Plan
 from simulation.sender import Consumer, Sender, Tallies
@@ -19,7 +24,14 @@ class Traffic:
     """Everything that is planned before the first step: who puts what and when, and when operators act."""
 
     def __init__(
-        self, plan: Plan, *, stream: Stream, consumers: Sequence[Consumer], dice: Dice, rng: random.Random
+        self,
+        plan: Plan,
+        *,
+        stream: Stream,
+        consumers: Sequence[Consumer],
+        dice: Dice,
+        branches: Counter[str],
+        rng: random.Random,
     ) -> None:
         """*consumers* is a list that others may be added to."""
         self._stream, self._consumers, self._dice, self._rng = stream, consumers, dice, rng
@@ -52,10 +64,32 @@ class Traffic:
         for _ in range(_RESTARTS):
             scheduler.after(rng.randint(0, plan.span_ms + TAIL_MS), self._restart)
 
+        self.clients = self._draw_clients(plan, branches, rng) if plan.collects else None
+
     def close(self) -> None:
         """Leave no file behind."""
+        if self.clients is not None:
+            self.clients.host.close()
         for sender in self.senders:
             sender.close()
+
+    def _draw_clients(self, plan: Plan, branches: Counter[str], rng: random.Random) -> Clients:
+        """Return those who send by HTTP, and the collector."""
+        dice, tally = self._dice, self._tally
+        skew_ms = dice.of("skew").randint(-120_000, 120_000) if dice.strikes("skew") else 0
+        keys = ApiKeys(rng)
+        kind = Server if plan.collects == "server" else Sandboxes
+        host = kind(plan, self._stream, tally, dice, keys=keys, branches=branches, skew_ms=skew_ms, rng=rng)
+        return Clients(
+            plan,
+            host,
+            scheduler=self._stream.scheduler,
+            tally=tally,
+            dice=dice,
+            keys=keys,
+            branches=branches,
+            rng=rng,
+        )
 
     def _put(self, number: int, seed: int) -> None:
         """Put the *number*-th event. Its dice are its own: it is the same in a world with fewer faults."""

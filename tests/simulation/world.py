@@ -201,7 +201,12 @@ class World:
         self.consumers: list[Consumer] = []
         self._begin("main")
         self.traffic = Traffic(
-            plan, stream=self.stream, consumers=self.consumers, dice=self.dice, rng=self.rng
+            plan,
+            stream=self.stream,
+            consumers=self.consumers,
+            dice=self.dice,
+            branches=self.branches,
+            rng=self.rng,
         )
         self.stream.resharded = self._resharded
         if plan.second_at_ms is not None:
@@ -236,6 +241,8 @@ class World:
         for consumer in self.consumers:
             consumer.oracle.judge()
             consumer.ask()
+        if self.traffic.clients is not None:
+            self.traffic.clients.judge(self.tally)
         for sender in self.traffic.senders:
             stats = sender.stats
             self.branches["producer: stored on another shard than predicted"] += stats.entries_misrouted
@@ -258,6 +265,8 @@ class World:
             consumer.check_idle()
         for sender in self.traffic.senders:
             sender.check_idle()
+        if self.traffic.clients is not None:
+            self.traffic.clients.host.check_idle()
 
     def _begin(self, name: str) -> None:
         """Let a consumer begin, at the oldest record of each shard."""
