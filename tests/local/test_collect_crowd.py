@@ -2,12 +2,8 @@
 
 import json
 import resource
-import subprocess
-import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,7 +12,7 @@ import pytest
 
 from infra.local.stack.children import wait_until
 from support.collecting import PATIENCE_S, Server, counted, pipeline, reading, serving, stored_in
-from support.paths import ROOT
+from support.hostile_crowd import crowd_before
 from support.scripted_kinesis import scripted_kinesis
 
 _BATCHES, _EVENTS, _SENDERS = 25, 10, 3
@@ -63,28 +59,6 @@ class Sender(threading.Thread):
         return answer.status == 200
 
 
-@contextmanager
-def crowd_before(server: Server, count: int) -> Iterator["subprocess.Popen[str]"]:
-    """Have *count* connections held by another process; all were opened once when it begins."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "support.hostile_crowd", str(urlsplit(server.url).port), str(count)],
-        cwd=ROOT / "tests",
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        assert process.stdout.readline() == f"opened {count}\n"
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-        process.stdin.close()
-        process.stdout.close()
-
-
 def files_of(server: Server) -> int:
     return len(list(Path(f"/proc/{server.process.pid}/fd").iterdir()))
 
@@ -97,7 +71,7 @@ def resident_bytes(server: Server) -> int:
 def senders_go_on(folder: Path, *, count: int, most_files: int | None = None) -> None:
     with scripted_kinesis() as (url, requests), serving(folder, url, most_files=most_files) as server:
         files, resident = files_of(server), resident_bytes(server)
-        with crowd_before(server, count) as crowd:
+        with crowd_before(urlsplit(server.url).port or 0, count) as crowd:
             senders = [Sender(server, number) for number in range(_SENDERS)]
             for each in senders:
                 each.start()

@@ -8,8 +8,12 @@ opened in all. It is a process of its own: connections are files at either end.
 import resource
 import selectors
 import socket
+import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from support.paths import ROOT
 
 _ASKED = b"GET /v1/events/health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 _DRIPS = 4  # the place of what is said byte by byte
@@ -78,6 +82,28 @@ def main(port: str, count: str) -> None:
     print(f"opened {crowd.opened}", flush=True)
     crowd.hold()
     print(f"opened {crowd.opened}", flush=True)
+
+
+@contextmanager
+def crowd_before(port: int, count: int) -> Iterator["subprocess.Popen[str]"]:
+    """Have *count* connections to *port* held by another process; all were opened once when it begins."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "support.hostile_crowd", str(port), str(count)],
+        cwd=ROOT / "tests",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == f"opened {count}\n"
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdin.close()
+        process.stdout.close()
 
 
 if __name__ == "__main__":

@@ -24,8 +24,11 @@ class Server(Protocol):
     def refusal(self, request: Request) -> Response | None:
         """Return why a request is not taken, before its body is."""
 
+    def know(self, connection: "Connection") -> None:
+        """Know that it may be in another phase, or hold less."""
+
     def settle(self, connection: "Connection") -> None:
-        """Know that it may be in another phase, or hold more."""
+        """Know that it may hold more, and refuse some, or it, where that is too much."""
 
     def forget(self, connection: "Connection") -> None:
         """Have it no more."""
@@ -61,7 +64,7 @@ class Connection(asyncio.Protocol):
     @property
     def phase(self) -> Phase:
         """What it is at."""
-        if self._wire is None:
+        if self._wire is None or self._ending_s is not None:
             return Phase.HEAD if self._first else Phase.IDLE
         if self._wire.busy:
             return Phase.BUSY
@@ -72,7 +75,7 @@ class Connection(asyncio.Protocol):
     @property
     def buffered_bytes(self) -> int:
         """How much is here of requests that are not whole, or not begun."""
-        return self._wire.buffered_bytes if self._wire is not None else 0
+        return self._wire.buffered_bytes if self._wire is not None and self._ending_s is None else 0
 
     @property
     def expires_s(self) -> float:
@@ -93,7 +96,7 @@ class Connection(asyncio.Protocol):
 
     def refuse(self, refusal: Response) -> None:
         """Answer by *refusal* what is here in part, and let go of it."""
-        if self._wire is not None:
+        if self._wire is not None and self._ending_s is None:
             self._wire.refuse(refusal)
             self._flush()
 
@@ -208,6 +211,7 @@ class Connection(asyncio.Protocol):
         if self._ending_s is not None:
             return
         self._ending_s = time.monotonic()
+        self._server.know(self)
         if transport.can_write_eof() and not self._finishing:
             transport.write_eof()
             transport.resume_reading()

@@ -199,7 +199,7 @@ class HttpServer:
 
     def settle(self, connection: Connection) -> None:
         """Know what *connection* is at, and holds; where all hold too much, refuse who has held a part for longest."""
-        self._know(connection)
+        self.know(connection)
         self._has_bytes_left(0)
 
     def _has_bytes_left(self, wanted_bytes: int) -> bool:
@@ -209,10 +209,11 @@ class HttpServer:
             if victim is None:
                 return False
             victim.refuse(_FULL)
-            self._know(victim)
+            self.know(victim)
         return True
 
-    def _know(self, connection: Connection) -> None:
+    def know(self, connection: Connection) -> None:
+        """Know what *connection* is at, and what it holds."""
         self._count(connection, connection.buffered_bytes)
         self._crowd.put(connection, connection.phase, time.monotonic())
 
