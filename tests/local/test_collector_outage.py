@@ -23,7 +23,7 @@ from support.outages import Away, FailingStream, failing_stream
 OUTAGE_S = float(os.environ.get("STREAMGAGE_OUTAGE_S", "600"))  # of the long run
 SPOOL_BYTES = 4 * 1024 * 1024
 LOG_BYTES = 16 * 1024 * 1024  # of SQLite, beside it: docs/spool.md
-_EVENTS = 500  # of a batch: some 6 kB in the spool
+_EVENTS = 60  # of a batch: some 7 kB in the spool, for nothing in them can be compressed
 _FULL_AFTER = 450  # batches, or so
 _CLIENTS = 3
 _AWAY: tuple[Away, ...] = ("ended", "failing", "silent")
@@ -54,9 +54,7 @@ class Client(threading.Thread):
         while not self._enough.is_set():
             first = self._number * 100_000_000 + self.batches * _EVENTS
             events = [
-                reading(
-                    first + at, device_id=f"d{self._random.random()}", value=self._random.randrange(10**6) / 4
-                )
+                reading(first + at, device_id=self._random.randbytes(100).hex(), value=at / 4)
                 for at in range(_EVENTS)
             ]
             body = json.dumps(
@@ -171,7 +169,9 @@ def totals_are_exact(folder: Path, *, outage_s: float) -> None:
             before = sum(each.batches for each in clients)
             be_away(stream, folder, servers, outage_s)
             wait_until(
-                lambda: any(each.told.statuses[503] for each in clients), seconds=600, what="a full spool"
+                lambda: any(each.told.statuses[503] for each in clients),
+                seconds=outage_s + PATIENCE_S,
+                what="a full spool",
             )
             during = sum(each.batches for each in clients) - before
             returned_s = time.monotonic()

@@ -201,14 +201,14 @@ def test_whole_requests_that_wait_are_bounded_together_and_what_is_too_much_is_t
         go_on.wait(60)
         return Response(200, request.body[:1])
 
-    server = serve(slow, buffered_bytes=1_000_000, workers=1)
-    body = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 300000\r\n\r\n" + b"a" * 300_000
+    server = serve(slow, buffered_bytes=100_000, workers=1)
+    body = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 30000\r\n\r\n" + b"a" * 30_000
     with ExitStack() as stack:
         clients = [stack.enter_context(connect(server)) for _ in range(3)]
         for each in clients:
             each.sendall(body)
         assert entered.wait(60)
-        wait_until(lambda: server.buffered_bytes > 900_000, seconds=60, what="three that wait")
+        wait_until(lambda: server.buffered_bytes > 90_000, seconds=60, what="three that wait")
         refused = stack.enter_context(connect(server))
         refused.sendall(body)
         said = refused.recv(1_000)
