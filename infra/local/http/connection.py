@@ -64,18 +64,26 @@ class Connection(asyncio.Protocol):
     @property
     def phase(self) -> Phase:
         """What it is at."""
-        if self._wire is None or self._ending_s is not None:
-            return Phase.HEAD if self._first else Phase.IDLE
-        if self._wire.busy:
+        if self._wire is not None and self._wire.busy:
             return Phase.BUSY
+        if self._unread_bytes:
+            return Phase.UNREAD
+        if self._wire is None or self._ending_s is not None:
+            return Phase.IDLE
         if self._wire.in_body:
             return Phase.BODY
         return Phase.HEAD if self._wire.buffered_bytes else Phase.IDLE
 
     @property
     def buffered_bytes(self) -> int:
-        """How much is here of requests that are not whole, or not begun."""
-        return self._wire.buffered_bytes if self._wire is not None and self._ending_s is None else 0
+        """How much is here of requests that are not whole, or not begun, and of answers that are not read."""
+        if self._wire is None or self._ending_s is not None:
+            return self._unread_bytes
+        return self._wire.buffered_bytes + self._unread_bytes
+
+    @property
+    def _unread_bytes(self) -> int:
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
 
     @property
     def expires_s(self) -> float:
@@ -144,7 +152,6 @@ class Connection(asyncio.Protocol):
             if self._wire is None:
                 self._first += data
                 if len(self._first) < len(PREFACE) and PREFACE.startswith(self._first):
-                    self._server.settle(self)
                     return
                 kind = Http2 if self._first.startswith(PREFACE) else Http1
                 self._wire = kind(self._server.limits, self._server.refusal, now_s=now_s)
@@ -159,6 +166,8 @@ class Connection(asyncio.Protocol):
         for stream, request in requests:
             self._server.submit(request, lambda answer, stream=stream: self._answered(stream, answer))  # type: ignore[misc]  # mypy has no type for a lambda with a default
         self._flush()
+        if self._unread_bytes:
+            self._server.settle(self)
 
     def _answered(self, stream: int, response: Response | None) -> None:
         successor = response.successor if response is not None else None

@@ -15,7 +15,8 @@ class Phase(IntEnum):
     IDLE = 0  # nothing of a request is here
     HEAD = 1
     BODY = 2
-    BUSY = 3  # a request is being answered
+    UNREAD = 3  # it has not taken all of its answer yet
+    BUSY = 4  # a request is being answered
 
 
 Member = TypeVar("Member")

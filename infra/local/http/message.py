@@ -88,10 +88,10 @@ class Limits:
     system lets the process open no more files, of which ``other_files`` are for what it opens beside them.
     ``head_s`` and ``body_s`` run from the first byte of a request's head and body, ``idle_s`` from the last answer,
     ``write_s`` while a client does not read. ``streams`` is how many requests of one HTTP/2 connection may be under way.
-    ``buffered_bytes`` is what all requests that are not answered may hold together: beyond it 503 is answered, first to
-    those that are not whole, in the order in which they began. ``workers`` are the threads that answer; 0 for handlers that
-    never block: they answer in the loop's own thread, in turn, and save a fifth of a millisecond each. ``grace_s`` is for
-    the last requests when it stops.
+    ``buffered_bytes`` is what all requests that are not answered, and answers that are not read, may hold together: beyond
+    it 503 is answered, first to those that are not whole, in the order in which they began, and who does not read is ended.
+    ``workers`` are the threads that answer; 0 for handlers that never block: they answer in the loop's own thread, in turn,
+    and save a fifth of a millisecond each. ``grace_s`` is for the last requests when it stops.
     """
 
     connections: int = 512

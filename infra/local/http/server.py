@@ -122,8 +122,11 @@ class HttpServer:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), _LOOK_S)
             now_s = time.monotonic()
-            for connection in [each for each in self._crowd if each.expires_s < now_s]:
-                connection.abort()
+            for connection in list(self._crowd):
+                if connection.counted_bytes:
+                    self.know(connection)  # it may have read
+                if connection.expires_s < now_s:
+                    connection.abort()
             self._look_at_successors(now_s)
         door.close()
         for each in self._everyone():
@@ -181,13 +184,14 @@ class HttpServer:
 
     def _who_goes(self) -> Connection | None:
         """Return who goes first: who has waited longest without a whole head; else without a whole body."""
-        return self._crowd.oldest(Phase.IDLE, Phase.HEAD) or self._crowd.oldest(Phase.BODY)
+        return self._crowd.oldest(Phase.IDLE, Phase.HEAD, Phase.UNREAD) or self._crowd.oldest(Phase.BODY)
 
     def _give_up(self, victim: Connection) -> None:
         self.forget(victim)  # at once: asyncio tells of its loss later, and more may come before that
         victim.abort()
 
     def _arrived(self, connection: Connection, client: socket.socket, task: "asyncio.Task[object]") -> None:
+        connection.arrival = None
         if connection.is_made:
             return
         self.forget(connection)
@@ -203,13 +207,17 @@ class HttpServer:
         self._has_bytes_left(0)
 
     def _has_bytes_left(self, wanted_bytes: int) -> bool:
-        """Tell whether *wanted_bytes* more may be held, once parts were refused as far as that helps."""
+        """Tell whether *wanted_bytes* more may be held, once parts were refused, and who does not read ended, as far as needed."""
         while self.buffered_bytes + wanted_bytes > self.limits.buffered_bytes:
-            victim = self._crowd.oldest(Phase.HEAD, Phase.BODY)
+            victim = self._crowd.oldest(Phase.HEAD, Phase.BODY, Phase.UNREAD)
             if victim is None:
                 return False
-            victim.refuse(_FULL)
-            self.know(victim)
+            self.know(victim)  # it may have read meanwhile, and hold nothing
+            if victim.phase in (Phase.HEAD, Phase.BODY):
+                victim.refuse(_FULL)
+                self.know(victim)
+            if victim.phase in (Phase.HEAD, Phase.BODY, Phase.UNREAD):  # not even the refusal is taken
+                self._give_up(victim)
         return True
 
     def know(self, connection: Connection) -> None:

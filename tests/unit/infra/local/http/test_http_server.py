@@ -154,6 +154,26 @@ def test_a_client_that_does_not_read_is_ended(serve: Serve) -> None:
         wait_until(lambda: server.open_connections == 0, seconds=60, what="the connection to be given up")
 
 
+def test_answers_that_are_not_read_are_bounded_together_and_keep_nobody_out(serve: Serve) -> None:
+    server = serve(
+        lambda asked: Response(200, bytes(8_000_000 if asked.method == "POST" else 3)),
+        buffered_bytes=20_000_000,
+    )
+    large = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
+    with ExitStack() as stack:
+        for _ in range(8):
+            deaf = socket.socket()
+            stack.enter_context(deaf)
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            deaf.connect(("127.0.0.1", int(server.url.rpartition(":")[2])))
+            deaf.sendall(large)
+        wait_until(lambda: server.open_connections < 8, seconds=60, what="some to be given up")
+        assert ask(server, GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")).startswith(
+            b"HTTP/1.1 200 "
+        )
+        assert server.buffered_bytes <= 20_000_000
+
+
 def test_halves_of_bodies_are_bounded_together(serve: Serve) -> None:
     server = serve(buffered_bytes=1_000_000)
     head = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 500000\r\n\r\n"
