@@ -35,12 +35,13 @@ local: $(READY)
 	$(BIN)/python $(SUITE) -n 4 tests/local  # more workers: these wait for processes
 
 THOROUGH := tests/property tests/contract/test_dynamodb_differential.py tests/unit/producers tests/unit/streamgage/fold  # say examples(…)
-slow: $(READY) ## The long runs of the suites, but for the chaos table and the soak.
-	$(BIN)/python -m pytest -m slow -s --ignore tests/local/test_soak.py --ignore tests/local/test_chaos.py
+SOAK := tests/local/test_chaos.py tests/local/test_soak.py tests/local/test_collector_outage.py
+slow: $(READY) ## The long runs of the suites, but for those of soak.
+	$(BIN)/python -m pytest -m slow -s $(SOAK:%=--ignore %)
 	$(BIN)/python -m pytest --hypothesis-profile thorough -m "not slow" $(THOROUGH)
 
-soak: $(READY) ## The chaos table, then ten minutes of load with kills and resharding (STREAMGAGE_SOAK_S=600).
-	$(BIN)/python -m pytest -m slow -s tests/local/test_chaos.py tests/local/test_soak.py
+soak: $(READY) ## The chaos table, ten minutes of load with kills and resharding (STREAMGAGE_SOAK_S=600), ten without a stream (STREAMGAGE_OUTAGE_S=600).
+	$(BIN)/python -m pytest -m slow -s $(SOAK)
 
 check: $(READY) ## Formatting, lint, types and import contracts, the template; without the tests.
 	$(BIN)/ruff format --check .

@@ -76,12 +76,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Serve until a signal comes; 0 where it ended in order. Raises: ConfigError."""
     from infra.commands.collecting import CollectorServer, KeysFile
     from infra.commands.places import find_aws_target, find_target
+    from infra.local.http.descriptors import allow_many_files
     from processors.pipeline_files import load_pipeline
     from producers.client.distribution import check_distribution
     from producers.sending.transports import open_stream
     from producers.spool import Spool
 
     _check(arguments)
+    allow_many_files()
     stack = aws_stack(arguments)
     if stack is None:
         target = find_target(
@@ -118,6 +120,12 @@ def run(arguments: argparse.Namespace) -> int:
                 one_key_per_record=target.one_key_per_record or arguments.one_key_per_record,
                 origins=frozenset(arguments.origin),
             )
+            has, wanted = server.connections
+            if has < wanted:
+                print(
+                    f"collector: it holds {has:,} connections at once, not {wanted:,}: `ulimit -Hn` says how many files a process may open",
+                    file=sys.stderr,
+                )
             server.start()
             print(f"the collector listens: {server.url}/v1/events", flush=True)
             _serve(server, stop)

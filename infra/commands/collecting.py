@@ -28,7 +28,7 @@ METRICS_PATH: Final = "/metrics"
 OPENAPI_PATH: Final = "/v1/events/openapi.json"
 _LOOK_S = 1.0  # how often a file of keys is looked at
 _LIMITS = Limits(
-    connections=2_000,
+    connections=16_384,
     body_bytes=Bounds().body_bytes,
     buffered_bytes=128 * 1024 * 1024,
     head_s=10,
@@ -118,7 +118,7 @@ class CollectorServer:
         bounds: Bounds | None = None,
     ) -> None:
         """Listen, and answer nobody yet. Raises: ConfigError, the port is taken; or as ``Forwarding``."""
-        self._spool = spool
+        self._spool, self._wanted = spool, limits.connections
         config = ProducerConfig(concurrency=2).forwarding()
         self._forwarding = Forwarding(
             spool, port, config=config, clock=MonotonicClock(), rng=random.SystemRandom()
@@ -148,6 +148,11 @@ class CollectorServer:
     def url(self) -> str:
         """Where it listens."""
         return self._server.url
+
+    @property
+    def connections(self) -> tuple[int, int]:
+        """How many it has room for, and how many it would have, if the system let it open more files."""
+        return self._server.limits.connections, self._wanted
 
     @property
     def waiting_for(self) -> str | None:

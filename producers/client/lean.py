@@ -6,7 +6,7 @@ Source: https://docs.aws.amazon.com/kinesis/latest/APIReference/Welcome.html (ta
 import json
 import os
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from processors.awsjson.client import AwsJsonClient, ServiceError
@@ -45,8 +45,12 @@ class LeanKinesis:
         endpoint_url: str | None = None,
         credentials: tuple[str, ...] | None = None,
         environment: Mapping[str, str] | None = None,
+        call_s: Callable[[], float] = lambda: _CALL_S,
     ) -> None:
-        """Connect to nothing yet. Raises: ConfigError, no region, no credentials, an endpoint that is none."""
+        """Connect to nothing yet; *call_s* says how long the call that begins may take, 30 s at most.
+
+        Raises: ConfigError, no region, no credentials, an endpoint that is none.
+        """
         environment = os.environ if environment is None else environment
         self._stream_name = stream_name
         if region is not None:
@@ -61,7 +65,7 @@ class LeanKinesis:
             fixed = Credentials(*credentials)
             self._credentials = lambda _: fixed
         self._tls = tls_context(environment) if self._endpoint.tls else None
-        self._worked = False
+        self._worked, self._call_s = False, call_s
         self._client = self._new_client()
         renew_in_children(self)
 
@@ -113,7 +117,9 @@ class LeanKinesis:
         client = self._client
         body = json.dumps(request, separators=(",", ":"))
         try:
-            content = client.call(operation, body, client.retries(Deadline.after(_CALL_S)))
+            content = client.call(
+                operation, body, client.retries(Deadline.after(min(_CALL_S, self._call_s())))
+            )
         except ServiceError as error:
             raise self._meaning_of(what, error) from error
         except RetryableError as error:

@@ -53,7 +53,7 @@ class Function:
         self._until_s = 0.0
         dynamodb = _client("dynamodb", "DynamoDB_20120810")
         durable = StreamDurable(
-            LeanKinesis(settings.stream),
+            LeanKinesis(settings.stream, call_s=lambda: self._left_ms() / 1000),  # one that is silent, too
             DynamoDbNotes(lambda operation, body: _called(dynamodb, operation, body), settings.table),
             clock=WallClock(),
             left_ms=self._left_ms,

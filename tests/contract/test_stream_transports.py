@@ -1,6 +1,7 @@
 """Both ways to a stream, boto3's and our lean one, keep the promises of KinesisPort, over real HTTP."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -232,6 +233,19 @@ def test_lean_finds_credentials_and_region_in_the_environment_or_says_what_is_mi
         LeanKinesis("events", credentials=KEYS, environment={})
     keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "eu-west-1"}
     LeanKinesis("events", environment=keys).close()
+
+
+def test_a_call_of_lean_to_a_silent_stream_ends_when_its_caller_has_no_more_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        stream = LeanKinesis(
+            "events",
+            region="eu-west-1",
+            endpoint_url=f"http://127.0.0.1:{silent.getsockname()[1]}",
+            credentials=KEYS,
+            call_s=lambda: 0.1,
+        )
+        with closing(stream), pytest.raises(RetryableError, match="timed out"):
+            stream.put_records(ENTRIES)
 
 
 def test_who_sends_lean_imports_no_boto3() -> None:

@@ -2,8 +2,11 @@
 
 import gzip
 import json
+import os
+import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from typing import Any
 from urllib.parse import urlsplit
@@ -105,6 +108,46 @@ def test_all_entrances_lead_into_one_rollup_whatever_their_bytes_are(machine: Ma
     assert ask(machine, "/v1/events/health", method="GET")[0] == 200
     assert ask(machine, "/v1/events/ready", method="GET")[0] == 200
     assert ask(machine, "/v1/events", b"[]" * 3_500_000, content_type="application/json")[0] == 413
+
+
+def test_while_the_stream_does_not_answer_nothing_is_accepted_and_all_counts_once_when_it_does(
+    machine: Machine,
+) -> None:
+    """It is silent while a client sends the same again and again, then dies and comes back."""
+    batches = [
+        json.dumps(
+            {
+                "client": "c-1",
+                "batch": number,
+                "events": [{**READING, "device_id": "d9", "value": number + each} for each in range(10)],
+            }
+        ).encode()
+        for number in range(4)
+    ]
+
+    def sent(body: bytes) -> tuple[int, str | None]:
+        status, _, headers = ask(machine, "/v1/events", body, content_type="text/plain")
+        return status, headers.get("retry-after")
+
+    assert sent(batches[0]) == (200, None)
+    stream = machine.home.info().pids["kinesis"]
+    os.kill(stream, signal.SIGSTOP)
+    try:
+        with ThreadPoolExecutor(len(batches)) as clients:
+            answers = list(clients.map(sent, batches))
+    finally:
+        os.kill(stream, signal.SIGCONT)
+    assert {status for status, _ in answers} == {503}
+    assert all(again is not None and int(again) > 0 for _, again in answers), answers
+    os.kill(stream, signal.SIGKILL)  # the supervisor starts it again
+    for body in batches:
+        wait_until(lambda body=body: sent(body)[0] == 200, seconds=PATIENCE_S, what="the stream to take it")  # type: ignore[misc]  # mypy has no type for a lambda with a default
+    wanted = "/v1/rollups/device_metrics/range?window=1h&from=2026-01-05T00:00Z&to=2026-01-06T00:00Z&key.device_id=d9"
+    wait_until(
+        lambda: [each["events"] for each in counted(machine, wanted)] == [40],
+        seconds=PATIENCE_S,
+        what="each event once",
+    )
 
 
 @pytest.fixture

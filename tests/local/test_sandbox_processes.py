@@ -24,12 +24,12 @@ from infra.local.function.sandbox import FunctionConfig, Sandbox
 pytestmark = pytest.mark.local
 
 HANDLERS = """
-import json, os, sys, time
+import json, os, resource, sys, time
 
 def echo(event, context):
     print("hello from", context.aws_request_id)
     return {"got": event, "remaining": context.get_remaining_time_in_millis(), "pid": os.getpid(),
-            "env": dict(os.environ), "path": sys.path}
+            "env": dict(os.environ), "path": sys.path, "files": resource.getrlimit(resource.RLIMIT_NOFILE)[0]}
 
 def fail(event, context):
     raise ValueError("no good: %s" % event["why"])
@@ -133,6 +133,7 @@ def test_the_real_client_runs_the_handler_as_lambda_would(
     assert answer["got"] == {"n": 1}
     assert 10_000 < answer["remaining"] <= 20_001  # both ends round
     assert (env["TABLE"], env["AWS_ACCESS_KEY_ID"], env["_HANDLER"]) == ("t", "mine", "handlers.echo")
+    assert answer["files"] <= 1_024
     assert env["LAMBDA_TASK_ROOT"] == str(tmp_path / "task")
     assert "SECRET_OF_THE_SHELL" not in env
     assert not [entry for entry in answer["path"] if entry.endswith("site-packages")]

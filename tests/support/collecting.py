@@ -28,6 +28,10 @@ from support.paths import ROOT
 
 NOW_MS = 1_767_614_400_000
 PATIENCE_S = 120
+_FEW_FILES = (
+    "import os, resource, sys; most = int(sys.argv[1]); resource.setrlimit(resource.RLIMIT_NOFILE, (most, most));"
+    "os.execv(sys.argv[2], sys.argv[2:])"
+)
 
 
 def reading(number: int = 0, **other: Any) -> dict[str, Any]:
@@ -138,11 +142,13 @@ def stored_in(requests: Sequence[tuple[str, Mapping[str, Any]]]) -> list[bytes]:
 class Server:
     """``streamgage collect`` as a process; it is killed, or ended, by its pid."""
 
-    def __init__(self, folder: Path, kinesis_url: str, *options: str) -> None:
+    def __init__(self, folder: Path, kinesis_url: str, *options: str, most_files: int | None = None) -> None:
+        """Start it; *most_files* are how many files it may open at once."""
         self.log = (folder / "collect.log").open("ab")
+        bounded = () if most_files is None else (sys.executable, "-c", _FEW_FILES, str(most_files))
         self.process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "infra.commands.main", "collect", "--port", "0"),
+                *(*bounded, sys.executable, "-m", "infra.commands.main", "collect", "--port", "0"),
                 *("--pipeline", str(ROOT / "pipeline.toml"), "--spool", str(folder / "spool")),
                 *("--stream", "s", "--endpoint-url", kinesis_url, "--region", "eu-west-1", "--drain-s", "60"),
                 *options,
@@ -178,9 +184,9 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path, kinesis_url: str, *options: str) -> Iterator[Server]:
+def serving(folder: Path, kinesis_url: str, *options: str, most_files: int | None = None) -> Iterator[Server]:
     """Run one, and end it."""
-    server = Server(folder, kinesis_url, *options)
+    server = Server(folder, kinesis_url, *options, most_files=most_files)
     try:
         yield server
     finally:

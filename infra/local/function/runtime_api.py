@@ -151,8 +151,11 @@ class RuntimeApi:
     def _receive(self) -> None:
         """Take what the client sends; connections are taken one after the other, and only those of the sandbox."""
         source = self._connection or self._listener
-        ready, _, _ = select.select([source], [], [], _LOOK_S)
-        if not ready:
+        waiting = (
+            select.poll()
+        )  # select() knows no file beyond the 1,024th, and a gateway has thousands of connections
+        waiting.register(source, select.POLLIN)
+        if not waiting.poll(_LOOK_S * 1_000):
             self._watch()
         elif self._connection is None or self._wire is None:
             connection, _ = self._listener.accept()

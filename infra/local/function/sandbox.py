@@ -19,12 +19,15 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 # The child asks Linux to be killed when the thread that started it ends (PR_SET_PDEATHSIG = 1, SIGKILL = 9), makes
 # sure that this has not happened already, and becomes the runtime client. It asks itself, after exec: preexec_fn is
-# not safe in a process with threads.
+# not safe in a process with threads. It may open as many files as a function of Lambda's, however many its parent may:
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html, file descriptors (checked 2026-11-29).
 _LAUNCHER = """
-import ctypes, os, runpy, sys
+import ctypes, os, resource, runpy, sys
+most, hard = 1024, resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (most if hard < 0 else min(most, hard), hard))
 ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)
 os.getppid() == int(sys.argv.pop(1)) or os._exit(1)
-del ctypes, os
+del ctypes, os, resource, most, hard
 runpy.run_module("awslambdaric", run_name="__main__", alter_sys=True)
 """
 

@@ -8,6 +8,7 @@ from types import FrameType
 
 from infra.local.gateway.config import load
 from infra.local.gateway.process import GatewayProcess
+from infra.local.http.descriptors import allow_many_files
 from infra.local.http.secret import read_credentials
 from streamgage.errors import ConfigError
 
@@ -20,6 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--credentials", type=Path, required=True, help="the home's; its base path is of them"
     )
     options = parser.parse_args(arguments)
+    allow_many_files()
     try:
         process = GatewayProcess(
             load(options.config),

@@ -25,6 +25,8 @@ from infra.local.sealed import seal
 from streamgage.errors import ConfigError
 
 LIMITS = Limits(
+    connections=16_384,
+    other_files=2_048,  # a thousand WebSockets, and what sandboxes, logs and workers have open
     chunked=True,
     head_bytes=32 * 1024,  # 10,240 bytes of it are counted as AWS does, by the gateway
     body_bytes=10 * 1024 * 1024,

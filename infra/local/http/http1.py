@@ -17,6 +17,7 @@ from infra.local.http.message import Admit, Limits, Request, Response, failure, 
 _STREAM = 1  # HTTP/1.1 has one at a time
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _METHODS = _WITH_BODY | {"GET", "HEAD", "DELETE", "OPTIONS"}
+_READY_BYTES = 1_024  # of a request that waits, beside what came of it
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -26,9 +27,10 @@ class Http1:
     def __init__(self, limits: Limits, admit: Admit, *, now_s: float) -> None:
         self._limits, self._admit = limits, admit
         self._output: list[bytes] = []
-        self._ready: deque[tuple[Request, bool]] = (
+        self._ready: deque[tuple[Request, bool, int]] = (
             deque()
-        )  # a request, and whether the connection is kept after it
+        )  # a request, whether the connection is kept after it, and its size
+        self._ready_bytes = 0
         self._answering: tuple[Request, bool] | None = None
         self._refusal: Response | None = None
         self._parser = httptools.HttpRequestParser(self)
@@ -61,9 +63,17 @@ class Http1:
         self._answering = None
         self.ended = True
 
+    def refuse(self, refusal: Response) -> None:
+        """Answer what is here in part by *refusal*, let go of it, and take no more. Not while a request is answered."""
+        self._clear()
+        self._parser = httptools.HttpRequestParser(self)
+        self._end_with(refusal)
+        self._next()
+
     def finish(self) -> None:
         """Take no further requests: the connection ends with the answer that is due."""
         self._ready.clear()
+        self._ready_bytes = 0
         self.ended = True
 
     def take_output(self) -> bytes:
@@ -73,8 +83,13 @@ class Http1:
 
     @property
     def buffered_bytes(self) -> int:
-        """How much of a request is here that is not whole yet."""
-        return self._seen_bytes
+        """How much is here of requests that are not whole yet, or not begun; at least."""
+        return self._ready_bytes + self._head_bytes + max(self._seen_bytes, self._unended_bytes)
+
+    @property
+    def in_body(self) -> bool:
+        """Whether a request's head is here, and its body is not."""
+        return self._begun and not self._in_head
 
     @property
     def busy(self) -> bool:
@@ -103,16 +118,20 @@ class Http1:
 
     def _bound_head(self, received: int) -> None:
         """Refuse a head that does not end: the parser shows a header when it is whole, and keeps it until then."""
-        if self._began_now:
-            self._began_now = False
-        elif self._in_head and self._begun:
-            self._unended_bytes += received
-            if self._unended_bytes > self._limits.head_bytes:
+        if not (self._in_head and self._begun):
+            return
+        began_now, self._began_now = self._began_now, False
+        self._unended_bytes += received  # at most: what it began in may have held the end of another
+        if not began_now:
+            self._later_bytes += received
+            if self._later_bytes > self._limits.head_bytes:
                 self._refuse(431, f"a head has at most {self._limits.head_bytes} bytes")
 
     def _next(self) -> list[tuple[int, Request]]:
         if self._answering is None and self._ready:
-            self._answering = self._ready.popleft()
+            request, kept, size_bytes = self._ready.popleft()
+            self._answering = request, kept
+            self._ready_bytes -= size_bytes
             return [(_STREAM, self._answering[0])]
         if self._answering is None and self._refusal is not None:  # after the answers of what came before it
             self._write("GET", self._refusal, keep=False)
@@ -147,8 +166,8 @@ class Http1:
         self._target = b""
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
-        self._seen_bytes = 0
-        self._unended_bytes = 0
+        self._head_bytes = self._seen_bytes = 0
+        self._unended_bytes = self._later_bytes = 0
         self._in_head = True
         self._begun = False
         self._began_now = False
@@ -179,7 +198,7 @@ class Http1:
     def on_headers_complete(self) -> None:
         """Check the head before any of the body is taken."""
         self._in_head = False
-        self._seen_bytes = 0
+        self._head_bytes, self._seen_bytes, self._unended_bytes = self._seen_bytes, 0, 0
         self._expires_s = self._now_s + self._limits.body_s
         headers, method = self._headers, self._parser.get_method().decode("latin-1")
         if self._parser.get_http_version() not in ("1.0", "1.1"):
@@ -220,7 +239,9 @@ class Http1:
         """Keep the request until the one before it is answered."""
         method = self._parser.get_method().decode("latin-1")
         request = Request(method, self._target.decode("latin-1"), self._headers, b"".join(self._body))
-        self._ready.append((request, self._parser.should_keep_alive()))
+        size_bytes = self._head_bytes + self._seen_bytes + _READY_BYTES
+        self._ready.append((request, self._parser.should_keep_alive(), size_bytes))
+        self._ready_bytes += size_bytes
         self._clear()
 
     def _count(self, size: int) -> None:

@@ -76,6 +76,11 @@ class Http2:
         return sum(each.size_bytes for each in self._receiving.values())
 
     @property
+    def in_body(self) -> bool:
+        """Whether a request's head is here, and its body is not."""
+        return bool(self._receiving)
+
+    @property
     def busy(self) -> bool:
         """Whether a request is being answered."""
         return bool(self._answering)
@@ -124,6 +129,11 @@ class Http2:
         self._answering.discard(stream)
         self._heads.discard(stream)
         self._reset(stream, ErrorCodes.INTERNAL_ERROR)
+
+    def refuse(self, refusal: Response) -> None:
+        """Answer what is here in part by *refusal*, and let go of it; the connection goes on."""
+        for stream in list(self._receiving):
+            self._refuse(stream, refusal)
 
     def finish(self) -> None:
         """Take no further requests: the connection ends with the answers that are due."""

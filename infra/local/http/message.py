@@ -84,14 +84,18 @@ class HangUp(Exception):
 class Limits:
     """The bounds of one server. Each holds for every connection, whoever it belongs to.
 
-    ``connections`` beyond the limit cost the one that has waited longest for its client. ``head_s`` and ``body_s`` run from
-    the first byte of a request's head and body, ``idle_s`` from the last answer, ``write_s`` while a client does not read.
-    ``streams`` is how many requests of one HTTP/2 connection may be under way, ``buffered_bytes`` what all requests that
-    are not whole may hold together. ``workers`` are the threads that answer; 0 for handlers that never block: they answer in
-    the loop's own thread, in turn, and save a fifth of a millisecond each. ``grace_s`` is for the last requests when it stops.
+    ``connections`` beyond the limit cost the one that has waited longest for its client. The server has fewer where the
+    system lets the process open no more files, of which ``other_files`` are for what it opens beside them.
+    ``head_s`` and ``body_s`` run from the first byte of a request's head and body, ``idle_s`` from the last answer,
+    ``write_s`` while a client does not read. ``streams`` is how many requests of one HTTP/2 connection may be under way.
+    ``buffered_bytes`` is what all requests that are not answered, and answers that are not read, may hold together: beyond
+    it 503 is answered, first to those that are not whole, in the order in which they began, and who does not read is ended.
+    ``workers`` are the threads that answer; 0 for handlers that never block: they answer in the loop's own thread, in turn,
+    and save a fifth of a millisecond each. ``grace_s`` is for the last requests when it stops.
     """
 
     connections: int = 512
+    other_files: int = 256
     head_bytes: int = 32 * 1024
     body_bytes: int = 16 * 1024 * 1024
     buffered_bytes: int = 256 * 1024 * 1024

@@ -2,7 +2,6 @@
 
 import argparse
 import gc
-import resource
 import signal
 import sys
 import tempfile
@@ -13,6 +12,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
+from infra.local.http.descriptors import allow_many_files
 from infra.local.http.guard import owner_guard
 from infra.local.kinesis.api import KinesisApi
 from infra.local.kinesis.disk import DiskStorage
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(options: argparse.Namespace, stop: threading.Event, stack: ExitStack) -> None:
-    _allow_many_files()
+    allow_many_files()  # each open shard holds one
     faults = parse_faults(options.faults) if options.faults else None
     model = KinesisModel(
         clock_ms=wall_clock_ms, storage=_storage(options, stack), settings=_settings(options)
@@ -97,12 +97,6 @@ def _settings(options: argparse.Namespace) -> Settings:
         transition_ms=options.transition_ms,
         iterator_life_ms=options.iterator_life_ms,
     )
-
-
-def _allow_many_files() -> None:
-    """Raise the limit of open files as far as it goes: each open shard holds one."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

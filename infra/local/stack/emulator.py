@@ -10,12 +10,12 @@ import argparse
 import asyncio
 import json
 import os
-import resource
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from infra.local.files import UMASK
+from infra.local.http.descriptors import allow_many_files
 from infra.local.http.guard import Guard
 from infra.local.http.message import Request, Response, failure
 from infra.local.http.secret import read_credentials
@@ -120,8 +120,7 @@ def main() -> None:
     parser.add_argument("--credentials", type=Path, required=True)
     options = parser.parse_args()
     os.umask(UMASK)
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    allow_many_files()
     guard = Guard(access_key=read_credentials(options.credentials).access_key, open_paths=frozenset({HEALTH}))
     from hypercorn.asyncio import serve  # noqa: PLC0415 - after the arguments are known to be right
     from hypercorn.config import Config  # noqa: PLC0415 - the same

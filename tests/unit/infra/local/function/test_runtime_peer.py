@@ -1,11 +1,13 @@
 """Only the sandbox takes the function's payload, and only it answers."""
 
+import os
+import resource
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -112,3 +114,20 @@ def test_a_client_that_speaks_something_else_is_dropped_and_the_watch_decides() 
             with pytest.raises(RuntimeGone, match="gone"):
                 api.wait_next()
             assert client.recv(1000).startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_process_with_more_than_a_thousand_files_open_serves_its_sandbox_too() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = 2_048 if hard == resource.RLIM_INFINITY else min(hard, 2_048)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+    try:
+        with ExitStack() as stack:
+            for _ in range(most - 200):
+                stack.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+            api = stack.enter_context(RuntimeApi(lambda: None))
+            host, _, port = api.address.partition(":")
+            client = stack.enter_context(socket.create_connection((host, int(port)), timeout=10))
+            client.sendall(NEXT)
+            assert api.wait_next() is None
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -1,6 +1,10 @@
 """The bounded server over real sockets: what hostile and careless clients can hold, and that every socket comes back."""
 
+import os
 import socket
+import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -11,8 +15,10 @@ import pytest
 from infra.local.http.guard import Guard
 from infra.local.http.message import Handler, HangUp, Limits, Request, Response
 from infra.local.http.server import HttpServer
+from infra.local.kinesis.tls import server_context
 from infra.local.stack.children import wait_until
 from streamgage.errors import ConfigError
+from support.paths import ROOT
 
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -148,6 +154,26 @@ def test_a_client_that_does_not_read_is_ended(serve: Serve) -> None:
         wait_until(lambda: server.open_connections == 0, seconds=60, what="the connection to be given up")
 
 
+def test_answers_that_are_not_read_are_bounded_together_and_keep_nobody_out(serve: Serve) -> None:
+    server = serve(
+        lambda asked: Response(200, bytes(8_000_000 if asked.method == "POST" else 3)),
+        buffered_bytes=20_000_000,
+    )
+    large = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
+    with ExitStack() as stack:
+        for _ in range(8):
+            deaf = socket.socket()
+            stack.enter_context(deaf)
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            deaf.connect(("127.0.0.1", int(server.url.rpartition(":")[2])))
+            deaf.sendall(large)
+        wait_until(lambda: server.open_connections < 8, seconds=60, what="some to be given up")
+        assert ask(server, GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")).startswith(
+            b"HTTP/1.1 200 "
+        )
+        assert server.buffered_bytes <= 20_000_000
+
+
 def test_halves_of_bodies_are_bounded_together(serve: Serve) -> None:
     server = serve(buffered_bytes=1_000_000)
     head = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 500000\r\n\r\n"
@@ -158,6 +184,141 @@ def test_halves_of_bodies_are_bounded_together(serve: Serve) -> None:
                 client.sendall(head + bytes(400_000))
         wait_until(lambda: 0 < server.open_connections < 5, seconds=60, what="some to be given up")
         assert server.buffered_bytes <= 1_000_000
+
+
+def test_halves_of_others_are_given_up_for_a_sender_that_goes_on(serve: Serve) -> None:
+    server = serve(buffered_bytes=1_000_000, body_bytes=500_000)
+    head = b"POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 400000\r\n\r\n"
+    with ExitStack() as stack:
+        for number in range(6):
+            half = stack.enter_context(connect(server))
+            with suppress(ConnectionResetError, BrokenPipeError):
+                half.sendall(head + bytes(300_000) if number % 2 else GET[:-2] + b"X: " + b"x" * 20_000)
+        assert ask(server, head + bytes(400_000)).startswith(b"HTTP/1.1 200 ")
+
+
+def test_heads_that_do_not_end_count_among_what_is_held_together(serve: Serve) -> None:
+    server = serve(buffered_bytes=1_000_000)
+    with ExitStack() as stack:
+        for _ in range(20):
+            client = stack.enter_context(connect(server))
+            with suppress(ConnectionResetError, BrokenPipeError):
+                client.sendall(GET[:-2] + b"X: " + b"x" * 60_000)
+        last = stack.enter_context(connect(server))
+        last.sendall(GET)
+        assert last.recv(1_000).startswith(b"HTTP/1.1 200 ")
+        wait_until(lambda: 0 < server.open_connections < 21, seconds=60, what="some to be given up")
+        assert server.buffered_bytes <= 1_000_000
+
+
+def test_whole_requests_that_wait_are_bounded_together_and_what_is_too_much_is_told_to_come_again(
+    serve: Serve,
+) -> None:
+    entered, go_on = threading.Event(), threading.Event()
+
+    def slow(request: Request) -> Response:
+        entered.set()
+        go_on.wait(60)
+        return Response(200, request.body[:1])
+
+    server = serve(slow, buffered_bytes=100_000, workers=1)
+    body = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 30000\r\n\r\n" + b"a" * 30_000
+    with ExitStack() as stack:
+        clients = [stack.enter_context(connect(server)) for _ in range(3)]
+        for each in clients:
+            each.sendall(body)
+        assert entered.wait(60)
+        wait_until(lambda: server.buffered_bytes > 90_000, seconds=60, what="three that wait")
+        refused = stack.enter_context(connect(server))
+        refused.sendall(body)
+        said = refused.recv(1_000)
+        assert said.startswith(b"HTTP/1.1 503 ")
+        assert b"Retry-After: 1\r\n" in said
+        go_on.set()
+        assert [each.recv(1_000).startswith(b"HTTP/1.1 200 ") for each in clients] == [True] * 3
+        wait_until(lambda: server.buffered_bytes == 0, seconds=60, what="nothing to be held")
+        again = stack.enter_context(connect(server))
+        again.sendall(body)
+        assert again.recv(1_000).startswith(b"HTTP/1.1 200 ")
+
+
+def test_while_all_are_being_answered_who_comes_waits_and_is_answered_then(serve: Serve) -> None:
+    entered, go_on = threading.Event(), threading.Event()
+
+    def slow(_: Request) -> Response:
+        entered.set()
+        go_on.wait(60)
+        return Response(200)
+
+    server = serve(slow, connections=2, workers=1)
+    with ExitStack() as stack:
+        clients = [stack.enter_context(connect(server)) for _ in range(2)]
+        for each in clients:
+            each.sendall(GET)
+        wait_until(lambda: server.busy_connections == 2, seconds=60, what="both to be answered")
+        late = stack.enter_context(connect(server))
+        late.sendall(GET)
+        go_on.set()
+        assert [each.recv(1_000).startswith(b"HTTP/1.1 200 ") for each in (*clients, late)] == [True] * 3
+
+
+def test_a_half_request_is_given_up_after_those_that_wait_for_a_head(serve: Serve) -> None:
+    server = serve(connections=3)
+    with ExitStack() as stack:
+        half = stack.enter_context(connect(server))
+        half.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nab")
+        wait_until(lambda: server.open_connections == 1, seconds=60, what="it")
+        for _ in range(12):
+            stack.enter_context(connect(server)).sendall(b"GET")
+        assert ask(server, GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")).startswith(
+            b"HTTP/1.1 200 "
+        )
+        half.sendall(b"cd")
+        assert half.recv(1_000).endswith(b"abcd")
+
+
+def test_clients_that_do_not_shake_hands_count_and_keep_nobody_out(tmp_path: Path) -> None:
+    tls = server_context(tmp_path)
+    server = HttpServer(echo, name="test", tls=tls, limits=Limits(connections=10))
+    server.start()
+    client = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
+    try:
+        with ExitStack() as stack:
+            for _ in range(60):
+                stack.enter_context(connect(server))
+            with client.wrap_socket(connect(server), server_hostname="localhost") as good:
+                good.sendall(GET)
+                assert good.recv(1_000).startswith(b"HTTP/1.1 200 ")
+            assert server.open_connections <= 10
+    finally:
+        server.stop()
+
+
+def test_out_of_files_it_lets_go_of_those_that_wait_says_so_once_and_answers_on(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("wb") as stderr, ExitStack() as stack:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "support.server_of_few_files", "80"],
+            cwd=ROOT / "tests",
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+        )
+        assert child.stdin is not None
+        assert child.stdout is not None
+        stack.enter_context(child.stdout)
+        stack.callback(child.wait)
+        stack.enter_context(child.stdin)  # it ends with that
+        port = int(child.stdout.readline())
+        for _ in range(300):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
+            client.sendall(GET)
+            assert client.recv(1_000).startswith(b"HTTP/1.1 200 ")
+    said = log.read_text()
+    assert said.count("Too many open files") == 1
+    assert len(said.splitlines()) == 1
 
 
 def test_thousands_of_pipelined_requests_are_answered_in_the_loop(serve: Serve) -> None:
