@@ -21,6 +21,8 @@ LATER_MS = (
     60_000  # by so much is the clock of a page ahead that finds what a crashed one left: no test waits for it
 )
 HURRY = "{ const set = setTimeout; window.setTimeout = (run, ms) => set(run, ms / 20); }"  # for pages that wait and retry
+STILL = """{ const set = setTimeout, now = Date.now();
+    window.setTimeout = (run, ms) => set(run, ms * 1000); Date.now = () => now; }"""  # for batches that are to stay open
 _POLL_MS = 50
 _CRASH_MS = 10_000  # for a navigation that may never be told to have failed; the crash itself is waited for
 _PAGE = """<!doctype html><title>{path}</title>
@@ -171,7 +173,7 @@ class Visitor:
         """Check that each event counts once, and that nothing was complained of."""
         assert counted(self.site.collector) == self.did
         assert not self.complaints
-        assert not self.site.collector.wrong
+        assert not self.site.collector.wrong, self.site.collector.wrong
 
 
 @contextmanager
