@@ -36,8 +36,8 @@ def site(collector: StrictCollector) -> Iterator[Site]:
 
 
 @pytest.fixture
-def visitor(browser: Any, site: Site) -> Iterator[Visitor]:
-    with visitor_of(browser, site) as visitor:
+def visitor(browser: Any, site: Site, collector: StrictCollector) -> Iterator[Visitor]:
+    with visitor_of(browser, site, collector) as visitor:
         yield visitor
 
 
