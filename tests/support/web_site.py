@@ -226,8 +226,9 @@ class Visitor:
 
     def check(self) -> None:
         """Check that each event counts once, and that nothing was complained of."""
-        assert self.counted() == self.did
-        assert not self.complaints
+        there = self.counted()
+        assert there == self.did, f"missing {self.did - there}, too many {there - self.did}"
+        assert not self.complaints, self.complaints
         assert not self.collector.wrong, self.collector.wrong
 
 
