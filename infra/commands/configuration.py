@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from infra.local.stack.parameters import HERE
 from infra.template.read import TEMPLATE, read_template
 from processors.aggregate.settings import Settings
 from streamgage.definition.pipeline_toml import parse_pipeline
@@ -221,7 +222,9 @@ def _template() -> Iterator[str]:
     yield "## Parameters of the template\n"
     yield (
         "Set them in `[deploy]` of pipeline.toml, or with `--parameter NAME=VALUE` of `deploy`, `diff` and `lint`, or with "
-        "`--param NAME=VALUE` of `up`.\n"
+        f"`--param NAME=VALUE` of `up`. On a laptop {_here()} where neither says another value: writes cost nothing there. On AWS "
+        "they are what costs most: who wants numbers there as soon says `BatchingWindow=1`, and `streamgage plan "
+        "--batching-window-s 1` what that costs.\n"
     )
     yield from _table(
         ("parameter", "default", "values", "what it means"),
@@ -230,6 +233,10 @@ def _template() -> Iterator[str]:
             for name, each in parameters().items()
         ),
     )
+
+
+def _here() -> str:
+    return ", ".join(f"`{name}` is `{value}`" for name, value in HERE.items())
 
 
 def _values(parameter: Mapping[str, Any]) -> str:

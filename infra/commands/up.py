@@ -19,7 +19,7 @@ EXAMPLES = """examples:
   streamgage up                                  in this terminal; Ctrl-C stops it
   streamgage up --detach                         in the background; `streamgage down` stops it
   streamgage up --port 0 --kinesis-port 0        on any free ports
-  streamgage up --param ShardCount=4 --param BatchingWindow=1
+  streamgage up --param ShardCount=4 --param BatchingWindow=5
   streamgage up --kinesis-faults 7:throttle=0.1,lost=0.05
   streamgage up --fsync                          survive power loss too, at the disk's pace
   streamgage up --dynamodb local                 tables in DynamoDB Local, AWS's own engine (needs Java 17 and Maven)
@@ -58,7 +58,11 @@ def add_parser(verbs: Verbs) -> None:
         help="of page and HTTP API; default: the last one, or any free one",
     )
     parser.add_argument(
-        "--param", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the template"
+        "--param",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a parameter of the template; BatchingWindow is 1 here, where writes cost nothing, unless this or [deploy] says another",
     )
     add_dynamodb(parser)
     parser.add_argument(

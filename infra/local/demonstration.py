@@ -99,7 +99,6 @@ def _demonstrate(options: DemoOptions, held: Hold) -> int:
         options.code,
         aws_port=0,
         kinesis_port=0,
-        parameters={"BatchingWindow": "2"},
         dynamodb=options.dynamodb,
         keep_tables=False,
     )

@@ -1,24 +1,36 @@
-"""The collector as a part of the stack: by HTTP into the stream, counted once, told to who listens, refused without a key."""
+"""The collector as a part of the stack: by HTTP into the stream, counted once, told to who listens, refused without a key.
+
+STREAMGAGE_CLICKS says how many clicks of a page are watched on another; what each took is printed, and never judged by the clock.
+"""
 
 import gzip
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from http.client import HTTPConnection
+from random import Random
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from infra.local.stack.children import wait_until
+from support.browser import WAIT_MS, chromium, visiting
 from support.machine import PATIENCE_S, Machine, running
+from support.open_pages import spread
+from support.paths import ROOT
 from support.sockets import connected
+from support.web_site import Site, site_of
 
 pytestmark = pytest.mark.local
 
+CLICKS = int(os.environ.get("STREAMGAGE_CLICKS", "3"))
+SHOP = "https://shop.example"
 READING = {
     "source": "reading",
     "device_id": "d1",
@@ -150,39 +162,83 @@ def test_while_the_stream_does_not_answer_nothing_is_accepted_and_all_counts_onc
     )
 
 
-@pytest.fixture
-def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+@dataclass(frozen=True, slots=True)
+class Door:
+    """A stack as a person gets it, and its key for clicks of SHOP and of a site. ``url``: of page, API and collector."""
+
+    machine: Machine
+    site: Site
+    url: str
+    key: str
+
+
+@dataclass(slots=True)
+class Where:
+    url: str = ""
+    key: str = ""
+
+
+@pytest.fixture(scope="module")
+def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     """A stack of its own: once there was a key there is no going back to none."""
-    with running(tmp_path_factory.mktemp("keys"), "--param", "BatchingWindow=0") as machine:
-        yield machine
+    where = Where()
+    with site_of(where) as site, running(tmp_path_factory.mktemp("keys"), as_said=True) as machine:
+        origins = "--origin", SHOP, "--origin", site.url
+        where.key = machine.run("keys", "create", "web", "--source", "click", *origins).stdout.strip()
+        machine.run("update")  # new sandboxes, of the collector too: they read the keys afresh
+        where.url = machine.home.info().endpoints["http"].rstrip("/")
+        yield Door(machine, site, where.url, where.key)
 
 
-def test_a_key_closes_the_door_for_who_has_none_and_opens_it_for_its_source_and_pages(
-    closed: Machine,
-) -> None:
-    machine = closed
-    page = "https://shop.example"
-    key = machine.run("keys", "create", "web", "--source", "click", "--origin", page).stdout.strip()
+def test_a_key_closes_the_door_for_who_has_none_and_opens_it_for_its_source_and_pages(door: Door) -> None:
+    machine, key = door.machine, door.key
     assert key.startswith("sgk_web_")
-    machine.run("update")  # new sandboxes, of the collector too: they read the keys afresh
     body = json.dumps([{**READING, "device_id": "d3"}]).encode()
     assert ask(machine, "/v1/events", body, content_type="application/json")[0] == 401
     keyed = {
         "content_type": "application/json",
         "x_api_key": key,
-        "origin": page,
+        "origin": SHOP,
         "sec_fetch_site": "cross-site",
     }
     status, said, headers = ask(machine, "/v1/events", b"[]", **keyed)
     assert (status, said["accepted"]) == (200, 0)
-    assert headers["access-control-allow-origin"] == page
+    assert headers["access-control-allow-origin"] == SHOP
     assert ask(machine, "/v1/events", body, **keyed)[0] in (403, 422)  # of another source
     assert ask(machine, "/v1/events", b"[]", **{**keyed, "origin": "https://evil.example"})[0] == 403
-    asked = {"origin": page, "access_control_request_method": "POST", "sec_fetch_site": "cross-site"}
+    asked = {"origin": SHOP, "access_control_request_method": "POST", "sec_fetch_site": "cross-site"}
     status, _, headers = ask(machine, "/v1/events", None, method="OPTIONS", **asked)
-    assert (status, headers["access-control-allow-origin"]) == (204, page)
+    assert (status, headers["access-control-allow-origin"]) == (204, SHOP)
     status, _, headers = ask(
         machine, "/v1/events", None, method="OPTIONS", **{**asked, "origin": "https://evil.example"}
     )
     assert "access-control-allow-origin" not in headers
-    assert ask(machine, "/v1/rollups", method="GET", origin=page)[0] == 403  # it may send, and read nothing
+    assert ask(machine, "/v1/rollups", method="GET", origin=SHOP)[0] == 403  # it may send, and read nothing
+
+
+def test_a_click_on_a_page_is_on_the_page_of_who_watches_soon(door: Door) -> None:
+    """As a person gets both: the three lines of the documentation, and what `up` starts without parameters."""
+    tag = re.findall(r"```html\n(.*?)```", (ROOT / "docs/browser.md").read_text(encoding="utf-8"), re.DOTALL)[
+        0
+    ]
+    tag = tag.replace("https://collect.example.org", door.url).replace("sgk_shop_public", door.key)
+    door.site.page = f"<!doctype html><title>shop</title>{tag}<button data-track=buy>Buy</button>"
+    mapping = json.loads(door.machine.home.mapping_config_file.read_text(encoding="utf-8"))["mapping"]
+    assert mapping["MaximumBatchingWindowInSeconds"] == 1
+    with chromium() as browser, visiting(browser, f"{door.url}/") as watching:
+        shop, random, took_s = browser.new_page(), Random(1), list[float]()
+        shop.set_default_timeout(WAIT_MS)
+        shop.goto(f"{door.site.url}/shop")
+        shop.evaluate("addEventListener('click', () => { window.clicked = Date.now(); }, true)")
+        watching.look(rollup="page_views", measures='["events"]')
+        watching.until("() => document.querySelector('#health').textContent === 'live'")
+        watching.until_rows(lambda rows: [row[1:3] for row in rows] == [["/shop", "1"]])
+        watching.note_sums(2)
+        for number in range(1, CLICKS + 1):
+            shop.wait_for_timeout(random.randrange(3_000))  # out of step with all that goes round
+            shop.click("[data-track]")
+            took_s.append(watching.until_sum(1 + number) - shop.evaluate("window.clicked") / 1000)
+        print(
+            f"a click was on the page of who watches after {spread(took_s)}: {[round(each, 2) for each in took_s]}"
+        )
+        shop.close()

@@ -31,15 +31,6 @@ CHANGES = int(os.environ.get("STREAMGAGE_CHANGES", "3"))
 VIEW = "measures=%5B%22events%22%5D"
 MINUTE_MS = 60_000
 QUIET_MS = 10_000
-# The time at which the table first had so many events: looked at far more often than anything is told.
-_SEEN = """() => {
-    window.seen = {};
-    setInterval(() => {
-        let events = 0;
-        for (const row of document.querySelectorAll(".numbers tbody tr")) events += Number(row.cells[3].textContent.replaceAll(",", ""));
-        window.seen[events] ??= Date.now();
-    }, 10);
-}"""
 
 
 @pytest.fixture(scope="module")
@@ -97,16 +88,13 @@ def test_a_page_is_told_by_the_gateway_and_shows_a_change_that_it_did_not_wait_f
             visit.go(VIEW)
             until_state(visit, "live")
             visit.until_rows(lambda rows: sum(int(each[3]) for each in rows) == sender.sent)
-            visit.page.evaluate(_SEEN)
+            visit.note_sums(3)
             for number in range(CHANGES):
                 visit.page.wait_for_timeout(
                     1_500 + 437 * (number % 5)
                 )  # out of step with all that goes round
                 began_s = sender.send()
-                visit.until("(events) => window.seen[events]", sender.sent)
-                took_s.append(
-                    visit.page.evaluate("(events) => window.seen[events]", sender.sent) / 1000 - began_s
-                )
+                took_s.append(visit.until_sum(sender.sent) - began_s)
             print(
                 f"a change was seen by the page after {spread(took_s)}: {[round(each, 2) for each in took_s]}"
             )

@@ -21,6 +21,17 @@ document.addEventListener("securitypolicyviolation", (event) => window.violation
 """
 _TABLE = "() => [...document.querySelectorAll('.numbers tbody tr')].map((row) => [...row.cells].map((cell) => cell.textContent))"
 
+# The times at which the events of all rows, in the column of that number, first added up to so many: looked at far more often
+# than anything is told.
+_SEEN = """(column) => {
+    window.seen = {};
+    setInterval(() => {
+        let events = 0;
+        for (const row of document.querySelectorAll(".numbers tbody tr")) events += Number(row.cells[column].textContent.replaceAll(",", ""));
+        window.seen[events] ??= Date.now();
+    }, 10);
+}"""
+
 _OF_SERVERS = ("Failed to load resource", "WebSocket connection to ")
 _LIST = """(title) => {
     const card = [...document.querySelectorAll("#lists section")].find((each) => each.querySelector("h2").textContent === title);
@@ -83,6 +94,16 @@ class Visit:
                 return rows
             self.page.wait_for_timeout(100)
         pytest.fail(f"the table never was as it should be; last it was {rows[:5]} … ({len(rows)} rows)")
+
+    def note_sums(self, column: int) -> None:
+        """Begin to note when the table's numbers in *column* first add up to what."""
+        self.page.evaluate(_SEEN, column)
+
+    def until_sum(self, events: int) -> float:
+        """Wait until they add up to *events*; return when they first did, in s."""
+        self.until("(events) => window.seen[events]", events)
+        seen_ms: int = self.page.evaluate("(events) => window.seen[events]", events)
+        return seen_ms / 1000
 
     def top_list(self, title: str) -> list[tuple[str, str]]:
         """Return the names and values of the list under *title*; none where there is no such list yet."""

@@ -75,9 +75,9 @@ class Machine:
             )
         return done
 
-    def up(self, *options: str) -> None:
-        """Start it; batches wait for nothing, unless *options* say otherwise."""
-        if not any(each.startswith("BatchingWindow=") for each in options):
+    def up(self, *options: str, as_said: bool = False) -> None:
+        """Start it; batches wait for nothing, unless *options* say otherwise, or all is *as_said*."""
+        if not as_said and not any(each.startswith("BatchingWindow=") for each in options):
             options = "--param", "BatchingWindow=0", *options
         built = _built_in(self.folder)
         is_new = not self.home.root.exists()
@@ -164,10 +164,10 @@ def union(*totals: Path) -> Totals:
 
 
 @contextmanager
-def running(folder: Path, *options: str) -> Iterator[Machine]:
-    """A stack with *options*; in the end none of its processes is left."""
+def running(folder: Path, *options: str, as_said: bool = False) -> Iterator[Machine]:
+    """A stack with *options*, as of ``Machine.up``; in the end none of its processes is left."""
     machine, pids = Machine(folder), list[int]()
-    machine.up(*options)
+    machine.up(*options, as_said=as_said)
     try:
         yield machine
         pids = machine.pids()

@@ -7,22 +7,21 @@ entrance. ``fate`` says for each request what becomes of it, so that a test says
 import hashlib
 import json
 import socket
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
 from streamgage.definition.pipeline import Pipeline
 from streamgage.errors import PoisonRecord
 from streamgage.formats.json_event import json_events_of
+from support.web_site import MOST_BYTES, QuietServer
 
 KEY = "sgk_web_public"
-MOST_BYTES = 60_000  # of a body: what every way of leaving takes
 Fate = Literal["answer", "lost request", "lost answer", "busy", "limited", "stranger", "stuck"]
 """Answered; not taken, no answer; taken, no answer; 503; 429; some other server's 200; taken, and answered when let go."""
 
@@ -39,6 +38,7 @@ class StrictCollector:
     requests: Counter[str] = field(default_factory=Counter)  # by fate, and "repeated": a batch came again
     wrong: list[str] = field(default_factory=list)
     url: str = ""
+    key: str = KEY
     let_go: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
     taken: dict[tuple[str, int], bytes] = field(default_factory=dict)
@@ -68,6 +68,10 @@ class StrictCollector:
             return None
         answered = self.take(body)
         return None if fate == "lost answer" else answered
+
+    def is_settled(self) -> bool:
+        """Tell whether all that it acknowledged counts."""
+        return True
 
     def take(self, body: bytes) -> tuple[int, dict[str, Any]]:
         """Return status and answer to *body*, an envelope."""
@@ -103,16 +107,6 @@ class StrictCollector:
             raise PoisonRecord("undecodable", f"fields {sorted(event)}")
         read = json_events_of(source.schema, source.event_time, source.time_unit).event(event)
         return {**read, "source": source.name}
-
-
-class QuietServer(ThreadingHTTPServer):
-    """Says nothing of a browser that hangs up."""
-
-    daemon_threads = True
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), OSError):
-            super().handle_error(request, client_address)
 
 
 @contextmanager

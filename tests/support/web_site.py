@@ -1,19 +1,19 @@
 """A site with streamgage.min.js on its pages, under a strict policy, and what its visitors did: the oracle of the client."""
 
+import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
-from typing import Any
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import pytest
 
 from support.browser import WAIT_MS
 from support.paths import ROOT
-from support.strict_collector import KEY, QuietServer, StrictCollector
 
 BROWSER = ROOT / "producers" / "browser"
 SCRIPT = BROWSER / "dist" / "streamgage.min.js"
@@ -21,6 +21,9 @@ LATER_MS = (
     60_000  # by so much is the clock of a page ahead that finds what a crashed one left: no test waits for it
 )
 HURRY = "{ const set = setTimeout; window.setTimeout = (run, ms) => set(run, ms / 20); }"  # for pages that wait and retry
+STILL = """{ const set = setTimeout, now = Date.now();
+    window.setTimeout = (run, ms) => set(run, ms * 1000); Date.now = () => now; }"""  # for batches that are to stay open
+MOST_BYTES = 60_000  # of a body: what every way of leaving takes
 _POLL_MS = 50
 _CRASH_MS = 10_000  # for a navigation that may never be told to have failed; the crash itself is waited for
 _PAGE = """<!doctype html><title>{path}</title>
@@ -28,17 +31,50 @@ _PAGE = """<!doctype html><title>{path}</title>
 <a id="buy" data-track="buy" href="#"><b>Buy</b></a> <a class="out" href="/elsewhere?secret=1#x">Out</a> <i>none</i>
 """
 _LEFT = "() => Object.keys(localStorage).filter((each) => each.includes('streamgage') && /^[0-9]/.test(each)).length"
+_OPEN = """() => Object.fromEntries(Object.entries(localStorage).filter(
+    ([name, value]) => name.includes("streamgage") && /^[0-9]/.test(name) && !value.endsWith("}")))"""
 _LATER = """{ const now = Date.now; Date.now = () => now() + %d; }"""
+
+
+class Address(Protocol):
+    """A collector as pages know it: where it is, up to and without ``/v1/events``, and the key that they may have."""
+
+    url: str
+    key: str
+
+
+class Collects(Address, Protocol):
+    """A collector as an oracle knows it: what of a page's requests was wrong, and the events that count."""
+
+    wrong: list[str]
+    requests: Counter[str]
+
+    @property
+    def events(self) -> Sequence[Mapping[str, Any]]:
+        """Those that count, in any order."""
+
+    def is_settled(self) -> bool:
+        """Tell whether all that it acknowledged is among them."""
+
+
+class QuietServer(ThreadingHTTPServer):
+    """Says nothing of a browser that hangs up."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
 
 @dataclass
 class Site:
-    """Pages of any path but ``/bare``, which has no script.
+    """Pages of any path but those that end by ``/bare``, which have no script.
 
     ``attributes`` go into the script's tag; ``page`` stands in for what a page has.
     """
 
-    collector: StrictCollector
+    collector: Address
     url: str = ""
     attributes: str = ""
     page: str = _PAGE
@@ -47,14 +83,16 @@ class Site:
         """Return type and body of *path*."""
         if path == "/streamgage.min.js":
             return "text/javascript", SCRIPT.read_bytes()
-        if path == "/bare":
+        if path.endswith("/bare"):
             return "text/html", b"<!doctype html><title>bare</title>"
-        page = self.page.format(path=path, to=self.collector.url, key=KEY, attributes=self.attributes)
+        page = self.page.format(
+            path=path, to=self.collector.url, key=self.collector.key, attributes=self.attributes
+        )
         return "text/html", page.encode()
 
 
 @contextmanager
-def site_of(collector: StrictCollector) -> Iterator[Site]:
+def site_of(collector: Address) -> Iterator[Site]:
     """Serve the site on loopback."""
     site = Site(collector)
 
@@ -91,19 +129,24 @@ def site_of(collector: StrictCollector) -> Iterator[Site]:
 
 @dataclass
 class Visitor:
-    """One browser profile. ``did`` counts what happened, as (page, action, n): the oracle."""
+    """One browser profile. ``did`` counts what happened, as (page, action, n): the oracle.
+
+    ``home``: all its paths begin so, where a collector has several visitors.
+    """
 
     context: Any
     site: Site
+    collector: Collects
+    home: str = "/"
     did: Counter[tuple[str, str, str | None]] = field(default_factory=Counter)
     page: Any = None
     path: str = ""
     complaints: list[str] = field(default_factory=list)
+    _open: dict[str, str] = field(default_factory=dict)  # what a crash left, and how
 
     def open(self, path: str, *, seen: bool = True) -> None:
         """Open *path* in a new tab."""
         self.page = self.context.new_page()
-        self.page.set_default_timeout(WAIT_MS)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.go(path, seen=seen)
 
@@ -149,44 +192,59 @@ class Visitor:
             if wanted():
                 return
             self.page.wait_for_timeout(_POLL_MS)
-        pytest.fail(f"never; {self.left()} batches wait, asked {dict(self.site.collector.requests)}")
+        pytest.fail(f"never; asked {dict(self.collector.requests)}, wrong {self.collector.wrong}")
 
     def crash(self) -> None:
         """Let the process of the page die; the page hears nothing."""
+        self._open = self.page.evaluate(_OPEN)
         with self.page.expect_event("crash"), suppress(Exception):
             self.page.goto("chrome://crash", timeout=_CRASH_MS)
         self.page.close()
 
     def until_asked(self, before: int) -> None:
         """Wait until the collector has answered more than *before* requests."""
-        self.until(lambda: self.site.collector.requests["answer"] > before)
+        self.until(lambda: self.collector.requests["answer"] > before)
 
     def come_back(self) -> None:
-        """Return a minute later, and stay until everything is acknowledged."""
+        """Return a minute later, and stay until everything is acknowledged.
+
+        A minute is long enough for what the last page wrote to be seen by the next one, in another process: it is waited for.
+        """
+        self.page = self.context.new_page()
+        self.page.goto(f"{self.site.url}{self.home}bare")
+        self.until(lambda: self.page.evaluate(_OPEN).items() <= self._open.items())
         self.context.add_init_script(_LATER % LATER_MS)
-        self.open("/back")
+        self.open(f"{self.home}back")
         self.until_sent()
+
+    def counted(self) -> Counter[tuple[str, str, str | None]]:
+        """Return what counts of this visitor, as ``did`` has it, once all that is acknowledged does."""
+        self.until(self.collector.is_settled)
+        return Counter(
+            {each: n for each, n in counted(self.collector).items() if each[0].startswith(self.home)}
+        )
 
     def check(self) -> None:
         """Check that each event counts once, and that nothing was complained of."""
-        assert counted(self.site.collector) == self.did
-        assert not self.complaints
-        assert not self.site.collector.wrong
+        there = self.counted()
+        assert there == self.did, f"missing {self.did - there}, too many {there - self.did}"
+        assert not self.complaints, self.complaints
+        assert not self.collector.wrong, self.collector.wrong
 
 
 @contextmanager
-def visitor_of(browser: Any, site: Site, **options: Any) -> Iterator[Visitor]:
-    """A new visitor of *site*."""
-    context = browser.new_context(**options)
+def visitor_of(browser: Any, site: Site, collector: Collects, *, home: str = "/") -> Iterator[Visitor]:
+    """A new visitor of *site*, whose events go to *collector*."""
+    context = browser.new_context()
+    context.set_default_timeout(WAIT_MS)
     try:
-        yield Visitor(context, site)
+        yield Visitor(context, site, collector, home)
     finally:
         context.close()
 
 
-def counted(collector: StrictCollector) -> Counter[tuple[str, str, str | None]]:
+def counted(collector: Collects) -> Counter[tuple[str, str, str | None]]:
     """Return what counts, as ``did`` has it."""
-    with collector.lock:
-        return Counter(
-            (each["page"], each["action"], each["properties"].get("n")) for each in collector.events
-        )
+    return Counter(
+        (each["page"], each["action"], (each["properties"] or {}).get("n")) for each in list(collector.events)
+    )

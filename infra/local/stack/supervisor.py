@@ -44,6 +44,7 @@ from infra.local.stack.keys import hand_over_keys
 from infra.local.stack.leftovers import end_leftovers
 from infra.local.stack.lock import Hold, hold
 from infra.local.stack.mapped import check_lanes, keep_fixed, mapping_config, numbers
+from infra.local.stack.parameters import with_those_of_here
 from infra.local.stack.ports import free_ports
 from infra.local.stack.prepare import make_home
 from infra.local.stack.roles import STOP_WAVES, Roles
@@ -197,8 +198,9 @@ class Stack:
         self._build(template)  # while they start
         self._await_servers()
         self._say("creating what the template describes")
-        given = dict(parameters)
-        if "Consumer" in template.cloudformation.get("Parameters", {}):
+        known, given = template.cloudformation.get("Parameters", {}), parameters
+        parameters = with_those_of_here(given, known)
+        if "Consumer" in known:
             parameters["Consumer"] = consumer
         outputs = create_resources(self._client("cloudformation"), template, parameters)
         self._say(f"exists only on AWS: {told(template.elsewhere)}")

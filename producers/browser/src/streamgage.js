@@ -7,7 +7,7 @@
 // FOREIGN_MS seals it. How it is used: docs/browser.md. Why it is so, and so short: docs/adr/0048-browser.md.
 
 (() => {
-  const BATCH_MS = 5_000; // an event waits no longer
+  const BATCH_MS = 500; // an event waits no longer
   const BATCH_EVENTS = 20;
   const EVENT_CHARS = 9_500; // a batch is sealed when it is as long: 57,000 bytes at most, and a head. Browsers take 64 KiB of a page that leaves
   const BATCHES = 64; // that wait; the oldest goes
