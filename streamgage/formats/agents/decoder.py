@@ -6,7 +6,7 @@ and of the items, is a function of the bytes and the definition alone: each deli
 """
 
 from collections.abc import Iterable, Iterator
-from itertools import islice, repeat
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from streamgage.errors import PoisonRecord
@@ -15,11 +15,11 @@ from streamgage.formats.agents.items import (
     PART,
     PASSED_OVER,
     Item,
+    Merged,
     PassedOver,
     Place,
     Refused,
     Values,
-    merged,
 )
 from streamgage.formats.agents.mapping import CONSTANT, OF_POINTS, AgentMapping, match_text
 from streamgage.formats.avro import AvroSchema, Event
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 MAX_ITEMS = 65_536
 """Items of one Kinesis record: as many as the events of blocks that one may hold."""
+MAX_CHARS = 64 * 1024 * 1024
+"""Of the texts of all events of one Kinesis record: points share their metric's name and their resource's attributes, lines
+their tags, so that events may hold a thousand times what their bytes do."""
 _OTLP_FIRST = (
     b"\x0a"  # field 1, resource_metrics, of the request; also a line end, which no agent begins with
 )
@@ -166,14 +169,25 @@ class AgentDecoder:
         """Return ``decode`` of *data* at once: all of it can be taken apart, and holds *most_items* at most.
 
         Raises:
-            PoisonRecord: it cannot, or holds more.
+            PoisonRecord: it cannot, or holds more, or events of more than 64 MiB of text.
         """
-        found = list(islice(self.decode(data), most_items + 1))
-        if len(found) > most_items:
-            raise PoisonRecord(
-                "undecodable",
-                f"more than {most_items:,} events; a Kinesis record holds {MAX_ITEMS:,} at most: send smaller batches",
-            )
+        found: list[Outcome] = []
+        left = MAX_CHARS
+        for outcome in self.decode(data):
+            found.append(outcome)
+            if len(found) > most_items:
+                raise PoisonRecord(
+                    "undecodable",
+                    f"more than {most_items:,} events; a Kinesis record holds {MAX_ITEMS:,} at most: send smaller batches",
+                )
+            if isinstance(outcome, Taken):
+                left -= chars_in(outcome.event)
+                if left < 0:
+                    raise PoisonRecord(
+                        "undecodable",
+                        f"its events have more than {MAX_CHARS:,} characters, for they share long names, tags or attributes: "
+                        "send smaller batches",
+                    )
         return found
 
     def _items(self, form: str, found: Iterable[Item | Refused | PassedOver]) -> Iterator[Outcome]:
@@ -208,14 +222,14 @@ class AgentDecoder:
             unmatched = self._unmatched("influx", place, line.series)
             yield from repeat(unmatched, len(line.fields))
             return
-        values = merged(line.series, {"time": line.time})
+        values = Merged(line.series, {"time": line.time})
         if not routes[0].each_field:
             fields = {f"field:{name}": value for name, value in line.fields.items()}
-            yield routes[0].outcome(merged(values, fields), place)
+            yield routes[0].outcome(Merged(values, fields), place)
             yield from repeat(PART, len(line.fields) - 1)
             return
         for name, value in line.fields.items():
-            own = merged(values, {"field": name, "value": value})
+            own = Merged(values, {"field": name, "value": value})
             own_place = (*place, "field", name)
             for route in routes:
                 if route.only_fields is None or name in route.only_fields:
@@ -269,6 +283,15 @@ class AgentDecoder:
         return Refused.at(
             place, f'"source" is {str(name)[:80]!r}; it must be one of: {known}', "unknown_schema"
         )
+
+
+def chars_in(value: object) -> int:
+    """Return how much text is in *value*, names of fields too."""
+    if isinstance(value, str | bytes):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(len(name) + chars_in(each) for name, each in value.items())
+    return sum(map(chars_in, value)) if isinstance(value, list) else 0
 
 
 def _route(source: AgentSource, mapping: AgentMapping, *, read: bool) -> _Route:

@@ -1,5 +1,6 @@
 """What a record of an agent is made of: items, each with its values, or refused with its place and the reason."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Final, NamedTuple, Protocol
 
@@ -61,22 +62,32 @@ class Composite:
 
 def shown(place: Place) -> str:
     """Return *place* as a message shows it."""
-    return " ".join(map(str, place))[:200]
+    return " ".join(str(each)[:200] for each in place)[:200]
 
 
 def pairs(found: list[tuple[str, object]], what: str) -> dict[str, object]:
     """Return *found* by key. Raises: ValueError, a key stands there twice, and nobody can tell which is meant."""
     values = dict(found)
     if len(values) < len(found):
-        keys = [key for key, _ in found]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        twice = next(key for key, count in Counter(key for key, _ in found).items() if count > 1)
         raise ValueError(f"{what} {twice[:80]!r} stands there twice")
     return values
 
 
-def merged(base: Mapping[str, object], own: Mapping[str, object]) -> dict[str, object]:
-    """Return the values of an item: those of all of its neighbours, and its own."""
-    return {**base, **own}
+class Merged:
+    """The values of an item: *own*, before those that it shares with all of its neighbours, *base*.
+
+    Nothing is copied: a record of many attributes and many points would take the one times the other.
+    """
+
+    __slots__ = ("base", "own")
+
+    def __init__(self, base: Values, own: Mapping[str, object]) -> None:
+        self.base, self.own = base, own
+
+    def get(self, selector: str, /) -> object:
+        """Return the value; None where there is none."""
+        return self.own[selector] if selector in self.own else self.base.get(selector)
 
 
 def undecodable(reason: str) -> PoisonRecord:
