@@ -6,7 +6,7 @@ Source: https://docs.aws.amazon.com/kinesis/latest/APIReference/Welcome.html (ta
 import json
 import os
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from processors.awsjson.client import AwsJsonClient, ServiceError
@@ -45,10 +45,14 @@ class LeanKinesis:
         endpoint_url: str | None = None,
         credentials: tuple[str, ...] | None = None,
         environment: Mapping[str, str] | None = None,
+        left_s: Callable[[], float] | None = None,
     ) -> None:
-        """Connect to nothing yet. Raises: ConfigError, no region, no credentials, an endpoint that is none."""
+        """Connect to nothing yet; *left_s* says, at each call, how long it may take at most.
+
+        Raises: ConfigError, no region, no credentials, an endpoint that is none.
+        """
         environment = os.environ if environment is None else environment
-        self._stream_name = stream_name
+        self._stream_name, self._left_s = stream_name, left_s
         if region is not None:
             environment = {**environment, "AWS_REGION": region}
         self._environment = environment
@@ -112,8 +116,9 @@ class LeanKinesis:
         what = f"{operation} on stream {self._stream_name}"
         client = self._client
         body = json.dumps(request, separators=(",", ":"))
+        most_s = _CALL_S if self._left_s is None else min(_CALL_S, self._left_s())
         try:
-            content = client.call(operation, body, client.retries(Deadline.after(_CALL_S)))
+            content = client.call(operation, body, client.retries(Deadline.after(most_s)))
         except ServiceError as error:
             raise self._meaning_of(what, error) from error
         except RetryableError as error:

@@ -1,6 +1,7 @@
 """Both ways to a stream, boto3's and our lean one, keep the promises of KinesisPort, over real HTTP."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -232,6 +233,18 @@ def test_lean_finds_credentials_and_region_in_the_environment_or_says_what_is_mi
         LeanKinesis("events", credentials=KEYS, environment={})
     keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "eu-west-1"}
     LeanKinesis("events", environment=keys).close()
+
+
+def test_lean_asks_nobody_once_its_caller_has_no_time_left() -> None:
+    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "eu-west-1"}
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with closing(LeanKinesis("events", endpoint_url=url, environment=keys, left_s=lambda: 0.0)) as stream:
+            with pytest.raises(RetryableError, match="no time left"):
+                stream.list_shards()
+            with pytest.raises(BlockingIOError):
+                server.accept()
 
 
 def test_who_sends_lean_imports_no_boto3() -> None:
