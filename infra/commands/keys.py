@@ -31,7 +31,7 @@ EXAMPLES = """examples:
 
 Where they are: in the home of the stack that runs here; with --target aws in an SSM parameter of the stack; with --file in
 that file. Hashes are kept, no secrets. Without a key everybody who has the address of a local stack may send, and nobody on
-AWS. The collector looks for changes once a minute at most."""
+AWS. The collector looks for changes twice a minute, one with --file each second."""
 _CREATE = """examples:
   streamgage keys create gateway-7 --source reading
   streamgage keys create web --source click --origin https://example.com --origin https://www.example.com
