@@ -15,11 +15,11 @@ from streamgage.formats.agents.items import (
     PART,
     PASSED_OVER,
     Item,
-    Merged,
     PassedOver,
     Place,
     Refused,
     Values,
+    merged,
 )
 from streamgage.formats.agents.mapping import CONSTANT, OF_POINTS, AgentMapping, match_text
 from streamgage.formats.avro import AvroSchema, Event
@@ -34,6 +34,7 @@ MAX_ITEMS = 65_536
 MAX_CHARS = 64 * 1024 * 1024
 """Of the texts of all events of one Kinesis record: points share their metric's name and their resource's attributes, lines
 their tags, so that events may hold a thousand times what their bytes do."""
+_SMALL_BYTES = 8_192  # so many share with so many what no function minds
 _OTLP_FIRST = (
     b"\x0a"  # field 1, resource_metrics, of the request; also a line end, which no agent begins with
 )
@@ -172,7 +173,7 @@ class AgentDecoder:
             PoisonRecord: it cannot, or holds more, or events of more than 64 MiB of text.
         """
         found: list[Outcome] = []
-        left = MAX_CHARS
+        left, may_be_much = MAX_CHARS, len(data) > _SMALL_BYTES
         for outcome in self.decode(data):
             found.append(outcome)
             if len(found) > most_items:
@@ -180,8 +181,13 @@ class AgentDecoder:
                     "undecodable",
                     f"more than {most_items:,} events; a Kinesis record holds {MAX_ITEMS:,} at most: send smaller batches",
                 )
-            if isinstance(outcome, Taken):
-                left -= chars_in(outcome.event)
+            if may_be_much and type(outcome) is Taken:
+                for value in outcome.event.values():
+                    kind = type(value)
+                    if kind is str:
+                        left -= len(value)
+                    elif kind is dict or kind is list or kind is bytes:
+                        left -= chars_in(value)
                 if left < 0:
                     raise PoisonRecord(
                         "undecodable",
@@ -222,14 +228,14 @@ class AgentDecoder:
             unmatched = self._unmatched("influx", place, line.series)
             yield from repeat(unmatched, len(line.fields))
             return
-        values = Merged(line.series, {"time": line.time})
+        values = merged(line.series, {"time": line.time})
         if not routes[0].each_field:
             fields = {f"field:{name}": value for name, value in line.fields.items()}
-            yield routes[0].outcome(Merged(values, fields), place)
+            yield routes[0].outcome(merged(values, fields), place)
             yield from repeat(PART, len(line.fields) - 1)
             return
         for name, value in line.fields.items():
-            own = Merged(values, {"field": name, "value": value})
+            own = merged(values, {"field": name, "value": value})
             own_place = (*place, "field", name)
             for route in routes:
                 if route.only_fields is None or name in route.only_fields:
@@ -286,11 +292,11 @@ class AgentDecoder:
 
 
 def chars_in(value: object) -> int:
-    """Return how much text is in *value*, names of fields too."""
+    """Return how much text is in *value*, keys of maps too."""
     if isinstance(value, str | bytes):
         return len(value)
     if isinstance(value, dict):
-        return sum(len(name) + chars_in(each) for name, each in value.items())
+        return sum(map(len, value)) + sum(map(chars_in, value.values()))
     return sum(map(chars_in, value)) if isinstance(value, list) else 0
 
 

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple, Protocol
 
 from streamgage.errors import PoisonCode, PoisonRecord
 
+_COPIED = 64  # values: faster to find in a copy
 Place = tuple[str | int, ...]
 """Where an item stands in its record, for a person: ``("line", 3)``, ``("resource", 0, "metric", 2, "point", 1)``."""
 
@@ -75,10 +76,7 @@ def pairs(found: list[tuple[str, object]], what: str) -> dict[str, object]:
 
 
 class Merged:
-    """The values of an item: *own*, before those that it shares with all of its neighbours, *base*.
-
-    Nothing is copied: a record of many attributes and many points would take the one times the other.
-    """
+    """Values of an item beside those that it shares with its neighbours, which are not copied."""
 
     __slots__ = ("base", "own")
 
@@ -88,6 +86,16 @@ class Merged:
     def get(self, selector: str, /) -> object:
         """Return the value; None where there is none."""
         return self.own[selector] if selector in self.own else self.base.get(selector)
+
+
+def merged(base: Values, own: Mapping[str, object]) -> Values:
+    """Return the values of an item: its *own*, before those that it shares with all of its neighbours, *base*.
+
+    Where these are many they are not copied: a record of many attributes and many points would take the one times the other.
+    """
+    if isinstance(base, dict) and len(base) <= _COPIED:
+        return {**base, **own}
+    return Merged(base, own)
 
 
 def undecodable(reason: str) -> PoisonRecord:

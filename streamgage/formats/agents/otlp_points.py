@@ -14,11 +14,11 @@ from streamgage.formats.agents.items import (
     PASSED_OVER,
     Composite,
     Item,
-    Merged,
     PassedOver,
     Place,
     Refused,
     Values,
+    merged,
 )
 
 DELTA, CUMULATIVE = 1, 2
@@ -39,7 +39,7 @@ def resource_values(attributes: Attributes) -> dict[str, object]:
 
 def metric_values(shared: Values, scope: str, name: str, unit: str) -> Values:
     """Return what all points of a metric share."""
-    return Merged(shared, {"scope": scope, "metric": name, "unit": unit})
+    return merged(shared, {"scope": scope, "metric": name, "unit": unit})
 
 
 def point(
@@ -56,7 +56,7 @@ def point(
         return PASSED_OVER
     values = {f"attribute:{key}": value for key, value in attributes.items()}
     values |= {"attributes": attributes, "time": time_ns or None, **own}
-    return Item(Merged(shared, values), place)
+    return Item(merged(shared, values), place)
 
 
 def refused_kind(kind: str, temporality: int | None, place: Place) -> Refused | None:

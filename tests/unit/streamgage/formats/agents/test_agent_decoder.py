@@ -6,7 +6,7 @@ import pytest
 
 from streamgage.errors import PoisonRecord
 from streamgage.formats.agents.decoder import AgentDecoder, Outcome, Taken
-from streamgage.formats.agents.items import PART, PASSED_OVER, Item, Refused, pairs
+from streamgage.formats.agents.items import PART, PASSED_OVER, Item, Merged, Refused, pairs
 from streamgage.formats.agents.otlp_json import points_of
 from support.agents import (
     DEFINITION,
@@ -182,12 +182,20 @@ def test_a_record_whose_events_share_so_much_text_that_no_function_holds_them_is
     assert len(decoded(line.replace(b"h" * 100_000, b"h"))) == 1_000
 
 
-def test_points_share_what_is_their_resources_and_copy_none_of_it() -> None:
-    metric = gauge("t", [1, 2], ts_ms=NOW_MS)
-    one, other = points_of(json.loads(otlp_json(metric, resource={"a": "b"})), ())
-    assert isinstance(one, Item)
-    assert isinstance(other, Item)
-    assert one.values.base.base is other.values.base.base  # type: ignore[attr-defined]
+def test_points_share_the_many_attributes_of_their_resource_and_copy_none_of_them() -> None:
+    resource = {f"a{number}": "b" for number in range(100)}
+    data = json.loads(otlp_json(gauge("t", [1, 2], ts_ms=NOW_MS), resource=resource))
+    one, other = (each.values for each in points_of(data, ()) if isinstance(each, Item))
+    assert isinstance(one, Merged)
+    assert isinstance(other, Merged)
+    assert one.base is other.base
+    assert isinstance(one.base, Merged)
+    assert [one.get(each) for each in ("metric", "value", "resource:a99", "resource:b")] == [
+        "t",
+        1,
+        "b",
+        None,
+    ]
 
 
 def test_a_name_that_stands_there_twice_is_found_without_comparing_each_with_each() -> None:
