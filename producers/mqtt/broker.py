@@ -196,7 +196,8 @@ class Broker:
         said: Any = getattr(found.properties, "UserProperty", ()) if found.properties is not None else ()
         self._listener.received(
             Message(
-                found.topic,
+                # Not .topic: it raises where a broker lets pass what is no UTF-8, which no event can hold, and is quarantined.
+                found._topic.decode(errors="surrogateescape"),  # noqa: SLF001 - see above
                 bytes(found.payload),
                 found.qos,
                 found.mid,
