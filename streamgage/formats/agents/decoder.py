@@ -34,6 +34,7 @@ MAX_ITEMS = 65_536
 MAX_CHARS = 64 * 1024 * 1024
 """Of the texts of all events of one Kinesis record: points share their metric's name and their resource's attributes, lines
 their tags, so that events may hold a thousand times what their bytes do."""
+_ENTRY_CHARS = 32  # what a map or an array takes for each, about, in bytes
 _SMALL_BYTES = 8_192  # so many share with so many what no function minds
 _OTLP_FIRST = (
     b"\x0a"  # field 1, resource_metrics, of the request; also a line end, which no agent begins with
@@ -292,12 +293,12 @@ class AgentDecoder:
 
 
 def chars_in(value: object) -> int:
-    """Return how much text is in *value*, keys of maps too."""
+    """Return how much text is in *value*, keys of maps too; an entry of a map or an array counts as some itself."""
     if isinstance(value, str | bytes):
         return len(value)
     if isinstance(value, dict):
-        return sum(map(len, value)) + sum(map(chars_in, value.values()))
-    return sum(map(chars_in, value)) if isinstance(value, list) else 0
+        return _ENTRY_CHARS * len(value) + sum(map(len, value)) + sum(map(chars_in, value.values()))
+    return _ENTRY_CHARS * len(value) + sum(map(chars_in, value)) if isinstance(value, list) else 0
 
 
 def _route(source: AgentSource, mapping: AgentMapping, *, read: bool) -> _Route:

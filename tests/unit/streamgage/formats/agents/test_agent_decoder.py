@@ -180,6 +180,9 @@ def test_a_record_whose_events_share_so_much_text_that_no_function_holds_them_is
     with pytest.raises(PoisonRecord, match="share long names, tags or attributes: send smaller batches"):
         decoder().decode_whole(line)
     assert len(decoded(line.replace(b"h" * 100_000, b"h"))) == 1_000
+    tags = ",".join(f"{number}=" for number in range(2_000)).replace("=", "=t")
+    with pytest.raises(PoisonRecord, match="send smaller batches"):  # each event has a map of them
+        decoder().decode_whole(f"weather,host=h,{tags} {fields} {NS}".encode())
 
 
 def test_points_share_the_many_attributes_of_their_resource_and_copy_none_of_them() -> None:
