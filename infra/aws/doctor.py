@@ -118,6 +118,9 @@ class _Doctor:
             )
 
     def load(self) -> Iterator[Finding]:
+        if not self._shards:
+            yield Finding("shards", Health.UNKNOWN, "how many the stream has could not be read: see above")
+            return
         name = self._stack.output("StreamName")
         now = datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)
         names = ("IncomingBytes", "IncomingRecords", "WriteProvisionedThroughputExceeded")
@@ -128,10 +131,9 @@ class _Doctor:
         )
         sums = {each["Label"]: each["Values"] for each in answer["MetricDataResults"]}
         used, records, refused = (sums.get(each, []) for each in names)
-        shards = max(self._shards, 1)
         share = max(
-            max(used, default=0) / 60 / (SHARD_IN_BYTES_PER_S * shards),
-            max(records, default=0) / 60 / (SHARD_IN_RECORDS_PER_S * shards),
+            max(used, default=0) / 60 / (SHARD_IN_BYTES_PER_S * self._shards),
+            max(records, default=0) / 60 / (SHARD_IN_RECORDS_PER_S * self._shards),
         )
         seen = f"the busiest minute of the last hour took {share:.0%} of what {self._shards} shards take"
         if sum(refused):
@@ -190,6 +192,9 @@ class _Doctor:
         )
 
     def mapping(self) -> Iterator[Finding]:
+        if not self._stream_arn:
+            yield Finding("mapping", Health.UNKNOWN, "the stream could not be read: see above")
+            return
         function = self._stack.output("FunctionName")
         pages = (
             self._client("lambda", self._stack.region)

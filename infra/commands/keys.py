@@ -31,7 +31,7 @@ EXAMPLES = """examples:
 
 Where they are: in the home of the stack that runs here; with --target aws in an SSM parameter of the stack; with --file in
 that file. Hashes are kept, no secrets. Without a key everybody who has the address of a local stack may send, and nobody on
-AWS. The collector looks for changes once a minute at most."""
+AWS. The collector looks for changes twice a minute, one with --file each second."""
 _CREATE = """examples:
   streamgage keys create gateway-7 --source reading
   streamgage keys create web --source click --origin https://example.com --origin https://www.example.com
@@ -43,7 +43,7 @@ _LIST = """examples:
   streamgage keys list
   streamgage keys list --format json --target aws"""
 _ROTATE = """examples:
-  streamgage keys rotate web                 web-2, for the same sources and origins; web ends in 7 days
+  streamgage keys rotate web                 web-2, for the same sources, origins and time; web ends in 7 days
   streamgage keys rotate web --keep 0s       web ends now
 
 A batch that was sent with the old one and comes again with the new one counts once. Give the new one to who sends, see in `keys list` until when the old one holds, and revoke it."""
@@ -135,8 +135,9 @@ def add_parser(verbs: Verbs) -> None:
                 help="whose pages may send with it; * for all (none)",
             )
         if name in ("create", "rotate"):
+            without = "until revoked" if name == "create" else "as long as the old one was to"
             parser.add_argument(
-                "--expires", metavar="DURATION", help="how long it holds, such as 90d (until revoked)"
+                "--expires", metavar="DURATION", help=f"how long it holds, such as 90d ({without})"
             )
         if name == "rotate":
             parser.add_argument(
@@ -205,11 +206,14 @@ def run_rotate(arguments: argparse.Namespace) -> int:
     with _store(arguments) as store:
         keys = store.read()
         old = keys.named(arguments.id)
+        expires_ms = _until(arguments.expires, made_ms, "--expires")
+        if expires_ms is None and old.expires_ms is not None:  # whoever gave it an end wants none without
+            expires_ms = made_ms + old.expires_ms - old.made_ms
         key, text = new_key(
             next_id(keys, old.id),
             secrets.token_bytes(SECRET_BYTES),
             made_ms=made_ms,
-            expires_ms=_until(arguments.expires, made_ms, "--expires"),
+            expires_ms=expires_ms,
             sources=old.sources,
             origins=old.origins,
             rotated_from=old.line,

@@ -92,6 +92,7 @@ def _connection(item: Mapping[str, Any], now_s: float) -> Connection | None:
         if int(item["expires"]["N"]) <= now_s:
             return None  # DynamoDB takes its time
         rollups, windows = (json.loads(item[name]["S"]) for name in ("rollups", "windows"))
-        return Connection(str(item["id"]["S"]), Subscription(tuple(rollups), tuple(windows)))
+        wanted = Subscription(tuple(rollups), tuple(windows))
+        return Connection(str(item["id"]["S"]), wanted) if wanted.rollups else None
     except (KeyError, TypeError, ValueError):
         return None

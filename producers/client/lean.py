@@ -45,14 +45,14 @@ class LeanKinesis:
         endpoint_url: str | None = None,
         credentials: tuple[str, ...] | None = None,
         environment: Mapping[str, str] | None = None,
-        call_s: Callable[[], float] = lambda: _CALL_S,
+        left_s: Callable[[], float] | None = None,
     ) -> None:
-        """Connect to nothing yet; *call_s* says how long the call that begins may take, 30 s at most.
+        """Connect to nothing yet; *left_s* says, at each call, how long it may take at most.
 
         Raises: ConfigError, no region, no credentials, an endpoint that is none.
         """
         environment = os.environ if environment is None else environment
-        self._stream_name = stream_name
+        self._stream_name, self._left_s = stream_name, left_s
         if region is not None:
             environment = {**environment, "AWS_REGION": region}
         self._environment = environment
@@ -65,7 +65,7 @@ class LeanKinesis:
             fixed = Credentials(*credentials)
             self._credentials = lambda _: fixed
         self._tls = tls_context(environment) if self._endpoint.tls else None
-        self._worked, self._call_s = False, call_s
+        self._worked = False
         self._client = self._new_client()
         renew_in_children(self)
 
@@ -116,10 +116,9 @@ class LeanKinesis:
         what = f"{operation} on stream {self._stream_name}"
         client = self._client
         body = json.dumps(request, separators=(",", ":"))
+        most_s = _CALL_S if self._left_s is None else min(_CALL_S, self._left_s())
         try:
-            content = client.call(
-                operation, body, client.retries(Deadline.after(min(_CALL_S, self._call_s())))
-            )
+            content = client.call(operation, body, client.retries(Deadline.after(most_s)))
         except ServiceError as error:
             raise self._meaning_of(what, error) from error
         except RetryableError as error:

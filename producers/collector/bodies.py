@@ -27,6 +27,10 @@ _FORMS: Mapping[str, Form] = {
 _ENVELOPE = frozenset({"client", "batch", "events"})
 _CLIENT = re.compile(r"[\x21-\x7e]{1,100}")
 _MOST_BATCH = 2**53  # what each client's numbers hold exactly
+_MEMBERS = 100  # of one gzip: what is behind each is copied, so that many empty ones would take long
+_PER_EVENT = (
+    20  # lines, or objects and arrays, for each event that a body may have: a parser takes many bytes for two
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +54,10 @@ def inflated(body: bytes, headers: Mapping[str, str], bounds: Bounds) -> bytes:
         return body
     if coding not in ("gzip", "x-gzip"):
         raise Refused(415, f"Content-Encoding {coding[:40]!r} is not read; gzip is, or none")
-    parts, left, rest = [], bounds.inflated_bytes, body
+    parts, left, rest = list[bytes](), bounds.inflated_bytes, body
     while rest:  # RFC 1952: "a series of members"
+        if len(parts) == _MEMBERS:
+            raise Refused(413, f"the body has more than {_MEMBERS} gzip members: compress it as one")
         inflate = zlib.decompressobj(wbits=31)
         try:
             parts.append(inflate.decompress(rest, left + 1))
@@ -77,7 +83,9 @@ def objects_of(body: bytes, content_type: str, bounds: Bounds) -> Objects:
     if form is None:
         raise Refused(415, f"Content-Type {media[:80]!r} is not read; these are: {', '.join(_FORMS)}")
     if form == "ndjson":
+        _check_parts(body.count(b"\n"), "lines", bounds)
         return Objects(form, list(_lines(body, bounds)))
+    _check_parts(body.count(b"{") + body.count(b"["), "objects and arrays", bounds)
     found = _parsed(body)
     key = ""
     place = "events"
@@ -123,6 +131,11 @@ def _lines(body: bytes, bounds: Bounds) -> Iterator[tuple[str, Mapping[str, Any]
             yield f"line {number}", parse_json_object(line)
         except PoisonRecord as poison:
             yield f"line {number}", poison
+
+
+def _check_parts(count: int, what: str, bounds: Bounds) -> None:
+    if count > _PER_EVENT * bounds.events:
+        raise Refused(413, f"more than {_PER_EVENT * bounds.events:,} {what}: send smaller batches")
 
 
 def _check_count(count: int, bounds: Bounds) -> None:

@@ -5,10 +5,10 @@ No I/O but through its port, no clock but those it is given: API Gateway's funct
 
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from producers.collector import otlp
@@ -146,15 +146,22 @@ class Collector:
                 now_ms=self.now_ms(),
                 size_bytes=len(body),
             )
+        refused = [{"index": each.at, "place": each.place, "reason": each.reason} for each in judged.refused]
+        self._check_told(refused)
         repeated = self._keep(judged, once, len(body))
-        told = {
-            "accepted": judged.accepted,
-            "refused": [
-                {"index": each.at, "place": each.place, "reason": each.reason} for each in judged.refused
-            ],
-            "repeated": repeated,
-        }
-        return Answer.json(422 if judged.refused and not judged.accepted else 200, told)
+        told = {"accepted": judged.accepted, "refused": refused, "repeated": repeated}
+        return Answer.json(422 if refused and not judged.accepted else 200, told)
+
+    def _check_told(self, refused: Sequence[Mapping[str, Any]]) -> None:
+        """Refuse the whole where nobody could be told all of *refused*, before anything of it is durable. Raises: Refused."""
+        text = Answer.json(200, refused).body
+        if len(text) + text.count(b'"') + text.count(b"\\") > self.bounds.told_bytes:
+            first = refused[0]
+            raise Refused(
+                413,
+                f"so many events are refused ({len(refused):,}) that an answer cannot tell of all: send smaller batches",
+                f"{first['place']}: {first['reason']}",
+            )
 
     def _metrics(self, asked: Asked, body: bytes, caller: Caller) -> Answer:
         otlp.media_of(asked.headers)

@@ -53,8 +53,10 @@ class Function:
         self._until_s = 0.0
         dynamodb = _client("dynamodb", "DynamoDB_20120810")
         durable = StreamDurable(
-            LeanKinesis(settings.stream, call_s=lambda: self._left_ms() / 1000),  # one that is silent, too
-            DynamoDbNotes(lambda operation, body: _called(dynamodb, operation, body), settings.table),
+            LeanKinesis(settings.stream, left_s=self._left_s),
+            DynamoDbNotes(
+                lambda operation, body: _called(dynamodb, operation, body, self._left_s()), settings.table
+            ),
             clock=WallClock(),
             left_ms=self._left_ms,
             rng=random.SystemRandom(),
@@ -106,8 +108,11 @@ class Function:
         answer = self.collector.answer(self._asked)
         return Response(answer.status, answer.content_type, body=_body(answer), headers=dict(answer.headers))
 
+    def _left_s(self) -> float:
+        return max(self._until_s - time.monotonic(), 0.0)
+
     def _left_ms(self) -> int:
-        return max(int((self._until_s - time.monotonic()) * 1000), 0)
+        return int(self._left_s() * 1000)
 
 
 class KeptKeys:
@@ -170,8 +175,8 @@ def _tls() -> Any:
     return tls_context(os.environ)
 
 
-def _called(client: AwsJsonClient, operation: str, body: str) -> Any:
-    return client.call(operation, body, client.retries(Deadline.after(_CALL_S)))
+def _called(client: AwsJsonClient, operation: str, body: str, left_s: float = _CALL_S) -> Any:
+    return client.call(operation, body, client.retries(Deadline.after(min(_CALL_S, left_s))))
 
 
 @cache

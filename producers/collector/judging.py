@@ -17,7 +17,7 @@ from producers.collector.limits import Bounds
 from producers.collector.message import Refused
 from streamgage.definition.pipeline import Pipeline, Source
 from streamgage.errors import PoisonRecord
-from streamgage.formats.agents.decoder import AgentDecoder, Taken
+from streamgage.formats.agents.decoder import AgentDecoder, Taken, chars_in
 from streamgage.formats.agents.items import Refused as RefusedItem
 from streamgage.formats.agents.mapping import AgentMapping
 from streamgage.formats.avro import Event
@@ -109,7 +109,7 @@ class Judge:
 
         Raises: PoisonRecord, it cannot be taken apart. Refused, 413: it holds too much.
         """
-        judged, size_bytes = Judged(), len(body)
+        judged, size_bytes, chars = Judged(), len(body), 0
         fresh: dict[str, list[tuple[int, str, Event]]] = {}
         for index, outcome in enumerate(self._decoder(form, unit).decode(body)):
             if index >= self._bounds.events:
@@ -123,6 +123,12 @@ class Judge:
                         RefusedEvent(index, f"item {index}", f"the key is not for {outcome.source}")
                     )
                 else:
+                    chars += chars_in(outcome.event)
+                    if chars > 2 * self._bounds.inflated_bytes:  # lines share tags, points attributes
+                        raise Refused(
+                            413,
+                            "its events share so long texts that they are too large: send smaller batches",
+                        )
                     fresh.setdefault(outcome.source, []).append((index, f"item {index}", outcome.event))
         for name, events in fresh.items():
             self._take(self._sources[name], events, judged, size_bytes)

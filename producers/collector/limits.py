@@ -13,8 +13,9 @@ class Bounds:
 
     Attributes:
         body_bytes: of a body as it came; API Gateway takes 10 MB, and hands 6 MB of JSON to a function.
-        inflated_bytes: of the same behind Content-Encoding: gzip.
+        inflated_bytes: of the same behind Content-Encoding: gzip; of the texts of what is in it, twice as much.
         events: of one request.
+        told_bytes: of an answer that says what is refused, as JSON in JSON: Lambda hands out 6 MB.
         key_bytes_per_s: of bodies, of one API key; with a burst of ten seconds.
         all_bytes_per_s: of all keys together.
         requests_per_s: of one API key, with the same burst.
@@ -23,6 +24,7 @@ class Bounds:
     body_bytes: int = 10_000_000
     inflated_bytes: int = 32 * 1024 * 1024
     events: int = 50_000
+    told_bytes: int = 6 * 1024 * 1024 - 128 * 1024
     key_bytes_per_s: int = 20_000_000
     all_bytes_per_s: int = 100_000_000
     requests_per_s: int = 5_000

@@ -54,7 +54,7 @@ _WHY = {
     401: "no key, or none of this collector",
     403: "the key is not for this source, or this page",
     409: "the idempotency key is that of another batch",
-    413: "it is too large, or inflates to too much",
+    413: "it is too large, inflates to too much, or has more refused events than an answer can tell of",
     415: "its content type or coding is none that is read",
     429: "too much comes: again after Retry-After",
     503: "it could not be made durable: again after Retry-After",

@@ -16,6 +16,11 @@ from streamgage.errors import ConfigError, RetryableError
 
 _QOS = 1
 _CONNECT_S = 10.0
+_FILTERS = 8
+"""Of one SUBSCRIBE: AWS IoT Core ends the connection of who sends more.
+
+Source: https://docs.aws.amazon.com/general/latest/gr/iot-core.html (checked 2026-11-29)
+"""
 # Malformed, protocol error, version, client id, user name or password, not authorized, banned, authentication method.
 _FOR_A_PERSON = {0x81, 0x82, 0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C}
 _ONLINE, _OFFLINE = b"online", b"offline"
@@ -155,12 +160,15 @@ class Broker:
             return
         self.is_up = True
         self._listener.connected(is_resumed=flags.session_present)
-        if self._settings.version == "5":  # 1: what is retained comes with a subscription that is new
-            options = SubscribeOptions(qos=_QOS, retainHandling=1)
-            _, packet_id = client.subscribe([(each, options) for each in self._topics])
-        else:
-            _, packet_id = client.subscribe([(each, _QOS) for each in self._topics])
-        self._subscribed = {packet_id or 0: self._topics}
+        self._subscribed = {}
+        for at in range(0, len(self._topics), _FILTERS):
+            some = self._topics[at : at + _FILTERS]
+            if self._settings.version == "5":  # 1: what is retained comes with a subscription that is new
+                options = SubscribeOptions(qos=_QOS, retainHandling=1)
+                _, packet_id = client.subscribe([(each, options) for each in some])
+            else:
+                _, packet_id = client.subscribe([(each, _QOS) for each in some])
+            self._subscribed[packet_id or 0] = some
         if self._settings.status_topic is not None:
             client.publish(self._settings.status_topic, _ONLINE, qos=0, retain=True)
 
@@ -188,7 +196,8 @@ class Broker:
         said: Any = getattr(found.properties, "UserProperty", ()) if found.properties is not None else ()
         self._listener.received(
             Message(
-                found.topic,
+                # Not .topic: it raises where a broker lets pass what is no UTF-8, which no event can hold, and is quarantined.
+                found._topic.decode(errors="surrogateescape"),  # noqa: SLF001 - see above
                 bytes(found.payload),
                 found.qos,
                 found.mid,

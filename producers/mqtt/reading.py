@@ -11,6 +11,7 @@ from producers.mqtt.sparkplug.nodes import Address, Named, Nodes, address_of
 from producers.mqtt.sparkplug.payload import decode_payload
 from streamgage.definition.pipeline import Source
 from streamgage.errors import PoisonRecord
+from streamgage.formats.agents.decoder import chars_in
 from streamgage.formats.agents.items import Refused
 from streamgage.formats.agents.json_documents import PathValues, documents_in
 from streamgage.formats.agents.mapping import match_text
@@ -19,6 +20,10 @@ from streamgage.formats.json_event import json_events_of
 
 MOST_EVENTS = 65_536
 _NUMBER_CHARS = 400  # of a number
+_CHARS, _CHARS_PER_BYTE = (
+    65_536,
+    64,
+)  # of the texts of all events of a message: they share its topic and its properties
 
 
 class Read(NamedTuple):
@@ -34,7 +39,7 @@ class Reading:
     """What a message holds. ``refused`` are the reasons why parts of it, or all, are none; then it is quarantined.
 
     ``passed_over`` counts parts that are nobody's, or hold no value; ``historical`` how many events were recorded before.
-    ``rebirth_of``: the node that is to be born again.
+    ``rebirth_of``: the node that is to be born again. ``chars`` are those of the events' texts.
     """
 
     events: list[Read] = field(default_factory=list)
@@ -43,6 +48,7 @@ class Reading:
     historical: int = 0
     gaps: int = 0
     rebirth_of: Address | None = None
+    chars: int = 0
 
 
 class Reader:
@@ -172,7 +178,7 @@ def _take(
     values: PathValues | _Values | _SparkplugValues,
     reading: Reading,
 ) -> None:
-    """Have *reading* hold the event that *values* are, or why they are none."""
+    """Have *reading* hold the event that *values* are, or why they are none. Raises: PoisonRecord, they are too many."""
     levels = message.topic.split("/")
 
     def get(selector: str) -> object:
@@ -204,6 +210,11 @@ def _take(
         else:
             reading.refused.append(f"undecodable: its id, {subscription.id}, is no text and no whole number")
             return
+    reading.chars += sum(map(chars_in, event.values()))
+    if reading.chars > _CHARS + _CHARS_PER_BYTE * (len(message.payload) + len(message.topic)):
+        raise PoisonRecord(
+            "undecodable", "its events share so long texts that they are too large: send smaller messages"
+        )
     reading.events.append(Read(route.source, event, identity))
 
 

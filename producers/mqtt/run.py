@@ -3,7 +3,7 @@
 import json
 import random
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -172,8 +172,11 @@ def run_bridge(
         def turn(worker: Worker) -> None:
             nonlocal told_ms, noted
             if noted != settings.client_id and worker.has_session and worker.is_between:
-                journal.write((), (), {_SESSION: settings.client_id}, now_ms=wall.now_ms())
-                noted = settings.client_id
+                with suppress(
+                    SpoolError
+                ):  # a full disk, say: batches wait for it and tell, and this comes again
+                    journal.write((), (), {_SESSION: settings.client_id}, now_ms=wall.now_ms())
+                    noted = settings.client_id
             if clock.now_ms() - told_ms >= every_ms:
                 told_ms = clock.now_ms()
                 tell(health(worker))

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from decimal import ROUND_FLOOR, Context, Decimal
 from functools import lru_cache
+from itertools import islice
 from typing import Any, Literal, get_args
 
 from streamgage.errors import PoisonCode, PoisonRecord
@@ -326,10 +327,19 @@ def _null(value: object) -> None:
 
 def _shown(value: object) -> str:
     try:
-        text = "null" if value is None else repr(value)
+        text = "null" if value is None else repr(_begin_of(value))
     except (RecursionError, ValueError):  # ValueError: more digits than Python shows
         return "what is nested so deep, or so long,"
     return text if len(text) <= 80 else text[:77] + "…"
+
+
+def _begin_of(value: object) -> object:
+    """Return as much of *value* as is shown: what many events share may be long, and each of them is refused by itself."""
+    if isinstance(value, str | bytes):
+        return value[:80]
+    if isinstance(value, dict):
+        return {str(name)[:80]: _begin_of(each) for name, each in islice(value.items(), 40)}
+    return [_begin_of(each) for each in value[:40]] if isinstance(value, list) else value
 
 
 def _refuse_constant(name: str) -> float:

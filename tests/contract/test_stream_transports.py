@@ -242,10 +242,22 @@ def test_a_call_of_lean_to_a_silent_stream_ends_when_its_caller_has_no_more_time
             region="eu-west-1",
             endpoint_url=f"http://127.0.0.1:{silent.getsockname()[1]}",
             credentials=KEYS,
-            call_s=lambda: 0.1,
+            left_s=lambda: 0.1,
         )
         with closing(stream), pytest.raises(RetryableError, match="timed out"):
             stream.put_records(ENTRIES)
+
+
+def test_lean_asks_nobody_once_its_caller_has_no_time_left() -> None:
+    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "eu-west-1"}
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with closing(LeanKinesis("events", endpoint_url=url, environment=keys, left_s=lambda: 0.0)) as stream:
+            with pytest.raises(RetryableError, match="no time left"):
+                stream.list_shards()
+            with pytest.raises(BlockingIOError):
+                server.accept()
 
 
 def test_who_sends_lean_imports_no_boto3() -> None:

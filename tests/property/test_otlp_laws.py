@@ -16,7 +16,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 
 from streamgage.errors import PoisonRecord
 from streamgage.formats.agents import otlp_json, otlp_proto
-from streamgage.formats.agents.items import Item, PassedOver, Refused
+from streamgage.formats.agents.items import Item, Merged, PassedOver, Refused
 
 KEYS = st.sampled_from(["host", "ort", "é", ""])
 VALUES = st.one_of(
@@ -133,8 +133,12 @@ def _seen(each: Item | Refused | PassedOver) -> Any:
         return "refused"
     if isinstance(each, PassedOver):
         return "passed over"
-    assert isinstance(each.values, dict)
-    return {key: value for key, value in each.values.items() if key not in ("resource", "attributes")}
+    found = _flat(each.values)
+    return {key: value for key, value in found.items() if key not in ("resource", "attributes")}
+
+
+def _flat(values: Any) -> dict[str, object]:
+    return {**_flat(values.base), **values.own} if isinstance(values, Merged) else values
 
 
 @settings(max_examples=150, deadline=None)

@@ -132,6 +132,7 @@ class Nodes:
             return reading
         if address.type == "NBIRTH":
             node.aliases, node.types, node.bd_seq, node.is_known = {}, {}, _bd_seq(payload), True
+            node.seq = None  # that of the connection before means nothing now
         elif payload.seq is not None and node.seq is not None and payload.seq != (node.seq + 1) % 256:
             reading.is_gap, node.is_known = True, False
         node.seq = payload.seq if payload.seq is not None else node.seq
@@ -150,14 +151,13 @@ class Nodes:
         return changed
 
     def _learn(self, node: _Node, device: str | None, payload: Payload) -> None:
-        for metric in payload.metrics:
-            if metric.name is None:
-                continue
-            if metric.alias is not None:
-                node.aliases[metric.alias] = (metric.name, metric.data_type)
-            node.types[f"{device or ''}\0{metric.name}"] = metric.data_type
-        if max(len(node.aliases), len(node.types)) > MOST_ALIASES:
+        named = [each for each in payload.metrics if each.name is not None]
+        aliases = {each.alias: (str(each.name), each.data_type) for each in named if each.alias is not None}
+        types = {f"{device or ''}\0{each.name}": each.data_type for each in named}
+        if max(len(node.aliases.keys() | aliases), len(node.types.keys() | types)) > MOST_ALIASES:
             raise PoisonRecord("undecodable", f"its births name more than {MOST_ALIASES:,} metrics")
+        node.aliases |= aliases
+        node.types |= types
 
     @staticmethod
     def _read_metric(

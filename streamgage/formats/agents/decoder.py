@@ -6,7 +6,7 @@ and of the items, is a function of the bytes and the definition alone: each deli
 """
 
 from collections.abc import Iterable, Iterator
-from itertools import islice, repeat
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from streamgage.errors import PoisonRecord
@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 
 MAX_ITEMS = 65_536
 """Items of one Kinesis record: as many as the events of blocks that one may hold."""
+MAX_CHARS = 64 * 1024 * 1024
+"""Of the texts of all events of one Kinesis record: points share their metric's name and their resource's attributes, lines
+their tags, so that events may hold a thousand times what their bytes do."""
+_ENTRY_CHARS = 32  # what a map or an array takes for each, about, in bytes
+_SMALL_BYTES = 8_192  # so many share with so many what no function minds
 _OTLP_FIRST = (
     b"\x0a"  # field 1, resource_metrics, of the request; also a line end, which no agent begins with
 )
@@ -166,14 +171,30 @@ class AgentDecoder:
         """Return ``decode`` of *data* at once: all of it can be taken apart, and holds *most_items* at most.
 
         Raises:
-            PoisonRecord: it cannot, or holds more.
+            PoisonRecord: it cannot, or holds more, or events of more than 64 MiB of text.
         """
-        found = list(islice(self.decode(data), most_items + 1))
-        if len(found) > most_items:
-            raise PoisonRecord(
-                "undecodable",
-                f"more than {most_items:,} events; a Kinesis record holds {MAX_ITEMS:,} at most: send smaller batches",
-            )
+        found: list[Outcome] = []
+        left, may_be_much = MAX_CHARS, len(data) > _SMALL_BYTES
+        for outcome in self.decode(data):
+            found.append(outcome)
+            if len(found) > most_items:
+                raise PoisonRecord(
+                    "undecodable",
+                    f"more than {most_items:,} events; a Kinesis record holds {MAX_ITEMS:,} at most: send smaller batches",
+                )
+            if may_be_much and type(outcome) is Taken:
+                for value in outcome.event.values():
+                    kind = type(value)
+                    if kind is str:
+                        left -= len(value)
+                    elif kind is dict or kind is list or kind is bytes:
+                        left -= chars_in(value)
+                if left < 0:
+                    raise PoisonRecord(
+                        "undecodable",
+                        f"its events have more than {MAX_CHARS:,} characters, for they share long names, tags or attributes: "
+                        "send smaller batches",
+                    )
         return found
 
     def _items(self, form: str, found: Iterable[Item | Refused | PassedOver]) -> Iterator[Outcome]:
@@ -269,6 +290,15 @@ class AgentDecoder:
         return Refused.at(
             place, f'"source" is {str(name)[:80]!r}; it must be one of: {known}', "unknown_schema"
         )
+
+
+def chars_in(value: object) -> int:
+    """Return how much text is in *value*, keys of maps too; an entry of a map or an array counts as some itself."""
+    if isinstance(value, str | bytes):
+        return len(value)
+    if isinstance(value, dict):
+        return _ENTRY_CHARS * len(value) + sum(map(len, value)) + sum(map(chars_in, value.values()))
+    return _ENTRY_CHARS * len(value) + sum(map(chars_in, value)) if isinstance(value, list) else 0
 
 
 def _route(source: AgentSource, mapping: AgentMapping, *, read: bool) -> _Route:

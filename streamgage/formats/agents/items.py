@@ -1,10 +1,12 @@
 """What a record of an agent is made of: items, each with its values, or refused with its place and the reason."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Final, NamedTuple, Protocol
 
 from streamgage.errors import PoisonCode, PoisonRecord
 
+_COPIED = 64  # values: faster to find in a copy
 Place = tuple[str | int, ...]
 """Where an item stands in its record, for a person: ``("line", 3)``, ``("resource", 0, "metric", 2, "point", 1)``."""
 
@@ -61,22 +63,39 @@ class Composite:
 
 def shown(place: Place) -> str:
     """Return *place* as a message shows it."""
-    return " ".join(map(str, place))[:200]
+    return " ".join(str(each)[:200] for each in place)[:200]
 
 
 def pairs(found: list[tuple[str, object]], what: str) -> dict[str, object]:
     """Return *found* by key. Raises: ValueError, a key stands there twice, and nobody can tell which is meant."""
     values = dict(found)
     if len(values) < len(found):
-        keys = [key for key, _ in found]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        twice = next(key for key, count in Counter(key for key, _ in found).items() if count > 1)
         raise ValueError(f"{what} {twice[:80]!r} stands there twice")
     return values
 
 
-def merged(base: Mapping[str, object], own: Mapping[str, object]) -> dict[str, object]:
-    """Return the values of an item: those of all of its neighbours, and its own."""
-    return {**base, **own}
+class Merged:
+    """Values of an item beside those that it shares with its neighbours, which are not copied."""
+
+    __slots__ = ("base", "own")
+
+    def __init__(self, base: Values, own: Mapping[str, object]) -> None:
+        self.base, self.own = base, own
+
+    def get(self, selector: str, /) -> object:
+        """Return the value; None where there is none."""
+        return self.own[selector] if selector in self.own else self.base.get(selector)
+
+
+def merged(base: Values, own: Mapping[str, object]) -> Values:
+    """Return the values of an item: its *own*, before those that it shares with all of its neighbours, *base*.
+
+    Where these are many they are not copied: a record of many attributes and many points would take the one times the other.
+    """
+    if isinstance(base, dict) and len(base) <= _COPIED:
+        return {**base, **own}
+    return Merged(base, own)
 
 
 def undecodable(reason: str) -> PoisonRecord:

@@ -7,7 +7,7 @@ encoded as integer values"; "receivers MUST ignore message fields with unknown n
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from streamgage.formats.agents.items import Item, PassedOver, Place, Refused, pairs, undecodable
+from streamgage.formats.agents.items import Item, PassedOver, Place, Refused, Values, pairs, undecodable
 from streamgage.formats.agents.otlp_points import (
     ARRAY,
     BYTES,
@@ -48,23 +48,19 @@ def points_of(document: Mapping[str, Any], place: Place) -> Iterator[Item | Refu
                 yield from _metric(metric, values, place)
 
 
-def _metric(
-    metric: Mapping[str, Any], shared: dict[str, object], place: Place
-) -> Iterator[Item | Refused | PassedOver]:
+def _metric(metric: Mapping[str, Any], shared: Values, place: Place) -> Iterator[Item | Refused | PassedOver]:
     for key, kind in _KINDS.items():
         if metric.get(key) is None:
             continue
         data = _object(metric, key)
         temporality = None if kind in ("gauge", "summary") else _temporality(data)
         for count, each in enumerate(_list(data, "dataPoints")):
-            own_place = (*place, kind, str(shared["metric"]), "point", count)
+            own_place = (*place, kind, str(shared.get("metric")), "point", count)
             refused = refused_kind(kind, temporality, own_place)
             yield refused or _point(each, kind, shared, own_place)
 
 
-def _point(
-    each: Mapping[str, Any], kind: str, shared: dict[str, object], place: Place
-) -> Item | Refused | PassedOver:
+def _point(each: Mapping[str, Any], kind: str, shared: Values, place: Place) -> Item | Refused | PassedOver:
     try:
         attributes = pairs(_key_values(each), "attribute")
         if kind in ("gauge", "sum"):

@@ -10,7 +10,16 @@ Source: https://opentelemetry.io/docs/specs/otel/metrics/data-model/ (checked 20
 from collections.abc import Mapping
 from typing import Final
 
-from streamgage.formats.agents.items import PASSED_OVER, Composite, Item, PassedOver, Place, Refused, merged
+from streamgage.formats.agents.items import (
+    PASSED_OVER,
+    Composite,
+    Item,
+    PassedOver,
+    Place,
+    Refused,
+    Values,
+    merged,
+)
 
 DELTA, CUMULATIVE = 1, 2
 NO_RECORDED_VALUE = (
@@ -28,13 +37,13 @@ def resource_values(attributes: Attributes) -> dict[str, object]:
     return {"resource": attributes, **{f"resource:{key}": value for key, value in attributes.items()}}
 
 
-def metric_values(shared: Mapping[str, object], scope: str, name: str, unit: str) -> dict[str, object]:
+def metric_values(shared: Values, scope: str, name: str, unit: str) -> Values:
     """Return what all points of a metric share."""
-    return {**shared, "scope": scope, "metric": name, "unit": unit}
+    return merged(shared, {"scope": scope, "metric": name, "unit": unit})
 
 
 def point(
-    shared: Mapping[str, object],
+    shared: Values,
     attributes: Attributes,
     own: Mapping[str, object],
     place: Place,

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from streamgage.errors import PoisonRecord
-from streamgage.formats.agents.items import Item, PassedOver, Place, Refused, pairs, undecodable
+from streamgage.formats.agents.items import Item, PassedOver, Place, Refused, Values, pairs, undecodable
 from streamgage.formats.agents.otlp_points import (
     ARRAY,
     BYTES,
@@ -57,7 +57,7 @@ class _Around(NamedTuple):
     """What a point stands in."""
 
     kind: str
-    shared: dict[str, object]
+    shared: Values
     place: Place
 
 
@@ -85,7 +85,7 @@ def _resource(body: bytes, begin: int, end: int, place: Place) -> Iterator[Found
         yield from _scope(body, at, stop, shared, place)
 
 
-def _scope(body: bytes, begin: int, end: int, shared: dict[str, object], place: Place) -> Iterator[Found]:
+def _scope(body: bytes, begin: int, end: int, shared: Values, place: Place) -> Iterator[Found]:
     name = ""
     metrics: list[tuple[int, int]] = []
     for number, at, stop in wire_fields(body, begin, end, _SCOPE_METRICS):
@@ -98,9 +98,7 @@ def _scope(body: bytes, begin: int, end: int, shared: dict[str, object], place: 
         yield from _metric(body, at, stop, (shared, name), place)
 
 
-def _metric(
-    body: bytes, begin: int, end: int, above: tuple[dict[str, object], str], place: Place
-) -> Iterator[Found]:
+def _metric(body: bytes, begin: int, end: int, above: tuple[Values, str], place: Place) -> Iterator[Found]:
     name = unit = kind = ""
     datas: list[tuple[int, int]] = []
     for number, at, stop in wire_fields(body, begin, end, _METRIC):

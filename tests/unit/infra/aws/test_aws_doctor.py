@@ -184,6 +184,18 @@ def test_shards_that_are_nearly_full_or_throttled_are_told(aws: Aws, pipeline: P
     assert found(aws, pipeline)["shards"].health is Health.GOOD
 
 
+def test_what_a_look_needs_of_one_that_was_refused_is_not_known_and_not_guessed(
+    aws: Aws, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(**_: Any) -> None:
+        raise refused("AccessDeniedException", "DescribeStreamSummary")
+
+    monkeypatch.setattr(aws, "describe_stream_summary", denied)
+    aws.sums = {"IncomingBytes": [60e6], "IncomingRecords": [60_000.0]}  # as much as one shard takes
+    told = found(aws, pipeline)
+    assert {told[each].health for each in ("stream", "shards", "mapping")} == {Health.UNKNOWN}
+
+
 def test_credentials_that_may_not_put_are_told_with_what_they_need(aws: Aws, pipeline: Pipeline) -> None:
     aws.dry_run = refused("AccessDeniedException")
     told = found(aws, pipeline)["permission"]

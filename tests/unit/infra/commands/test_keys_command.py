@@ -79,6 +79,17 @@ def test_two_keys_hold_while_one_takes_the_others_place(
     assert "hash" not in listed[0]
 
 
+def test_a_key_in_place_of_one_that_was_to_end_ends_too(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments in (["create", "web", "--expires", "30d"], ["rotate", "web", "--keep", "60d"]):
+        assert main(["keys", *arguments]) == 0
+    assert main(["keys", "rotate", "web-2", "--keep", "60d", "--expires", "1h"]) == 0
+    capsys.readouterr()
+    lives_ms = [(each.expires_ms or 0) - each.made_ms for each in read_keys(home).entries]
+    assert lives_ms == [30 * 86_400_000, 30 * 86_400_000, 3_600_000]
+
+
 def test_keys_that_were_rotated_twice_are_of_one_line_and_a_stranger_gets_no_id_of_it(
     home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,8 +10,9 @@ import pytest
 from processors.awsjson.client import AwsJsonClient
 from processors.awsjson.retry import Retries
 from processors.live import connections
-from processors.live.connections import Connection, ConnectionTable
+from processors.live.connections import NOTHING, Connection, ConnectionTable
 from processors.live.subscription import Subscription
+from processors.live.tickets import Pass
 from support.fakes import PLENTY
 from support.local_tables import Tables
 
@@ -58,6 +59,17 @@ def test_what_was_put_is_there_until_it_is_deleted_or_expires(engine: Tables) ->
     table.delete(ONE.id, deadline=PLENTY)
     table.delete("nobody", deadline=PLENTY)
     assert all_of(table) == [TWO]
+
+
+def test_who_wants_nothing_takes_no_place_of_who_wants_something(
+    engine: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "MOST", 1)
+    table = over(engine)
+    for number in range(5):
+        table.put(Connection(f"{number}=", NOTHING), may=Pass(), expires_s=100, deadline=PLENTY)
+    table.put(ONE, expires_s=100, deadline=PLENTY)
+    assert all_of(table) == [ONE]
 
 
 def test_all_pages_are_read_and_no_more_than_so_many_connections(

@@ -13,6 +13,7 @@ from producers.client.entry import PutEntry
 from producers.client.ports import PutResult, PutStored
 from producers.clock import MonotonicClock
 from producers.collector.collector import Collector
+from producers.collector.limits import Bounds
 from producers.collector.message import Answer
 from producers.collector.spooled import SpoolDurable
 from producers.collector.streamed import Noted, StreamDurable
@@ -148,3 +149,13 @@ def test_a_write_under_its_key_in_another_precision_is_another_batch_and_is_refu
     ]
     assert statuses == [204, 409, 204]
     assert counted(stream.records) == once_each({("h", "t", 1.0, AT_MS)})
+
+
+def test_lines_that_share_so_long_tags_that_nothing_holds_their_events_are_refused_whole() -> None:
+    stream = Stream()
+    collector = collector_over(over(stream), definition=PIPELINE, bounds=Bounds(inflated_bytes=200_000))
+    fields = ",".join(f"f{number}=1" for number in range(100))
+    lines = f"weather,host={'h' * 5_000} {fields} {AT_MS}000000".encode()
+    answer = post(collector, lines, "/api/v2/write", content_type="text/plain")
+    assert (answer.status, stream.records) == (413, [])
+    assert b"send smaller batches" in answer.body

@@ -119,6 +119,10 @@ def test_an_envelope_is_a_key_and_without_any_it_counts_each_time() -> None:
         (b"[]", {"content_encoding": "gzip"}, 400),
         (gzip.compress(b"[" + b" " * 10_000)[:-9], {"content_encoding": "gzip"}, 400),
         (gzip.compress(b"[" + b" " * 40_000_000), {"content_encoding": "gzip"}, 413),
+        (gzip.compress(b"") * 101, {"content_encoding": "gzip"}, 413),
+        (b"[" + b"[]," * 1_000_000 + b"7]", {}, 413),
+        (b"\n" * 1_000_001, {"content_type": "application/x-ndjson"}, 413),
+        (b"{}\n" * 50_001, {"content_type": "application/x-ndjson"}, 413),
         (b" " * 10_000_001, {}, 413),
         (b"[" + b"1," * 50_000 + b"1]", {}, 413),
         (b"[]", {"idempotency_key": "x" * 129}, 400),
@@ -133,6 +137,20 @@ def test_a_body_that_cannot_be_taken_is_refused_whole(
     assert answer.status == status
     assert told(answer)["problems"]
     assert not kept.batches
+
+
+def test_a_batch_with_more_refused_than_an_answer_can_tell_of_is_refused_before_it_is_kept() -> None:
+    kept = Kept()
+    collector = collector_over(kept)
+    answer = post(collector, [reading(), *[{"source": "x" * 60}] * 49_999])
+    assert (answer.status, kept.batches) == (413, [])
+    assert told(answer)["problems"] == [
+        "so many events are refused (49,999) that an answer cannot tell of all: send smaller batches",
+        f"events[1]: \"source\" is '{'x' * 60}'; it must be one of: click, reading",
+    ]
+    answer = post(collector, [reading(), *[{"source": "x" * 60}] * 20_000])
+    assert (len(told(answer)["refused"]), len(kept.events)) == (20_000, 1)
+    assert len(json.dumps(answer.body.decode())) < 6_000_000  # as Lambda hands it out
 
 
 def test_an_event_that_no_kinesis_record_holds_is_refused_alone() -> None:

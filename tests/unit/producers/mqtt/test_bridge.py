@@ -263,3 +263,14 @@ def test_what_is_no_number_is_quarantined(tmp_path: Path, text: str) -> None:
     world.bridge.commit(Batch([Message("plant/d1/temperature", text.encode(), 1, 1, NOW_MS)]))
     assert (len(world.quarantined), world.counted()) == (1, {})
     world.journal.close()
+
+
+def test_a_message_whose_events_share_so_long_a_topic_that_no_spool_holds_them_is_refused_whole() -> None:
+    table = {**JSON, "topic": "plant/+", "fields": {"device_id": "text:d", "metric": "topic:2"}}
+    reader = Reader(subscriptions_of([table], ROWS.sources))
+    body = b"[%s]" % b",".join(b'{"id":%d,"ts":%d,"value":1}' % (number, NOW_MS) for number in range(1_000))
+    taken = reader.read(Message(f"plant/{'m' * 500}", body, 1, 1, NOW_MS))
+    assert (len(taken.events), taken.refused) == (1_000, [])
+    found = reader.read(Message(f"plant/{'m' * 50_000}", body, 1, 1, NOW_MS))
+    assert (found.events, len(found.refused)) == ([], 1)
+    assert "send smaller messages" in found.refused[0]

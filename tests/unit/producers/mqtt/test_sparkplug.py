@@ -12,6 +12,7 @@ pytest.importorskip("google.protobuf")
 from producers.mqtt.messages import Message
 from producers.mqtt.reading import Reader
 from producers.mqtt.routes_toml import subscriptions_of
+from producers.mqtt.sparkplug import nodes
 from producers.mqtt.sparkplug.nodes import Nodes, address_of
 from producers.mqtt.sparkplug.payload import decode_payload, rebirth_command, value_of
 from streamgage.errors import PoisonRecord
@@ -213,6 +214,28 @@ def test_behind_a_death_an_alias_is_not_believed_unless_the_death_is_of_an_earli
     assert host.hear("NDATA", DATA, seq=1)[0] == [2.0]
     host.hear("NDEATH", {"name": "bdSeq", "datatype": 4, "long_value": 2})
     assert host.hear("NDATA", DATA, seq=2)[0] == []
+
+
+def test_a_birth_without_a_number_begins_to_count_anew() -> None:
+    host = Host()
+    host.hear("NBIRTH", BIRTH, seq=0)
+    host.hear("NDATA", DATA, seq=1)
+    host.hear("NBIRTH", BIRTH)
+    assert host.hear("NDATA", DATA, seq=1) == ([2.0], [], False)
+
+
+def test_births_of_more_metrics_than_a_node_may_have_are_refused_and_not_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(nodes, "MOST_ALIASES", 3)
+    host = Host()
+    host.hear("NBIRTH", BIRTH, {**BIRTH, "name": "power", "alias": 8}, seq=0)
+    devices = [{**BIRTH, "name": f"m{number}", "alias": 10 + number} for number in range(2)]
+    assert "more than 3 metrics" in host.hear("DBIRTH", *devices, seq=1)[1][0]
+    assert host.hear("NDATA", {"alias": 10, "double_value": 1.0}, seq=2)[0] == []
+    assert host.hear("DBIRTH", devices[0], seq=3) == ([], [], False)
+    assert host.hear("DBIRTH", devices[0], seq=4) == ([], [], False)  # the same again is no other
+    assert host.hear("DDATA", {"alias": 10, "double_value": 3.0}, seq=5)[0] == [3.0]
 
 
 def test_a_node_that_was_never_born_is_asked_to_be() -> None:

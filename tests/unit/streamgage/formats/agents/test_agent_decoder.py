@@ -6,7 +6,8 @@ import pytest
 
 from streamgage.errors import PoisonRecord
 from streamgage.formats.agents.decoder import AgentDecoder, Outcome, Taken
-from streamgage.formats.agents.items import PART, PASSED_OVER, Refused
+from streamgage.formats.agents.items import PART, PASSED_OVER, Item, Merged, Refused, pairs
+from streamgage.formats.agents.otlp_json import points_of
 from support.agents import (
     DEFINITION,
     SOURCES,
@@ -171,6 +172,51 @@ def test_items_that_no_source_takes_are_passed_over_where_the_definition_says_so
     ignoring = AgentDecoder(pipeline.sources.values())
     assert ignoring.decode_whole(b"disk free=1 5") == [PASSED_OVER]
     assert isinstance(ignoring.decode_whole(b'{"kind": "x"}')[0], Refused)
+
+
+def test_a_record_whose_events_share_so_much_text_that_no_function_holds_them_is_poison() -> None:
+    fields = ",".join(f"f{number}=1" for number in range(1_000))
+    line = f"weather,host={'h' * 100_000} {fields} {NS}".encode()
+    with pytest.raises(PoisonRecord, match="share long names, tags or attributes: send smaller batches"):
+        decoder().decode_whole(line)
+    assert len(decoded(line.replace(b"h" * 100_000, b"h"))) == 1_000
+    tags = ",".join(f"{number}=" for number in range(2_000)).replace("=", "=t")
+    with pytest.raises(PoisonRecord, match="send smaller batches"):  # each event has a map of them
+        decoder().decode_whole(f"weather,host=h,{tags} {fields} {NS}".encode())
+
+
+def test_points_share_the_many_attributes_of_their_resource_and_copy_none_of_them() -> None:
+    resource = {f"a{number}": "b" for number in range(100)}
+    data = json.loads(otlp_json(gauge("t", [1, 2], ts_ms=NOW_MS), resource=resource))
+    one, other = (each.values for each in points_of(data, ()) if isinstance(each, Item))
+    assert isinstance(one, Merged)
+    assert isinstance(other, Merged)
+    assert one.base is other.base
+    assert isinstance(one.base, Merged)
+    assert [one.get(each) for each in ("metric", "value", "resource:a99", "resource:b")] == [
+        "t",
+        1,
+        "b",
+        None,
+    ]
+
+
+def test_a_name_that_stands_there_twice_is_found_without_comparing_each_with_each() -> None:
+    compared = 0
+
+    class Name(str):
+        __slots__ = ()
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            nonlocal compared
+            compared += 1
+            return str(self) == other
+
+    names = [Name(f"f{number}") for number in range(500)]
+    with pytest.raises(ValueError, match="field 'f499' stands there twice"):
+        pairs([(each, 1) for each in [*names, Name("f499")]], "field")
+    assert compared < 5_000
 
 
 def test_a_record_with_more_events_than_a_kinesis_record_may_hold_is_poison() -> None:
