@@ -19,13 +19,33 @@ from decimal import Decimal, localcontext
 from functools import lru_cache
 from itertools import repeat
 from operator import truediv
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 SCALE = 5
 """b = 2**(1/32): what is read is at most 1.083 % from the value of that rank."""
 LOWEST_SCALE = -10
 """All doubles fit into eight buckets then."""
 MOST_BUCKETS = 160
+
+
+class Buckets(Protocol):
+    """What is merged: a state, or one that a client counted (``histogram_points``)."""
+
+    @property
+    def scale(self) -> int:
+        """As that of a state."""
+
+    @property
+    def zeros(self) -> int:
+        """How many values are zero."""
+
+    @property
+    def places(self) -> Sequence[int]:
+        """Those of the buckets that are not empty."""
+
+    @property
+    def counts(self) -> Sequence[int]:
+        """How many values each of them holds."""
 
 
 class Histogram(NamedTuple):
@@ -88,8 +108,11 @@ def _indices(values: Sequence[int], places: int) -> Counter[int]:
 def merged(histograms: Sequence[Histogram]) -> Histogram:
     """Return the histogram of all their values."""
     first, *others = histograms or (EMPTY,)
-    if not others:
-        return first
+    return united(histograms) if others else first
+
+
+def united(histograms: Sequence[Buckets]) -> Histogram:
+    """Return the histogram of all values of *histograms*, at least one."""
     scale = min(each.scale for each in histograms)
     buckets: dict[int, int] = {}
     for each in histograms:
@@ -198,7 +221,8 @@ def of_opentelemetry(
 ) -> Histogram:
     """Return the histogram of a data point of OTLP: *positive* and *negative* are an offset and counts from it on.
 
-    A point of a higher scale than SCALE is lowered to it: its buckets nest in ours.
+    A point of a higher scale than SCALE is lowered to it: its buckets nest in ours. One whose buckets are all empty says nothing
+    by its scale: it would lower that of the values that it is merged with.
     """
     buckets: Counter[int] = Counter()
     down = max(scale - SCALE, 0)
@@ -206,4 +230,4 @@ def of_opentelemetry(
         for index, count in enumerate(counts, offset):
             if count:
                 buckets[_lower(2 * index + sign, down)] += count
-    return _fitted(scale - down, zeros, buckets)
+    return _fitted(scale - down if buckets else SCALE, zeros, buckets)

@@ -21,7 +21,7 @@ from streamgage.formats.agents.items import (
     Values,
     merged,
 )
-from streamgage.formats.agents.mapping import CONSTANT, OF_POINTS, AgentMapping, match_text
+from streamgage.formats.agents.mapping import CONSTANT, HISTOGRAM, OF_POINTS, AgentMapping, match_text
 from streamgage.formats.avro import AvroSchema, Event
 from streamgage.formats.json_event import JsonEvents, json_events_of
 
@@ -124,6 +124,11 @@ class AgentDecoder:
                 self._routes.setdefault(mapping.format, []).append(_route(source, mapping, read=read))
                 if mapping.ignore_others:
                     self._ignores.add(mapping.format)
+        self._with_buckets = any(
+            selector == HISTOGRAM
+            for route in self._routes.get("otlp", ())
+            for _, selector in route.mapping.fields
+        )
         self._reads_json = bool(self._routes.keys() & {"otlp", "cloudevents", "json"})
 
     def takes(self, data: bytes) -> bool:
@@ -151,7 +156,7 @@ class AgentDecoder:
         if data[:1] == _OTLP_FIRST and "otlp" in self._routes:
             from streamgage.formats.agents.otlp_proto import points_of  # noqa: PLC0415 - who names the format
 
-            return self._items("otlp", points_of(data))
+            return self._items("otlp", points_of(data, with_buckets=self._with_buckets))
         if "influx" in self._routes:
             from streamgage.formats.agents.influx import lines_of  # noqa: PLC0415 - likewise
 
@@ -237,7 +242,7 @@ class AgentDecoder:
         if "resourceMetrics" in found:
             from streamgage.formats.agents.otlp_json import points_of  # noqa: PLC0415 - likewise
 
-            yield from self._items("otlp", points_of(found, place))
+            yield from self._items("otlp", points_of(found, place, with_buckets=self._with_buckets))
         elif "specversion" in found and "cloudevents" in self._routes:
             from streamgage.formats.agents.cloudevents import CloudEvent, problem_of  # noqa: PLC0415 - likewise
 
