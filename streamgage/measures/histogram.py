@@ -182,15 +182,20 @@ def bound(index: int, scale: int) -> float:
 def _middle(index: int, scale: int) -> float:
     """Return the value whose relative distance to both bounds is the same: the harmonic mean."""
     low, high = bound(index, scale), bound(index + 1, scale)
-    if math.isinf(high) or not low:
-        return low or high
+    if not low:
+        return high
+    if math.isinf(high):  # the last of the doubles: the same by the ratio of the bounds
+        return low * (2 / (1 + 2.0 ** -math.ldexp(1, -scale)))
     return 2 * low / (1 + low / high)
 
 
 def relative_error(scale: int) -> float:
     """Return by how much of itself a value that is read may be wrong at most: ``(b - 1) / (b + 1)``."""
-    base = 2.0 ** math.ldexp(1, -scale)
-    return (base - 1) / (base + 1) if not math.isinf(base) else 1.0
+    exponent = math.ldexp(1, -scale)
+    if exponent >= 1024:  # beyond all doubles
+        return 1.0
+    base = 2.0**exponent
+    return (base - 1) / (base + 1)
 
 
 def in_opentelemetry(histogram: Histogram) -> dict[str, object]:
