@@ -185,7 +185,7 @@ def _middle(index: int, scale: int) -> float:
     if not low:
         return high
     if math.isinf(high):  # the last of the doubles: the same by the ratio of the bounds
-        return low * (2 / (1 + 2.0 ** -math.ldexp(1, -scale)))
+        return low * (2 / (1 + math.pow(2, -math.ldexp(1, -scale))))
     return 2 * low / (1 + low / high)
 
 
@@ -194,7 +194,7 @@ def relative_error(scale: int) -> float:
     exponent = math.ldexp(1, -scale)
     if exponent >= 1024:  # beyond all doubles
         return 1.0
-    base = 2.0**exponent
+    base = math.pow(2, exponent)
     return (base - 1) / (base + 1)
 
 
@@ -229,10 +229,16 @@ def of_opentelemetry(
     A point of a higher scale than SCALE is lowered to it: its buckets nest in ours. One whose buckets are all empty says nothing
     by its scale: it would lower that of the values that it is merged with.
     """
-    buckets: Counter[int] = Counter()
+    buckets = {
+        2 * index + sign: count
+        for sign, (offset, counts) in ((0, positive), (1, negative))
+        for index, count in enumerate(counts, offset)
+        if count
+    }
     down = max(scale - SCALE, 0)
-    for sign, (offset, counts) in ((0, positive), (1, negative)):
-        for index, count in enumerate(counts, offset):
-            if count:
-                buckets[_lower(2 * index + sign, down)] += count
+    if down:
+        finer, buckets = buckets, {}
+        for place, count in finer.items():
+            at = _lower(place, down)
+            buckets[at] = buckets.get(at, 0) + count
     return _fitted(scale - down if buckets else SCALE, zeros, buckets)

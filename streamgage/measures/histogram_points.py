@@ -68,12 +68,14 @@ def _run(name: str, run: Mapping[str, Any], scale: int) -> tuple[int, Sequence[i
         return 0, ()
     if min(counts) < 0:
         raise ValueError(f"{name} has a count of {min(counts):,}")
-    held = [index for index, count in enumerate(counts, offset) if count]
-    if held and (
-        not _reaches(held[0] + 1, scale, _LEAST_EXPONENT) or _reaches(held[-1], scale, _MOST_EXPONENT)
-    ):
+    before = next((at for at, count in enumerate(counts) if count), None)
+    if before is None:
+        return 0, ()
+    behind = next(at for at, count in enumerate(reversed(counts)) if count)
+    first, last = offset + before, offset + len(counts) - 1 - behind
+    if not _reaches(first + 1, scale, _LEAST_EXPONENT) or _reaches(last, scale, _MOST_EXPONENT):
         raise ValueError(
-            f"{name} has values in buckets {held[0]} to {held[-1]}; at scale {scale} they are beyond all doubles"
+            f"{name} has values in buckets {first} to {last}; at scale {scale} they are beyond all doubles"
         )
     return offset, counts
 

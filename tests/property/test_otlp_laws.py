@@ -225,7 +225,7 @@ def test_a_number_that_is_not_finite_is_read_as_it_is_in_both(value: float) -> N
 
 
 def test_buckets_that_nobody_asks_for_are_not_looked_at() -> None:
-    values = ({}, 1, 0, {}, {"count": 1}, {"positive": {"bucket_counts": [1]}})
+    values: tuple[Any, ...] = ({}, 1, 0, {}, {"count": 1}, {"positive": {"bucket_counts": [1]}})
     made = built([({}, [("", [("m", "", "exponential_histogram", 1, [values])])])])
     data = made.SerializeToString().replace(b"\x12\x01\x01", b"\x12\x01\x81")  # a count that is cut off
     (found,) = seen(otlp_proto.points_of(data))

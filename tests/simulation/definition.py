@@ -195,7 +195,7 @@ def _latency(rng: random.Random, number: int, now_ms: int) -> Sent:
     ]
     values = [0.0] * rng.randint(1, 3) if rng.random() < 0.2 else values
     histogram = counted(values, rng.choice((7, 6, 5, 5, 4, 2)))
-    event = {
+    event: dict[str, Any] = {
         "service": rng.choice(("web", "api")),
         "ts": now_ms - rng.choice((0, 1, 1_799_000)),
         "latency": histogram,
