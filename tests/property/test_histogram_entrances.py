@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
+from fuzz.promises import check_agents, check_fold
 from producers.client.encoder import encoder_of
 from streamgage.formats.blocks.builder import BlockCodec
 from streamgage.measures import histogram
 from streamgage.measures.histogram_points import point_of
+from streamgage.reading.record_reader import SourceReader
 from streamgage.records import StreamRecord, UserRecord
 from support.fakes import World, invoke
 from support.histograms import EVENT, counted, event, pipeline
@@ -211,3 +213,30 @@ def test_explicit_buckets_are_not_read_and_say_so_where_they_are_needed() -> Non
     assert invoke(world.sandbox(), records([request.SerializeToString()])) is None
     (poison,) = world.quarantine.kept
     assert "latency: " in poison.refused[0].reason
+
+
+WHOLE = [
+    encode([event([1.5, 0.0, -2.0], 7, ts=ARRIVAL_MS), event([300.0], 2, ts=ARRIVAL_MS)])[0]
+    for encode in ENTRANCES.values()
+]
+
+
+@settings(max_examples=60)
+@given(st.sampled_from(WHOLE), st.integers(0, 400), st.integers(0, 3), st.binary(max_size=4))
+def test_damaged_bytes_of_histograms_keep_every_promise(data: bytes, at: int, cut: int, junk: bytes) -> None:
+    damaged = data[:at] + junk + data[at + cut :]
+    check_fold(damaged)
+    check_agents(damaged)
+
+
+def test_one_slice_of_a_batch_holds_fewer_events_of_many_buckets() -> None:
+    """160 buckets are some seven events' worth of memory: a slice ends before it holds a number of events alone."""
+    reader = SourceReader(pipeline().sources["latency"], ("service", "ts", "latency"))
+    schema = pipeline().sources["latency"].schema
+    values = [2.0 ** (each / 40) for each in range(160)]
+    for number in range(10):
+        reader.rows.add(reader.events.decode(schema.encode(event(values, 6, ts=ARRIVAL_MS + number))))
+    assert reader.rows.count == 10
+    assert reader.weight > 50
+    reader.drain()
+    assert reader.weight == 0
