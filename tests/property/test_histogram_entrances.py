@@ -212,7 +212,8 @@ def test_explicit_buckets_are_not_read_and_say_so_where_they_are_needed() -> Non
     world = World(pipeline())
     assert invoke(world.sandbox(), records([request.SerializeToString()])) is None
     (poison,) = world.quarantine.kept
-    assert "latency: " in poison.refused[0].reason
+    assert "explicit ones, which are not read: have exponential ones sent" in poison.refused[0].reason
+    assert json.loads(str(told(world)["latency.histogram"]))["count"] == 1
 
 
 WHOLE = [

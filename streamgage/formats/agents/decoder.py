@@ -98,13 +98,19 @@ class _Route(NamedTuple):
         for name, selector in self.columns:
             own[name] = values.get(selector)
         if self.needs and all(values.get(each) is None for each in self.needs):
-            return Refused.at(place, f"it has no {', '.join(self.needs)}")
+            return Refused.at(place, f"it has no {', '.join(self.needs)}{self._hint(values)}")
         if own.get(self.event_time) is None:
             return Refused.at(place, f"no event time: {self.event_time} is missing", "bad_time")
         try:
             return Taken(self.source, self.events.event(own))
         except PoisonRecord as poison:
-            return Refused.at(place, poison.reason, poison.code)
+            return Refused.at(place, poison.reason + self._hint(values), poison.code)
+
+    def _hint(self, values: Values) -> str:
+        """Return what a sender may not know: whose histograms have explicit buckets wonders where they went."""
+        if HISTOGRAM not in self.needs or values.get(HISTOGRAM) is not None:
+            return ""
+        return "; its buckets, if any, are explicit ones, which are not read: have exponential ones sent"
 
 
 class AgentDecoder:
