@@ -1,14 +1,16 @@
 """The events of a source as they are sent: checked by what would become of them on arrival, and encoded."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from math import isfinite
 from typing import Any
 
 from streamgage.definition.pipeline import INTEGER_TYPES, Source, branches
-from streamgage.formats.avro import Event
-from streamgage.formats.blocks.builder import BlockCodec
+from streamgage.errors import PoisonRecord
+from streamgage.formats.avro import AvroReader, AvroSchema, Event
+from streamgage.formats.blocks.builder import BlockCodec, alone
 from streamgage.formats.blocks.check import RANGES
+from streamgage.formats.blocks.columns import ColumnType
 from streamgage.limits import KINESIS_PARTITION_KEY_CHARS
 from streamgage.measures.windows import MAX_EVENT_TIME_MS
 from streamgage.records import UserRecord
@@ -31,6 +33,8 @@ class SourceEncoder:
         )
         places = {each.name: at for at, each in enumerate(self.blocks.columns)}
         self._float_places = tuple(places[name] for name in self._floats)
+        columns = [each for each in self.blocks.columns if each.name in source.histograms]
+        self._histograms = [(each.name, _histogram_reader(source.schema, each)) for each in columns]
         self._key_place = places[source.partition_key]
         time = self.blocks.columns[places[source.event_time]]
         self._time_range = {time.name: (0, min(MAX_EVENT_TIME_MS - 1, RANGES.get(time.kind, (0, 0))[1]))}
@@ -45,7 +49,8 @@ class SourceEncoder:
         """Return *event* as it is sent by itself: Avro, under its partition key.
 
         Raises:
-            ValueError: it would be quarantined on arrival: it does not fit the schema, or a value is not finite.
+            ValueError: it would be quarantined on arrival: it does not fit the schema, a value is not finite, or a histogram
+                contradicts itself.
         """
         data = self.blocks.row(event)
         return UserRecord(self.key_of(event), data)
@@ -54,7 +59,8 @@ class SourceEncoder:
         """Return the partition key of *event*, whose types are checked by whoever encodes it.
 
         Raises:
-            ValueError: it would be quarantined on arrival: a value is not finite, its time or its key out of range.
+            ValueError: it would be quarantined on arrival: a value is not finite, a histogram contradicts itself, its time or its key
+                is out of range.
         """
         source = self.source
         for name in self._floats:
@@ -64,6 +70,9 @@ class SourceEncoder:
                 raise ValueError(f"{event!r:.80} is no event, which has fields") from error
             if isinstance(value, float) and value - value != 0:
                 raise ValueError(f"{name} is {value!r}, which is not a finite number")
+        for name, check in self._histograms:
+            if event.get(name) is not None:
+                check(event[name])
         try:
             event_time_ms, key = event[source.event_time], event[source.partition_key]
             if type(key) is not str:
@@ -101,6 +110,22 @@ class SourceEncoder:
         if self.blocks.columns[self._key_place].kind != "string" or None in keys:
             keys = list(map(str, keys))
         return keys, columns
+
+
+def _histogram_reader(schema: AvroSchema, column: ColumnType) -> Callable[[Any], object]:
+    """Return what reads a value of *column* as the consumer will. Raises: ValueError, it would be quarantined."""
+    from streamgage.measures.histogram_points import point_of  # noqa: PLC0415 - by who has histograms
+
+    whole = alone(schema, column, {"doc": "nullable as in the schema"})
+    reader = AvroReader(whole, refine={column.name: point_of})
+
+    def check(value: Any) -> object:
+        try:
+            return reader.decode(whole.encode({column.name: value}))
+        except PoisonRecord as poison:
+            raise ValueError(poison.reason) from poison
+
+    return check
 
 
 @lru_cache(maxsize=_REMEMBERED_SOURCES)

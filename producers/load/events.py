@@ -9,7 +9,7 @@ from typing import Any
 
 from producers.load.profile import Profile
 from producers.load.schedule import Schedule
-from producers.load.values import Dice, Value, maker_of, named_types, texts_like, zipf
+from producers.load.values import Dice, Value, histograms, maker_of, named_types, texts_like, zipf
 from streamgage.definition.pipeline import Pipeline, Rollup, Source, branches
 from streamgage.errors import ConfigError
 from streamgage.fold.verdicts import lateness_of
@@ -132,6 +132,9 @@ class _Maker:
         marked, literals = marked_fields(pipeline, source), _literals(source, rollups)
         for each in source.schema.parsed["fields"]:
             name = each["name"]
+            if name in source.histograms:
+                self._fields[name] = histograms
+                continue
             try:
                 self._fields[name] = _field(
                     each["type"],

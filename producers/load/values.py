@@ -86,6 +86,19 @@ def _union(branches: Sequence[Any], named: Mapping[str, Any], *, whole: bool, pl
     return lambda dice: None if dice() < _NULL_SHARE else make(dice)
 
 
+def histograms(dice: Dice) -> dict[str, Any]:
+    """Make a histogram as a client counts it: a few values between 1 and 1,024."""
+    counts = [int(dice() * 4) for _ in range(1 + int(dice() * 8))]
+    return {
+        "count": sum(counts),
+        "scale": 3,
+        "zeroCount": 0,
+        "zeroThreshold": 0.0,
+        "positive": {"offset": int(dice() * 72), "bucketCounts": counts},
+        "negative": {"offset": 0, "bucketCounts": []},
+    }
+
+
 def texts_like(prefix: str, count: int, also: Sequence[str] = ()) -> Value:
     """Return what draws of *count* texts that begin with *prefix*, the first ones most (Zipf), and of *also*."""
     texts = [*also, *(f"{prefix}-{number}" for number in range(count))]

@@ -9,6 +9,7 @@ from streamgage.definition.toml_table import Table, joined, nearest, shown
 from streamgage.formats.agents.mapping import (
     AGENT_FORMATS,
     CONSTANT,
+    HISTOGRAM,
     MATCH_NAMED,
     MATCH_WORDS,
     NAMED,
@@ -27,13 +28,18 @@ _TIME_UNITS = ("s", "ms", "us", "ns")
 _MOST = 100  # of a source
 
 
-def agents_of(table: Table, schema: AvroSchema | None, event_time: str) -> tuple[AgentMapping, ...]:
-    """Return the mappings of a source's table. What is wrong with them is noted there; of unknown schema, what can be."""
+def agents_of(
+    table: Table, schema: AvroSchema | None, event_time: str, histograms: frozenset[str] = frozenset()
+) -> tuple[AgentMapping, ...]:
+    """Return the mappings of a source's table. What is wrong with them is noted there; of unknown schema, what can be.
+
+    *histograms* are the fields of the schema that hold some.
+    """
     tables = table.tables("from")
     if len(tables) > _MOST:
         table.problem("from", f"{len(tables)} tables; {_MOST} at most")
         return ()
-    found = [_mapping(each, schema, event_time) for each in tables]
+    found = [_mapping(each, schema, event_time, histograms) for each in tables]
     return tuple(each for each in found if each is not None)
 
 
@@ -62,7 +68,9 @@ def overlaps_of(sources: Mapping[str, Source]) -> list[str]:
     ]
 
 
-def _mapping(table: Table, schema: AvroSchema | None, event_time: str) -> AgentMapping | None:
+def _mapping(
+    table: Table, schema: AvroSchema | None, event_time: str, histograms: frozenset[str]
+) -> AgentMapping | None:
     before = len(table.problems)
     form = table.text("format")
     if form and form not in AGENT_FORMATS:
@@ -80,6 +88,7 @@ def _mapping(table: Table, schema: AvroSchema | None, event_time: str) -> AgentM
     if known and schema is not None:
         _check_whole(table, form, fields, schema, event_time)
         _check_lines(table, form, dict(match), fields)
+        _check_histograms(table, form, fields, histograms)
     if len(table.problems) > before:
         return None
     return AgentMapping(
@@ -145,6 +154,24 @@ def _check_whole(
         if selector == "time" and name != event_time and form in ("influx", "otlp"):
             table.problem(
                 f"fields.{name}", f"time is when it happened, and goes into the event time, {event_time!r}"
+            )
+
+
+def _check_histograms(table: Table, form: str, fields: Mapping[str, str], histograms: frozenset[str]) -> None:
+    """Check that buckets go into fields of histograms, and what is none into others."""
+    if form not in ("otlp", "influx"):
+        return
+    for name, selector in fields.items():
+        is_of_buckets = form == "otlp" and selector == HISTOGRAM
+        if is_of_buckets and name not in histograms:
+            table.problem(
+                f"fields.{name}",
+                "histogram goes into a field of histograms, which has count, scale, zeroCount, zeroThreshold, positive and "
+                "negative as docs/formats.md says",
+            )
+        elif name in histograms and not is_of_buckets:
+            table.problem(
+                f"fields.{name}", f"it holds histograms, and {shown(selector)} is none; of otlp histogram is"
             )
 
 

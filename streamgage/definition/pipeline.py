@@ -8,7 +8,7 @@ from streamgage.durations import parse_duration
 from streamgage.errors import ConfigError
 from streamgage.formats.avro import AvroSchema
 from streamgage.measures.layout import FieldLayout, StateLayout
-from streamgage.measures.parts import TEXT
+from streamgage.measures.parts import HISTOGRAM, TEXT
 from streamgage.measures.windows import TumblingWindows
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Source:
 
     ``max_future_ms`` and ``max_lateness_ms`` bound event time against arrival time; None is no bound. ``scales`` holds
     the decimal places of each numeric field. ``blocks``: our producers send its events in blocks, many a user record.
-    ``derived`` are fields that are computed of an event.
+    ``derived`` are fields that are computed of an event. ``histograms`` names the fields whose values are histograms.
     ``time_unit`` is that of event times which are numbers in JSON and in files; in Avro they are ms. ``paths`` are the
     files of ``schema`` and of each of ``writers``, relative to the definition. ``agents`` say what of an agent's format are
     its events.
@@ -52,6 +52,7 @@ class Source:
     derived: "Derived | None" = None
     paths: tuple[str, ...] = ()
     agents: "tuple[AgentMapping, ...]" = ()
+    histograms: frozenset[str] = frozenset()
 
     def __hash__(self) -> int:
         """Hash by name: a dict of scales has none, and two sources of one name are rare."""
@@ -168,8 +169,11 @@ def default_scale(avro_type: Any) -> int:
     return 0 if branches(avro_type) - {"null"} <= INTEGER_TYPES else DEFAULT_SCALE
 
 
-def layout_of(measures: dict[str, tuple[str, ...]], scales: dict[str, int]) -> StateLayout:
+def layout_of(
+    measures: dict[str, tuple[str, ...]], scales: dict[str, int], histograms: frozenset[str] = frozenset()
+) -> StateLayout:
     """Return the layout of a rollup's state: its measured fields by name."""
+    known = {**scales, **dict.fromkeys(histograms, HISTOGRAM)}
     return StateLayout(
-        tuple(FieldLayout.of(name, scales.get(name, TEXT), measures[name]) for name in sorted(measures))
+        tuple(FieldLayout.of(name, known.get(name, TEXT), measures[name]) for name in sorted(measures))
     )

@@ -41,6 +41,7 @@ _MAX_SCALE = 18
 _MIN_WINDOW_MS = 1_000
 _MAX_DOTS = 200  # on a line
 _TIME = "timestamp-millis"
+_NO_RECORDS = KEY_TYPES | NUMBER_TYPES | {"null", "bytes", "fixed", "array", "map"}
 _TIME_UNITS = ("s", "ms", "us", "ns")  # those of formats/json_event.py, which a cold start does without
 
 
@@ -154,7 +155,8 @@ def _source(table: Table, files: DefinitionFiles, index: BuildIndex) -> Source |
     time_unit = table.take("time_unit", None)
     if time_unit not in (None, *_TIME_UNITS):
         table.problem("time_unit", f"{shown(time_unit)} is not one of {joined(_TIME_UNITS)}")
-    agents = _agents(table, schema, event_time)
+    histograms = _histograms(schema) if schema else frozenset[str]()
+    agents = _agents(table, schema, event_time, histograms)
     table.no_other_keys()
     if len(table.problems) > before or schema is None:
         return None
@@ -172,15 +174,27 @@ def _source(table: Table, files: DefinitionFiles, index: BuildIndex) -> Source |
         derived=derived,
         paths=tuple(schemas),
         agents=agents,
+        histograms=histograms,
     )
 
 
-def _agents(table: Table, schema: AvroSchema | None, event_time: str) -> "tuple[AgentMapping, ...]":
+def _histograms(schema: AvroSchema) -> frozenset[str]:
+    """Return the fields of *schema* whose values are histograms; only who has records needs to know what one looks like."""
+    if all(branches(each) <= _NO_RECORDS for each in schema.fields.values()):
+        return frozenset()
+    from streamgage.definition.histogram_fields import histogram_fields  # noqa: PLC0415 - a cold start does without
+
+    return histogram_fields(schema)
+
+
+def _agents(
+    table: Table, schema: AvroSchema | None, event_time: str, histograms: frozenset[str]
+) -> "tuple[AgentMapping, ...]":
     if table.take("from", None) is None:
         return ()
     from streamgage.definition.agents_toml import agents_of  # noqa: PLC0415 - a cold start does without
 
-    return agents_of(table, schema, event_time)
+    return agents_of(table, schema, event_time, histograms)
 
 
 def _derived(table: Table, fields: Mapping[str, Any]) -> "Derived | None":
@@ -282,13 +296,14 @@ def _rollup(table: Table, sources: Mapping[str, Source], broken: set[str]) -> Ro
     if type(generation) is not int or not 1 <= generation <= 999_999:
         table.problem("generation", f"{shown(generation)} is not a whole number from 1 to 999999")
     consumer = table.name("consumer", default=DEFAULT_CONSUMER)
-    measures = _measures(table, {**fields, **_types_of(derived, number="double")})
+    histograms = source.histograms if source else frozenset[str]()
+    measures = _measures(table, {**fields, **_types_of(derived, number="double")}, histograms)
     _check_sessions(table, windows, measures)
     where = _where(table, fields)
     table.no_other_keys()
     if len(table.problems) > before or source is None:
         return None
-    layout = layout_of(measures, source.scales)
+    layout = layout_of(measures, source.scales, source.histograms)
     return Rollup(
         name, source_name, key, windows, keep_ms, generation, measures, layout, consumer, where, together
     )
@@ -324,7 +339,9 @@ def _windows(table: Table) -> tuple[TumblingWindows, ...]:
     return tuple(TumblingWindows(size_ms) for size_ms in sorted(sizes))
 
 
-def _measures(table: Table, fields: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+def _measures(
+    table: Table, fields: Mapping[str, Any], histograms: frozenset[str]
+) -> dict[str, tuple[str, ...]]:
     measures: dict[str, tuple[str, ...]] = {}
     for name, wanted in table.mapping("measures").items():
         path = f"measures.{name}"
@@ -335,7 +352,10 @@ def _measures(table: Table, fields: Mapping[str, Any]) -> dict[str, tuple[str, .
             )
             continue
         known = {each: find_measure(each) for each in wanted}
-        _measured(table, path, name, fields, known)
+        if name in histograms:
+            _of_histograms(table, path, known)
+        else:
+            _measured(table, path, name, fields, known)
         for each, found in known.items():
             if found is None:
                 names = [*MEASURES, *_more_measures()]
@@ -344,10 +364,28 @@ def _measures(table: Table, fields: Mapping[str, Any]) -> dict[str, tuple[str, .
     return measures
 
 
+def _of_histograms(table: Table, path: str, known: Mapping[str, Measure | None]) -> None:
+    """Check that the *known* measures can be read from the buckets of histograms."""
+    others = [each for each, found in known.items() if found is not None and found.parts != ("histogram",)]
+    if others:
+        table.problem(
+            path,
+            f"{joined(others)} cannot be told from buckets; of histograms there are histogram, p50, p99 and the like. Give what "
+            "else a client counted (count, sum, min, max) a field of its own",
+        )
+
+
 def _measured(
     table: Table, path: str, name: str, fields: Mapping[str, Any], known: Mapping[str, Measure | None]
 ) -> None:
     """Check that the field *name* is of a type that the *known* measures are of; what is unknown is taken for of numbers."""
+    if "record" in branches(fields.get(name, "null")):
+        table.problem(
+            path,
+            f"{name!r} is a record, and not one of a histogram, which has count, scale, zeroCount, zeroThreshold, positive and "
+            "negative as docs/formats.md says",
+        )
+        return
     of_texts = [each for each, found in known.items() if found is not None and found.columns == "texts"]
     of_numbers = [
         each

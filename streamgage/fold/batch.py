@@ -182,7 +182,7 @@ class BatchFold:
 
     @property
     def _slice_count(self) -> int:
-        return sum(each.rows.count for each in self._readers.values())
+        return sum(each.weight for each in self._readers.values())
 
     def drain_slice(self, *, lanes: int) -> list[SourceBatch]:
         """Return the events that were read, by source, checked and grouped, and begin the next slice."""

@@ -16,7 +16,6 @@ from streamgage.fold.verdicts import TimeBounds, checks_of, untimely, verdict
 from streamgage.formats.blocks.decimal_column import Columns
 from streamgage.measures.decimals import Scaled, Scaler, scale_decimals
 from streamgage.measures.layout import EventColumns
-from streamgage.measures.parts import TEXT
 from streamgage.measures.windows import TumblingWindows
 from streamgage.reading.places import Places
 
@@ -34,10 +33,10 @@ class Events:
         return self.columns.count
 
     def scaled(self, name: str, scaler: Scaler | None) -> Scaled:
-        """Return the column of a measured field as integers at the scale of *scaler*; of texts, without one, as it is."""
+        """Return the column of a measured field as integers at the scale of *scaler*; without one, of texts or histograms, as it is."""
         if scaler is None:
-            texts = self.columns.lists[name]
-            return Scaled(texts, (), gaps=None in texts)
+            plain = self.columns.lists[name]
+            return Scaled(plain, (), gaps=None in plain)
         column, spans, scale = self.columns.lists[name], self.columns.decimals.get(name, ()), scaler.places
         if not spans:
             return scaler.scale(column)
@@ -86,7 +85,7 @@ class SourceFold:
         self._checks = checks_of(source, rollups)
         self._bounds = TimeBounds.of(source, rollups)
         measured = sorted({(each.field, each.scale) for one in rollups for each in one.layout.fields})
-        self._scalers = {(name, scale): None if scale == TEXT else Scaler(scale) for name, scale in measured}
+        self._scalers = {(name, scale): Scaler(scale) if scale >= 0 else None for name, scale in measured}
         self._keys = tuple(dict.fromkeys(name for rollup in rollups for name in rollup.key))
         self._used = tuple(dict.fromkeys((*self._keys, *(name for name, _ in measured))))
         derived = source.derived

@@ -23,7 +23,6 @@ from streamgage.definition.pipeline import Rollup, Source
 from streamgage.errors import PoisonCode, PoisonRecord
 from streamgage.fold.items import key_text
 from streamgage.measures.decimals import scale_number
-from streamgage.measures.parts import TEXT
 from streamgage.measures.windows import MAX_EVENT_TIME_MS
 from streamgage.reading.places import Places
 
@@ -81,7 +80,7 @@ def _late(time: str, lateness_ms: int | None, bound: str) -> Explain:
 
 def _bad_value(rollups: Sequence[Rollup]) -> Explain:
     fields = (each for rollup in rollups for each in rollup.layout.fields)
-    measured = {(each.field, each.scale): None for each in fields if each.scale != TEXT}
+    measured = {(each.field, each.scale): None for each in fields if each.scale >= 0}
 
     def explain(event: Event, _arrival_ms: int) -> str | None:
         for name, scale in measured:

@@ -5,7 +5,7 @@ fastavro does the work, in ``streamgage.formats.avro_codec``, and is imported wh
 Source: https://avro.apache.org/docs/1.12.0/specification/#single-object-encoding
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -63,11 +63,24 @@ class AvroSchema:
         return self.prefix + _encoder()(event, self.parsed, self.name, fits)
 
 
-class AvroReader:
-    """Decode Avro single objects of one source: any *writers* schema, resolved to the *reader* schema."""
+Refine = Callable[[Any], Any]
+"""Makes of a value what a column holds in its place. Raises ValueError: nothing can be made of it."""
 
-    def __init__(self, reader: AvroSchema, writers: Iterable[AvroSchema] = ()) -> None:
+
+class AvroReader:
+    """Decode Avro single objects of one source: any *writers* schema, resolved to the *reader* schema.
+
+    ``refine`` names fields whose values are not kept as Avro has them, null aside.
+    """
+
+    def __init__(
+        self,
+        reader: AvroSchema,
+        writers: Iterable[AvroSchema] = (),
+        refine: Mapping[str, Refine] | None = None,
+    ) -> None:
         self.reader = reader
+        self._refine = refine
         self._resolve = {each.prefix: (each.parsed, reader.parsed) for each in writers}
         self._resolve[reader.prefix] = (reader.parsed, None)
         self._ready: dict[bytes, tuple[Any, Any]] = {}
@@ -81,13 +94,14 @@ class AvroReader:
         """Return the event in *data*.
 
         Raises:
-            PoisonRecord: ``unknown_schema`` or ``undecodable``.
+            PoisonRecord: ``unknown_schema`` or ``undecodable``; ``bad_value`` of what is refined.
         """
         prefix = data[:HEADER_BYTES]
         schemas = self._ready.get(prefix)
         if schemas is None:
             schemas = self._ready[prefix] = self._prepare(prefix)
-        return _decoder()(data, HEADER_BYTES, schemas, self.reader.name)
+        event = _decoder()(data, HEADER_BYTES, schemas, self.reader.name)
+        return event if self._refine is None else _refined(event, self._refine)
 
     def _prepare(self, prefix: bytes) -> tuple[Any, Any]:
         """Return the writer's schema, as it is read by, and the reader's; None where they are the same."""
@@ -97,6 +111,17 @@ class AvroReader:
         from streamgage.formats.avro_codec import with_singles  # noqa: PLC0415 - see the module
 
         return with_singles(schemas[0]), schemas[1]
+
+
+def _refined(event: Event, refine: Mapping[str, Refine]) -> Event:
+    for name, made_of in refine.items():
+        value = event[name]
+        if value is not None:
+            try:
+                event[name] = made_of(value)
+            except ValueError as error:
+                raise PoisonRecord("bad_value", f"{name}: {error}") from error
+    return event
 
 
 # An import statement costs 0.8 µs a call where the module is there already; a cached function, 0.1.

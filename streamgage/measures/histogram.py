@@ -19,13 +19,33 @@ from decimal import Decimal, localcontext
 from functools import lru_cache
 from itertools import repeat
 from operator import truediv
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 SCALE = 5
 """b = 2**(1/32): what is read is at most 1.083 % from the value of that rank."""
 LOWEST_SCALE = -10
 """All doubles fit into eight buckets then."""
 MOST_BUCKETS = 160
+
+
+class Buckets(Protocol):
+    """What is merged: a state, or one that a client counted (``histogram_points``)."""
+
+    @property
+    def scale(self) -> int:
+        """As that of a state."""
+
+    @property
+    def zeros(self) -> int:
+        """How many values are zero."""
+
+    @property
+    def places(self) -> Sequence[int]:
+        """Those of the buckets that are not empty."""
+
+    @property
+    def counts(self) -> Sequence[int]:
+        """How many values each of them holds."""
 
 
 class Histogram(NamedTuple):
@@ -88,8 +108,11 @@ def _indices(values: Sequence[int], places: int) -> Counter[int]:
 def merged(histograms: Sequence[Histogram]) -> Histogram:
     """Return the histogram of all their values."""
     first, *others = histograms or (EMPTY,)
-    if not others:
-        return first
+    return united(histograms) if others else first
+
+
+def united(histograms: Sequence[Buckets]) -> Histogram:
+    """Return the histogram of all values of *histograms*, at least one."""
     scale = min(each.scale for each in histograms)
     buckets: dict[int, int] = {}
     for each in histograms:
@@ -159,15 +182,20 @@ def bound(index: int, scale: int) -> float:
 def _middle(index: int, scale: int) -> float:
     """Return the value whose relative distance to both bounds is the same: the harmonic mean."""
     low, high = bound(index, scale), bound(index + 1, scale)
-    if math.isinf(high) or not low:
-        return low or high
+    if not low:
+        return high
+    if math.isinf(high):  # the last of the doubles: the same by the ratio of the bounds
+        return low * (2 / (1 + math.pow(2, -math.ldexp(1, -scale))))
     return 2 * low / (1 + low / high)
 
 
 def relative_error(scale: int) -> float:
     """Return by how much of itself a value that is read may be wrong at most: ``(b - 1) / (b + 1)``."""
-    base = 2.0 ** math.ldexp(1, -scale)
-    return (base - 1) / (base + 1) if not math.isinf(base) else 1.0
+    exponent = math.ldexp(1, -scale)
+    if exponent >= 1024:  # beyond all doubles
+        return 1.0
+    base = math.pow(2, exponent)
+    return (base - 1) / (base + 1)
 
 
 def in_opentelemetry(histogram: Histogram) -> dict[str, object]:
@@ -198,12 +226,19 @@ def of_opentelemetry(
 ) -> Histogram:
     """Return the histogram of a data point of OTLP: *positive* and *negative* are an offset and counts from it on.
 
-    A point of a higher scale than SCALE is lowered to it: its buckets nest in ours.
+    A point of a higher scale than SCALE is lowered to it: its buckets nest in ours. One whose buckets are all empty says nothing
+    by its scale: it would lower that of the values that it is merged with.
     """
-    buckets: Counter[int] = Counter()
+    buckets = {
+        2 * index + sign: count
+        for sign, (offset, counts) in ((0, positive), (1, negative))
+        for index, count in enumerate(counts, offset)
+        if count
+    }
     down = max(scale - SCALE, 0)
-    for sign, (offset, counts) in ((0, positive), (1, negative)):
-        for index, count in enumerate(counts, offset):
-            if count:
-                buckets[_lower(2 * index + sign, down)] += count
-    return _fitted(scale - down, zeros, buckets)
+    if down:
+        finer, buckets = buckets, {}
+        for place, count in finer.items():
+            at = _lower(place, down)
+            buckets[at] = buckets.get(at, 0) + count
+    return _fitted(scale - down if buckets else SCALE, zeros, buckets)

@@ -21,7 +21,7 @@ class Groups:
     """The values of one field, group by group, in the order of the log: scaled integers, none of them None.
 
     ``times`` holds their event times in ms; () where no part of the field asks for them. ``dense``: no group is empty. ``scale`` is
-    the field's; where it is TEXT, values are texts.
+    the field's; where it is TEXT, values are texts, and where it is HISTOGRAM, histograms.
     """
 
     values: Sequence[Sequence[int]]
@@ -208,3 +208,5 @@ PARTS: dict[str, Part] = {
 
 TEXT = -1
 """Stands as the scale of a field of texts."""
+HISTOGRAM = -2
+"""Stands as the scale of a field whose values are histograms, which a client counted."""

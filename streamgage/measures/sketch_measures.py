@@ -20,7 +20,8 @@ delta              last - first                                                 
 rate               (last - first) / the seconds between their event times       None; also of one instant
 ================== ============================================================ ============================
 
-Another pause than 30 minutes stands behind the name: ``sessions@10m``.
+Another pause than 30 minutes stands behind the name: ``sessions@10m``. Quantiles and histogram are also of fields whose values
+are histograms, which a client counted (``histogram_points``): of the values behind them.
 """
 
 import json

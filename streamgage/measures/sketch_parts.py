@@ -11,7 +11,7 @@ from streamgage.measures import distinct, histogram
 from streamgage.measures.distinct import MOST_TOKENS, Distinct, Tokens
 from streamgage.measures.histogram import LOWEST_SCALE, MOST_BUCKETS, SCALE, Histogram
 from streamgage.measures.packing import pack, unpack_whole
-from streamgage.measures.parts import Column, Groups, Part
+from streamgage.measures.parts import HISTOGRAM, Column, Groups, Part
 from streamgage.measures.sessions import SessionsPart
 
 _TOKEN_BYTES = 4
@@ -51,6 +51,9 @@ class HistogramPart:
 
     def fold(self, groups: Groups) -> Column:
         """Return the histogram of each group."""
+        if groups.scale == HISTOGRAM:
+            points: Any = groups.values
+            return [histogram.united(each) if each else histogram.EMPTY for each in points]
         return [histogram.of_values(each, groups.scale) for each in groups.values]
 
     def join(self, column: Column, picks: Sequence[Sequence[int]]) -> Column:

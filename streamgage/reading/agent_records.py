@@ -54,6 +54,8 @@ class AgentRecords:
                     found = source.name, reader.decode(source.schema.encode(outcome.event))
                 except ValueError as error:
                     faults.append((number, PoisonRecord("undecodable", str(error))))
+                except PoisonRecord as poison:
+                    faults.append((number, poison))
             events.append(found)
         return events, faults, parts
 

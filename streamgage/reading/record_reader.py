@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streamgage.definition.pipeline import Source
 from streamgage.errors import PoisonRecord
@@ -22,6 +22,7 @@ from streamgage.records import StreamRecord
 if TYPE_CHECKING:
     from streamgage.reading.agent_records import AgentRecords
 
+_BUCKETS_OF_AN_EVENT = 25  # as many take the 300 bytes of an event
 _LEFT = 8  # plain records that are read one by one behind one that is left: the next may be like it
 
 
@@ -32,9 +33,23 @@ class SourceReader:
         self.source = source
         self.rows = RowReader(source, fields)
         self._fields = fields
-        self.events = AvroReader(source.schema, source.writers)
-        self._blocks = BlockReader(source.schema, source.writers)
+        self._held_buckets = 0
+        refine = {name: self._point for name in fields if name in source.histograms} or None
+        self.events = AvroReader(source.schema, source.writers, refine)
+        self._blocks = BlockReader(source.schema, source.writers, refine)
         self._places = Places()
+
+    @property
+    def weight(self) -> int:
+        """How many events, by the memory that they take, were read: one with a histogram of many buckets is several."""
+        return self.rows.count + self._held_buckets // _BUCKETS_OF_AN_EVENT
+
+    def _point(self, value: Any) -> Any:
+        from streamgage.measures.histogram_points import point_of  # noqa: PLC0415 - by who has histograms
+
+        point = point_of(value)
+        self._held_buckets += len(point.places) + _BUCKETS_OF_AN_EVENT
+        return point
 
     @property
     def block_prefixes(self) -> frozenset[bytes]:
@@ -61,7 +76,7 @@ class SourceReader:
 
     def drain(self) -> tuple[Columns, Places]:
         """Return the columns of all events that were read and where they stand, and begin anew."""
-        columns, places = self.rows.drain(), self._places
+        columns, places, self._held_buckets = self.rows.drain(), self._places, 0
         places.count = columns.count
         self._places = Places()
         return columns, places

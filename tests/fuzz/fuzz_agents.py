@@ -15,6 +15,7 @@ with atheris.instrument_imports(include=["streamgage", "json"]):
     from fuzz.promises import ARRIVAL_MS, check_agents
     from fuzz.targets import fuzz
     from support.agents import cloud_event, gauge, otlp_json
+    from support.histograms import counted
 
 WORDS = (
     b'"resourceMetrics"',
@@ -22,6 +23,10 @@ WORDS = (
     b'"dataPoints"',
     b'"aggregationTemporality"',
     b'"asInt"',
+    b'"exponentialHistogram"',
+    b'"bucketCounts"',
+    b'"zeroCount"',
+    b"http.server.request.duration",
     b'"attributes"',
     b'"specversion"',
     b'"data_base64"',
@@ -39,6 +44,10 @@ def seeds() -> Iterator[bytes]:
     yield otlp_json(gauge("t", [1.5], ts_ms=ARRIVAL_MS))
     yield json.dumps([cloud_event(1.5, ts="2023-11-14T22:13:20Z")]).encode()
     yield b'{"kind":"reading","sensor":{"id":"s"},"metric":"m","ts":%d,"v":1}{"kind":"click"}' % ARRIVAL_MS
+    point = {"timeUnixNano": str(ARRIVAL_MS * 1_000_000), **counted([1.5, 2.0, 0.0], 3)}
+    data_of = {"aggregationTemporality": 1, "dataPoints": [point]}
+    took = {"name": "http.server.request.duration", "exponentialHistogram": data_of}
+    yield otlp_json(took, resource={"service.name": "web"})
     number = (
         b"\x19"
         + (ARRIVAL_MS * 1_000_000).to_bytes(8, "little")

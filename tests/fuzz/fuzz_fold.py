@@ -17,6 +17,8 @@ with atheris.instrument_imports(include=["streamgage", "processors", "json"]):
     from streamgage.formats.kpl import DIGEST_BYTES, MAGIC
     from streamgage.formats.kpl_builder import AggregateBuilder
     from streamgage.records import UserRecord
+    from support.histograms import event
+    from support.histograms import pipeline as of_histograms
 
 WORDS = (
     MAGIC,
@@ -47,12 +49,15 @@ def seeds() -> Iterator[bytes]:
     users = []
     for pipeline in pipelines():
         for name, source in pipeline.sources.items():
-            event = _EVENTS[name]
-            users.append(UserRecord("k", source.schema.encode(event)))
+            known = _EVENTS[name]
+            users.append(UserRecord("k", source.schema.encode(known)))
             shown = {
-                key: value.decode() if isinstance(value, bytes) else value for key, value in event.items()
+                key: value.decode() if isinstance(value, bytes) else value for key, value in known.items()
             }
             users.append(UserRecord("j", json.dumps({"source": name, **shown}).encode()))
+    counted = event([1.5, 0.0, -2.0], 3, ts=ARRIVAL_MS)
+    users.append(UserRecord("h", of_histograms().sources["latency"].schema.encode(counted)))
+    users.append(UserRecord("h", json.dumps({"source": "latency", **counted}).encode()))
     builder = AggregateBuilder({"pid": "x"})
     for user in users:
         yield user.data

@@ -42,6 +42,7 @@ from streamgage.limits import DYNAMODB_ITEM_BYTES, DYNAMODB_PARTITION_KEY_BYTES,
 from streamgage.reading.poison import Poison, counted
 from streamgage.records import StreamRecord
 from support.agents import agents_pipeline
+from support.histograms import pipeline as of_histograms
 
 ROOT = Path(__file__).parents[2]
 ARRIVAL_MS = 1_700_000_000_000
@@ -179,7 +180,7 @@ LANES = Lanes("s")
 
 @cache
 def _folds() -> tuple[tuple[BatchFold, Counting], ...]:
-    return tuple((BatchFold(each, LANES), counting_of(each)) for each in pipelines())
+    return tuple((BatchFold(each, LANES), counting_of(each)) for each in (*pipelines(), of_histograms()))
 
 
 def counting_of(pipeline: Pipeline) -> Counting:
@@ -289,14 +290,23 @@ def check_fold(data: bytes) -> None:
 
 
 @cache
-def _agents() -> tuple[BatchFold, Counting, AgentDecoder]:
-    pipeline = agents_pipeline()
-    return BatchFold(pipeline, LANES), counting_of(pipeline), AgentDecoder(pipeline.sources.values())
+def _agents() -> tuple[tuple[Pipeline, BatchFold, Counting, AgentDecoder], ...]:
+    return tuple(
+        (each, BatchFold(each, LANES), counting_of(each), AgentDecoder(each.sources.values()))
+        for each in (agents_pipeline(), of_histograms())
+    )
 
 
 def check_agents(data: bytes) -> None:
     """A record of an agent comes to events, refusals and what is nobody's, the same each time, and none is lost."""
-    batch_fold, counting, decoder = _agents()
+    for pipeline, batch_fold, counting, decoder in _agents():
+        _check_agents(data, pipeline, (batch_fold, counting), decoder)
+
+
+def _check_agents(
+    data: bytes, pipeline: Pipeline, fold: tuple[BatchFold, Counting], decoder: AgentDecoder
+) -> None:
+    batch_fold, counting = fold
     for held in (data, zlib.compress(data), b"\x0a" + encode_varint(len(data)) + data):
         record = StreamRecord("shardId-000000000000", 2**180 + 7, "key", held, ARRIVAL_MS)
         folded, again = (batch_fold.fold([record], _never_repeated, counting) for _ in range(2))
@@ -314,7 +324,7 @@ def check_agents(data: bytes) -> None:
         return
     for each in outcomes:
         if isinstance(each, Taken):
-            agents_pipeline().sources[each.source].schema.encode(each.event)
+            pipeline.sources[each.source].schema.encode(each.event)
         elif isinstance(each, Refused):
             assert each.code in POISON_CODES
             assert each.reason

@@ -1,10 +1,14 @@
 """Records that agents' own encoders wrote come to the events that were meant: tests/interop/agents made them."""
 
+import json
+
 import pytest
 
+from streamgage.formats.agents import otlp_json, otlp_proto
 from streamgage.formats.agents.decoder import Outcome, Taken
 from streamgage.formats.agents.inflate import inflated, is_compressed
-from streamgage.formats.agents.items import PASSED_OVER, Refused
+from streamgage.formats.agents.items import PASSED_OVER, Item, Refused
+from streamgage.measures.histogram_points import point_of
 from support.agents import agent_records, decoded
 
 AT_MS = 1_767_614_400_000
@@ -50,3 +54,27 @@ def test_what_the_line_protocol_library_writes_comes_to_its_fields() -> None:
         each for each in LINES if each[2] != "refused"
     ]
     assert [isinstance(each, str) for each in found] == [each[2] == "refused" for each in LINES]
+
+
+@pytest.mark.parametrize("name", ["otlp_proto", "otlp_proto gzip", "otlp_proto zlib", "otlp_json"])
+def test_the_buckets_that_the_collector_writes_are_those_that_were_meant(name: str) -> None:
+    """tests/interop/agents/main.go has them: scale 5, from -7 on one, none and two."""
+    data = agent_records()[name]
+    data = inflated(data) if is_compressed(data) else data
+    points = (
+        otlp_json.points_of(json.loads(data), (), with_buckets=True)
+        if name == "otlp_json"
+        else otlp_proto.points_of(data, with_buckets=True)
+    )
+    found = [each.values.get("histogram") for each in points if isinstance(each, Item)]
+    (held,) = [each for each in found if isinstance(each, dict)]
+    assert held == {
+        "count": 3,
+        "scale": 5,
+        "zeroCount": 0,
+        "zeroThreshold": 0.0,
+        "positive": {"offset": -7, "bucketCounts": [1, 0, 2]},
+        "negative": {"offset": 0, "bucketCounts": []},
+    }
+    state = point_of(held)
+    assert (list(state.places), list(state.counts)) == ([-14, -10], [1, 2])

@@ -41,6 +41,23 @@ OPTIONAL = st.fixed_dictionaries(
         "max": st.floats(allow_nan=False),
     },
 )
+RUNS = st.fixed_dictionaries(
+    {},
+    optional={
+        "offset": st.integers(-(2**31), 2**31 - 1),
+        "bucket_counts": st.lists(st.integers(0, 3) | st.integers(0, 2**64 - 1), max_size=4),
+    },
+)
+BUCKETS = st.fixed_dictionaries(
+    {},
+    optional={
+        "scale": st.integers(-(2**31), 2**31 - 1),
+        "zero_count": st.integers(0, 2**64 - 1),
+        "zero_threshold": st.floats(allow_nan=False),
+        "positive": RUNS,
+        "negative": RUNS,
+    },
+)
 KINDS = st.sampled_from(["gauge", "sum", "histogram", "exponential_histogram", "summary"])
 NAMES = st.text("abcé.", max_size=5)
 METRICS = st.lists(
@@ -49,7 +66,9 @@ METRICS = st.lists(
         NAMES,
         KINDS,
         st.sampled_from([0, 1, 1, 1, 2]),
-        st.lists(st.tuples(ATTRIBUTES, TIMES, st.sampled_from([0, 0, 1]), NUMBERS, OPTIONAL), max_size=3),
+        st.lists(
+            st.tuples(ATTRIBUTES, TIMES, st.sampled_from([0, 0, 1]), NUMBERS, OPTIONAL, BUCKETS), max_size=3
+        ),
     ),
     max_size=3,
 )
@@ -70,8 +89,9 @@ def built(request: list[Any]) -> ExportMetricsServiceRequest:
                 data.SetInParent()
                 if kind not in ("gauge", "summary"):
                     data.aggregation_temporality = temporality
-                for own, time_ns, flags, number, histogram in points:
+                for own, time_ns, flags, number, histogram, buckets in points:
                     values = number if kind in ("gauge", "sum") else histogram if kind != "summary" else {}
+                    values = values | buckets if kind == "exponential_histogram" else values
                     point = data.data_points.add(time_unix_nano=time_ns, flags=flags, **values)
                     _add(point.attributes, own)
     return made
@@ -116,6 +136,20 @@ def _own(kind: str, point: Any) -> Iterator[tuple[str, object]]:
         return
     yield "count", point.count
     yield from ((name, getattr(point, name)) for name in ("sum", "min", "max") if point.HasField(name))
+    if kind == "exponential_histogram":
+        yield (
+            "histogram",
+            {
+                "count": point.count,
+                "scale": point.scale,
+                "zeroCount": point.zero_count,
+                "zeroThreshold": point.zero_threshold,
+                **{
+                    name: {"offset": run.offset, "bucketCounts": list(run.bucket_counts)}
+                    for name, run in (("positive", point.positive), ("negative", point.negative))
+                },
+            },
+        )
 
 
 def _value(value: AnyValue) -> object:
@@ -145,7 +179,7 @@ def _flat(values: Any) -> dict[str, object]:
 @given(request=REQUESTS)
 def test_what_the_library_writes_is_read_as_the_library_reads_it(request: list[Any]) -> None:
     made = built(request)
-    assert seen(otlp_proto.points_of(made.SerializeToString())) == list(expected(made))
+    assert seen(otlp_proto.points_of(made.SerializeToString(), with_buckets=True)) == list(expected(made))
 
 
 @settings(max_examples=100, deadline=None)
@@ -153,8 +187,8 @@ def test_what_the_library_writes_is_read_as_the_library_reads_it(request: list[A
 def test_json_and_protobuf_of_the_same_metrics_come_to_the_same(request: list[Any]) -> None:
     made = built(request)
     document = json.loads(json.dumps(MessageToDict(made, use_integers_for_enums=True)))
-    in_json = seen(otlp_json.points_of(document, ()))
-    in_bytes = seen(otlp_proto.points_of(made.SerializeToString()))
+    in_json = seen(otlp_json.points_of(document, (), with_buckets=True))
+    in_bytes = seen(otlp_proto.points_of(made.SerializeToString(), with_buckets=True))
     assert in_json == in_bytes
 
 
@@ -171,7 +205,7 @@ def test_of_damaged_bytes_we_never_say_something_else_than_the_library(
     whole = built(request).SerializeToString()
     data = whole[:at] + junk + whole[at + cut :]
     try:
-        ours = seen(otlp_proto.points_of(data))
+        ours = seen(otlp_proto.points_of(data, with_buckets=True))
     except PoisonRecord:
         return  # we may be stricter: a field with another wire type is unknown to the library, and no metrics to us
     if "refused" in ours:
@@ -186,7 +220,37 @@ def test_of_damaged_bytes_we_never_say_something_else_than_the_library(
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_number_that_is_not_finite_is_read_as_it_is_in_both(value: float) -> None:
-    made = built([({}, [("", [("m", "", "gauge", 0, [({}, 1, 0, {"as_double": value}, {"count": 0})])])])])
-    (in_bytes,) = seen(otlp_proto.points_of(made.SerializeToString()))
+    made = built(
+        [({}, [("", [("m", "", "gauge", 0, [({}, 1, 0, {"as_double": value}, {"count": 0}, {})])])])]
+    )
+    (in_bytes,) = seen(otlp_proto.points_of(made.SerializeToString(), with_buckets=True))
     (in_json,) = seen(otlp_json.points_of(MessageToDict(made), ()))
     assert str(in_bytes["value"]) == str(in_json["value"]) == str(value)
+
+
+def test_buckets_that_nobody_asks_for_are_not_looked_at() -> None:
+    values: tuple[Any, ...] = ({}, 1, 0, {}, {"count": 1}, {"positive": {"bucket_counts": [1]}})
+    made = built([({}, [("", [("m", "", "exponential_histogram", 1, [values])])])])
+    data = made.SerializeToString().replace(b"\x12\x01\x01", b"\x12\x01\x81")  # a count that is cut off
+    (found,) = seen(otlp_proto.points_of(data))
+    assert "histogram" not in found
+    with pytest.raises(PoisonRecord, match="goes on behind its end"):
+        seen(otlp_proto.points_of(data, with_buckets=True))
+
+
+@pytest.mark.parametrize(
+    ("run", "reason"),
+    [
+        ({"bucketCounts": ["x"]}, "'x' is not a whole number"),
+        ({"bucketCounts": [None]}, "not an array of numbers"),
+        ({"bucketCounts": {"0": 1}}, "not an array of numbers"),
+        ({"offset": 2**64}, "is not a whole number of 64 bits"),
+    ],
+)
+def test_a_run_of_json_that_is_none_refuses_its_point(run: dict[str, Any], reason: str) -> None:
+    point = {"count": "1", "timeUnixNano": "1", "positive": run}
+    metric = {"name": "m", "exponentialHistogram": {"aggregationTemporality": 1, "dataPoints": [point]}}
+    document = {"resourceMetrics": [{"scopeMetrics": [{"metrics": [metric]}]}]}
+    (found,) = otlp_json.points_of(document, (), with_buckets=True)
+    assert isinstance(found, Refused)
+    assert reason in found.reason

@@ -16,6 +16,7 @@ from streamgage.formats.avro import MARKER
 from streamgage.formats.kpl import MAGIC
 from streamgage.formats.kpl_builder import AggregateBuilder
 from streamgage.records import UserRecord
+from support.histograms import FIELD, counted
 from support.paths import ROOT as _ROOT
 
 MAX_FUTURE_MS = 5 * 60_000
@@ -44,6 +45,12 @@ fields = {device_id = "d", metric = "text:t", value = "v"}
 name = "click"
 schema = "schemas/click.avsc"
 partition_key = "visitor_id"
+event_time = "ts"
+
+[[sources]]
+name = "latency"
+schema = "latency.avsc"
+partition_key = "service"
 event_time = "ts"
 
 [[rollups]]
@@ -78,6 +85,14 @@ value = ["p95", "distinct", "time_weighted_mean"]
 device_id = ["distinct"]
 
 [[rollups]]
+name = "latencies"
+source = "latency"
+key = ["service"]
+windows = ["1h"]
+[rollups.measures]
+latency = ["histogram", "p99"]
+
+[[rollups]]
 name = "latest"
 source = "reading"
 key = ["metric", "device_id"]
@@ -89,12 +104,36 @@ value = ["last", "max"]
 ts = ["count"]
 """
 CONSUMERS = ("main", "second")
+# The values that a client counted stand beside their histogram: by them the tally knows what is right.
+_LATENCY = {
+    "type": "record",
+    "name": "Latency",
+    "fields": [
+        {"name": "service", "type": "string"},
+        {"name": "ts", "type": "long"},
+        FIELD,
+        {"name": "values", "type": {"type": "array", "items": "double"}},
+        {"name": "id", "type": "long"},
+    ],
+}
+
+
+class _Files(FilesIn):
+    """Those of the repository, and a schema of histograms."""
+
+    def read(self, path: str) -> str:
+        """Return the text of *path*."""
+        return json.dumps(_LATENCY) if path == "latency.avsc" else super().read(path)
+
+    def versions(self, path: str) -> list[str]:
+        """Return the older schemas beside *path*."""
+        return [] if path == "latency.avsc" else super().versions(path)
 
 
 @cache
 def pipeline() -> Pipeline:
     """Return the definition of every world."""
-    return parse_pipeline(_DEFINITION, FilesIn(_ROOT))
+    return parse_pipeline(_DEFINITION, _Files(_ROOT))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +165,8 @@ def draw_event(rng: random.Random, number: int, now_ms: int, *, devices: int) ->
 
 
 def _draw_event(rng: random.Random, number: int, now_ms: int, devices: int) -> Sent:
+    if number % 8 == 5:
+        return _latency(rng, number, now_ms)
     if rng.random() < 0.15:
         visitor = rng.choice(("v0", "v1"))
         event = {
@@ -144,6 +185,31 @@ def _draw_event(rng: random.Random, number: int, now_ms: int, devices: int) -> S
         data = json.dumps({"source": "reading", **event}).encode()
         return Sent(UserRecord(device, data), "reading", event)
     return Sent(encoder_of(pipeline().sources["reading"]).user_record(event), "reading", event)
+
+
+def _latency(rng: random.Random, number: int, now_ms: int) -> Sent:
+    """Return the histogram of some values, at a scale of its client's; some are zero alone, some contradict themselves."""
+    values = [
+        rng.choice((-1, 0, 1, 1, 1)) * rng.choice((2.0 ** rng.randint(-3, 8), rng.randint(1, 999) / 8))
+        for _ in range(rng.randint(1, 6))
+    ]
+    values = [0.0] * rng.randint(1, 3) if rng.random() < 0.2 else values
+    histogram = counted(values, rng.choice((7, 6, 5, 5, 4, 2)))
+    event: dict[str, Any] = {
+        "service": rng.choice(("web", "api")),
+        "ts": now_ms - rng.choice((0, 1, 1_799_000)),
+        "latency": histogram,
+        "values": values,
+        "id": number,
+    }
+    if rng.random() < 0.1:
+        histogram["count"] += 1
+        data = pipeline().sources["latency"].schema.encode(event)
+        return Sent(UserRecord(event["service"], data), "latency", code="bad_value")
+    if rng.random() < 0.2:
+        data = json.dumps({"source": "latency", **event}).encode()
+        return Sent(UserRecord(event["service"], data), "latency", event)
+    return Sent(encoder_of(pipeline().sources["latency"]).user_record(event), "latency", event)
 
 
 def _of_agent(number: int, event: dict[str, Any]) -> Sent:

@@ -45,6 +45,7 @@ COUNTED = {
             (("1h", 3_600_000),),
             "device_id@-1:distinct;value@9:histogram,distinct,signal",
         ),
+        Counted("latencies", "latency", ("service",), (("1h", 3_600_000),), "latency@-2:histogram"),
         Counted(
             "visits",
             "click",
@@ -204,6 +205,16 @@ def _bucket(value: float) -> int:
     return 2 * (math.ceil(math.log2(value) * 32) - 1)
 
 
+def _latencies(events: list[dict[str, Any]]) -> tuple[int, int, dict[int, int]]:
+    """Return the state of the values behind histograms: at the least scale of those that have any but zeros, and 5."""
+    values = [value for each in events for value in each["values"]]
+    scale = min([5, *(each["latency"]["scale"] for each in events if any(each["values"]))])
+    places = Counter(
+        2 * (math.ceil(math.log2(abs(value)) * 2**scale) - 1) + (value < 0) for value in values if value
+    )
+    return scale, values.count(0), dict(sorted(places.items()))
+
+
 def _token(kind: bytes, text: str) -> int:
     """Return 32 bits of a value: the low 26 of its hash, and how many zeros the others begin with."""
     bits = f"{int.from_bytes(hashlib.blake2b(kind + text.encode(), digest_size=8).digest(), 'big'):064b}"
@@ -270,6 +281,8 @@ def fold_naively(place: Place, parts: Iterable[Part]) -> list[Any]:
             min(views)[0],
             max(views)[0],
         ]
+    if rollup == "latencies":
+        return [len(ordered), _latencies([part.event for part in ordered])]
     scaled = [int(Decimal(repr(part.event["value"])) * 10**9) for part in ordered]
     places = sorted(
         [part.event["ts"], part.sequence_number, part.sub_sequence_number, value]

@@ -4,7 +4,7 @@ The property suite and the simulation plant the same; what only the simulation h
 shards that split) has its bugs there.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -28,8 +28,8 @@ from streamgage.fold.chunk_memory import ChunkMemory
 from streamgage.fold.items import StoredItem
 from streamgage.fold.source_fold import Events, SourceFold
 from streamgage.fold.verdicts import TimeBounds, untimely, verdict
-from streamgage.measures import distinct, histogram, time_weighted
-from streamgage.measures.histogram import Histogram
+from streamgage.measures import distinct, histogram, histogram_points, time_weighted
+from streamgage.measures.histogram import Buckets, Histogram
 from streamgage.measures.session_texts import SessionTextsPart
 from streamgage.measures.sessions import SessionsPart
 from streamgage.measures.time_weighted import Signal
@@ -402,6 +402,46 @@ def histogram_takes_the_later(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(histogram, "merged", merged)
 
 
+def histograms_meet_at_the_first_scale(patch: pytest.MonkeyPatch) -> None:
+    """Buckets are added by their index, whatever scale they are of."""
+
+    def united(histograms: Sequence[Buckets]) -> Histogram:
+        buckets = Counter[int]()
+        for each in histograms:
+            for place, count in zip(each.places, each.counts, strict=True):
+                buckets[place] += count
+        places = tuple(sorted(buckets))
+        zeros = sum(each.zeros for each in histograms)
+        return Histogram(histograms[0].scale, zeros, places, tuple(buckets[each] for each in places))
+
+    patch.setattr(histogram, "united", united)
+
+
+def finer_buckets_begin_with_one(patch: pytest.MonkeyPatch) -> None:
+    """The index of a finer bucket is divided as if the first one had the number 1."""
+    of_opentelemetry = histogram.of_opentelemetry
+
+    def mutant(
+        scale: int, zeros: int, positive: tuple[int, Sequence[int]], negative: tuple[int, Sequence[int]]
+    ) -> Histogram:
+        off = scale > histogram.SCALE
+        return of_opentelemetry(
+            scale, zeros, (positive[0] + off, positive[1]), (negative[0] + off, negative[1])
+        )
+
+    patch.setattr(histogram_points, "of_opentelemetry", mutant)
+
+
+def zeros_lower_the_scale(patch: pytest.MonkeyPatch) -> None:
+    """A histogram of zeros alone has the scale that its client says."""
+    of_opentelemetry = histogram.of_opentelemetry
+
+    def mutant(scale: int, zeros: int, *runs: tuple[int, Sequence[int]]) -> Histogram:
+        return of_opentelemetry(scale, zeros, *runs)._replace(scale=min(scale, histogram.SCALE))
+
+    patch.setattr(histogram_points, "of_opentelemetry", mutant)
+
+
 def distinct_of_the_last_batch(patch: pytest.MonkeyPatch) -> None:
     """What was known of different values is forgotten with the next batch."""
     patch.setattr(distinct, "merged", lambda states: states[-1])
@@ -471,6 +511,9 @@ MEASURE_BUGS: Mapping[str, Plant] = {
     for plant in (
         filter_by_the_first,
         histogram_takes_the_later,
+        histograms_meet_at_the_first_scale,
+        finer_buckets_begin_with_one,
+        zeros_lower_the_scale,
         distinct_of_the_last_batch,
         sessions_end_with_their_batch,
         late_views_correct_nothing,

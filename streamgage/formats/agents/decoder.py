@@ -21,7 +21,7 @@ from streamgage.formats.agents.items import (
     Values,
     merged,
 )
-from streamgage.formats.agents.mapping import CONSTANT, OF_POINTS, AgentMapping, match_text
+from streamgage.formats.agents.mapping import CONSTANT, HISTOGRAM, OF_POINTS, AgentMapping, match_text
 from streamgage.formats.avro import AvroSchema, Event
 from streamgage.formats.json_event import JsonEvents, json_events_of
 
@@ -103,13 +103,19 @@ class _Route(NamedTuple):
         for name, selector in self.columns:
             own[name] = values.get(selector)
         if self.needs and all(values.get(each) is None for each in self.needs):
-            return Refused.at(place, f"it has no {', '.join(self.needs)}")
+            return Refused.at(place, f"it has no {', '.join(self.needs)}{self._hint(values)}")
         if own.get(self.event_time) is None:
             return Refused.at(place, f"no event time: {self.event_time} is missing", "bad_time")
         try:
             return Taken(self.source, self.events.event(own))
         except PoisonRecord as poison:
-            return Refused.at(place, poison.reason, poison.code)
+            return Refused.at(place, poison.reason + self._hint(values), poison.code)
+
+    def _hint(self, values: Values) -> str:
+        """Return what a sender may not know: whose histograms have explicit buckets wonders where they went."""
+        if HISTOGRAM not in self.needs or values.get(HISTOGRAM) is not None:
+            return ""
+        return "; its buckets, if any, are explicit ones, which are not read: have exponential ones sent"
 
 
 class AgentDecoder:
@@ -129,6 +135,11 @@ class AgentDecoder:
                 self._routes.setdefault(mapping.format, []).append(_route(source, mapping, read=read))
                 if mapping.ignore_others:
                     self._ignores.add(mapping.format)
+        self._with_buckets = any(
+            selector == HISTOGRAM
+            for route in self._routes.get("otlp", ())
+            for _, selector in route.mapping.fields
+        )
         self._reads_json = bool(self._routes.keys() & {"otlp", "cloudevents", "json"})
 
     def takes(self, data: bytes) -> bool:
@@ -156,7 +167,7 @@ class AgentDecoder:
         if data[:1] == _OTLP_FIRST and "otlp" in self._routes:
             from streamgage.formats.agents.otlp_proto import points_of  # noqa: PLC0415 - who names the format
 
-            return self._items("otlp", points_of(data))
+            return self._items("otlp", points_of(data, with_buckets=self._with_buckets))
         if "influx" in self._routes:
             from streamgage.formats.agents.influx import lines_of  # noqa: PLC0415 - likewise
 
@@ -258,7 +269,7 @@ class AgentDecoder:
         if "resourceMetrics" in found:
             from streamgage.formats.agents.otlp_json import points_of  # noqa: PLC0415 - likewise
 
-            yield from self._items("otlp", points_of(found, place))
+            yield from self._items("otlp", points_of(found, place, with_buckets=self._with_buckets))
         elif "specversion" in found and "cloudevents" in self._routes:
             from streamgage.formats.agents.cloudevents import CloudEvent, problem_of  # noqa: PLC0415 - likewise
 

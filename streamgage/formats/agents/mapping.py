@@ -19,7 +19,10 @@ CONSTANT = "text"
 WORDS: Mapping[str, frozenset[str]] = {
     "influx": frozenset({"measurement", "tags", "field", "value", "time"}),
     "otlp": frozenset(
-        {"metric", "unit", "scope", "attributes", "resource", "value", "count", "sum", "min", "max", "time"}
+        {
+            *("metric", "unit", "scope", "attributes", "resource", "time"),
+            *("value", "count", "sum", "min", "max", "histogram"),
+        }
     ),
     "cloudevents": frozenset({"id", "source", "type", "subject", "time", "data"}),
 }
@@ -28,7 +31,9 @@ NAMED: Mapping[str, frozenset[str]] = {
     "otlp": frozenset({"attribute", "resource"}),
     "cloudevents": frozenset({"data", "attribute"}),
 }
-OF_POINTS = frozenset({"value", "count", "sum", "min", "max"})
+HISTOGRAM = "histogram"
+"""The selector of a point's buckets, of an exponential histogram: they go into a field of histograms alone."""
+OF_POINTS = frozenset({"value", "count", "sum", "min", "max", HISTOGRAM})
 """Selectors of what a point or a field says itself: an item that has none of those that a mapping names is none of its."""
 MATCH_WORDS: Mapping[str, frozenset[str]] = {
     "influx": frozenset({"measurement", "field"}),

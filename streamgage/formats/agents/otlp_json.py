@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from streamgage.formats.agents.items import Item, PassedOver, Place, Refused, Values, pairs, undecodable
+from streamgage.formats.agents.mapping import HISTOGRAM
 from streamgage.formats.agents.otlp_points import (
     ARRAY,
     BYTES,
@@ -32,8 +33,10 @@ _TEMPORALITIES = {"AGGREGATION_TEMPORALITY_DELTA": DELTA, "AGGREGATION_TEMPORALI
 _NOT_FINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 
 
-def points_of(document: Mapping[str, Any], place: Place) -> Iterator[Item | Refused | PassedOver]:
-    """Yield the data points of a document with ``resourceMetrics``, in their order.
+def points_of(
+    document: Mapping[str, Any], place: Place, *, with_buckets: bool = False
+) -> Iterator[Item | Refused | PassedOver]:
+    """Yield the data points of a document with ``resourceMetrics``, in their order; their buckets where they are asked for.
 
     Raises:
         PoisonRecord: something is not of the kind that it should be; nobody knows what else is wrong.
@@ -45,10 +48,12 @@ def points_of(document: Mapping[str, Any], place: Place) -> Iterator[Item | Refu
             name = _text(_object(scope, "scope"), "name")
             for metric in _list(scope, "metrics"):
                 values = metric_values(shared, name, _text(metric, "name"), _text(metric, "unit"))
-                yield from _metric(metric, values, place)
+                yield from _metric(metric, values, place, with_buckets=with_buckets)
 
 
-def _metric(metric: Mapping[str, Any], shared: Values, place: Place) -> Iterator[Item | Refused | PassedOver]:
+def _metric(
+    metric: Mapping[str, Any], shared: Values, place: Place, *, with_buckets: bool
+) -> Iterator[Item | Refused | PassedOver]:
     for key, kind in _KINDS.items():
         if metric.get(key) is None:
             continue
@@ -57,10 +62,12 @@ def _metric(metric: Mapping[str, Any], shared: Values, place: Place) -> Iterator
         for count, each in enumerate(_list(data, "dataPoints")):
             own_place = (*place, kind, str(shared.get("metric")), "point", count)
             refused = refused_kind(kind, temporality, own_place)
-            yield refused or _point(each, kind, shared, own_place)
+            yield refused or _point(each, kind, shared, own_place, with_buckets=with_buckets)
 
 
-def _point(each: Mapping[str, Any], kind: str, shared: Values, place: Place) -> Item | Refused | PassedOver:
+def _point(
+    each: Mapping[str, Any], kind: str, shared: Values, place: Place, *, with_buckets: bool
+) -> Item | Refused | PassedOver:
     try:
         attributes = pairs(_key_values(each), "attribute")
         if kind in ("gauge", "sum"):
@@ -68,10 +75,35 @@ def _point(each: Mapping[str, Any], kind: str, shared: Values, place: Place) -> 
         else:
             own = {"count": _integer(each, "count")}
             own |= {name: _double(each[name]) for name in ("sum", "min", "max") if each.get(name) is not None}
+        if with_buckets and kind == "exponential histogram":
+            own[HISTOGRAM] = {"count": own["count"], **_buckets(each)}
         time_ns, flags = _integer(each, "timeUnixNano"), _integer(each, "flags")
     except ValueError as error:
         return Refused.at(place, str(error))
     return point(shared, attributes, own, place, time_ns=time_ns, flags=flags)
+
+
+def _buckets(each: Mapping[str, Any]) -> dict[str, object]:
+    threshold = each.get("zeroThreshold")
+    return {
+        "scale": _integer(each, "scale"),
+        "zeroCount": _integer(each, "zeroCount"),
+        "zeroThreshold": 0.0 if threshold is None else _double(threshold),
+        "positive": _run(_object(each, "positive")),
+        "negative": _run(_object(each, "negative")),
+    }
+
+
+def _run(run: Mapping[str, Any]) -> dict[str, object]:
+    counts = run.get("bucketCounts") or []
+    if not isinstance(counts, list) or None in counts:
+        raise ValueError("bucketCounts is not an array of numbers")
+    return {
+        "offset": _integer(run, "offset"),
+        "bucketCounts": [
+            each if type(each) is int else _integer({"bucketCounts": each}, "bucketCounts") for each in counts
+        ],
+    }
 
 
 def _number(each: Mapping[str, Any]) -> object:

@@ -1,7 +1,8 @@
 """OTLP metrics, whichever way they are written: what a data point comes to.
 
 Gauges and delta sums have a ``value``; delta histograms, explicit and exponential, ``count``, ``sum``, ``min`` and ``max`` of what
-was observed since the point before. What adds up since some start (cumulative) is refused: to sum it would count everything
+was observed since the point before, and exponential ones their buckets, ``histogram``, as a field of histograms takes it (docs/formats.md). Explicit
+buckets are not read: whose bounds are anywhere fit into no others. What adds up since some start (cumulative) is refused: to sum it would count everything
 again with each point.
 
 Source: https://opentelemetry.io/docs/specs/otel/metrics/data-model/ (checked 2026-11-29).

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from streamgage.errors import PoisonRecord
 from streamgage.formats.agents.items import Item, PassedOver, Place, Refused, Values, pairs, undecodable
+from streamgage.formats.agents.mapping import HISTOGRAM
 from streamgage.formats.agents.otlp_points import (
     ARRAY,
     BYTES,
@@ -23,6 +24,7 @@ from streamgage.formats.agents.otlp_points import (
     resource_values,
 )
 from streamgage.formats.agents.protobuf import (
+    packed_varints,
     read_double,
     read_fixed64,
     read_sfixed64,
@@ -43,6 +45,15 @@ _DATA = {1: 2, 2: 0, 3: 0}  # data_points, aggregation_temporality, is_monotonic
 _NUMBER: Final = {2: 1, 3: 1, 4: 1, 6: 1, 7: 2, 8: 0}  # start, time, as_double, as_int, attributes, flags
 _EXPLICIT: Final = {2: 1, 3: 1, 4: 1, 5: 1, 9: 2, 10: 0, 11: 1, 12: 1}
 _EXPONENTIAL: Final = {1: 2, 2: 1, 3: 1, 4: 1, 5: 1, 10: 0, 12: 1, 13: 1}
+_BUCKETS: Final = {
+    1: 2,
+    6: 0,
+    7: 1,
+    8: 2,
+    9: 2,
+    14: 1,
+}  # scale, zero_count, positive, negative, zero_threshold
+_RUN: Final = {1: 0, 2: 2}  # offset, bucket_counts: packed, as all write them
 # What the two histograms call the same: attributes, flags, min, max. Time is 3, count 4, sum 5 in both.
 _OF_HISTOGRAMS = {
     "histogram": (_EXPLICIT, 9, 10, 11, 12),
@@ -59,20 +70,23 @@ class _Around(NamedTuple):
     kind: str
     shared: Values
     place: Place
+    with_buckets: bool
 
 
-def points_of(body: bytes) -> Iterator[Found]:
+def points_of(body: bytes, *, with_buckets: bool = False) -> Iterator[Found]:
     """Yield the data points of an ``ExportMetricsServiceRequest``, or of ``MetricsData``, in their order.
+
+    Buckets are read where they are asked for: a point has more of them than of all else.
 
     Raises:
         PoisonRecord: it is none. What was yielded before counts for nothing: nobody knows what else is wrong.
     """
     for number, begin, end in wire_fields(body, 0, len(body), _REQUEST):
         if number == 1:
-            yield from _resource(body, begin, end, ())
+            yield from _resource(body, begin, end, with_buckets)
 
 
-def _resource(body: bytes, begin: int, end: int, place: Place) -> Iterator[Found]:
+def _resource(body: bytes, begin: int, end: int, with_buckets: bool) -> Iterator[Found]:  # noqa: FBT001 - passed on
     spans: list[tuple[int, int]] = []
     scopes: list[tuple[int, int]] = []
     for number, at, stop in wire_fields(body, begin, end, _RESOURCE_METRICS):
@@ -82,10 +96,16 @@ def _resource(body: bytes, begin: int, end: int, place: Place) -> Iterator[Found
             scopes.append((at, stop))
     shared = resource_values(_attributes(body, spans))
     for at, stop in scopes:
-        yield from _scope(body, at, stop, shared, place)
+        yield from _scope(body, at, stop, shared, with_buckets)
 
 
-def _scope(body: bytes, begin: int, end: int, shared: Values, place: Place) -> Iterator[Found]:
+def _scope(
+    body: bytes,
+    begin: int,
+    end: int,
+    shared: Values,
+    with_buckets: bool,  # noqa: FBT001 - passed on
+) -> Iterator[Found]:
     name = ""
     metrics: list[tuple[int, int]] = []
     for number, at, stop in wire_fields(body, begin, end, _SCOPE_METRICS):
@@ -95,10 +115,16 @@ def _scope(body: bytes, begin: int, end: int, shared: Values, place: Place) -> I
         elif number == 2:
             metrics.append((at, stop))
     for at, stop in metrics:
-        yield from _metric(body, at, stop, (shared, name), place)
+        yield from _metric(body, at, stop, (shared, name), with_buckets)
 
 
-def _metric(body: bytes, begin: int, end: int, above: tuple[Values, str], place: Place) -> Iterator[Found]:
+def _metric(
+    body: bytes,
+    begin: int,
+    end: int,
+    above: tuple[Values, str],
+    with_buckets: bool,  # noqa: FBT001 - passed on
+) -> Iterator[Found]:
     name = unit = kind = ""
     datas: list[tuple[int, int]] = []
     for number, at, stop in wire_fields(body, begin, end, _METRIC):
@@ -115,7 +141,7 @@ def _metric(body: bytes, begin: int, end: int, above: tuple[Values, str], place:
     shared = metric_values(*above, name, unit)
     temporality, spans = _data(body, datas, kind)
     for count, (start, until) in enumerate(spans):
-        around = _Around(kind, shared, (*place, kind, name, "point", count))
+        around = _Around(kind, shared, (kind, name, "point", count), with_buckets)
         read = _histogram if kind in _OF_HISTOGRAMS else _number
         yield refused_kind(kind, temporality, around.place) or read(body, start, until, around)
 
@@ -171,7 +197,49 @@ def _histogram(body: bytes, begin: int, end: int, around: _Around) -> Found:
             (own["min"],) = read_double(body, at)
         elif number == of_max:
             (own["max"],) = read_double(body, at)
+    if around.with_buckets and known is _EXPONENTIAL:
+        own[HISTOGRAM] = {"count": own["count"], **_buckets(body, begin, end)}
     return _point(body, spans, own, around, (time_ns, flags))
+
+
+def _buckets(body: bytes, begin: int, end: int) -> dict[str, object]:
+    """Return the buckets of the point from *begin* to *end*, named as in OTLP's JSON."""
+    scale = zeros = 0
+    threshold = 0.0
+    runs: dict[int, list[tuple[int, int]]] = {8: [], 9: []}
+    for number, at, stop in wire_fields(body, begin, end, _BUCKETS):
+        if number == 6:
+            scale = _signed(at)
+        elif number == 7:
+            (zeros,) = read_fixed64(body, at)
+        elif number == 14:
+            (threshold,) = read_double(body, at)
+        elif number in runs:
+            runs[number].append((at, stop))
+    return {
+        "scale": scale,
+        "zeroCount": zeros,
+        "zeroThreshold": threshold,
+        "positive": _run(body, runs[8]),
+        "negative": _run(body, runs[9]),
+    }
+
+
+def _run(body: bytes, spans: list[tuple[int, int]]) -> dict[str, object]:
+    offset, counts = 0, list[int]()
+    for begin, end in spans:
+        for number, at, stop in wire_fields(body, begin, end, _RUN):
+            if number == 1:
+                offset = _signed(at)
+            elif number == 2:
+                counts += packed_varints(body, at, stop)
+    return {"offset": offset, "bucketCounts": counts}
+
+
+def _signed(number: int) -> int:
+    """Return the sint32 that the varint *number* stands for."""
+    low = number & 0xFFFFFFFF
+    return (low >> 1) ^ -(low & 1)
 
 
 def _point(

@@ -59,6 +59,18 @@ def wire_text(data: bytes, begin: int, end: int) -> str:
         raise undecodable(f"at byte {begin + error.start}: not UTF-8: {error.reason}") from error
 
 
+def packed_varints(data: bytes, begin: int, end: int) -> list[int]:
+    """Return the numbers of a packed field. Raises: PoisonRecord, one of them is none."""
+    whole = data[begin:end]
+    if whole.isascii():  # each in a byte: what most counts are
+        return list(whole)
+    numbers, at = [], begin
+    while at < end:
+        number, at = _varint(data, at, end)
+        numbers.append(number)
+    return numbers
+
+
 def _varint(data: bytes, at: int, stop: int) -> tuple[int, int]:
     try:
         return decode_varint(data, at, stop)

@@ -1,12 +1,12 @@
 """Blocks: one user record that holds many events of one source, column by column, deflated. Layout: docs/formats.md."""
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 from streamgage.errors import PoisonRecord
-from streamgage.formats.avro import AvroReader, AvroSchema, Event
+from streamgage.formats.avro import AvroReader, AvroSchema, Event, Refine
 from streamgage.formats.blocks.columns import ColumnType, Values, column_types
 from streamgage.formats.blocks.decimal_column import DecimalColumn
 from streamgage.formats.blocks.ints import decode_unsigned, malformed
@@ -95,10 +95,15 @@ class _Field:
 class BlockReader:
     """Decode blocks of one source: rows of any *writers* schema, resolved to the *reader* schema, as AvroReader does."""
 
-    def __init__(self, reader: AvroSchema, writers: Iterable[AvroSchema] = ()) -> None:
+    def __init__(
+        self,
+        reader: AvroSchema,
+        writers: Iterable[AvroSchema] = (),
+        refine: Mapping[str, Refine] | None = None,
+    ) -> None:
         self.schema = reader
         writers = list(writers)
-        self._rows = AvroReader(reader, writers)
+        self._rows = AvroReader(reader, writers, refine)
         self._sources = {block_prefix(each): _Source.resolved(each, reader) for each in writers}
         self._sources[block_prefix(reader)] = _Source.resolved(reader, reader)
 

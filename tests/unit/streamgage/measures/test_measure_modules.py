@@ -10,6 +10,7 @@ from support.paths import ROOT
 APART = (
     "distinct",
     "histogram",
+    "histogram_points",
     "session_texts",
     "sessions",
     "sketch_measures",
@@ -30,6 +31,7 @@ print(*(name.rpartition(".")[2] for name in sys.modules if name.startswith("stre
     [
         ("mean", 9, set()),
         ("p95", 9, SKETCHES),
+        ("p95", -2, SKETCHES),
         ("sessions", -1, SKETCHES),
         ("entry", -1, SKETCHES | {"session_texts"}),
         ("exit@1h", -1, SKETCHES | {"session_texts"}),
