@@ -39,7 +39,9 @@ def run(arguments: argparse.Namespace) -> int:
         for name, text in (source.derived.texts if source.derived else {}).items():
             print(f"  {name} = {text}")
         for mapping in source.agents:
-            meant = " and ".join(f"{key} {' or '.join(sorted(texts))}" for key, texts in mapping.match) or "all"
+            meant = (
+                " and ".join(f"{key} {' or '.join(sorted(texts))}" for key, texts in mapping.match) or "all"
+            )
             fields = ", ".join(f"{name} = {selector}" for name, selector in mapping.fields)
             print(f"  from {mapping.format}, {meant}: {fields}")
         used = frozenset(
