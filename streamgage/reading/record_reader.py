@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from streamgage.definition.pipeline import Source
 from streamgage.errors import PoisonRecord
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _OURS = (MARKER, BLOCK_MARKER, MAGIC)  # no agent begins so
 _SOURCE = b'"source"'
+_NOTHING: Final[tuple[None, dict[str, Any]]] = (None, {})
 _OF_AGENTS = frozenset({"resourceMetrics", "specversion"})  # OTLP and CloudEvents, whatever their source is
 _LEFT = 8  # plain records that are read one by one behind one that is left: the next may be like it
 
@@ -105,6 +106,7 @@ class RecordReader:
         own = [each.source for each in sources.values()]
         self._names_agents = any(each.agents for each in (*own, *passed_over))
         self._agents: AgentRecords | None = None  # until one of them wrote a record
+        self._parsed: tuple[bytes | None, dict[str, Any]] = _NOTHING
         self._passed_over = passed_over
         self._by_name = sources
         self._passed_names = {each.name for each in passed_over}
@@ -298,6 +300,7 @@ class RecordReader:
             return False
         name = values.get("source")
         is_named = isinstance(name, str) and (name in self._by_name or name in self._passed_names)
+        self._parsed = data, values  # parsed once: _decode_json is next
         return is_named and _OF_AGENTS.isdisjoint(values)
 
     def _readers_of_agents(self) -> "AgentRecords":
@@ -375,7 +378,9 @@ class RecordReader:
         # Few streams hold JSON: a cold start without it is shorter.
         from streamgage.formats.json_event import json_events_of, parse_json_object  # noqa: PLC0415 - see above
 
-        values = parse_json_object(data)
+        (parsed, values), self._parsed = self._parsed, _NOTHING
+        if parsed is not data:
+            values = parse_json_object(data)
         name = values.pop("source", None)
         source = self._by_name.get(name) if isinstance(name, str) else None
         if source is None and isinstance(name, str) and name in self._passed_names:
