@@ -17,7 +17,7 @@ from infra.health import PROBE_KEY, Finding, Health, probe, round_trip
 from processors.query.cells import DynamoPartialStore
 from processors.query.progress import read_progress
 from producers.clock import Clock
-from streamgage.definition.fingerprint import definition_of, differences, parse_definition
+from streamgage.definition.fingerprint import definition_of, differences, parse_definition, windows_in
 from streamgage.definition.pipeline import Pipeline
 from streamgage.errors import ConfigError
 from streamgage.limits import SHARD_IN_BYTES_PER_S, SHARD_IN_RECORDS_PER_S
@@ -246,7 +246,7 @@ class _Doctor:
             yield Finding(
                 "definition",
                 Health.GOOD,
-                f"pipeline.toml counts what is deployed ({len(ours)} windows of rollups, consumer {self._stack.consumer})",
+                f"pipeline.toml counts what is deployed ({windows_in(ours)} windows of rollups, consumer {self._stack.consumer})",
             )
 
     def round_trip(self) -> Iterator[Finding]:

@@ -38,6 +38,12 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"source {source.name}: {source.schema.name}, partition key {source.partition_key}{older}")
         for name, text in (source.derived.texts if source.derived else {}).items():
             print(f"  {name} = {text}")
+        for mapping in source.agents:
+            meant = (
+                " and ".join(f"{key} {' or '.join(sorted(texts))}" for key, texts in mapping.match) or "all"
+            )
+            fields = ", ".join(f"{name} = {selector}" for name, selector in mapping.fields)
+            print(f"  from {mapping.format}, {meant}: {fields}")
         used = frozenset(
             name for each in pipeline.rollups_of(source.name) for name in (*each.key, *each.measures)
         )

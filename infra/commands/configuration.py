@@ -118,6 +118,7 @@ OF_PIPELINE = {
         "from": "What agents put on the stream of it, a table `[[sources.from]]` each: `format` (`influx`, `otlp`, `cloudevents`, "
         "`json`), `match` (which items are meant), `fields` (what of an item goes into which field), of `influx` `time_unit` "
         '(`ns`), and `others = "ignore"` where items that no source takes are passed over and not quarantined. '
+        "One more may come beside what counts already; one that is changed or gone is another definition. "
         "[Telegraf, the OpenTelemetry Collector and others in a few lines](formats.md#what-agents-write).",
     },
     "rollups": {

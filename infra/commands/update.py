@@ -38,16 +38,20 @@ def run(arguments: argparse.Namespace) -> int:
 def _update(home: Home, arguments: argparse.Namespace) -> int:
     from infra.local.stack.versions import publish, shift, version_before
 
+    def say(text: str) -> None:
+        print(f"streamgage: {text}", file=sys.stderr)
+
     info = home.info()
     if arguments.back:
-        version = version_before(home)
-    else:
-        from infra.commands.code import CODE  # a rollback has no use for it
-        from infra.local.stack.definition import check_definition
-        from processors.pipeline_files import load_pipeline
+        shift(home, version_before(home), say=say)
+        return 0
+    from infra.commands.code import CODE  # a rollback has no use for it
+    from infra.local.stack.definition import check_definition, keep_definition
+    from processors.pipeline_files import load_pipeline
 
-        path = Path(arguments.pipeline or info.pipeline)
-        check_definition(home, load_pipeline(path), info.consumer)
-        version = publish(home, path, CODE.bundle, build_api=CODE.api, build_other=CODE.of_handler)
-    shift(home, version, say=lambda text: print(f"streamgage: {text}", file=sys.stderr))
+    path = Path(arguments.pipeline or info.pipeline)
+    pipeline = load_pipeline(path)
+    check_definition(home, pipeline, info.consumer)
+    shift(home, publish(home, path, CODE.bundle, build_api=CODE.api, build_other=CODE.of_handler), say=say)
+    keep_definition(home, pipeline, info.consumer)  # what may be added is counted from now on
     return 0

@@ -208,7 +208,7 @@ class Judge:
             del judged.events[source]
 
 
-def _only(agents: tuple[AgentMapping, ...], form: str, unit: TimeUnit | None) -> tuple[AgentMapping, ...]:
+def _only(agents: Iterable[AgentMapping], form: str, unit: TimeUnit | None) -> tuple[AgentMapping, ...]:
     of_form = tuple(each for each in agents if each.format == form)
     return of_form if unit is None else tuple(replace(each, time_unit=unit) for each in of_form)
 

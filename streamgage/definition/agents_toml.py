@@ -13,6 +13,7 @@ from streamgage.formats.agents.mapping import (
     MATCH_NAMED,
     MATCH_WORDS,
     NAMED,
+    OF_FIELDS,
     WORDS,
     AgentFormat,
     AgentMapping,
@@ -181,13 +182,14 @@ def _check_lines(table: Table, form: str, match: Mapping[str, object], fields: M
         return
     selectors = set(fields.values())
     by_name = sorted(each for each in selectors if each.startswith("field:"))
-    if by_name and (selectors & {"field", "value"} or "field" in match):
+    if by_name and (selectors & OF_FIELDS or "field" in match):
         table.problem(
             "fields",
-            f"{joined(by_name)} makes one event of a line, field and value one of each of its fields: take one of both",
+            f"{joined(by_name)} makes one event of a line; {joined(sorted(OF_FIELDS))} one of each of its fields: take one of "
+            "both",
         )
-    if "value" in selectors and "field" not in selectors and "field" not in match:
+    if "value" in selectors and not selectors & {"field", "measurement_field"} and "field" not in match:
         table.problem(
             "fields",
-            "value without field: which field of a line it was would be lost. Map field, or match it",
+            "value without field: which field of a line it was would be lost. Map field or measurement_field, or match field",
         )

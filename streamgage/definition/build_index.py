@@ -17,10 +17,15 @@ _FORMAT = 2  # changes with what an entry holds
 
 
 class BuildIndex:
-    """What parsing gave for some texts. Its methods are the parsers, only faster where an entry is there."""
+    """What parsing gave for some texts. Its methods are the parsers, only faster where an entry is there.
+
+    ``missed`` says whether a text was asked for that it does not hold. Until then all is what was there at the build, when
+    it was read over in full.
+    """
 
     def __init__(self, schemas: dict[str, Any] | None = None, tomls: dict[str, Any] | None = None) -> None:
         self._schemas, self._tomls = schemas or {}, tomls or {}
+        self.missed = False
 
     @classmethod
     def of_text(cls, text: str) -> "BuildIndex":
@@ -37,6 +42,7 @@ class BuildIndex:
         """Return the schema that *text* describes. Raises: ValueError, as AvroSchema.parse."""
         entry = self._schemas.get(_hash(text))
         if entry is None:
+            self.missed = True
             return AvroSchema.parse(text)
         prefix = bytes.fromhex(entry["prefix"])
         return AvroSchema(entry["name"], entry["fields"], entry["parsed"], prefix, entry["logical"])
@@ -44,7 +50,10 @@ class BuildIndex:
     def toml(self, text: str) -> dict[str, Any]:
         """Return what the TOML *text* holds. Raises: ValueError, RecursionError, as tomllib.loads."""
         entry: dict[str, Any] | None = self._tomls.get(_hash(text))
-        return _toml(text) if entry is None else entry
+        if entry is None:
+            self.missed = True
+            return _toml(text)
+        return entry
 
 
 def index_text(*, schemas: Iterable[str], definition: str) -> str:

@@ -1,6 +1,6 @@
 """The pipeline definition: what is sent, and what analysts get. ``pipeline.toml`` is its one source."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,41 @@ DEFAULT_SCALE = 9  # decimal places kept of a float; an integer has none
 DEFAULT_CONSUMER = "main"
 
 
+class DeferredMappings(Collection["AgentMapping"]):
+    """The mappings of a source, of which there are some, read when one first looks into them: it may be never.
+
+    *read* returns them all, the same each time.
+    """
+
+    def __init__(self, read: "Callable[[], tuple[AgentMapping, ...]]") -> None:
+        self._read = read
+        self._found: tuple[AgentMapping, ...] | None = None
+
+    def _all(self) -> "tuple[AgentMapping, ...]":
+        if self._found is None:
+            self._found = self._read()
+        return self._found
+
+    def __bool__(self) -> bool:
+        """There are some: nothing is read for this."""
+        return True
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def __iter__(self) -> "Iterator[AgentMapping]":
+        return iter(self._all())
+
+    def __contains__(self, mapping: object) -> bool:
+        return mapping in self._all()
+
+    def __eq__(self, other: object) -> bool:
+        return tuple(self) == tuple(other) if isinstance(other, tuple | DeferredMappings) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._all())
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """One kind of event: its schemas, and which of its fields say when and by whom.
@@ -51,7 +86,7 @@ class Source:
     time_unit: "TimeUnit | None" = None
     derived: "Derived | None" = None
     paths: tuple[str, ...] = ()
-    agents: "tuple[AgentMapping, ...]" = ()
+    agents: "Collection[AgentMapping]" = ()
     histograms: frozenset[str] = frozenset()
 
     def __hash__(self) -> int:

@@ -4,7 +4,7 @@ No file is opened here: who reads a definition hands in its text, and what reads
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from streamgage.definition.build_index import BuildIndex
@@ -14,6 +14,7 @@ from streamgage.definition.pipeline import (
     NUMBER_TYPES,
     TEXT_TYPES,
     TIME_TYPES,
+    DeferredMappings,
     Pipeline,
     Rollup,
     Source,
@@ -80,7 +81,7 @@ def parse_pipeline(text: str, files: DefinitionFiles, index: BuildIndex | None =
         else:
             broken.add(name)
     _check_prefixes(sources, problems)
-    if any(each.agents for each in sources.values()):
+    if index.missed and any(each.agents for each in sources.values()):
         from streamgage.definition.agents_toml import overlaps_of  # noqa: PLC0415 - a cold start does without
 
         problems += overlaps_of(sources)
@@ -156,7 +157,7 @@ def _source(table: Table, files: DefinitionFiles, index: BuildIndex) -> Source |
     if time_unit not in (None, *_TIME_UNITS):
         table.problem("time_unit", f"{shown(time_unit)} is not one of {joined(_TIME_UNITS)}")
     histograms = _histograms(schema) if schema else frozenset[str]()
-    agents = _agents(table, schema, event_time, histograms)
+    agents = _agents(table, schema, event_time, histograms, deferred=not index.missed)
     table.no_other_keys()
     if len(table.problems) > before or schema is None:
         return None
@@ -188,13 +189,22 @@ def _histograms(schema: AvroSchema) -> frozenset[str]:
 
 
 def _agents(
-    table: Table, schema: AvroSchema | None, event_time: str, histograms: frozenset[str]
-) -> "tuple[AgentMapping, ...]":
+    table: Table, schema: AvroSchema | None, event_time: str, histograms: frozenset[str], *, deferred: bool
+) -> "Collection[AgentMapping]":
+    """Return the mappings of a source; *deferred*, they were read over at the build, and are read when an agent's record comes."""
     if table.take("from", None) is None:
         return ()
-    from streamgage.definition.agents_toml import agents_of  # noqa: PLC0415 - a cold start does without
 
-    return agents_of(table, schema, event_time, histograms)
+    def read() -> "tuple[AgentMapping, ...]":
+        from streamgage.definition.agents_toml import agents_of  # noqa: PLC0415 - a cold start does without
+
+        before = len(table.problems)
+        found = agents_of(table, schema, event_time, histograms)
+        if deferred and len(table.problems) > before:  # the files of a bundle were exchanged for one another
+            raise ConfigError(*table.problems[before:])
+        return found
+
+    return DeferredMappings(read) if deferred else read()
 
 
 def _derived(table: Table, fields: Mapping[str, Any]) -> "Derived | None":

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from streamgage.definition.pipeline import Source
 from streamgage.errors import PoisonRecord
@@ -12,7 +12,7 @@ from streamgage.formats.blocks.decimal_column import Columns
 from streamgage.formats.blocks.layout import MARKER as BLOCK_MARKER
 from streamgage.formats.blocks.layout import MAX_RECORD_EVENTS
 from streamgage.formats.blocks.reader import Block, BlockReader, events_in
-from streamgage.formats.kpl import decode_aggregate, is_aggregated, walk_aggregate
+from streamgage.formats.kpl import MAGIC, decode_aggregate, is_aggregated, walk_aggregate
 from streamgage.formats.mark import Mark, decode_mark
 from streamgage.reading.places import Places
 from streamgage.reading.poison import Held, Poison, Refused, refusals, refused_whole
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from streamgage.reading.agent_records import AgentRecords
 
 _BUCKETS_OF_AN_EVENT = 25  # as many take the 300 bytes of an event
+_OURS = (MARKER, BLOCK_MARKER, MAGIC)  # no agent begins so
+_SOURCE = b'"source"'
+_NOTHING: Final[tuple[None, dict[str, Any]]] = (None, {})
+_OF_AGENTS = frozenset({"resourceMetrics", "specversion"})  # OTLP and CloudEvents, whatever their source is
 _LEFT = 8  # plain records that are read one by one behind one that is left: the next may be like it
 
 
@@ -114,7 +118,11 @@ class RecordReader:
 
     def __init__(self, sources: Mapping[str, SourceReader], passed_over: Iterable[Source] = ()) -> None:
         passed_over = list(passed_over)
-        self._agents = _agents_of(sources, passed_over)
+        own = [each.source for each in sources.values()]
+        self._names_agents = any(each.agents for each in (*own, *passed_over))
+        self._agents: AgentRecords | None = None  # until one of them wrote a record
+        self._parsed: tuple[bytes | None, dict[str, Any]] = _NOTHING
+        self._passed_over = passed_over
         self._by_name = sources
         self._passed_names = {each.name for each in passed_over}
         self._passed = {prefix for each in passed_over for prefix in each.prefixes}
@@ -291,14 +299,36 @@ class RecordReader:
 
     def _is_of_agent(self, data: bytes) -> bool:
         """Tell whether some agent wrote *data*, and none of our producers."""
-        if self._agents is None or data[:HEADER_BYTES] in self._by_prefix or self._passed_events(data):
+        if not self._names_agents or data.startswith(_OURS) or self._is_own_json(data):
             return False
-        return self._agents.takes(data)
+        return self._readers_of_agents().takes(data)
+
+    def _is_own_json(self, data: bytes) -> bool:
+        """Tell whether *data* is one event that names its source. Agents' readers read it as the same; but they take loading."""
+        if data[:1] != b"{" or _SOURCE not in data:
+            return False
+        from streamgage.formats.json_event import parse_json_object  # noqa: PLC0415 - see _decode_json
+
+        try:
+            values = parse_json_object(data)
+        except PoisonRecord:
+            return False
+        name = values.get("source")
+        is_named = isinstance(name, str) and (name in self._by_name or name in self._passed_names)
+        self._parsed = data, values  # parsed once: _decode_json is next
+        return is_named and _OF_AGENTS.isdisjoint(values)
+
+    def _readers_of_agents(self) -> "AgentRecords":
+        """Return what reads the records of agents; loaded at the first one, for a cold start without it is shorter."""
+        if self._agents is None:
+            from streamgage.reading.agent_records import AgentRecords  # noqa: PLC0415 - see above
+
+            sources = {name: (each.source, each.events) for name, each in self._by_name.items()}
+            self._agents = AgentRecords(sources, self._passed_over)
+        return self._agents
 
     def _add_agent_record(self, data: bytes, partition_key_index: int) -> None:
-        if self._agents is None:
-            return
-        events, faults, parts = self._agents.read(data)
+        events, faults, parts = self._readers_of_agents().read(data)
         self._parts += parts
         for name, event in events:
             if name:
@@ -312,9 +342,7 @@ class RecordReader:
 
     def _agent_events(self, data: bytes) -> int:
         """Return how many events stand in the user record *data*, which is no block."""
-        if self._agents is None or not self._is_of_agent(data):
-            return 1
-        return self._agents.count(data)
+        return self._readers_of_agents().count(data) if self._is_of_agent(data) else 1
 
     def _claim(self, events: int) -> int:
         """Count what a block says it holds, before it is unpacked."""
@@ -365,7 +393,9 @@ class RecordReader:
         # Few streams hold JSON: a cold start without it is shorter.
         from streamgage.formats.json_event import json_events_of, parse_json_object  # noqa: PLC0415 - see above
 
-        values = parse_json_object(data)
+        (parsed, values), self._parsed = self._parsed, _NOTHING
+        if parsed is not data:
+            values = parse_json_object(data)
         name = values.pop("source", None)
         source = self._by_name.get(name) if isinstance(name, str) else None
         if source is None and isinstance(name, str) and name in self._passed_names:
@@ -426,13 +456,3 @@ class _Survey:
             self.events += events_in(data)
         else:
             self.events += self._events_of(data)
-
-
-def _agents_of(sources: Mapping[str, SourceReader], passed_over: Iterable[Source]) -> "AgentRecords | None":
-    """Return what reads the records of agents; None where no source has any, as most: a cold start without it is shorter."""
-    passed = list(passed_over)
-    if not any(each.agents for each in (*(reader.source for reader in sources.values()), *passed)):
-        return None
-    from streamgage.reading.agent_records import AgentRecords  # noqa: PLC0415 - see above
-
-    return AgentRecords({name: (each.source, each.events) for name, each in sources.items()}, passed)

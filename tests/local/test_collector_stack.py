@@ -7,7 +7,9 @@ import gzip
 import json
 import os
 import re
+import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +22,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from infra.local.stack.children import wait_until
+from infra.local.stack.clients import local_client
 from support.browser import WAIT_MS, chromium, visiting
 from support.machine import PATIENCE_S, Machine, running
 from support.open_pages import spread
@@ -120,6 +123,43 @@ def test_all_entrances_lead_into_one_rollup_whatever_their_bytes_are(machine: Ma
     assert ask(machine, "/v1/events/health", method="GET")[0] == 200
     assert ask(machine, "/v1/events/ready", method="GET")[0] == 200
     assert ask(machine, "/v1/events", b"[]" * 3_500_000, content_type="application/json")[0] == 413
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_a_line_and_otlp_of_the_guide_are_counted_by_the_definition_that_ships(machine: Machine) -> None:
+    """And a line that an agent put on the stream beside, and what lacks its device is told so."""
+    page = (ROOT / "docs" / "sending.md").read_text(encoding="utf-8")
+    (snippet,) = re.findall(r"```sh\n(curl [^`]*/api/v2/write[^`]*)```", page)
+    (line,) = re.findall(
+        r"```sh\n(curl [^`]*)```", (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    )
+    assert line in snippet
+    info = machine.home.info()
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", snippet.replace("curl ", "curl -sS --fail-with-body ")],
+        env={"PATH": os.environ["PATH"], "HTTP": info.endpoints["http"]},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=True,
+    )
+    assert json.loads(done.stdout) == {}
+    kinesis = local_client("kinesis", info.endpoints["kinesis"], info.credentials)
+    again = b"weather,device_id=d1 temperature=21.5 1767614400000000001"
+    kinesis.put_record(StreamName=info.stream, Data=again, PartitionKey="d1")
+    wanted = "/v1/rollups/device_metrics/range?window=1h&from=2026-01-05T00:00Z&to=2026-01-06T00:00Z&key.device_id=d1"
+
+    def values() -> dict[str, tuple[int, float]]:
+        rows = counted(machine, wanted)
+        return {each["metric"]: (each["events"], each["value.sum"]) for each in rows}
+
+    wait_until(
+        lambda: sum(each for each, _ in values().values()) == 3, seconds=PATIENCE_S, what="three readings"
+    )
+    assert values() == {"weather_temperature": (2, 42.0), "humidity": (1, 48.0)}
+    status, said, _ = ask(machine, "/api/v2/write", b"cpu,host=a usage=1 1767614400000000000")
+    assert status == 400
+    assert "device_id: it has no tag:device_id" in json.dumps(said)
 
 
 def test_while_the_stream_does_not_answer_nothing_is_accepted_and_all_counts_once_when_it_does(

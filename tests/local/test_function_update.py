@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from infra.aws.bundle.dists import build_runtime_dir
 from infra.local.function.outcome import Answered
 from infra.local.function.pool import VERSION_VARIABLE, FunctionPool
 from infra.local.function.sandbox import FunctionConfig
+from infra.local.stack.clients import local_client
 from infra.local.stack.home import is_alive
 from support.load import Load
 from support.machine import Machine, differences, running, simulate
@@ -121,6 +123,37 @@ def test_a_definition_that_counts_something_else_is_refused_by_update_and_up(tmp
     assert again.returncode == 2
     assert "device_metrics.1|1d would be removed" in again.stderr
     assert f"rm -r {machine.home.root}" in again.stderr
+
+
+def test_what_agents_write_may_become_more_and_is_counted_and_is_never_read_otherwise(tmp_path: Path) -> None:
+    more, other = (tmp_path / name for name in ("more.toml", "other.toml"))
+    (tmp_path / "schemas").symlink_to(ROOT / "schemas")
+    text = (ROOT / "pipeline.toml").read_text()
+    before = tmp_path / "before.toml"
+    before.write_text(re.sub(r"\[\[sources\.from\]\].*?\n\n", "", text, flags=re.DOTALL))
+    more.write_text(text)
+    other.write_text(text.replace("tag:device_id", "tag:host"))
+    line = b"weather,device_id=a,host=b temperature=20.5 1767614400000000000"
+    with running(tmp_path, "--param", "BatchingWindow=0", "--pipeline", str(before)) as machine:
+        sender = simulate(machine, tmp_path / "totals.json", events=500, rate=5_000)
+        said, _ = sender.communicate(timeout=60)
+        assert sender.returncode == 0, said
+        machine.run("drain", "--seconds", "60")
+        counted = machine.query("device_metrics", "--window", "1h", "--pipeline", str(before))
+        machine.run("update", "--pipeline", str(more))
+        info = machine.home.info()
+        kinesis = local_client("kinesis", info.endpoints["kinesis"], info.credentials)
+        kinesis.put_record(StreamName=info.stream, Data=line, PartitionKey="a")
+        machine.run("drain", "--seconds", "60")
+        asked = ("--window", "1h", "--pipeline", str(more))
+        (row,) = machine.query("device_metrics", "device_id=a", "metric=weather_temperature", *asked)
+        assert (row["events"], row["value.sum"]) == (1, Decimal("20.5"))
+        rows = machine.query("device_metrics", *asked)
+        assert [each for each in rows if each["device_id"] != "a"] == counted
+        for again in (other, before):
+            refused = machine.run("update", "--pipeline", str(again), check=False)
+            assert refused.returncode == 2
+            assert "source reading would read of agents what it did otherwise" in refused.stderr
 
 
 def test_a_version_that_cannot_start_is_refused_and_the_one_before_runs_on(tmp_path: Path) -> None:

@@ -42,8 +42,13 @@ def test_each_request_of_the_guide_is_taken_and_counts_once(tmp_path: Path) -> N
     with scripted_kinesis() as (url, requests):
         with serving(tmp_path, url) as server:
             base = server.url.removesuffix("/v1/events")
-            (one,), (two,), (first, again, envelope) = (answers_of(each, base) for each in SNIPPETS)
+            (one,), (two,), (first, again, envelope), (metrics,) = (
+                answers_of(each, base) for each in SNIPPETS
+            )
         assert json.loads(re.findall(r"```json\n(.*?)```", SECTION[1], re.DOTALL)[0]) == one  # type: ignore[index]
         assert two["accepted"] == 2
         assert (first["repeated"], again["repeated"], envelope["accepted"]) == (False, True, 1)
-        assert sorted(counted(stored_in(requests), pipeline()).values()) == [1] * 5
+        assert metrics == {}
+        times = counted(stored_in(requests), pipeline())
+        assert times.pop(1767614400000) == 3  # in JSON, in a line and in OTLP
+        assert [*times.values()] == [1] * 4

@@ -15,6 +15,8 @@ from producers.files.verdict import ConsumerRules
 from streamgage.definition.pipeline import Pipeline, Source
 from streamgage.definition.pipeline_toml import parse_pipeline
 from streamgage.errors import ConfigError, PoisonRecord
+from streamgage.formats.agents.decoder import AgentDecoder
+from streamgage.formats.agents.items import PassedOver, Refused
 from streamgage.formats.avro import AvroReader, Event
 from streamgage.formats.json_event import json_events_of
 from streamgage.reading.record_reader import RecordReader, SourceReader
@@ -77,6 +79,12 @@ PIPELINES: dict[str | None, Pipeline] = {
     for unit in UNITS
 }
 REFUSED = "refused"
+AGENTS = """
+[[sources.from]]
+format = "otlp"
+fields = {name = "metric", ts = "time", value = "value"}
+"""
+WITH_AGENTS = parse_pipeline(PIPELINE.format(unit=AGENTS), OneSchema())
 
 
 def from_stream(pipeline: Pipeline, data: bytes) -> Event | str:
@@ -211,6 +219,39 @@ def test_bytes_that_begin_as_json_have_one_verdict_too(data: bytes) -> None:
     if data[:1] == b"{" and b"\n" not in data:
         pipeline = PIPELINES[None]
         assert repr(from_file(pipeline, pipeline.sources["all"], data)) == repr(from_stream(pipeline, data))
+
+
+@given(
+    st.binary(max_size=40) | st.builds(lambda event: json.dumps({"source": "all", **event}).encode(), EVENT)
+)
+@example(b'{"source":"all","name":"d","ts":1767614400000,"value":1,"source":"none"}')
+@example(b'{"source":"none","name":"d","ts":1767614400000,"value":1}')
+@example(b'{"\\u0073ource":"all","name":"d","ts":1767614400000,"value":1}')
+@example(b'{"source":"all","name":"d","ts":1767614400000,"value":1,"specversion":"1.0"}')
+@example(b'{"source":"all","name":"d","ts":1767614400000,"value":1,"resourceMetrics":[]}')
+@example(b'{"source":"all","name":"d","ts":1767614400000,"value":1}\n\x1e ')
+@settings(deadline=None, max_examples=50)
+def test_an_event_in_json_is_the_same_to_what_reads_agents(data: bytes) -> None:
+    """Which of both reads it is a question of what was loaded, and no other."""
+    source = WITH_AGENTS.sources["all"]
+    reader = RecordReader({"all": SourceReader(source, ())})
+    if not reader._is_own_json(data):
+        return  # what reads agents reads it
+    try:
+        decoded = reader._decode_json(data)
+        assert decoded is not None  # no source is passed over
+        own: Event | str = decoded[1]
+    except PoisonRecord as poison:
+        own = poison.code
+    (outcome,) = AgentDecoder([source]).decode_whole(data)
+    assert not isinstance(outcome, PassedOver)
+    if isinstance(outcome, Refused):
+        assert own == outcome.code
+    else:
+        try:
+            assert own == AvroReader(source.schema).decode(source.schema.encode(outcome.event))
+        except ValueError:
+            assert own == "undecodable"
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,18 @@ def slow() -> Any:
     return event(asked, *(make(ARRIVAL_MS) for _, make in POISON_USER_RECORDS))
 
 
+def told_of_slow() -> list[str]:
+    """Return the codes of what is wrong in ``slow``, by the definition that ships.
+
+    It takes an event however old, and reads an array as an agent's, item by item.
+    """
+    return [
+        "undecodable" if make(ARRIVAL_MS) == b"[1, 2]" else code
+        for code, make in POISON_USER_RECORDS
+        if code != "late"
+    ]
+
+
 def run(bundle: Path, batches: Sequence[Any], *, python: str | Path = sys.executable) -> list[Said]:
     child = subprocess.run(
         [os.path.realpath(python), "-I", "-S", "-B", "-c", SCRIPT],

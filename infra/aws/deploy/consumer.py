@@ -9,7 +9,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from infra.aws.deploy.ports import StackState
-from streamgage.definition.fingerprint import definition_of, definition_text, differences, parse_definition
+from streamgage.definition.fingerprint import (
+    definition_of,
+    definition_text,
+    differences,
+    parse_definition,
+    rollups_in,
+    windows_in,
+)
 from streamgage.definition.pipeline import Pipeline
 from streamgage.errors import ConfigError
 
@@ -74,7 +81,7 @@ def parameters_of_consumer(
     text = definition_text(definition)
     if len(text) > _MOST_CHARACTERS:
         raise ConfigError(
-            f"consumer {fixed[CONSUMER]} counts {len(definition)} windows of rollups: more than its stack can record "
+            f"consumer {fixed[CONSUMER]} counts {windows_in(definition)} windows of rollups: more than its stack can record "
             f"({_MOST_CHARACTERS} characters). Give some of the rollups another consumer"
         )
     _check_unchanged(around, definition)
@@ -157,7 +164,7 @@ def _check_apart(around: Surrounding, fixed: Mapping[str, str], definition: Mapp
     """Refuse what another stack on the same table counts already: its name, or a generation of a rollup."""
     if not fixed[TABLE]:
         return
-    own = {name.partition("|")[0] for name in definition}
+    own = rollups_in(definition)
     problems = []
     for other in [*([around.beside] if around.beside else []), *around.others]:
         if other.name == around.stack or other.outputs.get("TableName") != fixed[TABLE]:
@@ -165,7 +172,7 @@ def _check_apart(around: Surrounding, fixed: Mapping[str, str], definition: Mapp
         told = f"stack {other.name} on the same table"
         if other.parameters.get(CONSUMER, "main") == fixed[CONSUMER]:
             problems.append(f"consumer {fixed[CONSUMER]} is {told} already: name another in pipeline.toml")
-        counted = own & {name.partition("|")[0] for name in _recorded(other) or ()}
+        counted = own & rollups_in(_recorded(other) or {})
         problems += [
             f"{each} is counted by {told} already: set the next generation" for each in sorted(counted)
         ]

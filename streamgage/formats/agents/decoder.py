@@ -5,7 +5,7 @@ by its first tag, JSON by its first bracket and then by its keys, and line proto
 and of the items, is a function of the bytes and the definition alone: each delivery gives every item the same place.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -63,7 +63,7 @@ class AgentSource(Protocol):
         """The unit of times that are numbers in JSON."""
 
     @property
-    def agents(self) -> tuple[AgentMapping, ...]:
+    def agents(self) -> Collection[AgentMapping]:
         """What agents send of it."""
 
 
@@ -109,7 +109,15 @@ class _Route(NamedTuple):
         try:
             return Taken(self.source, self.events.event(own))
         except PoisonRecord as poison:
-            return Refused.at(place, poison.reason + self._hint(values), poison.code)
+            return Refused.at(place, self._reason(poison.reason, values) + self._hint(values), poison.code)
+
+    def _reason(self, reason: str, values: Values) -> str:
+        """Return why the event was refused: of a field for which nothing is there, what would have to be."""
+        field, _, _ = reason.partition(":")
+        selector = dict(self.columns).get(field)
+        if selector is None or values.get(selector) is not None:
+            return reason
+        return f"{field}: it has no {selector}"
 
     def _hint(self, values: Values) -> str:
         """Return what a sender may not know: whose histograms have explicit buckets wonders where they went."""
@@ -162,7 +170,10 @@ class AgentDecoder:
         first = data[:64].lstrip(_SPACES)[:1]
         if first and first in _BRACKETS:
             if not self._reads_json:
-                raise PoisonRecord("unknown_format", "JSON, and no source says that an agent sends any")
+                raise PoisonRecord(
+                    "unknown_format",
+                    "JSON, and no source says that an agent sends any, by [[sources.from]] in pipeline.toml",
+                )
             return self._json(data)
         if data[:1] == _OTLP_FIRST and "otlp" in self._routes:
             from streamgage.formats.agents.otlp_proto import points_of  # noqa: PLC0415 - who names the format
@@ -247,7 +258,8 @@ class AgentDecoder:
             yield from repeat(PART, len(line.fields) - 1)
             return
         for name, value in line.fields.items():
-            own = merged(values, {"field": name, "value": value})
+            joined = f"{line.series['measurement']}_{name}"  # as Telegraf joins them for Prometheus
+            own = merged(values, {"field": name, "measurement_field": joined, "value": value})
             own_place = (*place, "field", name)
             for route in routes:
                 if route.only_fields is None or name in route.only_fields:

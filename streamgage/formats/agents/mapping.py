@@ -17,7 +17,7 @@ CONSTANT = "text"
 
 # By format: selectors that are one word, and words before a colon and a name.
 WORDS: Mapping[str, frozenset[str]] = {
-    "influx": frozenset({"measurement", "tags", "field", "value", "time"}),
+    "influx": frozenset({"measurement", "tags", "field", "measurement_field", "value", "time"}),
     "otlp": frozenset(
         {
             *("metric", "unit", "scope", "attributes", "resource", "time"),
@@ -33,6 +33,8 @@ NAMED: Mapping[str, frozenset[str]] = {
 }
 HISTOGRAM = "histogram"
 """The selector of a point's buckets, of an exponential histogram: they go into a field of histograms alone."""
+OF_FIELDS = frozenset({"field", "measurement_field", "value"})
+"""Selectors of a field of a line: a mapping that names one makes an event of each field."""
 OF_POINTS = frozenset({"value", "count", "sum", "min", "max", HISTOGRAM})
 """Selectors of what a point or a field says itself: an item that has none of those that a mapping names is none of its."""
 MATCH_WORDS: Mapping[str, frozenset[str]] = {
@@ -63,7 +65,7 @@ class AgentMapping:
     def each_field(self) -> bool:
         """Whether each field of a line is an event of its own."""
         return self.format == "influx" and any(
-            selector in ("field", "value") for selector in (*dict(self.fields).values(), *dict(self.match))
+            selector in OF_FIELDS for selector in (*dict(self.fields).values(), *dict(self.match))
         )
 
     @property

@@ -168,13 +168,13 @@ def test_a_batch_is_applied_poison_quarantined_and_told_in_one_line_and_one_blob
     (message,) = function.messages()
     assert json.loads(message)["id"] == f"shardId-000000000000:{REAL_SEQUENCE}:2"
     assert line["first_sequence_number"] == str(REAL_SEQUENCE)
-    assert (line["level"], line["user_records"], line["poison"]) == ("INFO", 5, {"unknown_format": 1})
+    assert (line["level"], line["user_records"], line["poison"]) == ("INFO", 5, {"undecodable": 1})
     assert (line["items"], line["writes"], "failed_from" in line) == (3, 3, False)
     assert line["function_request_id"] == Context().aws_request_id
     (directive,) = blob["_aws"]["CloudWatchMetrics"]
     assert directive["Namespace"] == "streamgage"
     assert {each["Name"] for each in directive["Metrics"]} == blob.keys() - {"_aws", "service"}
-    assert (blob["UserRecords"], blob["Poison"], blob["PoisonUnknownFormat"]) == (5, 1, 1)
+    assert (blob["UserRecords"], blob["Poison"], blob["PoisonUndecodable"]) == (5, 1, 1)
     assert (blob["RedeliveredRecords"], blob["PartialFailures"]) == (0, 0)
 
 

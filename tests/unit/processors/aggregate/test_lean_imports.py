@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,9 +72,10 @@ ALLOWED = {
     *MODULES,
     *(module for modules in PYTHONS.values() for module in modules),
 }
+# Behind it, record by record: what of the readers of agents was loaded until then, and what was counted.
 SCRIPT = """
 import json, os, sys
-batch = json.load(sys.stdin)
+batch, *others = json.load(sys.stdin)
 import awslambdaric.bootstrap
 print("-", file=sys.stderr, flush=True)
 import processors.aggregate.function
@@ -83,6 +85,12 @@ folded = function._fold.fold(decode_event(batch), lambda *_: False, function._co
 for each in folded.items.values():
     assert each.joined(each.joined(None).item).item is None
 assert folded.user_records == 4 and not folded.poison, folded
+print("-", file=sys.stderr, flush=True)
+for each in others:
+    folded = function._fold.fold(decode_event(each), lambda *_: False, function._counting)
+    agents = {"streamgage.reading.agent_records", "streamgage.definition.agents_toml", "streamgage.formats.agents.mapping"}
+    agents |= {f"streamgage.formats.agents.{name}" for name in ("decoder", "influx", "otlp_proto", "json_documents")}
+    print(json.dumps([sorted(agents & sys.modules.keys()), folded.user_records - len(folded.poison)]))
 """
 LINE = re.compile(r"import time:\s+\d+ \|\s+\d+ \|( +)(\S+)")
 
@@ -100,8 +108,8 @@ def importers(text: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Who imported each module that a sandbox loads until its first batch is folded."""
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> "subprocess.CompletedProcess[str]":
+    """What a sandbox said that loaded the bundle and read a batch, and others, each of one record."""
     bundle = tmp_path_factory.mktemp("bundle")
     shutil.copytree(ROOT / "schemas", bundle / "schemas")
     shutil.copyfile(ROOT / "pipeline.toml", bundle / "pipeline.toml")
@@ -110,7 +118,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     (bundle / INDEX_NAME).write_text(index_text(schemas=schemas, definition=definition), encoding="utf-8")
     child = subprocess.run(
         [sys.executable, "-P", "-X", "importtime", "-c", SCRIPT],
-        input=batch(),
+        input=json.dumps([batch(), *(event(each) for each in OTHERS)]),
         env={
             "PYTHONPATH": str(ROOT),
             "LAMBDA_TASK_ROOT": str(bundle),
@@ -130,30 +138,62 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         timeout=60,
     )
     assert child.returncode == 0, child.stderr[-2_000:]
-    before, _, after = child.stderr.partition("\n-\n")
+    return child
+
+
+@pytest.fixture(scope="module")
+def loaded(sandbox: "subprocess.CompletedProcess[str]") -> dict[str, str]:
+    """Who imported each module that a sandbox loads until its first batch is folded."""
+    before, after, _ = sandbox.stderr.split("\n-\n")
     known = importers(before)
     return {name: by for name, by in importers(after).items() if name not in known}
 
 
-def batch() -> str:
+OTHERS = (
+    b'{"source": "reading", "device_id": "d1", "metric": "t", "ts": %d, "value": 1}' % ARRIVAL_MS,
+    b"\xc3\x01 of an unknown schema",
+    b"weather,device_id=d1 temperature=20.5 %d000000" % ARRIVAL_MS,
+)
+
+
+def batch() -> Any:
     """Return the event of a batch: an aggregated record of readings, and a plain one."""
     schema = load_pipeline(Path(ROOT / "pipeline.toml")).sources["reading"].schema
     datas = [schema.encode(reading("d1", "temp", ARRIVAL_MS + n, n / 10)) for n in range(4)]
-    records = [aggregated([UserRecord("d1", each) for each in datas[:3]]), datas[3]]
-    return json.dumps(
-        encode_event(
-            [
-                StreamRecord("shardId-000000000000", REAL_SEQUENCE + n, "d1", data, ARRIVAL_MS)
-                for n, data in enumerate(records)
-            ],
-            stream_arn=STREAM_ARN,
-        )
-    )
+    return event(aggregated([UserRecord("d1", each) for each in datas[:3]]), datas[3])
+
+
+def event(*datas: bytes) -> Any:
+    """Return the event of a batch of Kinesis records."""
+    records = [
+        StreamRecord("shardId-000000000000", REAL_SEQUENCE + n, "d1", data, ARRIVAL_MS)
+        for n, data in enumerate(datas)
+    ]
+    return json.loads(json.dumps(encode_event(records, stream_arn=STREAM_ARN)))
 
 
 def test_no_module_joins_the_cold_start_unasked(loaded: dict[str, str]) -> None:
     unasked = {name: f"imported by {by}" for name, by in loaded.items() if name not in ALLOWED}
     assert unasked == {}
+
+
+def test_what_reads_agents_is_loaded_at_the_first_record_of_one(
+    sandbox: "subprocess.CompletedProcess[str]",
+) -> None:
+    """Though the definition names some; each format of theirs by itself."""
+    json_event, unknown, line = (json.loads(each) for each in sandbox.stdout.splitlines())
+    assert json_event == [[], 1]
+    assert unknown == [[], 0]
+    assert line == [
+        [
+            "streamgage.definition.agents_toml",
+            "streamgage.formats.agents.decoder",
+            "streamgage.formats.agents.influx",
+            "streamgage.formats.agents.mapping",
+            "streamgage.reading.agent_records",
+        ],
+        1,
+    ]
 
 
 def test_what_takes_long_to_load_is_not_loaded(loaded: dict[str, str]) -> None:

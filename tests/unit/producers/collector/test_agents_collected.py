@@ -4,6 +4,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,8 @@ from streamgage.formats.kpl import decode_aggregate
 from streamgage.formats.mark import decode_mark
 from streamgage.reading.record_reader import SourceReader
 from streamgage.shards import Shard, ShardMap
-from support.agents import agent_records, agents_pipeline
-from support.collecting import collector_over, post
+from support.agents import agent_records, agents_pipeline, gauge, otlp_json
+from support.collecting import Kept, collector_over, pipeline, post
 
 PIPELINE = agents_pipeline()
 AT_MS = 1_767_614_400_000
@@ -159,3 +160,48 @@ def test_lines_that_share_so_long_tags_that_nothing_holds_their_events_are_refus
     answer = post(collector, lines, "/api/v2/write", content_type="text/plain")
     assert (answer.status, stream.records) == (413, [])
     assert b"send smaller batches" in answer.body
+
+
+LINE = b"weather,device_id=d1 temperature=20.5 1767614400"
+POINT = otlp_json(gauge("humidity", [48], ts_ms=1_767_614_400_000), resource={"device.id": "d1"})
+
+
+def test_the_definition_that_ships_takes_a_line_and_a_point_of_otlp() -> None:
+    port = Kept()
+    collector = collector_over(port)
+    assert post(collector, LINE, "/api/v2/write", "precision=s", content_type="text/plain").status == 204
+    assert post(collector, POINT, "/v1/metrics").status == 200
+    assert [_told(each) for each in port.events] == [
+        ("d1", "weather_temperature", 20.5, 1_767_614_400_000),
+        ("d1", "humidity", 48.0, 1_767_614_400_000),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "lacks"),
+    [
+        ("/api/v2/write", LINE.replace(b"device_id", b"host"), "tag:device_id"),
+        ("/v1/metrics", POINT.replace(b"device.id", b"host.id"), "resource:device.id"),
+    ],
+)
+def test_what_lacks_its_device_is_told_what_it_lacks(path: str, body: bytes, lacks: str) -> None:
+    port = Kept()
+    kind = "text/plain" if path == "/api/v2/write" else "application/json"
+    answer = post(collector_over(port), body, path, content_type=kind)
+    assert f"device_id: it has no {lacks}" in answer.body.decode()
+    assert port.events == []
+
+
+@pytest.mark.parametrize(("path", "body"), [("/api/v2/write", LINE), ("/v1/metrics", POINT)])
+def test_a_definition_that_names_no_agents_refuses_them_and_says_where_to_name_some(
+    path: str, body: bytes
+) -> None:
+    port, shipped = Kept(), pipeline()
+    none = replace(
+        shipped, sources={name: replace(each, agents=()) for name, each in shipped.sources.items()}
+    )
+    kind = "text/plain" if path == "/api/v2/write" else "application/json"
+    answer = post(collector_over(port, definition=none), body, path, content_type=kind)
+    assert answer.status == 400
+    assert "by [[sources.from]] in pipeline.toml" in answer.body.decode()
+    assert port.events == []

@@ -1,10 +1,27 @@
 """What a definition may say of agents, and what it is told where it may not."""
 
+import re
+
 import pytest
 
-from streamgage.definition.fingerprint import counts_of
+from infra.template.read import TEMPLATE
+from streamgage.definition.build_index import BuildIndex, index_text
+from streamgage.definition.fingerprint import (
+    counts_of,
+    definition_of,
+    definition_text,
+    differences,
+    parse_definition,
+    rollups_in,
+    windows_in,
+)
+from streamgage.definition.pipeline import DeferredMappings, Pipeline
+from streamgage.definition.pipeline_toml import parse_pipeline
 from streamgage.errors import ConfigError
 from support.agents import parsed
+from support.paths import ROOT
+
+READING, CLICK = ((ROOT / "schemas" / f"{name}.avsc").read_text() for name in ("reading", "click"))
 
 BEGIN = """
 [[sources]]
@@ -29,6 +46,19 @@ windows = ["1h"]
 [rollups.measures]
 value = ["sum"]
 """
+
+
+class OneSchema:
+    """A folder with one schema, *text*."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def read(self, _path: str) -> str:
+        return self._text
+
+    def versions(self, _path: str) -> list[str]:
+        return []
 
 
 def problems(*tables: str) -> list[str]:
@@ -79,6 +109,12 @@ def test_a_definition_without_problems_says_what_agents_write() -> None:
         ('"tag:host"', "3", "not a selector, which is a text"),
         ('metric = "field"', 'metric = "text:t"', "value without field"),
         ('value = "value"', 'value = "field:temp"', "take one of both"),
+        (
+            'metric = "field", value = "value"',
+            'metric = "measurement_field", value = "field:temp"',
+            "take one of both",
+        ),
+        ("measurement", "measurement_field", "from[0].match.'measurement_field': no selector to match by"),
         ('metric = "field"', 'metric = "time"', "goes into the event time, 'ts'"),
         ("match =", 'time_unit = "h"\nmatch =', "'h' is not one of s, ms, us, ns"),
         ("match =", 'others = "drop"\nmatch =', """'drop' is neither "ignore" nor "quarantine\""""),
@@ -138,13 +174,83 @@ def test_who_says_nothing_of_agents_counts_what_he_counted_before() -> None:
     assert fingerprint() == "inuNtr5YHtk"
 
 
-def test_what_makes_events_of_items_is_part_of_what_is_counted_and_the_rest_is_not() -> None:
-    counted = fingerprint(INFLUX)
-    assert counted != fingerprint()
-    assert counted != fingerprint(INFLUX.replace("tag:host", "tag:hostname"))
-    assert counted != fingerprint(INFLUX.replace('"weather"', '["weather", "rain"]'))
-    assert counted == fingerprint(INFLUX.replace("match =", 'others = "ignore"\nmatch ='))
-    rain = INFLUX.replace("weather", "rain")
-    assert fingerprint(INFLUX, rain) == fingerprint(rain, INFLUX)
-    two = [INFLUX.replace('"weather"', each) for each in ('["a", "b"]', '["b", "a"]')]
-    assert fingerprint(two[0]) == fingerprint(two[1])
+def test_an_item_that_was_counted_stays_countable_whatever_agents_write_beside_it() -> None:
+    assert fingerprint(INFLUX) == fingerprint()
+
+
+def changes(before: tuple[str, ...], after: tuple[str, ...]) -> list[str]:
+    """Return what a stack that recorded *before* is told of *after*."""
+    one, other = (definition_of(parsed(BEGIN + "".join(each) + END), "main") for each in (before, after))
+    return differences(parse_definition(definition_text(one)), other)
+
+
+RAIN = INFLUX.replace("weather", "rain")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ((), (INFLUX,)),
+        ((INFLUX,), (RAIN, INFLUX)),
+        ((INFLUX,), (INFLUX.replace("match =", 'others = "ignore"\nmatch ='),)),
+        ((INFLUX.replace('"weather"', '["a", "b"]'),), (INFLUX.replace('"weather"', '["b", "a"]'),)),
+    ],
+)
+def test_another_mapping_and_what_becomes_of_others_is_no_other_definition(
+    before: tuple[str, ...], after: tuple[str, ...]
+) -> None:
+    assert changes(before, after) == []
+
+
+@pytest.mark.parametrize(
+    "after",
+    ["", RAIN, INFLUX.replace("tag:host", "tag:hostname"), INFLUX.replace('"weather"', '["weather", "x"]')],
+)
+def test_a_mapping_that_is_changed_or_gone_is_another_definition(after: str) -> None:
+    (told,) = changes((INFLUX, INFLUX.replace("weather", "hail")), (after,))  # one sentence a source
+    assert told.startswith("source reading would read of agents what it did otherwise")
+
+
+def test_what_a_stack_records_of_mappings_is_what_its_template_takes_and_no_rollup() -> None:
+    definition = definition_of(parsed(BEGIN + INFLUX + RAIN.replace("tag:", "tag:größe") + END), "main")
+    pattern = re.search(r'  Definition:\n.*?AllowedPattern: "(.*?)"', TEMPLATE.read_text(), re.DOTALL)
+    assert pattern is not None
+    assert re.fullmatch(pattern[1], definition_text(definition))
+    assert rollups_in(definition) == {"r.1"}
+    assert windows_in(definition) == 1
+
+
+def indexed(text: str, *, schema: str = READING) -> Pipeline:
+    """Return the definition *text* as a bundle reads it that was built of it, with *schema* in its folder."""
+    index = BuildIndex.of_text(index_text(schemas=[READING, CLICK], definition=text))
+    return parse_pipeline(text, OneSchema(schema), index)
+
+
+def test_a_bundle_reads_its_mappings_when_one_looks_into_them() -> None:
+    text = BEGIN + INFLUX + END
+    source, plain = indexed(text).sources["reading"], parsed(text).sources["reading"]
+    assert isinstance(source.agents, DeferredMappings)
+    assert source.agents._found is None
+    assert source.agents  # there are some; which, nobody asked
+    assert source.agents._found is None
+    assert source == plain
+    assert list(source.agents) == list(plain.agents)
+    assert len(source.agents) == 1
+    assert plain.agents == source.agents
+    assert hash(source.agents) == hash(plain.agents)
+    (mapping,) = plain.agents
+    assert mapping in source.agents
+    assert source.agents != []
+    assert indexed(BEGIN + END).sources["reading"].agents == ()
+
+
+def test_a_bundle_whose_schema_was_changed_or_exchanged_says_what_is_wrong_with_its_mappings() -> None:
+    text = BEGIN + INFLUX.replace('metric = "field"', 'visitor_id = "field"') + END
+    changed = READING.replace('"name": "metric"', '"name": "what"')
+    told = r"from\[0\]\.fields\.'visitor_id': the schema has no such field"
+    with pytest.raises(ConfigError, match=told):
+        indexed(text, schema=changed)
+    agents = indexed(text).sources["reading"].agents  # as if another had been there at the build
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=told):
+            list(agents)

@@ -47,7 +47,7 @@ def test_the_line_of_telegraf_comes_to_the_events_beside_it() -> None:
     (block,) = [text for language, text in BLOCKS if not language]
     line, told = re.split(r" {3,}", block.strip())
     found = readings(line.encode())
-    assert found == [("a", "usage_idle", 98.5), ("a", "usage_user", 1.5)]
+    assert found == [("a", "cpu_usage_idle", 98.5), ("a", "cpu_usage_user", 1.5)]
     assert all(f"({device}, {metric}, {value})" in told for device, metric, value in found)
     assert decoded(b"disk,host=a free=1i 1767614400000000000") == [PASSED_OVER]
 
