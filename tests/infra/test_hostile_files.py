@@ -167,6 +167,7 @@ TEMPLATES = {
     "a billion laughs": (LAUGHS + TOPIC % "", "unfolds"),
     "a billion merges": (MERGED + TOPIC % "", "unfolds"),
     "an alias of itself": (f"a: &a [*a]\n{TOPIC % ''}", "stands in"),
+    "lists 200,000 deep": (f"a: {nested(200_000, '[', ']')}\n{TOPIC % ''}", "deep"),  # more than C's stack holds
     "lists 5,000 deep": (f"a: {nested(5_000, '[', ']')}\n{TOPIC % ''}", "deep"),
     "lists 200 deep": (f"a: {nested(200, '[', ']')}\n{TOPIC % ''}", "deep"),
     "maps 5,000 deep": (f"a: {nested(5_000, '{a: ', '}')}\n{TOPIC % ''}", "deep"),

@@ -22,7 +22,7 @@ from support.schedules import ROLLUPS, SIZES_MS, judge
 from support.strategies import Entry, logs, pipeline, signed
 from support.tables import Items, States, apply, states_folded, states_of
 
-CALM = settings(max_examples=100, deadline=None)
+CALM = settings(max_examples=examples(50, whole=100), deadline=None)
 OF_SHARD_OR_KEY = st.sampled_from([LANES, KEY_LANES])
 
 
