@@ -11,8 +11,8 @@ from hashlib import blake2b
 from typing import Final
 from urllib.parse import parse_qsl
 
-from producers.collector import otlp
-from producers.collector.bodies import inflated, objects_of
+from producers.collector import cloud_headers, otlp
+from producers.collector.bodies import Objects, inflated, objects_of
 from producers.collector.durable import Batch, Durable, KeyReused, Once
 from producers.collector.judging import Judge, Judged
 from producers.collector.keys import Caller, KeyRefused, Keys
@@ -130,8 +130,11 @@ class Collector:
     # --- what each route does ---
 
     def _events(self, asked: Asked, body: bytes, parameters: Mapping[str, str], caller: Caller) -> Answer:
-        content_type = asked.headers.get("content-type", "")
-        objects = objects_of(body, content_type, self.bounds)
+        if cloud_headers.is_binary(asked.headers):
+            body = cloud_headers.structured(asked.headers, body)
+            objects = Objects("cloudevents", ())
+        else:
+            objects = objects_of(body, asked.headers.get("content-type", ""), self.bounds)
         once = _once(asked, objects.key, parameters, caller, body)
         if objects.form == "cloudevents":
             try:
