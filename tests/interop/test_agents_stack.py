@@ -1,17 +1,17 @@
 """What the real Collector and Telegraf send to a running stack, by each way, is what a question is answered."""
 
 import json
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from interop.definition import definition_in
+from interop.listening import listening
 from interop.otel import collector, counter, gauge
 from interop.programs import await_all
 from interop.telegraf import lines_of, output_of, telegraf
@@ -151,12 +151,5 @@ def copying() -> Iterator[tuple[str, list[bytes]]]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Copy)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", heard
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with listening(Copy) as url:
+        yield url, heard

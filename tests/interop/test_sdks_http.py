@@ -1,14 +1,22 @@
 """Clients of OpenTelemetry, InfluxData and CNCF, as they come, send to `streamgage collect`: exactly what they sent counts."""
 
+import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from infra.local.http.message import Limits, Request, Response
+from infra.local.http.server import HttpServer
 from interop.definition import Reading, collected, definition, definition_in
 from interop.otel import AT_MS
 from interop.programs import finished, npm_folder, python_with_clients
-from support.collecting import serving, stored_in
+from producers.collector.bodies import inflated
+from producers.collector.limits import Bounds
+from producers.collector.message import Asked
+from streamgage.errors import RetryableError
+from support.collecting import Kept, collector_over, serving, stored_in
 from support.paths import ROOT
 from support.scripted_kinesis import scripted_kinesis
 
@@ -17,10 +25,10 @@ NPM = ROOT / "requirements" / "agents"
 INFLUX_PYTHON = """
 import sys
 from influxdb_client import InfluxDBClient, Point, WriteOptions
-said = lambda what: lambda _, __, error: print(what, error.status, error.body)
+told = lambda _, __, error: print("error", error.status, error.body)
 with InfluxDBClient(url=sys.argv[1], token="t", org="o", enable_gzip=True) as client:
     options = WriteOptions(batch_size=300, flush_interval=200, retry_interval=200)
-    with client.write_api(write_options=options, error_callback=said("error"), retry_callback=said("retry")) as writer:
+    with client.write_api(write_options=options, error_callback=told) as writer:
         for each in range(1000):
             point = Point("weather").tag("host", "h").field("t", each / 4)
             writer.write(bucket="b", record=point.time(AT_MS + each, "ms"))
@@ -28,13 +36,21 @@ with InfluxDBClient(url=sys.argv[1], token="t", org="o", enable_gzip=True) as cl
 """
 INFLUX_JAVASCRIPT = """
 import { InfluxDB, Point } from "@influxdata/influxdb-client";
-const told = (error) => console.log("error", error.statusCode, error.body);
+let [left, done] = [1001];
+const decided = new Promise((resolve) => { done = (lines) => { left -= lines.length; if (!left) resolve(); } });
+const told = (error, lines) => {
+  if (error.statusCode == 503) return;
+  console.log("error", error.statusCode, error.body);
+  done(lines);
+};
 const writer = new InfluxDB({ url: process.argv[2], token: "t" }).getWriteApi("o", "b", "ms", {
-  batchSize: 300, gzipThreshold: 100, maxRetries: 3, minRetryDelay: 200, writeFailed: told,
+  batchSize: 300, gzipThreshold: 100, maxRetries: 3, minRetryDelay: 200, writeFailed: told, writeSuccess: done,
 });
 for (let each = 0; each < 1000; each++)
   writer.writePoint(new Point("weather").tag("host", "h").floatField("t", each / 4).timestamp(AT_MS + each));
 writer.writePoint(new Point("weather").tag("host", "h").stringField("text", "x").timestamp(AT_MS));
+await writer.flush().catch(() => {});
+await decided;
 await writer.close().catch(() => {});
 """
 OTEL_PYTHON = """
@@ -147,14 +163,48 @@ def test_opentelemetrys_sdks_send_what_was_counted_and_measured(
     tmp_path: Path, start: Callable[[str, Path, str], str], program: str
 ) -> None:
     _, found = outcome(lambda url: start(program, tmp_path, url), tmp_path)
-    for metric, values in (("hits", map(float, range(20))), ("level", (each / 4 for each in range(20)))):
-        told = sorted(
-            value for (_, name, _, value), count in found.items() if name == metric for _ in range(count)
-        )
-        assert told == sorted(values)
+    assert set(found.values()) == {1}
+    assert sorted(value for _, name, _, value in found if name == "hits") == list(range(20))
+    # One SDK tells a gauge once more when it ends, as of then.
+    assert {value for _, name, _, value in found if name == "level"} == {each / 4 for each in range(20)}
 
 
 def test_cloud_events_of_the_sdk_count_once_in_each_mode(tmp_path: Path) -> None:
     said, found = outcome(lambda url: python(CLOUD_EVENTS, tmp_path, url), tmp_path)
     assert [each.split(" ")[0] for each in said.splitlines()] == ["200"] * 11
     assert found == {("é h", "t", AT_MS + each, each / 4): 1 for each in range(30)}
+
+
+@pytest.mark.parametrize(
+    ("start", "program", "wanted"),
+    [
+        (python, INFLUX_PYTHON, 1_000),
+        (javascript, INFLUX_JAVASCRIPT, 1_000),
+        (python, OTEL_PYTHON, 41),
+        (javascript, OTEL_JAVASCRIPT.replace("FORM", "proto"), 40),
+    ],
+)
+def test_a_client_that_is_told_to_wait_sends_the_same_again_after_the_pause_that_it_was_told(
+    tmp_path: Path, start: Callable[[str, Path, str], str], program: str, wanted: int
+) -> None:
+    port, came = Kept(failure=RetryableError("full")), list[tuple[float, int, bytes]]()
+    collector = collector_over(port, definition=definition(tmp_path))
+
+    def respond(request: Request) -> Response:
+        query = request.target.partition("?")[2]
+        answer = collector.answer(Asked(request.method, request.path, query, request.headers, request.body))
+        came.append((time.monotonic(), answer.status, inflated(request.body, request.headers, Bounds())))
+        port.failure = None
+        return Response(answer.status, answer.body, answer.content_type, answer.headers)
+
+    server = HttpServer(respond, name="collector", limits=Limits(chunked=True))  # as `collect` does
+    server.start()
+    try:
+        said = start(program, tmp_path, server.url)
+    finally:
+        server.stop()
+    (first_s, status, _), (again_s, *_) = [each for each in came if each[2] == came[0][2]]
+    assert status == 503
+    assert again_s - first_s >= 4.9, said
+    told = Counter((each["metric"], each["ts"], each["value"]) for each in port.events)
+    assert (len(told), told.total()) == (wanted, wanted), said
