@@ -1,5 +1,6 @@
 """The AWS SDK for JavaScript v3 as it comes: HTTP/2 with prior knowledge, to the plain port."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -9,6 +10,7 @@ from interop.served import served
 from support.paths import ROOT
 
 LOCKED = ROOT / "requirements" / "javascript"
+VERSION: str = json.loads((LOCKED / "package.json").read_text())["dependencies"]["@aws-sdk/client-kinesis"]
 PROGRAM = """
 import { KinesisClient, PutRecordsCommand, ListShardsCommand, GetShardIteratorCommand, GetRecordsCommand }
   from "@aws-sdk/client-kinesis";

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from interop.definition import definition, put_by_agents
-from interop.otel import collector, gauge, readings
+from interop.otel import collector, counter, gauge, readings
 from interop.programs import PATIENCE_S, await_all
 from interop.served import attacked, data_in, served
+from streamgage.formats.agents.inflate import opened
+from support.agents import PUT_BY_AGENTS, agent_records
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
 _THROTTLED = "ProvisionedThroughputExceededException"
@@ -89,13 +91,22 @@ def test_an_answer_that_was_lost_makes_it_put_a_request_again_which_counts_again
 
 @pytest.mark.parametrize("compression", ["none", "gzip", "zlib"])
 @pytest.mark.parametrize("name", ["otlp_proto", "otlp_json"])
-def test_each_encoding_is_read_whole(tmp_path: Path, name: str, compression: str) -> None:
+def test_each_encoding_is_read_whole_and_is_the_golden_one(
+    tmp_path: Path, name: str, compression: str
+) -> None:
     others = {"exporters": {"awskinesis": {"encoding": {"name": name, "compression": compression}}}}
     with served(tmp_path) as stream:
         stream.client.create_stream(StreamName="s", ShardCount=2)
         with collector(tmp_path, environment(stream.plain.url), through="awskinesis", others=others) as agent:
-            agent.export_all([(host, [gauge("temp", [1, 2, 3])]) for host in HOSTS])
-            await_all(lambda: len(data_in(stream)), len(HOSTS))
+            agent.export_all(
+                [
+                    *((host, [gauge("temp", [1, 2, 3])]) for host in HOSTS),
+                    ("é-1", [gauge("temp", [20.5, -3]), counter("hits", [10, 15])]),
+                ]
+            )
+            await_all(lambda: len(data_in(stream)), len(HOSTS) + 1)
         data = data_in(stream)
-    assert len(data) == len(HOSTS)
-    assert put_by_agents(data, definition(tmp_path)) == SENT
+    golden = agent_records(PUT_BY_AGENTS.read_text())[f"{name} {compression}"]
+    assert opened(golden) in [opened(each) for each in data]
+    told = readings("é-1", "temp", [20.5, -3]) + readings("é-1", "hits", [5], first=1)
+    assert put_by_agents(data, definition(tmp_path)) == SENT + told

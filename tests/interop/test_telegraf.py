@@ -10,6 +10,7 @@ from interop.otel import AT_MS
 from interop.programs import await_all
 from interop.served import attacked, data_in, served
 from interop.telegraf import lines_of, output_of, readings_of, telegraf
+from support.agents import PUT_BY_AGENTS, agent_records
 from support.collecting import serving, stored_in
 from support.scripted_kinesis import scripted_kinesis, stores_all
 
@@ -66,6 +67,17 @@ def test_by_kinesis_every_field_counts_once_where_each_request_is_taken(tmp_path
             await_all(lambda: len(data_in(running)), 2 * COUNT)
         found = put_by_agents(data_in(running), definition(tmp_path))
     assert found == readings_of("a", COUNT) + readings_of("b", COUNT)
+
+
+def test_the_record_that_it_puts_is_the_golden_one(tmp_path: Path) -> None:
+    line = rf'weather,host=a\ b\,c\=é t=20.5,n=-3i,u=7u,yes=true,text="say \"hi\"" {AT_MS * 1_000_000}'
+    with served(tmp_path) as running:
+        running.client.create_stream(StreamName="s", ShardCount=1)
+        environment = {"AWS_ENDPOINT_URL_KINESIS": running.plain.url, **CREDENTIALS}
+        with telegraf(tmp_path, environment, KINESIS) as agent:
+            agent.write([line])
+            await_all(lambda: len(data_in(running)), 1)
+        assert data_in(running) == [agent_records(PUT_BY_AGENTS.read_text())["telegraf"]]
 
 
 @pytest.mark.parametrize("faults", ["7:throttle=0.2", "7:error=1"])
