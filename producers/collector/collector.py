@@ -287,21 +287,28 @@ def _presented(headers: Mapping[str, str], parameters: Mapping[str, str]) -> str
 def _once(
     asked: Asked, of_envelope: str, parameters: Mapping[str, str], caller: Caller, body: bytes
 ) -> Once | None:
-    """Return by what the batch is known; None without a key. Raises: Refused, 400: it is none, or there are two."""
+    """Return by what the batch is known; None without a key. Raises: Refused, 400: it is none, or there are two.
+
+    An agent can mostly set a header that never changes, and no other: X-Once says that a batch is known by its bytes.
+    """
+    by_body = asked.headers.get("x-once", "")
+    if by_body not in ("", "body"):
+        raise Refused(400, f"X-Once is {by_body[:20]!r}; it is body, or absent")
     said = {of_envelope, asked.headers.get("idempotency-key", ""), parameters.get("idempotency_key", "")} - {
         ""
     }
-    if not said:
-        return None
     if len(said) > 1:
         raise Refused(400, "it says several idempotency keys, and they differ")
-    (key,) = said
-    if not of_envelope and not _KEY.fullmatch(key):
+    if not said and not by_body:
+        return None
+    key = said.pop() if said else ""
+    if key and not of_envelope and not _KEY.fullmatch(key):
         raise Refused(400, "an idempotency key is 1 to 128 visible ASCII characters")
-    named = f"{caller.line}\0{'envelope' if of_envelope else 'key'}\0{key}"
     meaning = asked.path, *(parameters.get(each, "") for each in ("source", "precision"))  # of the same bytes
     content = blake2b("\0".join((*meaning, "")).encode(), digest_size=16)
     content.update(body)
+    kind = "envelope" if of_envelope else "key" if key else "body"
+    named = f"{caller.line}\0{kind}\0{key or content.hexdigest()}"
     return Once(blake2b(named.encode(), digest_size=16).digest(), content.digest())
 
 

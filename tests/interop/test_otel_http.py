@@ -4,11 +4,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from infra.local.http.message import HangUp, Limits, Request, Response
+from infra.local.http.server import HttpServer
 from interop.definition import collected, definition, definition_in
 from interop.otel import collector, counter, gauge, readings
 from interop.programs import await_all
 from producers.collector.keys import Keys, keys_text, new_key
-from support.collecting import serving, stored_in
+from producers.collector.message import Asked
+from support.collecting import Kept, collector_over, serving, stored_in
 from support.scripted_kinesis import scripted_kinesis, stores_all
 
 VALUES = [each / 4 for each in range(2_000)]
@@ -46,6 +49,46 @@ def test_what_is_refused_of_a_batch_is_told_to_it_and_all_else_counts(tmp_path: 
         assert collected(stored_in(requests), definition(tmp_path)) == readings("h", "temp", [1, 2])
     assert '"dropped_data_points":2' in said
     assert "a cumulative sum" in said
+
+
+def test_an_answer_that_is_lost_makes_it_send_the_same_bytes_which_count_once(tmp_path: Path) -> None:
+    port, answered = Kept(), list[bytes]()
+    receiving = collector_over(port, definition=definition(tmp_path))
+
+    def respond(request: Request) -> Response:
+        answer = receiving.answer(Asked(request.method, request.path, "", request.headers, request.body))
+        answered.append(request.body)
+        if len(answered) == 1:
+            raise HangUp
+        return Response(answer.status, answer.body, answer.content_type, answer.headers)
+
+    server = HttpServer(respond, name="collector", limits=Limits(chunked=True))
+    server.start()
+    others = {"exporters": {"otlphttp": {"retry_on_failure": {"initial_interval": "200ms"}}}}
+    try:
+        with collector(tmp_path, {"HTTP": server.url}, through="otlphttp", others=others) as agent:
+            agent.export(gauge("temp", VALUES[:500]), host="h")
+            await_all(lambda: len(answered), 2)
+    finally:
+        server.stop()
+    assert [len(each.events) for each in port.batches] == [1]
+    assert sorted(each["value"] for each in port.events) == VALUES[:500]
+
+
+def test_a_key_that_is_none_is_final_to_it(tmp_path: Path) -> None:
+    key, _ = new_key("agent", b"s" * 32, made_ms=0)
+    keys = tmp_path / "keys.json"
+    keys.write_text(keys_text(Keys((key,))))
+    page = str(definition_in(tmp_path))
+    with (
+        scripted_kinesis() as (url, _),
+        serving(tmp_path, url, "--pipeline", page, "--keys", str(keys)) as server,
+    ):
+        environment = {"HTTP": server.url.removesuffix("/v1/events"), "STREAMGAGE_KEY": "sgk_agent_other"}
+        with collector(tmp_path, environment, through="otlphttp") as agent:
+            agent.export(gauge("temp", [1, 2]), host="h")
+            agent.program.await_said("Dropping data")
+            assert agent.program.says("401")
 
 
 def test_while_the_collector_has_no_room_it_waits_as_long_as_it_is_told_and_each_point_counts_once(
