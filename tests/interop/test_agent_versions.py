@@ -19,10 +19,10 @@ def test_the_page_names_the_versions_that_are_run() -> None:
     npm = json.loads((ROOT / "requirements" / "agents" / "package.json").read_text())["dependencies"]
 
     def of_go(mod: str, module: str) -> str:
-        return re.findall(rf"{re.escape(module)} v(\S+)", mod)[0]
+        return str(re.findall(rf"{re.escape(module)} v(\S+)", mod)[0])
 
     def of_pip(name: str) -> str:
-        return re.findall(rf"^{name}==(\S+)", pip, re.MULTILINE)[0]
+        return str(re.findall(rf"^{name}==(\S+)", pip, re.MULTILINE)[0])
 
     assert [row[1] for row in rows] == [
         of_go(collector, "collector/exporter/otlphttpexporter"),

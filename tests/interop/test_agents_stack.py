@@ -130,7 +130,7 @@ def points(heard: Sequence[bytes]) -> dict[str, tuple[int, Decimal]]:
         for point in held["dataPoints"]:
             count, total = found.get(metric["name"], (0, Decimal()))
             value = point["asInt"] if "asInt" in point else repr(point["asDouble"])
-            found[metric["name"]] = count + 1, total + Decimal(value)
+            found[metric["name"]] = count + 1, total + round(Decimal(value), 9)  # as a measure has it
     return found
 
 
