@@ -2,7 +2,9 @@ module streamgage/tests/interop/agents/telegraf
 
 go 1.25.5
 
-require github.com/influxdata/telegraf v1.37.2
+require (
+	github.com/influxdata/telegraf v1.37.2
+)
 
 require (
 	cel.dev/expr v0.24.0 // indirect
