@@ -76,7 +76,13 @@ browser: ## Make producers/browser/dist from its source (needs npm).
 	npm ci --prefix $(MINIFIER) --no-audit --no-fund --loglevel=error  # by the hashes of the lock
 	node producers/browser/build.mjs $(MINIFIER) producers/browser/dist
 
-interop: $(READY) ## Run AWS's own producer, SDK and deaggregator against our Kinesis (needs Java 17, Maven).
+AGENTS_VENV := .streamgage/agentsvenv
+$(AGENTS_VENV)/.ready: requirements/agents.lock
+	$(PYTHON) -m venv $(AGENTS_VENV)
+	$(AGENTS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/agents.lock
+	@touch $@
+
+interop: $(READY) $(AGENTS_VENV)/.ready ## Run others' clients and agents against it: AWS's, OpenTelemetry's, InfluxData's (needs Java 17, Maven, npm, Go 1.26).
 	$(BIN)/python -m pytest tests/interop
 
 PEERS_VENV := .streamgage/peersvenv
@@ -113,9 +119,10 @@ lock: $(READY) ## Resolve requirements/*.lock again from pyproject.toml, and npm
 	printf 'fastavro\naws-lambda-powertools\n' | $(BIN)/uv pip compile --python-version 3.13 --python-platform aarch64-unknown-linux-gnu --generate-hashes --no-header --no-annotate --quiet --constraints requirements/dev.lock - -o infra/aws/bundle/collector.lock
 	printf 'checkov\n' | $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet - -o requirements/checkov.lock
 	printf 'bytewax\nquixstreams\nasync-kinesis\nfastapi\nmangum\nuvicorn\nboto3\n' | $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet - -o requirements/peers.lock
+	printf 'cloudevents\ninfluxdb-client\nopentelemetry-sdk\nopentelemetry-exporter-otlp-proto-http\n' | $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet - -o requirements/agents.lock
 	printf 'fastavro\natheris==3.0.0\n' | $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet --constraints requirements/dev.lock - -o requirements/fuzz.lock
 	printf 'uv\n' | $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade --quiet - -o requirements/uv.lock
-	for each in browser emulators javascript; do (cd requirements/$$each && npm install --package-lock-only --no-audit --no-fund --loglevel=error) || exit 1; done
+	for each in agents browser emulators javascript; do (cd requirements/$$each && npm install --package-lock-only --no-audit --no-fund --loglevel=error) || exit 1; done
 
 clean: ## Remove the virtual environment and local state.
 	rm -rf $(VENV) .streamgage build dist *.egg-info

@@ -11,8 +11,8 @@ from hashlib import blake2b
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-from producers.collector import otlp
-from producers.collector.bodies import inflated, objects_of
+from producers.collector import cloud_headers, otlp
+from producers.collector.bodies import Objects, inflated, objects_of
 from producers.collector.durable import Batch, Durable, KeyReused, Once
 from producers.collector.judging import Judge, Judged
 from producers.collector.keys import Caller, KeyRefused, Keys
@@ -130,8 +130,11 @@ class Collector:
     # --- what each route does ---
 
     def _events(self, asked: Asked, body: bytes, parameters: Mapping[str, str], caller: Caller) -> Answer:
-        content_type = asked.headers.get("content-type", "")
-        objects = objects_of(body, content_type, self.bounds)
+        if cloud_headers.is_binary(asked.headers):
+            body = cloud_headers.structured(asked.headers, body)
+            objects = Objects("cloudevents", ())
+        else:
+            objects = objects_of(body, asked.headers.get("content-type", ""), self.bounds)
         once = _once(asked, objects.key, parameters, caller, body)
         if objects.form == "cloudevents":
             try:
@@ -291,21 +294,28 @@ def _presented(headers: Mapping[str, str], parameters: Mapping[str, str]) -> str
 def _once(
     asked: Asked, of_envelope: str, parameters: Mapping[str, str], caller: Caller, body: bytes
 ) -> Once | None:
-    """Return by what the batch is known; None without a key. Raises: Refused, 400: it is none, or there are two."""
+    """Return by what the batch is known; None without a key. Raises: Refused, 400: it is none, or there are two.
+
+    An agent can mostly set a header that never changes, and no other: X-Once says that a batch is known by its bytes.
+    """
+    by_body = asked.headers.get("x-once", "")
+    if by_body not in ("", "body"):
+        raise Refused(400, f"X-Once is {by_body[:20]!r}; it is body, or absent")
     said = {of_envelope, asked.headers.get("idempotency-key", ""), parameters.get("idempotency_key", "")} - {
         ""
     }
-    if not said:
-        return None
     if len(said) > 1:
         raise Refused(400, "it says several idempotency keys, and they differ")
-    (key,) = said
-    if not of_envelope and not _KEY.fullmatch(key):
+    if not said and not by_body:
+        return None
+    key = said.pop() if said else ""
+    if key and not of_envelope and not _KEY.fullmatch(key):
         raise Refused(400, "an idempotency key is 1 to 128 visible ASCII characters")
-    named = f"{caller.line}\0{'envelope' if of_envelope else 'key'}\0{key}"
     meaning = asked.path, *(parameters.get(each, "") for each in ("source", "precision"))  # of the same bytes
     content = blake2b("\0".join((*meaning, "")).encode(), digest_size=16)
     content.update(body)
+    kind = "envelope" if of_envelope else "key" if key else "body"
+    named = f"{caller.line}\0{kind}\0{key or content.hexdigest()}"
     return Once(blake2b(named.encode(), digest_size=16).digest(), content.digest())
 
 

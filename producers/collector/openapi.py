@@ -83,13 +83,16 @@ def document(pipeline: Pipeline) -> dict[str, Any]:
         ]
     }
     once = {"type": "string", "pattern": "^[!-~]{1,128}$"}
+    by_body = {**_query("X-Once", {"type": "string", "enum": ["body"]}, "body"), "in": "header"}
     take = {
         "operationId": "take",
         "summary": "Take events, and answer once they are durable",
+        "description": "CloudEvents too: application/cloudevents+json, application/cloudevents-batch+json, or ce- headers.",
         "parameters": [
             _query("source", source, "reading"),
             _query("idempotency_key", once, "d1-17"),
             {**_query("Idempotency-Key", once, "d1-17"), "in": "header"},
+            by_body,
         ],
         "requestBody": {
             "required": True,
@@ -104,7 +107,7 @@ def document(pipeline: Pipeline) -> dict[str, Any]:
     export = {
         "operationId": "export",
         "summary": "Take metrics by OTLP/HTTP",
-        "parameters": [],
+        "parameters": [by_body],
         "requestBody": {"required": True, "content": {JSON: {"schema": {"type": "object"}}}},
         "responses": {
             "200": {
@@ -118,7 +121,7 @@ def document(pipeline: Pipeline) -> dict[str, Any]:
     write = {
         "operationId": "write",
         "summary": "Take InfluxDB's line protocol",
-        "parameters": [_query("precision", precision, "s")],
+        "parameters": [_query("precision", precision, "s"), by_body],
         "requestBody": {"required": True, "content": {"text/plain": {"schema": {"type": "string"}}}},
         "responses": {"204": {"description": "all lines are durable"}, **_refusals("InfluxError")},
     }

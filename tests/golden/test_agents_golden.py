@@ -1,15 +1,18 @@
-"""Records that agents' own encoders wrote come to the events that were meant: tests/interop/agents made them."""
+"""Records that agents wrote come to the events that were meant.
+
+tests/interop/agents made those of their encoders, and tests/interop holds those that the real agents put on a stream to be these.
+"""
 
 import json
 
 import pytest
 
 from streamgage.formats.agents import otlp_json, otlp_proto
-from streamgage.formats.agents.decoder import Outcome, Taken
-from streamgage.formats.agents.inflate import inflated, is_compressed
+from streamgage.formats.agents.decoder import AgentDecoder, Outcome, Taken
+from streamgage.formats.agents.inflate import inflated, is_compressed, opened
 from streamgage.formats.agents.items import PASSED_OVER, Item, Refused
 from streamgage.measures.histogram_points import point_of
-from support.agents import agent_records, decoded
+from support.agents import PUT_BY_AGENTS, agent_records, decoded, parsed
 
 AT_MS = 1_767_614_400_000
 LINES = [
@@ -78,3 +81,45 @@ def test_the_buckets_that_the_collector_writes_are_those_that_were_meant(name: s
     }
     state = point_of(held)
     assert (list(state.places), list(state.counts)) == ([-14, -10], [1, 2])
+
+
+PUT = agent_records(PUT_BY_AGENTS.read_text())
+TAKES_ALL = """
+[[sources]]
+name = "reading"
+schema = "schemas/reading.avsc"
+partition_key = "device_id"
+event_time = "ts"
+[[sources.from]]
+format = "otlp"
+fields = { device_id = "resource:host.name", metric = "metric", value = "value", ts = "time" }
+[[sources.from]]
+format = "influx"
+fields = { device_id = "tag:host", metric = "field", value = "value", ts = "time" }
+[[rollups]]
+name = "r"
+source = "reading"
+key = ["device_id"]
+windows = ["1h"]
+"""
+
+
+def put(name: str) -> list[object]:
+    decoder = AgentDecoder(parsed(TAKES_ALL).sources.values())
+    return [told(each) for each in decoder.decode_whole(opened(PUT[name]))]
+
+
+@pytest.mark.parametrize("name", [each for each in PUT if each != "telegraf"])
+def test_what_the_real_collector_put_comes_to_its_points_and_the_growth_of_its_counter(name: str) -> None:
+    assert put(name) == [
+        ("é-1", "temp", 20.5, 0),
+        ("é-1", "temp", -3.0, 1),
+        ("é-1", "hits", 5.0, 1),
+    ]
+
+
+def test_what_the_real_telegraf_put_comes_to_its_numbers() -> None:
+    *numbers, yes, text = put("telegraf")
+    assert numbers == [("a b,c=é", "t", 20.5, 0), ("a b,c=é", "n", -3.0, 0), ("a b,c=é", "u", 7.0, 0)]
+    assert "yes" in str(yes)
+    assert "text" in str(text)

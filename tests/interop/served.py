@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import boto3
 from botocore.config import Config
@@ -11,7 +11,7 @@ from botocore.config import Config
 from infra.local.http.message import Request, Response
 from infra.local.kinesis.__main__ import wall_clock_ms
 from infra.local.kinesis.api import KinesisApi
-from infra.local.kinesis.faults import parse_faults
+from infra.local.kinesis.faults import Faults, parse_faults
 from infra.local.kinesis.model import KinesisModel
 from infra.local.kinesis.server import KinesisServer
 from infra.local.kinesis.storage import MemoryStorage
@@ -47,7 +47,7 @@ class Served:
     """One data plane, its two ports and a boto3 client of the plain one."""
 
     def __init__(self, directory: Path, *, faults: str | None) -> None:
-        api = KinesisApi(KinesisModel(clock_ms=wall_clock_ms, storage=MemoryStorage()))
+        api = self.api = KinesisApi(KinesisModel(clock_ms=wall_clock_ms, storage=MemoryStorage()))
         self.faults = parse_faults(faults) if faults else None
         self.plain = Listening(api)
         self.tls = Listening(api, tls=server_context(directory), faults=self.faults)
@@ -77,6 +77,11 @@ class Served:
         return found
 
 
+def data_in(running: Served, stream: str = "s") -> list[bytes]:
+    """Return the data of every record of *stream*."""
+    return [record.data for records in running.read(stream).values() for record in records]
+
+
 def _stream_record(shard_id: str, record: dict[str, Any]) -> StreamRecord:
     arrival_ms = round(record["ApproximateArrivalTimestamp"].timestamp() * 1000)
     return StreamRecord(
@@ -97,3 +102,22 @@ def served(directory: Path, *, faults: str | None = None) -> Iterator[Served]:
         running.client.close()
         for server in servers:
             server.stop()
+
+
+class Attacked(NamedTuple):
+    """A plain port with faults, and those that struck."""
+
+    url: str
+    faults: Faults
+
+
+@contextmanager
+def attacked(running: Served, faults: str = "1:delay=0", *, port: int = 0) -> Iterator[Attacked]:
+    """Serve the same data plane, plain, at another port until the block ends, with *faults*."""
+    schedule = parse_faults(faults)
+    server = KinesisServer(running.api, port=port, faults=schedule)
+    server.start()
+    try:
+        yield Attacked(server.url, schedule)
+    finally:
+        server.stop()

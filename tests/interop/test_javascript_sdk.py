@@ -1,20 +1,16 @@
 """The AWS SDK for JavaScript v3 as it comes: HTTP/2 with prior knowledge, to the plain port."""
 
 import json
-import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
-
+from interop.programs import npm_folder
 from interop.served import served
 from support.paths import ROOT
 
 LOCKED = ROOT / "requirements" / "javascript"
 VERSION: str = json.loads((LOCKED / "package.json").read_text())["dependencies"]["@aws-sdk/client-kinesis"]
-_FETCH_S = 120
 PROGRAM = """
 import { KinesisClient, PutRecordsCommand, ListShardsCommand, GetShardIteratorCommand, GetRecordsCommand }
   from "@aws-sdk/client-kinesis";
@@ -38,33 +34,8 @@ process.exit(0);
 """
 
 
-@pytest.fixture(scope="session")
-def sdk() -> Path:
-    """The folder that the SDK is installed in: fetched from npm once."""
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("the JavaScript SDK needs Node.js, and there is no `npm` on the PATH")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "streamgage" / "javascript-sdk" / VERSION
-    if not (folder / "node_modules" / "@aws-sdk" / "client-kinesis").is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in ("package.json", "package-lock.json"):  # the lock holds the hash of all that is fetched
-            shutil.copy(LOCKED / name, folder)
-        fetched = subprocess.run(
-            [npm, "ci", "--no-audit", "--no-fund"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=_FETCH_S,
-            check=False,
-        )
-        if fetched.returncode:
-            pytest.skip(f"npm did not get the JavaScript SDK: {fetched.stderr.strip()[-200:]}")
-    return folder
-
-
-def test_the_javascript_sdk_speaks_http_2_to_the_plain_port(sdk: Path, tmp_path: Path) -> None:
-    program = sdk / "program.mjs"
+def test_the_javascript_sdk_speaks_http_2_to_the_plain_port(tmp_path: Path) -> None:
+    program = npm_folder(LOCKED, "@aws-sdk/client-kinesis") / "program.mjs"
     program.write_text(PROGRAM)
     with served(tmp_path) as running:
         running.client.create_stream(StreamName="s", ShardCount=1)

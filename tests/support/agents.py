@@ -142,6 +142,10 @@ def gzipped(data: bytes) -> bytes:
     return gzip.compress(data, mtime=0)
 
 
+PUT_BY_AGENTS = ROOT / "tests/golden/agents_put.jsonl"
+"""Records that the real Collector and Telegraf put on a stream, a line each as tests/interop/agents prints."""
+
+
 def agent_records(text: str | None = None) -> dict[str, bytes]:
     """Return records by name, of lines that tests/interop/agents prints: those of tests/golden, or of *text*."""
     lines = (ROOT / "tests/golden/agents.jsonl").read_text() if text is None else text

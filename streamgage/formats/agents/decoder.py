@@ -39,6 +39,7 @@ _SMALL_BYTES = 8_192  # so many share with so many what no function minds
 _OTLP_FIRST = (
     b"\x0a"  # field 1, resource_metrics, of the request; also a line end, which no agent begins with
 )
+_OTLP_SCOPES = b"\x12"  # the tag of what holds all points, and a byte that no JSON has
 _BRACKETS = b"{["
 _SPACES = b" \t\r\n"
 
@@ -154,8 +155,7 @@ class AgentDecoder:
         """Tell whether *data*, which is none of our own formats, is for it."""
         if is_compressed(data):
             return True
-        first = data[:64].lstrip(_SPACES)[:1]
-        if first and first in _BRACKETS:
+        if self._begins_json(data):
             return self._reads_json
         if data[:1] == _OTLP_FIRST and "otlp" in self._routes:
             return True
@@ -167,8 +167,7 @@ class AgentDecoder:
         Raises:
             PoisonRecord: it cannot be taken apart, and nothing of it may be counted: nobody knows what else is wrong.
         """
-        first = data[:64].lstrip(_SPACES)[:1]
-        if first and first in _BRACKETS:
+        if self._begins_json(data):
             if not self._reads_json:
                 raise PoisonRecord(
                     "unknown_format",
@@ -188,6 +187,13 @@ class AgentDecoder:
             f"begins with {data[:4].hex() or 'nothing'}, as none of the formats that sources name: "
             + (", ".join(sorted(self._routes)) or "none does, by [[sources.from]] in pipeline.toml"),
         )
+
+    def _begins_json(self, data: bytes) -> bool:
+        """Tell whether *data* begins as JSON does, and is no OTLP: 0A 7B is a line end and a bracket, and a message of 123 bytes."""
+        first = data[:64].lstrip(_SPACES)[:1]
+        if not first or first not in _BRACKETS:
+            return False
+        return not (data[:1] == _OTLP_FIRST and "otlp" in self._routes and _OTLP_SCOPES in data)
 
     def decode_whole(self, data: bytes, *, most_items: int = MAX_ITEMS) -> list[Outcome]:
         """Return ``decode`` of *data* at once: all of it can be taken apart, and holds *most_items* at most.

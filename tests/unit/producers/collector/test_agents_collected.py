@@ -1,5 +1,6 @@
 """What agents' own encoders wrote (tests/golden), by HTTP: exactly what they meant is kept, and what is not is told."""
 
+import gzip
 import json
 import random
 from collections import Counter
@@ -205,3 +206,35 @@ def test_a_definition_that_names_no_agents_refuses_them_and_says_where_to_name_s
     assert answer.status == 400
     assert "by [[sources.from]] in pipeline.toml" in answer.body.decode()
     assert port.events == []
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "media"),
+    [
+        ("/v1/metrics", RECORDS["otlp_proto"], "application/x-protobuf"),
+        ("/api/v2/write", RECORDS["line protocol"], ""),
+    ],
+)
+def test_who_says_x_once_body_has_the_same_bytes_counted_once_and_others_beside_them(
+    path: str, body: bytes, media: str
+) -> None:
+    port = Kept()
+    collector = collector_over(port, definition=PIPELINE)
+    for once, packed, batches in (("", False, 1), ("", False, 2), ("body", False, 3), ("body", True, 3)):
+        sent = gzip.compress(body) if packed else body
+        coding = {"content_encoding": "gzip"} if packed else {}
+        assert post(collector, sent, path, content_type=media, x_once=once, **coding).status in (200, 400)
+        assert len(port.batches) == batches
+    post(collector, body + body, path, content_type=media, x_once="body")
+    post(collector, body, path, content_type=media, x_once="body", idempotency_key="k")  # a name goes before
+    assert len(port.batches) == 5
+    refused = post(collector, body, path, content_type=media, x_once="yes")
+    assert (refused.status, b"X-Once is 'yes'" in refused.body) == (400, True)
+
+
+def test_the_same_bytes_of_lines_in_another_unit_are_another_batch_by_x_once() -> None:
+    port = Kept()
+    collector = collector_over(port, definition=PIPELINE)
+    for query, batches in (("precision=ns", 1), ("precision=us", 2), ("precision=ns", 2)):
+        post(collector, b"weather,host=a t=1 5", "/api/v2/write", query, x_once="body")
+        assert len(port.batches) == batches

@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from google.protobuf.json_format import Parse
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from streamgage.errors import PoisonRecord
 from streamgage.formats.agents.decoder import AgentDecoder, Outcome, Taken
@@ -162,6 +164,22 @@ def test_of_a_source_that_is_passed_over_items_are_known_and_not_judged() -> Non
     passing = AgentDecoder([sources["click"]], [sources["reading"]])
     assert passing.decode_whole(b'weather,host=a temp="warm" 5') == [PASSED_OVER]
     assert passing.decode_whole(b'{"source": "reading"}{"kind": "reading"}') == [PASSED_OVER] * 2
+
+
+def test_otlp_in_protobuf_is_read_at_whatever_size_also_where_that_is_the_byte_of_a_bracket() -> None:
+    lengths = set[int]()
+    for padding in range(200):
+        text = otlp_json(gauge("t", [1.5], ts_ms=NOW_MS), resource={"x": "y" * padding})
+        data = Parse(text, ExportMetricsServiceRequest()).SerializeToString()
+        lengths.add(data[1])
+        assert decoder().takes(data)
+        assert decoded(data) == [reading("h", "t", 1.5)]
+    assert {ord("{"), ord("[")} <= lengths
+
+
+def test_json_behind_a_line_end_is_json_beside_otlp() -> None:
+    data = b"\n" + otlp_json(gauge("t", [1.5], ts_ms=NOW_MS))
+    assert decoded(data) == decoded(b" \r\n\t" + data) == [reading("h", "t", 1.5)]
 
 
 def test_items_that_no_source_takes_are_passed_over_where_the_definition_says_so() -> None:
