@@ -184,9 +184,8 @@ def _middle(index: int, scale: int) -> float:
     low, high = bound(index, scale), bound(index + 1, scale)
     if not low:
         return high
-    if math.isinf(high):  # the last of the doubles: the same by the ratio of the bounds
-        return low * (2 / (1 + math.pow(2, -math.ldexp(1, -scale))))
-    return 2 * low / (1 + low / high)
+    ratio = math.pow(2, -math.ldexp(1, -scale)) if math.isinf(high) else low / high
+    return low / (1 + ratio) * 2  # doubled last: twice the last bounds are no doubles
 
 
 def relative_error(scale: int) -> float:

@@ -110,6 +110,33 @@ def test_quantiles_are_no_further_from_the_values_behind_them_than_they_say(
     assert abs(told - exact) <= abs(exact) * (histogram.relative_error(state.scale) * (1 + 1e-9) + 1e-12)
 
 
+@pytest.mark.parametrize("scale", [*range(LOWEST_SCALE, SCALE + 1), HIGHEST_SCALE])
+@pytest.mark.parametrize("value", [MOST, 1.1 * 2.0**1023, 1.01 * 2.0**1022, LEAST, 2.0**-1021, 1.0, 2.0])
+def test_at_every_scale_the_ends_of_the_doubles_are_as_near_as_is_told(value: float, scale: int) -> None:
+    for each in (value, -value):
+        state = folded([point_of(counted([each], scale))])
+        told = histogram.quantile(state, 0.5)
+        assert told is not None
+        assert abs(told - each) <= abs(each) * histogram.relative_error(state.scale) * (1 + 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("scale", "least", "most"),
+    [(20, -1074 * 2**20 - 1, 2**30 - 1), (0, -1075, 1023), (-1, -538, 511), (-10, -2, 0)],
+)
+def test_the_first_and_the_last_bucket_in_which_a_double_lies(scale: int, least: int, most: int) -> None:
+    def taken(index: int) -> bool:
+        run, none = {"offset": index, "bucketCounts": [1]}, {"offset": 0, "bucketCounts": []}
+        value = {"count": 1, "scale": scale, "zeroCount": 0, "zeroThreshold": 0.0}
+        try:
+            point_of({**value, "positive": none, "negative": run})
+        except ValueError:
+            return False
+        return True
+
+    assert [taken(each) for each in (least - 1, least, most, most + 1)] == [False, True, True, False]
+
+
 def test_bounds_end_their_bucket_as_opentelemetry_has_it() -> None:
     assert [index_of(each, 0) for each in (0.5, 1.0, 1.5, 2.0, 2.5)] == [-2, -1, 0, 0, 1]
     assert [index_of(each, -1) for each in (1.0, 2.0, 4.0, 4.5)] == [-1, 0, 0, 1]
