@@ -107,7 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     stop = Stop()
     try:
-        check_distribution(target.stream, port.describe)
+        check_distribution(target.stream, port.describe, waits=False)
         with noting_signals(stop), Spool.open(arguments.spool, max_bytes=arguments.spool_bytes) as spool:
             server = CollectorServer(
                 pipeline,

@@ -142,7 +142,7 @@ def run(args: argparse.Namespace, world: World) -> int:
         concurrency=2,
     )
     try:
-        check_distribution(target.stream, port.describe)
+        check_distribution(target.stream, port.describe, waits=False)
         print(f"from {visible(settings.address)} to {visible(str(target))}", file=world.err, flush=True)
         with world.noting(world.stop):
             health = run_bridge(

@@ -11,21 +11,24 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from producers.client.patience import within
 from streamgage.errors import ConfigError, RetryableError
 
 _LOG = logging.getLogger("streamgage.producer")
 
 
-def check_distribution(stream_name: str, describe: Callable[[], Mapping[str, Any]]) -> None:
+def check_distribution(
+    stream_name: str, describe: Callable[[], Mapping[str, Any]], *, waits: bool = True
+) -> None:
     """Let pass a stream whose records go by their partition keys; *describe* is DescribeStreamSummary.
 
-    Where it is not answered (no right to it, throttled) the stream passes: few have that switched on.
+    Where it is not answered (no right to it, throttled; without *waits*, not soon) the stream passes: few have that switched on.
 
     Raises:
         ConfigError: it distributes them itself.
     """
     try:
-        summary = describe().get("StreamDescriptionSummary", {})
+        summary = (describe() if waits else within(describe)).get("StreamDescriptionSummary", {})
     except (ConfigError, RetryableError) as error:
         _LOG.info("how stream %s distributes its records is not known: %s", stream_name, error)
         return

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from producers.client.core import ProducerCore
+from producers.client.patience import within
 from producers.client.ports import KinesisPort
 from producers.client.settings import CoreConfig
 from producers.clock import Clock
@@ -18,15 +19,17 @@ _LOOK_MS = 20
 _UNKNOWN = ShardMap([Shard("shardId-unknown", 0, KINESIS_HASH_KEYS - 1)])
 
 
-def shards_or_unknown(port: KinesisPort) -> ShardMap:
+def shards_or_unknown(port: KinesisPort, *, waits: bool) -> ShardMap:
     """Return the shards of the stream; where it does not answer, one for all: what is stored tells, and they are listed.
+
+    Unless it *waits*, one that is silent is given START_S: who has a spool accepts meanwhile.
 
     Until then records gather keys of several shards. streamgage counts them where they come to lie.
 
     Raises: ConfigError, no such stream, or no right to it.
     """
     try:
-        return ShardMap(port.list_shards())
+        return ShardMap(port.list_shards() if waits else within(port.list_shards))
     except RetryableError:
         return _UNKNOWN
 
@@ -44,7 +47,7 @@ class Forwarding:
         rng: random.Random,
     ) -> None:
         """Open the spool. Raises: ConfigError, as ``Spool.open`` does, or as ``shards_or_unknown``."""
-        self.shards = shards_or_unknown(port)
+        self.shards = shards_or_unknown(port, waits=not config.in_background)
         self._is_mine = not isinstance(spool, Spool)
         self.spool = spool if isinstance(spool, Spool) else Spool.open(Path(spool))
         self._clock, self._in_background = clock, config.in_background

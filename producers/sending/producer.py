@@ -106,7 +106,7 @@ class Producer:
         )
         try:
             self._begin(port, pipeline=pipeline, config=config, spool=spool, on_metrics=on_metrics)
-            check_distribution(stream, port.describe)
+            check_distribution(stream, port.describe, waits=spool is None)
         except BaseException:
             port.close()
             raise

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from producers import Delivered, NotYetStored, Producer, ProducerConfig
 from producers.client.entry import PutEntry
 from producers.client.outcomes import Outcome
+from producers.client.patience import within
 from producers.client.ports import PutResult
 from producers.spool import Spool, SpoolFull
 from producers.spool.remembered import Remembered
@@ -64,6 +66,31 @@ def test_a_stream_that_is_down_from_the_start_stops_nothing_and_the_next_produce
         put(producer, range(500, 600))
         producer.flush(LONG_S)
     assert numbers_of(stream.counts) == dict.fromkeys(range(600), 1)
+
+
+def test_a_stream_that_is_silent_at_the_start_delays_nobody_and_gets_all_when_it_speaks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(within, "__defaults__", (0.01,))
+    speaks = threading.Event()
+
+    class Silent(CountingStream):
+        def list_shards(self) -> Sequence[Shard]:
+            speaks.wait(LONG_S)
+            return super().list_shards()
+
+        def put_records(self, entries: Sequence[PutEntry]) -> Sequence[PutResult]:
+            speaks.wait(LONG_S)
+            return super().put_records(entries)
+
+    stream = Silent()
+    with producer_over(stream, pipeline=BLOCKS, spool=tmp_path / "spool") as producer:
+        put(producer, range(500))
+        producer.commit(LONG_S)
+        assert not speaks.is_set()
+        speaks.set()
+        producer.flush(LONG_S)
+    assert numbers_of(stream.counts) == dict.fromkeys(range(500), 1)
 
 
 def test_answers_that_are_lost_count_nothing_twice(tmp_path: Path) -> None:
