@@ -124,6 +124,7 @@ def test_the_function_does_without_what_only_queries_and_producers_import() -> N
         for each in (
             "distinct",
             "histogram",
+            "histogram_points",
             "session_texts",
             "sessions",
             "sketch_measures",
@@ -132,7 +133,8 @@ def test_the_function_does_without_what_only_queries_and_producers_import() -> N
         )
     }
     assert set(imports.later) == formats | agents | quarantine | expressions | sketches | {
-        "streamgage.definition.derived"
+        "streamgage.definition.derived",
+        "streamgage.definition.histogram_fields",
     }
     assert not {each.partition(".")[0] for each in imports.modules} - {"processors", "streamgage"}
     assert "processors" not in sys.stdlib_module_names
