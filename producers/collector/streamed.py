@@ -27,6 +27,7 @@ _REQUEST_BYTES = PUT_RECORDS_BYTES // 2
 _FIRST_PAUSE_MS, _LONGEST_PAUSE_MS = 50, 2_000
 _SHARDS_MS = 60_000
 _LARGEST_NOTE_BYTES = 390_000  # in an item of 400 KB
+_GAPS = 16  # batches whose marks may never be stored; a lane remembers 32 ranges of an identity, and forgets the lowest
 
 
 class Noted(NamedTuple):
@@ -66,10 +67,20 @@ class StreamDurable:
         self._port, self._notes, self._clock, self._left_ms = port, notes, clock, left_ms
         self._rng, self._one_key = rng, one_key_per_record
         self._identity: Identity | None = None
+        self._gaps = 0
         self._shards: tuple[Sequence[Shard], int] | None = None
 
     def keep(self, batch: Batch) -> bool:
         """See ``Durable.keep``."""
+        try:
+            return self._keep(batch)
+        except RetryableError:
+            self._gaps += 1
+            if self._gaps >= _GAPS:
+                self._identity, self._gaps = None, 0
+            raise
+
+    def _keep(self, batch: Batch) -> bool:
         identity = self._identity = self._identity or Identity(self._rng)
         groups = list(batch.events.items())
         shards = self._open_shards()

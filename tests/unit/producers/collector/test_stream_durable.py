@@ -2,9 +2,11 @@
 
 import json
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -21,7 +23,9 @@ from producers.collector.message import Refused
 from producers.collector.sealing import Groups, Note, seal
 from producers.collector.streamed import DynamoDbNotes, Noted, StreamDurable
 from streamgage.errors import RetryableError
-from streamgage.formats.mark import Mark
+from streamgage.fold.lane_log import RANGES
+from streamgage.formats.kpl import decode_aggregate
+from streamgage.formats.mark import Mark, decode_mark
 from streamgage.shards import Shard, ShardMap
 from support.collecting import counted, pipeline, reading
 
@@ -255,6 +259,34 @@ def test_a_batch_that_is_refused_for_its_key_leaves_no_gap_among_the_marks() -> 
     identity = sandbox._identity
     assert identity is not None
     assert next(iter(identity.drawn().groups.values()))[1] == 2
+
+
+@pytest.mark.parametrize("fails", ["put_first", "put_records"])
+def test_no_identity_has_more_gaps_than_a_lane_remembers_ranges_however_often_an_answer_is_missing(
+    fails: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else its lowest ranges were forgotten, and a batch of theirs that comes again would count again."""
+    world = World(random.Random(1), hostile=False)
+    sandbox = world.sandbox()
+
+    def silent(*_: object, **__: object) -> None:
+        world.sleep_ms(10_000)
+        raise RetryableError("no answer")
+
+    for number in range(200):
+        with monkeypatch.context() as patch:
+            if number % 2:
+                patch.setattr(world, fails, silent)
+            with suppress(RetryableError):
+                sandbox.keep(batch(number, 1))
+    marks = defaultdict[str, list[int]](list)
+    for data in world.records:
+        mark = decode_mark(decode_aggregate(data).tags)
+        assert mark is not None
+        marks[mark.producer].append(mark.counter)
+    gaps = [sum(after - before > 1 for before, after in pairwise(sorted(each))) for each in marks.values()]
+    assert sum(map(len, marks.values())) == 100
+    assert max(gaps) < RANGES / 2
 
 
 def test_a_batch_whose_note_no_item_holds_is_refused_and_not_asked_for_again_and_again() -> None:
