@@ -18,17 +18,21 @@ class Freshness:
     """``applied_ms`` of each open shard; ``repeated`` records dropped, and marks ``forgotten``, of all shards.
 
     ``lacking`` are the shards of which the tables lack what was applied: nothing of them may be called applied.
+    ``known_to_ms``: what arrived later may be in a shard that is not among them, a child of one that has ended. None: it
+    cannot.
     """
 
     shards: Mapping[str, int]
     repeated: int
     forgotten: int
     lacking: tuple[str, ...] = ()
+    known_to_ms: int | None = None
 
     @property
     def applied_ms(self) -> int:
         """The arrival time up to which everything is applied; 0 where nothing is known."""
-        return min(self.shards.values(), default=0)
+        known = min(self.shards.values(), default=0)
+        return known if self.known_to_ms is None else min(known, self.known_to_ms)
 
     @property
     def slowest(self) -> str | None:
@@ -73,6 +77,7 @@ def freshness(
         sum(each.repeated for each in known.values()),
         sum(each.forgotten for each in known.values()),
         lacking,
+        status.get("known_to_ms"),
     )
 
 

@@ -9,7 +9,8 @@ back, an instant of before would be ahead of whatever is put now.
 ``iterator_age_ms`` of a shard is how old the last record of its last batch was when the batch was done; ``lag_ms`` how old
 the oldest is that is not done, which grows while a shard stands. ``standing`` is where, why, since when, and what comes next
 (``infra.local.mapping.standing``); ``waits_for`` are the parents that come first; ``applied`` the last record that the
-function took. ``troubles`` are requests that fail, each since when. ``retries`` are batches that were handed over once more
+function took. ``known_to_ms``: what arrived later may be in a shard that is not among ``shards``, for one was read to its end
+since they were listed, and its children are not known; null where all are. ``troubles`` are requests that fail, each since when. ``retries`` are batches that were handed over once more
 as they were, ``bisects`` those of which both halves were.
 """
 
@@ -69,6 +70,7 @@ class StatusBoard:
         self._refused: str | None = None
         self._last_error: dict[str, Any] | None = None
         self._was_caught_up = False
+        self._ended_ms: dict[str, int] = {}  # when each shard was first seen to be read to its end
         self.state = "running"
         self.listed_ms: int | None = None
         self._listed_steady_ms = 0
@@ -177,6 +179,7 @@ class StatusBoard:
             "drained_to_ms": None if drained_to is None else drained_to[0],
             "drained_to_steady_ms": None if drained_to is None else drained_to[1],
             "listed_ms": self.listed_ms,
+            "known_to_ms": self._known_to_ms(checkpoints, now_ms),
             "stream_arn": self._config.stream_arn,
             "function": self._config.function.name,
             "counters": self._counters,
@@ -218,6 +221,15 @@ class StatusBoard:
     def _caught_up(self, mapping: StreamMapping, shard_id: str) -> bool:
         reading = self._readings[shard_id]
         return reading.behind_ms == 0 and reading.empty and mapping.undone(shard_id) == 0
+
+    def _known_to_ms(self, checkpoints: Mapping[str, ShardCheckpoint], now_ms: int) -> int | None:
+        self._ended_ms = {
+            shard_id: self._ended_ms.get(shard_id, now_ms)
+            for shard_id, kept in checkpoints.items()
+            if kept.finished
+        }
+        listed_ms = self.listed_ms or 0
+        return listed_ms if any(ended_ms >= listed_ms for ended_ms in self._ended_ms.values()) else None
 
     def _drained_to_ms(
         self, mapping: StreamMapping, checkpoints: Mapping[str, ShardCheckpoint]

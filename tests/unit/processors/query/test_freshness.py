@@ -17,6 +17,14 @@ def test_a_shard_read_to_its_end_is_applied_where_the_tables_have_what_was_appli
     assert (fresh.applied_ms, fresh.lacking) == (9_000, ())
 
 
+def test_behind_a_shard_that_has_ended_nothing_is_applied_until_its_children_are_known() -> None:
+    parent = {**SHARD, "finished": True, "applied": None}
+    status = {"shards": {"a": SHARD, "b": parent}}
+    assert freshness(progress(10), {**status, "known_to_ms": 8_000}).applied_ms == 8_000
+    assert freshness(progress(10), {**status, "known_to_ms": 9_500}).applied_ms == 9_000
+    assert freshness(progress(10), {**status, "known_to_ms": None}).applied_ms == 9_000
+
+
 def test_tables_that_were_exchanged_under_the_stack_are_found_and_nothing_is_called_applied() -> None:
     for found in (progress(9), []):
         fresh = freshness(found, {"shards": {"a": SHARD}})

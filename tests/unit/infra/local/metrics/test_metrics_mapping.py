@@ -52,11 +52,17 @@ def counted(folder: Path, *settled: tuple[Invocation, Outcome], **mapping: Any) 
     return {name: count for name, count in told(board, config)["counters"].items() if count}
 
 
-def told(board: StatusBoard, config: ProcessConfig) -> dict[str, Any]:
+def told(
+    board: StatusBoard, config: ProcessConfig, *, now_ms: int = 5_000, finished: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    checkpoints = {
+        "shardId-0": ShardCheckpoint(),
+        **{shard_id: ShardCheckpoint(finished=True) for shard_id in finished},
+    }
     mapping = StreamMapping(config.mapping, stream_arn=ARN)
     pool = FunctionPool(config.function)
     try:
-        board.write(mapping, {"shardId-0": ShardCheckpoint()}, pool=pool, now_ms=5_000)
+        board.write(mapping, checkpoints, pool=pool, now_ms=now_ms)
     finally:
         pool.close()
     read: dict[str, Any] = json.loads(config.status_file.read_text())
@@ -98,6 +104,22 @@ def test_a_discarded_batch_is_not_waited_for(tmp_path: Path) -> None:
     status = told(board, config)
     assert (status["counters"]["retries"], status["counters"]["records_discarded"]) == (0, 1)
     assert status["shards"]["shardId-0"]["iterator_age_ms"] == 4_000
+
+
+def test_once_a_shard_has_ended_no_later_arrival_is_called_known_until_its_children_are_listed(
+    tmp_path: Path,
+) -> None:
+    """Records of a child that nobody has listed were called applied while a stream was resharded under load."""
+    config = parse(document(tmp_path))
+    board = StatusBoard(config, started_ms=0)
+    board.note_listed(4_000)
+    assert told(board, config, now_ms=5_000)["known_to_ms"] is None
+    assert told(board, config, now_ms=6_000, finished=("shardId-1",))["known_to_ms"] == 4_000
+    board.note_listed(5_900)  # asked for before it was seen to have ended
+    assert told(board, config, now_ms=6_500, finished=("shardId-1",))["known_to_ms"] == 5_900
+    board.note_listed(6_600)
+    assert told(board, config, now_ms=7_000, finished=("shardId-1",))["known_to_ms"] is None
+    assert told(board, config, now_ms=7_000, finished=("shardId-1", "shardId-2"))["known_to_ms"] == 6_600
 
 
 def write(path: Path, content: dict[str, Any], *, at_ns: int) -> None:
