@@ -46,6 +46,7 @@ for number, batch in enumerate(batches):
         assert all(part_named(part) for each in ("entry", "time_weighted_mean") for part in find_measure(each).parts)
         assert filter_of("status >= 500", {"status": "int"}).value({"status": 503}) is True
         import streamgage.definition.agents_toml, streamgage.reading.agent_records  # where a source names what agents write, and each by its format
+        import streamgage.definition.histogram_fields, streamgage.measures.histogram_points  # where a field holds histograms
         from streamgage.formats.agents import cloudevents, influx, json_documents, otlp_json, otlp_points, otlp_proto
     aggregate = processors.aggregate.function._aggregate
     counting = replace(aggregate._counting, begin_ms=lambda _: 0)

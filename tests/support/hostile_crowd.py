@@ -5,6 +5,7 @@ the server ends is opened again. It prints a line when all were opened once, and
 opened in all. It is a process of its own: connections are files at either end.
 """
 
+import os
 import resource
 import selectors
 import socket
@@ -88,8 +89,8 @@ def main(port: str, count: str) -> None:
 def crowd_before(port: int, count: int) -> Iterator["subprocess.Popen[str]"]:
     """Have *count* connections to *port* held by another process; all were opened once when it begins."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "support.hostile_crowd", str(port), str(count)],
-        cwd=ROOT / "tests",
+        [sys.executable, "-P", "-m", "support.hostile_crowd", str(port), str(count)],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -1,9 +1,10 @@
 """The expressions of a request, with what their placeholders stand for. Each text is parsed once and kept."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import product
 from typing import Any, Generic, Protocol, TypeVar
 
 from infra.local.dynamodb.conditions import Condition, Values
@@ -84,7 +85,7 @@ class Expressions:
     names: Mapping[str, str] = field(init=False)
     values: Values = field(init=False)
     _used: set[str] = field(init=False, default_factory=set)
-    _paths: set[Path] = field(init=False, default_factory=set)
+    _paths: list[Collection[Path]] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         self.names = _checked_names(self.request.get(_NAMES))
@@ -133,8 +134,8 @@ class Expressions:
                 raise invalid(
                     f"Value provided in {what} unused in expressions: keys: {{{', '.join(unused)}}}"
                 )
-        for name in keys:
-            if any(path[0] == name and len(path) > 1 for path in self._paths):
+        for paths, name in product(self._paths, tuple(keys)):  # an expression after the other
+            if any(path[0] == name and len(path) > 1 for path in paths):
                 raise invalid(
                     "Key attributes must be scalars; list random access '[]' and map lookup '.' are not allowed: "
                     f"Key: {name}"
@@ -153,7 +154,7 @@ class Expressions:
         found = compile_(text, parameter, tuple(sorted(self.names.items())))
         self._used |= found.names
         self._used |= found.values
-        self._paths |= found.paths
+        self._paths.append(found.paths)
         return found
 
     def _check(self, found: Compiled[Parsed], parsed: Checks, parameter: str) -> None:

@@ -298,9 +298,8 @@ def test_out_of_files_it_lets_go_of_those_that_wait_says_so_once_and_answers_on(
     log = tmp_path / "log"
     with log.open("wb") as stderr, ExitStack() as stack:
         child = subprocess.Popen(
-            [sys.executable, "-m", "support.server_of_few_files", "80"],
-            cwd=ROOT / "tests",
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            [sys.executable, "-P", "-m", "support.server_of_few_files", "80"],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
