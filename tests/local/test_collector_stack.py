@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http.client import HTTPConnection
+from pathlib import Path
 from random import Random
 from typing import Any
 from urllib.parse import urlsplit
@@ -162,6 +163,14 @@ def test_a_line_and_otlp_of_the_guide_are_counted_by_the_definition_that_ships(m
     assert "device_id: it has no tag:device_id" in json.dumps(said)
 
 
+def is_stopped(pid: int) -> bool:
+    """Tell whether each thread of a process stands still: a signal is sent at once, and takes effect a little later."""
+    states = [
+        each.read_text().rpartition(")")[2].split()[0] for each in Path(f"/proc/{pid}/task").glob("*/stat")
+    ]
+    return set(states) == {"T"}
+
+
 def test_while_the_stream_does_not_answer_nothing_is_accepted_and_all_counts_once_when_it_does(
     machine: Machine,
 ) -> None:
@@ -185,6 +194,7 @@ def test_while_the_stream_does_not_answer_nothing_is_accepted_and_all_counts_onc
     stream = machine.home.info().pids["kinesis"]
     os.kill(stream, signal.SIGSTOP)
     try:
+        wait_until(lambda: is_stopped(stream), seconds=PATIENCE_S, what="the stream to stand still")
         with ThreadPoolExecutor(len(batches)) as clients:
             answers = list(clients.map(sent, batches))
     finally:
