@@ -176,7 +176,8 @@ def _shortcut(
         if "aliases" in field or (written is None and "default" not in field):
             return None
         if written is None:
-            fields[wanted.name] = _Field(None, as_float=False, default=field["default"])
+            if not isinstance(field["default"], dict | list):  # of which a reader makes something
+                fields[wanted.name] = _Field(None, as_float=False, default=field["default"])
         elif not _is_safe(written, wanted):
             return None
         elif written.kind != "avro":

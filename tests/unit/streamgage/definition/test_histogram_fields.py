@@ -42,6 +42,47 @@ def test_fields_that_hold_histograms_are_known_with_null_and_by_name() -> None:
     assert pipeline().rollups["latencies"].layout.text == "latency@-2:histogram;size@-2:histogram;total@9:sum"
 
 
+WHOLE = {
+    "count": 0,
+    "scale": 0,
+    "zeroCount": 0,
+    "zeroThreshold": 0,
+    "positive": {"offset": 0, "bucketCounts": []},
+    "negative": {"offset": 0, "bucketCounts": [0]},
+}
+
+
+@pytest.mark.parametrize(
+    ("default", "is_whole"),
+    [
+        (WHOLE, True),
+        ({**WHOLE, "positive": {"offset": 0}}, False),
+        ({**WHOLE, "negative": {"offset": 0, "bucketCounts": [0.5]}}, False),
+        ({**WHOLE, "zeroThreshold": "0"}, False),
+        ({**WHOLE, "scale": None}, False),
+        ({"count": 0, "scale": 0}, False),
+    ],
+)
+def test_a_default_is_a_whole_histogram_for_a_reader_takes_it_as_it_stands(
+    default: object, is_whole: bool
+) -> None:
+    schema = copy.deepcopy(SCHEMA)
+    schema["fields"][2]["default"] = default
+    if is_whole:
+        assert parse_pipeline(SOURCE + ROLLUP, OneSchema(schema))
+        return
+    (problem, *_) = problems(SOURCE + ROLLUP, OneSchema(schema))
+    assert problem.startswith("sources[0].schema: latency: a default of it, or within it, is no whole value")
+
+
+def test_so_is_a_default_within_it() -> None:
+    def change(record: dict[str, Any]) -> None:
+        record["fields"][-1]["default"] = {"offset": 0}
+
+    (problem, *_) = problems(SOURCE + ROLLUP, changed(change))
+    assert problem.startswith("sources[0].schema: latency: a default of it, or within it, is no whole value")
+
+
 @pytest.mark.parametrize(
     "change",
     [
