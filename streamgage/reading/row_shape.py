@@ -118,7 +118,9 @@ def _resolve_record(
     if not all("default" in each for each in wanted.values()):
         raise _NotSimpleError
     defaults = {name: each["default"] for name, each in wanted.items() if name in needed}
-    if any(isinstance(each, dict | list) for each in defaults.values()):  # which a reader makes something of
+    if any(
+        each and isinstance(each, dict | list) for each in defaults.values()
+    ):  # a reader makes something of them
         raise _NotSimpleError
     return tuple(pieces), defaults
 

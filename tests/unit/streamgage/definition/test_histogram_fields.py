@@ -52,26 +52,25 @@ WHOLE = {
 }
 
 
-@pytest.mark.parametrize(
-    ("default", "is_whole"),
-    [
-        (WHOLE, True),
-        ({**WHOLE, "positive": {"offset": 0}}, False),
-        ({**WHOLE, "negative": {"offset": 0, "bucketCounts": [0.5]}}, False),
-        ({**WHOLE, "zeroThreshold": "0"}, False),
-        ({**WHOLE, "scale": None}, False),
-        ({"count": 0, "scale": 0}, False),
-    ],
-)
-def test_a_default_is_a_whole_histogram_for_a_reader_takes_it_as_it_stands(
-    default: object, is_whole: bool
-) -> None:
+def with_default(default: object) -> OneSchema:
     schema = copy.deepcopy(SCHEMA)
     schema["fields"][2]["default"] = default
-    if is_whole:
-        assert parse_pipeline(SOURCE + ROLLUP, OneSchema(schema))
-        return
-    (problem, *_) = problems(SOURCE + ROLLUP, OneSchema(schema))
+    return OneSchema(schema)
+
+
+@pytest.mark.parametrize(
+    "default",
+    [
+        {**WHOLE, "positive": {"offset": 0}},
+        {**WHOLE, "negative": {"offset": 0, "bucketCounts": [0.5]}},
+        {**WHOLE, "zeroThreshold": "0"},
+        {**WHOLE, "scale": None},
+        {"count": 0, "scale": 0},
+    ],
+)
+def test_a_default_is_a_whole_histogram_for_a_reader_takes_it_as_it_stands(default: object) -> None:
+    assert parse_pipeline(SOURCE + ROLLUP, with_default(WHOLE))
+    (problem, *_) = problems(SOURCE + ROLLUP, with_default(default))
     assert problem.startswith("sources[0].schema: latency: a default of it, or within it, is no whole value")
 
 
