@@ -46,12 +46,13 @@ def _update(home: Home, arguments: argparse.Namespace) -> int:
         shift(home, version_before(home), say=say)
         return 0
     from infra.commands.code import CODE  # a rollback has no use for it
-    from infra.local.stack.definition import check_definition, keep_definition
+    from infra.local.stack.definition import check_definition, noted_before
     from processors.pipeline_files import load_pipeline
 
     path = Path(arguments.pipeline or info.pipeline)
     pipeline = load_pipeline(path)
     check_definition(home, pipeline, info.consumer)
-    shift(home, publish(home, path, CODE.bundle, build_api=CODE.api, build_other=CODE.of_handler), say=say)
-    keep_definition(home, pipeline, info.consumer)  # what may be added is counted from now on
+    version = publish(home, path, CODE.bundle, build_api=CODE.api, build_other=CODE.of_handler)
+    with noted_before(home, pipeline, info.consumer):
+        shift(home, version, say=say)
     return 0

@@ -30,6 +30,46 @@ def histogram_fields(schema: AvroSchema) -> frozenset[str]:
     )
 
 
+def partial_defaults(schema: AvroSchema) -> list[str]:
+    """Return the histograms of *schema* with a default, of theirs or of a field within, that is no whole value.
+
+    A reader takes a default as it stands: what it leaves to the defaults of its own fields would be missing.
+    """
+    named: Named = {}
+    _collect(schema.parsed, named)
+    histograms = histogram_fields(schema)
+    found = [each for each in schema.parsed["fields"] if each["name"] in histograms]
+    return [each["name"] for each in found if not _has_whole_defaults(each, named)]
+
+
+def _has_whole_defaults(field: Any, named: Named) -> bool:
+    inner = _not_null(field["type"])
+    is_whole = "default" not in field or _is_value(field["default"], field["type"], named)
+    whole = named.get(inner) if isinstance(inner, str) else inner
+    within = whole.get("fields", ()) if isinstance(whole, dict) else ()
+    return is_whole and all(_has_whole_defaults(each, named) for each in within)
+
+
+def _is_value(value: Any, avro_type: Any, named: Named) -> bool:
+    """Tell whether *value*, out of JSON, is all of one of *avro_type*, as far as histograms have such types."""
+    if value is None:
+        return "null" in branches(avro_type)
+    inner = _not_null(avro_type)
+    fields = _fields(inner, named)
+    if fields:
+        return isinstance(value, dict) and all(
+            name in value and _is_value(value[name], each, named) for name, each in fields.items()
+        )
+    kinds = branches(inner)
+    if kinds <= INTEGER_TYPES:
+        return type(value) is int
+    if kinds <= _FLOATS:
+        return type(value) in (int, float)
+    if kinds == {"array"}:
+        return isinstance(value, list) and all(_is_value(each, inner["items"], named) for each in value)
+    return True
+
+
 def _collect(avro_type: Any, named: Named) -> None:
     """Add each type that *avro_type* defines to *named*."""
     if isinstance(avro_type, list):

@@ -156,7 +156,7 @@ def _source(table: Table, files: DefinitionFiles, index: BuildIndex) -> Source |
     time_unit = table.take("time_unit", None)
     if time_unit not in (None, *_TIME_UNITS):
         table.problem("time_unit", f"{shown(time_unit)} is not one of {joined(_TIME_UNITS)}")
-    histograms = _histograms(schema) if schema else frozenset[str]()
+    histograms = _histograms(table, schema) if schema else frozenset[str]()
     agents = _agents(table, schema, event_time, histograms, deferred=not index.missed)
     table.no_other_keys()
     if len(table.problems) > before or schema is None:
@@ -179,12 +179,17 @@ def _source(table: Table, files: DefinitionFiles, index: BuildIndex) -> Source |
     )
 
 
-def _histograms(schema: AvroSchema) -> frozenset[str]:
+def _histograms(table: Table, schema: AvroSchema) -> frozenset[str]:
     """Return the fields of *schema* whose values are histograms; only who has records needs to know what one looks like."""
     if all(branches(each) <= _NO_RECORDS for each in schema.fields.values()):
         return frozenset()
-    from streamgage.definition.histogram_fields import histogram_fields  # noqa: PLC0415 - a cold start does without
+    from streamgage.definition.histogram_fields import histogram_fields, partial_defaults  # noqa: PLC0415 - a cold start does without
 
+    for name in partial_defaults(schema):
+        table.problem(
+            "schema",
+            f"{name}: a default of it, or within it, is no whole value: say each of its fields, as docs/formats.md does",
+        )
     return histogram_fields(schema)
 
 

@@ -43,7 +43,8 @@ class HistogramPart:
     """How many values lie in which bucket."""
 
     identity, is_timed = histogram.EMPTY, False
-    most_bytes = MOST_BUCKETS * (2 + 8) + 16
+    # A place may be as far from the one before as doubles go, and a count is the sum of many of 2**53.
+    most_bytes = MOST_BUCKETS * (3 + 9) + 16
 
     def held_bytes(self, column: Column) -> int:
         """Return about how many bytes the states of *column* take in memory."""

@@ -117,7 +117,12 @@ def _resolve_record(
         pieces.append(Piece(name, field is not None, is_needed, leaf, branches))
     if not all("default" in each for each in wanted.values()):
         raise _NotSimpleError
-    return tuple(pieces), {name: each["default"] for name, each in wanted.items() if name in needed}
+    defaults = {name: each["default"] for name, each in wanted.items() if name in needed}
+    if any(
+        each and isinstance(each, dict | list) for each in defaults.values()
+    ):  # a reader makes something of them
+        raise _NotSimpleError
+    return tuple(pieces), defaults
 
 
 def _resolve(

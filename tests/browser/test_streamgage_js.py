@@ -435,7 +435,7 @@ def test_a_queue_is_bounded_the_oldest_goes_and_is_counted(
     visitor.context.add_init_script(STILL)
     visitor.open("/a")
     visitor.page.evaluate("() => { window.told = []; streamgage.onrefused = (...each) => told.push(each); }")
-    visitor.track("x", *range(20 * 66))
+    visitor.track("x", *range(20 * 258))
     assert visitor.page.evaluate("[streamgage.lost, told]") == [40, [[20, None, None]] * 2]
     visitor.page.close()
     collector.meet()

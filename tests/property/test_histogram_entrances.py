@@ -13,13 +13,25 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 
 from fuzz.promises import check_agents, check_fold
 from producers.client.encoder import encoder_of
+from streamgage.definition.pipeline_toml import parse_pipeline
+from streamgage.formats.avro import AvroSchema
 from streamgage.formats.blocks.builder import BlockCodec
 from streamgage.measures import histogram
 from streamgage.measures.histogram_points import point_of
 from streamgage.reading.record_reader import SourceReader
 from streamgage.records import StreamRecord, UserRecord
 from support.fakes import World, invoke
-from support.histograms import EVENT, counted, event, pipeline
+from support.histograms import (
+    EVENT,
+    FIELD,
+    ROLLUP,
+    SCHEMA,
+    SOURCE,
+    OneSchema,
+    counted,
+    event,
+    pipeline,
+)
 from support.strategies import ARRIVAL_MS, aggregated
 
 Events = Sequence[dict[str, Any]]
@@ -189,6 +201,42 @@ def test_the_event_of_the_page_counts() -> None:
         "positive": {"offset": 40, "bucketCounts": [2, 0, 4]},
         "negative": {"offset": 0, "bucketCounts": []},
     }
+
+
+NONE = counted([], 0)
+
+
+class _TwoSchemas(OneSchema):
+    """A source whose events had no histogram before."""
+
+    def __init__(self, default: object) -> None:
+        field = {**FIELD, "default": default}
+        if default is None:
+            field["type"] = ["null", field["type"]]
+        super().__init__({**SCHEMA, "fields": [*BEFORE["fields"], field, *SCHEMA["fields"][3:]]})
+
+    def read(self, path: str) -> str:
+        return json.dumps(BEFORE) if path == "before.avsc" else super().read(path)
+
+    def versions(self, _path: str) -> list[str]:
+        return ["before.avsc"]
+
+
+BEFORE: dict[str, Any] = {**SCHEMA, "fields": SCHEMA["fields"][:2]}
+
+
+@pytest.mark.parametrize("default", [NONE, None])
+def test_events_from_before_there_were_histograms_count_by_the_default_in_rows_and_in_blocks(
+    default: object,
+) -> None:
+    before, events = AvroSchema.parse(json.dumps(BEFORE)), [{"service": "web", "ts": ARRIVAL_MS}] * 2
+    world = World(parse_pipeline(SOURCE + ROLLUP, _TwoSchemas(default)))
+    sent = [*map(before.encode, events), BlockCodec(before).encode(events)]
+    assert invoke(world.sandbox(), records(sent)) is None
+    assert world.quarantine.kept == []
+    (row,) = world.ask("latencies", None, "1h")
+    assert row.events == 4
+    assert json.loads(str(told(world)["latency.histogram"]))["count"] == 0
 
 
 def test_a_count_beyond_a_long_is_refused_with_its_item_and_the_others_count() -> None:

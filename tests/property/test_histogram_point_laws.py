@@ -182,3 +182,31 @@ def test_the_lowest_scale_holds_all_that_any_points_count() -> None:
     state = folded(points)
     assert len(state.places) <= MOST_BUCKETS
     assert state.total == 2 * MOST_COUNTS * len(runs)
+
+
+def test_the_largest_states_of_points_take_about_what_their_part_says_and_no_more() -> None:
+    """By it an item is kept below what DynamoDB holds: one more key would be written never, and its batch with it."""
+    part, keys = HistogramPart(), 100
+    least, most = index_of(LEAST, SCALE), index_of(MOST, SCALE)
+    far = [*range(least, least + MOST_BUCKETS // 2), *range(most - MOST_BUCKETS // 2, most)]
+
+    def run(indices: Sequence[int], count: int) -> dict[str, Any]:
+        at = dict.fromkeys(indices, count)
+        return {
+            "offset": indices[0],
+            "bucketCounts": [at.get(each, 0) for each in range(indices[0], indices[-1] + 1)],
+        }
+
+    def with_runs(half: Sequence[int], count: int) -> Point:
+        nothing = {"offset": 0, "bucketCounts": []}
+        held = {"count": len(half) * count, "scale": SCALE, "zeroCount": 0, "zeroThreshold": 0.0}
+        return point_of({**held, "positive": run(half, count), "negative": nothing})
+
+    halves = far[: MOST_BUCKETS // 2], far[MOST_BUCKETS // 2 :]
+    large = (2**53 - 1) // len(halves[0])
+    state = histogram.united([with_runs(half, count) for half in halves for count in (1, large)])
+    assert (state.scale, len(state.places)) == (SCALE, MOST_BUCKETS)
+    many = state._replace(zeros=2**72 - 1, counts=tuple(2**72 - 1 - at for at in range(MOST_BUCKETS)))
+    packed = part.pack([many, state] * (keys // 2), start_ms=0)
+    assert part.unpack(packed, 0, keys, start_ms=0)[0] == [many, state] * (keys // 2)
+    assert 0.9 * keys * part.most_bytes < len(packed) <= keys * part.most_bytes + 200

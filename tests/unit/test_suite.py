@@ -7,11 +7,13 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from conftest import LONG, ClientFactory, create_table
+from support import shares
 from support.paths import ROOT
 
 THREADS, ROUNDS = 8, 40
@@ -39,6 +41,14 @@ def test_a_thorough_run_has_every_law_that_has_more_examples() -> None:
 
 def test_the_files_that_begin_first_are_there() -> None:
     assert {*LONG} <= {path.name for path in Path(__file__).parents[1].rglob("test_*.py")}
+
+
+def test_a_share_has_a_case_whatever_its_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for seed in range(50):
+        monkeypatch.setattr(shares, "SEED", str(seed))
+        params: Any = shares.shared(("a", "b", "c"), one_of=6)
+        assert [each.values for each in params] == [("a",), ("b",), ("c",)]
+        assert any(not each.marks for each in params)
 
 
 def test_no_two_files_have_one_name() -> None:

@@ -10,6 +10,7 @@ from infra.aws.cost.counting import attributes_of
 from infra.aws.cost.item_size import item_size_bytes
 from infra.aws.cost.load import RollupLoad, Together
 from producers.client.encoder import encoder_of
+from producers.load.values import histograms
 from streamgage.definition.fingerprint import counts_of
 from streamgage.definition.pipeline import Pipeline, Rollup, Source
 from streamgage.errors import ConfigError, StreamgageError
@@ -187,7 +188,9 @@ def _record(
     for number in range(keys * events):
         numbers, level = names[number % keys], levels[number % keys]
         event = {
-            name: _measured(_known(kind), level + dice.randrange(_SPREAD))
+            name: histograms(dice.random)
+            if name in source.histograms
+            else _measured(_known(kind), level + dice.randrange(_SPREAD))
             if name in measured
             else _value(kind, level + dice.randrange(_SPREAD))
             for name, kind in source.schema.fields.items()

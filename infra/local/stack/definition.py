@@ -4,14 +4,18 @@ The local stack runs one function over one progress, as a stack on AWS does. Ano
 the stream is now, and into items that mean something else.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from infra.local.stack.home import Home, read_json, write_json
+from infra.local.stack.versions import RefusedVersion
 from streamgage.definition.fingerprint import definition_of, differences
 from streamgage.definition.pipeline import Pipeline
 from streamgage.errors import ConfigError
 
 
 def keep_definition(home: Home, pipeline: Pipeline, consumer: str) -> None:
-    """Note what *consumer* of *pipeline* counts in this home; called before anything is started.
+    """Note what *consumer* of *pipeline* counts in this home; called before anything that counts it is started.
 
     Raises:
         ConfigError: what was read of the stream was counted otherwise.
@@ -19,6 +23,22 @@ def keep_definition(home: Home, pipeline: Pipeline, consumer: str) -> None:
     if home.checkpoint_file.exists():
         check_definition(home, pipeline, consumer)
     write_json(home.definition_file, {"consumer": consumer, "definition": definition_of(pipeline, consumer)})
+
+
+@contextmanager
+def noted_before(home: Home, pipeline: Pipeline, consumer: str) -> Iterator[None]:
+    """Note what *consumer* of *pipeline* counts before the version that does is given to anybody, whatever becomes of that.
+
+    It may count from then on, though whoever waits for it gives up, or is killed. Where it is refused, it never did.
+    """
+    before = read_json(home.definition_file)
+    keep_definition(home, pipeline, consumer)
+    try:
+        yield
+    except RefusedVersion:
+        if before is not None:
+            write_json(home.definition_file, before)
+        raise
 
 
 def check_definition(home: Home, pipeline: Pipeline, consumer: str) -> None:

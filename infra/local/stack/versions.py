@@ -27,6 +27,10 @@ BuildOther = Callable[[Path, Path, str], None]
 Say = Callable[[str], None]
 
 
+class RefusedVersion(ConfigError):
+    """A version that cannot run: nothing was counted by it, and the one before runs on."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Runner:
     """A process that runs functions: its file, what of it is theirs, and what it says of itself.
@@ -87,7 +91,8 @@ def shift(home: Home, version: str, *, say: Say) -> None:
     """Have all that begins from now on run in *version*; return when the last sandbox of another version has ended.
 
     Raises:
-        ConfigError: the version cannot be initialised; the one before runs on.
+        RefusedVersion: the version cannot be initialised; the one before runs on.
+        ConfigError: the stack was stopped meanwhile.
         RetryableError: the mapping or gateway did not take it over in time, or an old invocation does not end.
     """
     runners = _runners(home)
@@ -159,7 +164,7 @@ def _take_over(home: Home, runner: _Runner, version: str) -> None:
             continue
         place = _versions(home) / f"{version}{suffix}"
         if version != LATEST and not place.exists():
-            raise ConfigError(
+            raise RefusedVersion(
                 f"version {version} has no bundle for the {runner.role}: it was made when none ran. "
                 "Make another: streamgage update"
             )
@@ -173,7 +178,7 @@ def _take_over(home: Home, runner: _Runner, version: str) -> None:
             return True
         why, at_ms = runner.refused(status)
         if why and at_ms >= asked_ms:
-            raise ConfigError(
+            raise RefusedVersion(
                 f"version {version} is refused by the {runner.role}, the one before runs on: {why}"
             )
         return False

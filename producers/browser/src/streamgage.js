@@ -10,7 +10,7 @@
   const BATCH_MS = 500; // an event waits no longer
   const BATCH_EVENTS = 20;
   const EVENT_CHARS = 9_500; // a batch is sealed when it is as long: 57,000 bytes at most, and a head. Browsers take 64 KiB of a page that leaves
-  const BATCHES = 64; // that wait; the oldest goes
+  const BATCHES = 256; // that wait; the oldest goes. Who clicks seldom has one event in each
   const FOREIGN_MS = 30_000; // BATCH_MS, and time for one tab's storage to be seen in another
   const RESEND_MS = 160_000_000; // 44 h: a collector remembers for 48 h what it took
   const SESSION_MS = 1_800_000;

@@ -176,7 +176,9 @@ def _shortcut(
         if "aliases" in field or (written is None and "default" not in field):
             return None
         if written is None:
-            fields[wanted.name] = _Field(None, as_float=False, default=field["default"])
+            default = field["default"]
+            if not (default and isinstance(default, dict | list)):  # a reader makes something of them
+                fields[wanted.name] = _Field(None, as_float=False, default=default)
         elif not _is_safe(written, wanted):
             return None
         elif written.kind != "avro":

@@ -42,6 +42,46 @@ def test_fields_that_hold_histograms_are_known_with_null_and_by_name() -> None:
     assert pipeline().rollups["latencies"].layout.text == "latency@-2:histogram;size@-2:histogram;total@9:sum"
 
 
+WHOLE = {
+    "count": 0,
+    "scale": 0,
+    "zeroCount": 0,
+    "zeroThreshold": 0,
+    "positive": {"offset": 0, "bucketCounts": []},
+    "negative": {"offset": 0, "bucketCounts": [0]},
+}
+
+
+def with_default(default: object) -> OneSchema:
+    schema = copy.deepcopy(SCHEMA)
+    schema["fields"][2]["default"] = default
+    return OneSchema(schema)
+
+
+@pytest.mark.parametrize(
+    "default",
+    [
+        {**WHOLE, "positive": {"offset": 0}},
+        {**WHOLE, "negative": {"offset": 0, "bucketCounts": [0.5]}},
+        {**WHOLE, "zeroThreshold": "0"},
+        {**WHOLE, "scale": None},
+        {"count": 0, "scale": 0},
+    ],
+)
+def test_a_default_is_a_whole_histogram_for_a_reader_takes_it_as_it_stands(default: object) -> None:
+    assert parse_pipeline(SOURCE + ROLLUP, with_default(WHOLE))
+    (problem, *_) = problems(SOURCE + ROLLUP, with_default(default))
+    assert problem.startswith("sources[0].schema: latency: a default of it, or within it, is no whole value")
+
+
+def test_so_is_a_default_within_it() -> None:
+    def change(record: dict[str, Any]) -> None:
+        record["fields"][-1]["default"] = {"offset": 0}
+
+    (problem, *_) = problems(SOURCE + ROLLUP, changed(change))
+    assert problem.startswith("sources[0].schema: latency: a default of it, or within it, is no whole value")
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -11,6 +11,7 @@ from processors.pipeline_files import FilesIn
 from streamgage.definition.pipeline_toml import parse_pipeline
 from streamgage.fold.chunk import Chunk, encode_chunk
 from streamgage.measures.layout import EventColumns, plan_of
+from support.histograms import pipeline as of_histograms
 from support.paths import ROOT
 from support.strategies import ARRIVAL_MS, DAY_MS
 
@@ -72,3 +73,10 @@ def test_states_of_numbers_are_planned_as_they_were() -> None:
     pipeline = parse_pipeline(f'{DEFINITION}bytes = ["sum", "max"]\n', FilesIn(ROOT))
     (planned,) = weigh(pipeline, pipeline.sources["click"], devices=10, metrics=1, keys={}).rollups
     assert planned.bytes.full is None
+
+
+def test_a_key_of_histograms_is_planned_with_what_clients_send() -> None:
+    defined = of_histograms()
+    (planned,) = weigh(defined, defined.sources["latency"], devices=10, metrics=1, keys={}).rollups
+    most = plan_of(defined.rollups["latencies"].layout).most_key_bytes(60_000)
+    assert 10 < planned.bytes.key(1) < planned.bytes.key(FULL) / 5 < most / 5
