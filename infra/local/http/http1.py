@@ -87,6 +87,11 @@ class Http1:
         return self._ready_bytes + self._head_bytes + max(self._seen_bytes, self._unended_bytes)
 
     @property
+    def unsent_bytes(self) -> int:
+        """How much of answers waits here until the client takes it: none, it is all put out at once."""
+        return 0
+
+    @property
     def in_body(self) -> bool:
         """Whether a request's head is here, and its body is not."""
         return self._begun and not self._in_head

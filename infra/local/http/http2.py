@@ -76,6 +76,11 @@ class Http2:
         return sum(each.size_bytes for each in self._receiving.values())
 
     @property
+    def unsent_bytes(self) -> int:
+        """How much of answers waits here until the client's windows let it go."""
+        return sum(map(len, self._sending.values()))
+
+    @property
     def in_body(self) -> bool:
         """Whether a request's head is here, and its body is not."""
         return bool(self._receiving)

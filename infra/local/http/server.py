@@ -85,10 +85,9 @@ class HttpServer:
         """How many connections are open now."""
         return len(self._crowd)
 
-    @property
-    def busy_connections(self) -> int:
-        """How many of them have a request that is being answered."""
-        return self._crowd.count(Phase.BUSY)
+    def connections_at(self, phase: Phase) -> int:
+        """Return how many of them are at *phase* now."""
+        return self._crowd.count(phase)
 
     def start(self) -> None:
         """Accept connections in a thread of its own."""
@@ -153,10 +152,10 @@ class HttpServer:
 
     def take(self, client: socket.socket) -> None:
         """Have a new connection; where there are too many, give up the one that has waited longest for its client."""
+        if len(self._crowd) >= self.limits.connections and (victim := self._who_goes()) is not None:
+            self._give_up(victim)  # before the newcomer is among those who wait, and would be who goes
         connection = Connection(self)
         self._crowd.put(connection, Phase.IDLE, time.monotonic())
-        if len(self._crowd) > self.limits.connections and (victim := self._who_goes()) is not None:
-            self._give_up(victim)
         tls = self._tls
         making = self._loop.connect_accepted_socket(
             lambda: connection,
@@ -204,7 +203,11 @@ class HttpServer:
     def settle(self, connection: Connection) -> None:
         """Know what *connection* is at, and holds; where all hold too much, refuse who has held a part for longest."""
         self.know(connection)
-        self._has_bytes_left(0)
+        if not self._has_bytes_left(
+            0
+        ):  # nobody waits: who is being answered, and sends more beside that, is refused that
+            connection.refuse(_FULL)
+            self.know(connection)
 
     def _has_bytes_left(self, wanted_bytes: int) -> bool:
         """Tell whether *wanted_bytes* more may be held, once parts were refused, and who does not read ended, as far as needed."""
