@@ -155,7 +155,7 @@ class AgentDecoder:
         """Tell whether *data*, which is none of our own formats, is for it."""
         if is_compressed(data):
             return True
-        if self._begins_json(data):
+        if self.begins_json(data):
             return self._reads_json
         if data[:1] == _OTLP_FIRST and "otlp" in self._routes:
             return True
@@ -167,7 +167,7 @@ class AgentDecoder:
         Raises:
             PoisonRecord: it cannot be taken apart, and nothing of it may be counted: nobody knows what else is wrong.
         """
-        if self._begins_json(data):
+        if self.begins_json(data):
             if not self._reads_json:
                 raise PoisonRecord(
                     "unknown_format",
@@ -188,7 +188,7 @@ class AgentDecoder:
             + (", ".join(sorted(self._routes)) or "none does, by [[sources.from]] in pipeline.toml"),
         )
 
-    def _begins_json(self, data: bytes) -> bool:
+    def begins_json(self, data: bytes) -> bool:
         """Tell whether *data* begins as JSON does, and is no OTLP: 0A 7B is a line end and a bracket, and a message of 123 bytes."""
         first = data[:64].lstrip(_SPACES)[:1]
         if not first or first not in _BRACKETS:
