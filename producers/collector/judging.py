@@ -122,19 +122,19 @@ class Judge:
             if isinstance(outcome, RefusedItem):
                 place, _, reason = outcome.reason.partition(": ")
                 judged.refused.append(RefusedEvent(index, place, reason))
+                chars += outcome.chars
             elif isinstance(outcome, Taken):
                 if scope is not None and outcome.source not in scope:
                     judged.refused.append(
                         RefusedEvent(index, f"item {index}", f"the key is not for {outcome.source}")
                     )
                 else:
-                    chars += chars_in(outcome.event)
-                    if chars > 2 * self._bounds.inflated_bytes:  # lines share tags, points attributes
-                        raise Refused(
-                            413,
-                            "its events share so long texts that they are too large: send smaller batches",
-                        )
                     fresh.setdefault(outcome.source, []).append((index, f"item {index}", outcome.event))
+                chars += chars_in(outcome.event)
+            if chars > 2 * self._bounds.inflated_bytes:  # lines share tags, points attributes
+                raise Refused(
+                    413, "its events share so long texts that they are too large: send smaller batches"
+                )
         for name, events in fresh.items():
             self._take(self._sources[name], events, judged, size_bytes)
         judged.refused.sort()
