@@ -31,7 +31,6 @@ _LOOK_S = 0.5  # how often deadlines are looked at
 _HANDSHAKE_S = 3.0
 _SAY_S = 60.0  # how often it is said that there are no files
 _LET_GO = 16  # connections at a time, where there are none
-_REQUEST_BYTES = 1_024  # of a whole request, beside its body
 _FULL = Response(
     503, b"too much waits to be answered just now: send it again\n", headers={"Retry-After": "1"}
 )
@@ -249,7 +248,7 @@ class HttpServer:
 
     def submit(self, request: Request, done: Callable[[Response | None], None]) -> None:
         """Answer *request* in a worker, where there are any, and call *done* in the loop; 503 where too much waits already."""
-        size_bytes = len(request.body) + _REQUEST_BYTES
+        size_bytes = request.size_bytes
         if not self._has_bytes_left(size_bytes):
             self._loop.call_soon(done, self._guard.mark(request, _FULL))
             return

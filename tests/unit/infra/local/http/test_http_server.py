@@ -306,6 +306,20 @@ def test_heads_that_do_not_end_count_among_what_is_held_together(serve: Serve) -
         assert server.buffered_bytes <= 1_000_000
 
 
+def test_heads_of_http_2_count_too(serve: Serve) -> None:
+    server = serve(buffered_bytes=30_000)
+    client = Two(server)
+    with client.socket:
+        for _ in range(5):
+            client.ask(path="/" + "x" * 9_000, body=b"a", end=False)
+        received = b""
+        while received.count(b"too much waits") < 2:
+            piece = client.socket.recv(65_536)
+            assert piece
+            received += piece
+        assert server.buffered_bytes <= 30_000
+
+
 def test_whole_requests_that_wait_are_bounded_together_and_what_is_too_much_is_told_to_come_again(
     serve: Serve,
 ) -> None:
