@@ -83,9 +83,9 @@ def objects_of(body: bytes, content_type: str, bounds: Bounds) -> Objects:
     if form is None:
         raise Refused(415, f"Content-Type {media[:80]!r} is not read; these are: {', '.join(_FORMS)}")
     if form == "ndjson":
-        _check_parts(body.count(b"\n"), "lines", bounds)
+        check_lines(body, bounds)
         return Objects(form, list(_lines(body, bounds)))
-    _check_parts(body.count(b"{") + body.count(b"["), "objects and arrays", bounds)
+    check_json(body, bounds)
     found = _parsed(body)
     key = ""
     place = "events"
@@ -131,6 +131,16 @@ def _lines(body: bytes, bounds: Bounds) -> Iterator[tuple[str, Mapping[str, Any]
             yield f"line {number}", parse_json_object(line)
         except PoisonRecord as poison:
             yield f"line {number}", poison
+
+
+def check_lines(body: bytes, bounds: Bounds) -> None:
+    """Let pass lines that are worth looking at one by one, before anybody does. Raises: Refused, 413."""
+    _check_parts(body.count(b"\n"), "lines", bounds)
+
+
+def check_json(body: bytes, bounds: Bounds) -> None:
+    """Let pass JSON that is worth parsing, before anybody does. Raises: Refused, 413."""
+    _check_parts(body.count(b"{") + body.count(b"["), "objects and arrays", bounds)
 
 
 def _check_parts(count: int, what: str, bounds: Bounds) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
+from producers.collector.bodies import check_json
+from producers.collector.limits import Bounds
 from producers.collector.message import JSON, Refused
 
 _PREFIX: Final = "ce-"
@@ -26,13 +28,13 @@ def is_binary(headers: Mapping[str, str]) -> bool:
     return _MARK in headers and not _media(headers).startswith("application/cloudevents")
 
 
-def structured(headers: Mapping[str, str], body: bytes) -> bytes:
+def structured(headers: Mapping[str, str], body: bytes, bounds: Bounds) -> bytes:
     """Return the event that a request ``is_binary`` carries, as one JSON object.
 
     JSON stays as it stands there, digit by digit; text is a text, and all else base64.
 
     Raises:
-        Refused: 400, a header or the JSON cannot be read.
+        Refused: 400, a header or the JSON cannot be read; 413, the JSON holds too much.
     """
     event = {"datacontenttype": media} if (media := _media(headers)) else {}
     for name, value in headers.items():
@@ -42,6 +44,7 @@ def structured(headers: Mapping[str, str], body: bytes) -> bytes:
     if not body:
         return json.dumps(event).encode()
     if media in ("", JSON) or media.endswith("+json"):
+        check_json(body, bounds)
         return f'{json.dumps(event)[:-1]}, "data": {_checked(body)}}}'.encode()
     if media.startswith("text/"):
         try:

@@ -131,7 +131,7 @@ class Collector:
 
     def _events(self, asked: Asked, body: bytes, parameters: Mapping[str, str], caller: Caller) -> Answer:
         if cloud_headers.is_binary(asked.headers):
-            body = cloud_headers.structured(asked.headers, body)
+            body = cloud_headers.structured(asked.headers, body, self.bounds)
             objects = Objects("cloudevents", ())
         else:
             objects = objects_of(body, asked.headers.get("content-type", ""), self.bounds)

@@ -65,7 +65,7 @@ class Function:
         self.collector = Collector(
             load_pipeline(settings.pipeline),
             durable,
-            keys=KeptKeys(settings.keys_parameter, time.monotonic),
+            keys=KeptKeys(settings.keys_parameter, time.monotonic, left_s=self._left_s),
             now_ms=lambda: time.time_ns() // 1_000_000,
             clock_s=time.monotonic,
         )
@@ -118,8 +118,8 @@ class Function:
 class KeptKeys:
     """The keys in an SSM parameter, read again every half minute; where that fails, what was read before stays."""
 
-    def __init__(self, parameter: str, clock_s: Callable[[], float]) -> None:
-        self._parameter, self._clock_s = parameter, clock_s
+    def __init__(self, parameter: str, clock_s: Callable[[], float], *, left_s: Callable[[], float]) -> None:
+        self._parameter, self._clock_s, self._left_s = parameter, clock_s, left_s
         self._kept: tuple[Keys, float] | None = None
         self._ssm: AwsJsonClient | None = None
 
@@ -143,7 +143,7 @@ class KeptKeys:
         self._ssm = self._ssm or _client("ssm", "AmazonSSM", json_version="1.1")
         request = json.dumps({"Name": self._parameter, "WithDecryption": True})
         try:
-            content = _called(self._ssm, "GetParameter", request)
+            content = _called(self._ssm, "GetParameter", request, self._left_s())
         except ServiceError as error:
             if error.error == "ParameterNotFound":  # none was made yet
                 return Keys()
@@ -175,7 +175,7 @@ def _tls() -> Any:
     return tls_context(os.environ)
 
 
-def _called(client: AwsJsonClient, operation: str, body: str, left_s: float = _CALL_S) -> Any:
+def _called(client: AwsJsonClient, operation: str, body: str, left_s: float) -> Any:
     return client.call(operation, body, client.retries(Deadline.after(min(_CALL_S, left_s))))
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from producers.client.encoder import encoder_of
 from producers.client.entry import check_size
-from producers.collector.bodies import Objects
+from producers.collector.bodies import Objects, check_json, check_lines
 from producers.collector.limits import Bounds
 from producers.collector.message import Refused
 from streamgage.definition.pipeline import Pipeline, Source
@@ -110,26 +110,31 @@ class Judge:
         Raises: PoisonRecord, it cannot be taken apart. Refused, 413: it holds too much.
         """
         judged, size_bytes, chars = Judged(), len(body), 0
+        decoder = self._decoder(form, unit)
+        if decoder.begins_json(body):
+            check_json(body, self._bounds)
+        elif form == "influx":
+            check_lines(body, self._bounds)
         fresh: dict[str, list[tuple[int, str, Event]]] = {}
-        for index, outcome in enumerate(self._decoder(form, unit).decode(body)):
+        for index, outcome in enumerate(decoder.decode(body)):
             if index >= self._bounds.events:
                 raise Refused(413, f"more than {self._bounds.events:,} events: send smaller batches")
             if isinstance(outcome, RefusedItem):
                 place, _, reason = outcome.reason.partition(": ")
                 judged.refused.append(RefusedEvent(index, place, reason))
+                chars += outcome.chars
             elif isinstance(outcome, Taken):
                 if scope is not None and outcome.source not in scope:
                     judged.refused.append(
                         RefusedEvent(index, f"item {index}", f"the key is not for {outcome.source}")
                     )
                 else:
-                    chars += chars_in(outcome.event)
-                    if chars > 2 * self._bounds.inflated_bytes:  # lines share tags, points attributes
-                        raise Refused(
-                            413,
-                            "its events share so long texts that they are too large: send smaller batches",
-                        )
                     fresh.setdefault(outcome.source, []).append((index, f"item {index}", outcome.event))
+                chars += chars_in(outcome.event)
+            if chars > 2 * self._bounds.inflated_bytes:  # lines share tags, points attributes
+                raise Refused(
+                    413, "its events share so long texts that they are too large: send smaller batches"
+                )
         for name, events in fresh.items():
             self._take(self._sources[name], events, judged, size_bytes)
         judged.refused.sort()

@@ -9,6 +9,7 @@ import json
 import random
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import Any, NamedTuple, Protocol
 
 from producers.client.entry import PutEntry
@@ -18,7 +19,7 @@ from producers.clock import Clock
 from producers.collector.durable import Batch, KeyReused, Once
 from producers.collector.message import Refused
 from producers.collector.sealing import Note, seal, seal_again, seal_first
-from streamgage.errors import RetryableError
+from streamgage.errors import RetryableError, StreamgageError
 from streamgage.limits import PUT_RECORDS_BYTES, PUT_RECORDS_ENTRIES
 from streamgage.shards import Shard, ShardMap
 
@@ -27,7 +28,7 @@ _REQUEST_BYTES = PUT_RECORDS_BYTES // 2
 _FIRST_PAUSE_MS, _LONGEST_PAUSE_MS = 50, 2_000
 _SHARDS_MS = 60_000
 _LARGEST_NOTE_BYTES = 390_000  # in an item of 400 KB
-_GAPS = 16  # batches whose marks may never be stored; a lane remembers 32 ranges of an identity, and forgets the lowest
+_GAPS = 16  # runs of marks that may never be stored; a lane remembers 32 ranges of an identity, and forgets the lowest
 
 
 class Noted(NamedTuple):
@@ -45,6 +46,14 @@ class Notes(Protocol):
 
         Raises: RetryableError: it may have been written all the same.
         """
+
+
+class NotStored(RetryableError):
+    """Records that were not stored in time, or nobody knows: send the batch again. ``gaps`` is how many runs of marks they are."""
+
+    def __init__(self, message: str, gaps: int) -> None:
+        self.gaps = gaps
+        super().__init__(message)
 
 
 class StreamDurable:
@@ -74,8 +83,12 @@ class StreamDurable:
         """See ``Durable.keep``."""
         try:
             return self._keep(batch)
-        except RetryableError:
-            self._gaps += 1
+        except (KeyReused, Refused):
+            raise  # its marks were put back
+        except (
+            StreamgageError
+        ) as error:  # the stream may not have taken all of its marks, whatever went wrong
+            self._gaps += error.gaps if isinstance(error, NotStored) else 1
             if self._gaps >= _GAPS:
                 self._identity, self._gaps = None, 0
             raise
@@ -130,7 +143,7 @@ class StreamDurable:
         return self._shards[0]
 
     def _send(self, entries: Sequence[PutEntry]) -> None:
-        """Return once all are stored. Raises: RetryableError, by the deadline they were not, or nobody knows."""
+        """Return once all are stored. Raises: NotStored, by the deadline they were not, or nobody knows."""
         until_ms = self._clock.now_ms() + self._left_ms()
         pause_ms, waiting, why = _FIRST_PAUSE_MS, list(entries), "there was no time"
         while self._clock.now_ms() < until_ms:
@@ -157,7 +170,9 @@ class StreamDurable:
                     min(int(pause_ms * (0.5 + self._rng.random())), max(until_ms - self._clock.now_ms(), 0))
                 )
                 pause_ms = min(2 * pause_ms, _LONGEST_PAUSE_MS)
-        raise RetryableError(f"{len(waiting)} records were not stored in time: {why}")
+        left_out = {id(each) for each in waiting}
+        gaps = sum(is_out for is_out, _ in groupby(entries, lambda each: id(each) in left_out))
+        raise NotStored(f"{len(waiting)} records were not stored in time: {why}", gaps)
 
 
 def _request(entries: Sequence[PutEntry]) -> list[PutEntry]:

@@ -180,7 +180,7 @@ class Broker:
     def _on_subscribe(
         self, _: paho.Client, __: Any, packet_id: int, reasons: Sequence[Any], ___: Any
     ) -> None:
-        for topic, reason in zip(self._subscribed.get(packet_id, ()), reasons, strict=False):
+        for topic, reason in zip(self._subscribed.pop(packet_id, ()), reasons, strict=False):
             if reason.is_failure:
                 self._failure = self._refusal(
                     f"it refuses the subscription to {topic}: {reason}", for_a_person=True
@@ -190,7 +190,8 @@ class Broker:
                     f"it grants {topic} QoS 0 only: nothing could be acknowledged, and so much is lost",
                     for_a_person=True,
                 )
-        self._was_up = self._was_up or self._failure is None
+        if not self._subscribed and self._failure is None:  # each of them is granted
+            self._was_up = True
 
     def _on_message(self, _: paho.Client, __: Any, found: paho.MQTTMessage) -> None:
         said: Any = getattr(found.properties, "UserProperty", ()) if found.properties is not None else ()

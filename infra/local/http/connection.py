@@ -63,8 +63,8 @@ class Connection(asyncio.Protocol):
 
     @property
     def phase(self) -> Phase:
-        """What it is at."""
-        if self._wire is not None and self._wire.busy:
+        """What it is at. Who leaves much unread is at that, whatever else is being answered to it."""
+        if self.busy and self._unread_bytes <= _UNREAD_BYTES:
             return Phase.BUSY
         if self._unread_bytes:
             return Phase.UNREAD
@@ -83,7 +83,8 @@ class Connection(asyncio.Protocol):
 
     @property
     def _unread_bytes(self) -> int:
-        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+        held_bytes = self._transport.get_write_buffer_size() if self._transport is not None else 0
+        return held_bytes + (self._wire.unsent_bytes if self._wire is not None else 0)
 
     @property
     def expires_s(self) -> float:
@@ -103,9 +104,10 @@ class Connection(asyncio.Protocol):
             self.arrival.cancel()
 
     def refuse(self, refusal: Response) -> None:
-        """Answer by *refusal* what is here in part, and let go of it."""
-        if self._wire is not None and self._ending_s is None:
-            self._wire.refuse(refusal)
+        """Answer by *refusal* what is here in part, and let go of it; what is being answered goes on."""
+        wire = self._wire
+        if wire is not None and self._ending_s is None and not (wire.busy and isinstance(wire, Http1)):
+            wire.refuse(refusal)
             self._flush()
 
     def finish(self) -> None:

@@ -17,7 +17,6 @@ from infra.local.http.message import Admit, Limits, Request, Response, failure, 
 _STREAM = 1  # HTTP/1.1 has one at a time
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _METHODS = _WITH_BODY | {"GET", "HEAD", "DELETE", "OPTIONS"}
-_READY_BYTES = 1_024  # of a request that waits, beside what came of it
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -85,6 +84,11 @@ class Http1:
     def buffered_bytes(self) -> int:
         """How much is here of requests that are not whole yet, or not begun; at least."""
         return self._ready_bytes + self._head_bytes + max(self._seen_bytes, self._unended_bytes)
+
+    @property
+    def unsent_bytes(self) -> int:
+        """How much of answers waits here until the client takes it: none, it is all put out at once."""
+        return 0
 
     @property
     def in_body(self) -> bool:
@@ -239,7 +243,7 @@ class Http1:
         """Keep the request until the one before it is answered."""
         method = self._parser.get_method().decode("latin-1")
         request = Request(method, self._target.decode("latin-1"), self._headers, b"".join(self._body))
-        size_bytes = self._head_bytes + self._seen_bytes + _READY_BYTES
+        size_bytes = request.size_bytes
         self._ready.append((request, self._parser.should_keep_alive(), size_bytes))
         self._ready_bytes += size_bytes
         self._clear()

@@ -38,6 +38,7 @@ _RESETS = 1000  # of one connection: a client that begins and gives up for ever 
 class _Receiving:
     head: Request
     begun_s: float
+    head_bytes: int
     body: list[bytes] = field(default_factory=list)
     size_bytes: int = 0
 
@@ -73,7 +74,12 @@ class Http2:
     @property
     def buffered_bytes(self) -> int:
         """How much of requests is here that are not whole yet."""
-        return sum(each.size_bytes for each in self._receiving.values())
+        return sum(each.head_bytes + each.size_bytes for each in self._receiving.values())
+
+    @property
+    def unsent_bytes(self) -> int:
+        """How much of answers waits here until the client's windows let it go."""
+        return sum(map(len, self._sending.values()))
 
     @property
     def in_body(self) -> bool:
@@ -177,8 +183,9 @@ class Http2:
         method, target = found.pop(":method", ""), found.pop(":path", "")
         for name in (":scheme", ":protocol"):
             found.pop(name, None)
-        self._receiving[stream] = _Receiving(Request(method, target, found, b""), now_s)
-        refusal = self._admit(self._receiving[stream].head)
+        head = Request(method, target, found, b"")
+        self._receiving[stream] = _Receiving(head, now_s, head.size_bytes)
+        refusal = self._admit(head)
         if refusal is None and int(found.get("content-length", "0")) > self._limits.body_bytes:
             refusal = failure(413, f"a body has at most {self._limits.body_bytes} bytes")
         if refusal is not None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import NamedTuple, Protocol
 
+_OBJECTS_BYTES = 1_024  # of a request, beside what came of it
+
 
 class Request(NamedTuple):
     """One whole request. ``target`` is path and query as they came; names of headers are in lower case.
@@ -22,6 +24,12 @@ class Request(NamedTuple):
     def path(self) -> str:
         """The target without its query."""
         return self.target.partition("?")[0]
+
+    @property
+    def size_bytes(self) -> int:
+        """What it takes while it is held, about."""
+        head_bytes = sum(len(name) + len(value) for name, value in self.headers.items())
+        return len(self.body) + len(self.target) + head_bytes + _OBJECTS_BYTES
 
 
 class Successor(Protocol):

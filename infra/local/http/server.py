@@ -31,7 +31,6 @@ _LOOK_S = 0.5  # how often deadlines are looked at
 _HANDSHAKE_S = 3.0
 _SAY_S = 60.0  # how often it is said that there are no files
 _LET_GO = 16  # connections at a time, where there are none
-_REQUEST_BYTES = 1_024  # of a whole request, beside its body
 _FULL = Response(
     503, b"too much waits to be answered just now: send it again\n", headers={"Retry-After": "1"}
 )
@@ -85,10 +84,9 @@ class HttpServer:
         """How many connections are open now."""
         return len(self._crowd)
 
-    @property
-    def busy_connections(self) -> int:
-        """How many of them have a request that is being answered."""
-        return self._crowd.count(Phase.BUSY)
+    def connections_at(self, phase: Phase) -> int:
+        """Return how many of them are at *phase* now."""
+        return self._crowd.count(phase)
 
     def start(self) -> None:
         """Accept connections in a thread of its own."""
@@ -153,10 +151,10 @@ class HttpServer:
 
     def take(self, client: socket.socket) -> None:
         """Have a new connection; where there are too many, give up the one that has waited longest for its client."""
+        if len(self._crowd) >= self.limits.connections and (victim := self._who_goes()) is not None:
+            self._give_up(victim)  # before the newcomer is among those who wait, and would be who goes
         connection = Connection(self)
         self._crowd.put(connection, Phase.IDLE, time.monotonic())
-        if len(self._crowd) > self.limits.connections and (victim := self._who_goes()) is not None:
-            self._give_up(victim)
         tls = self._tls
         making = self._loop.connect_accepted_socket(
             lambda: connection,
@@ -204,7 +202,11 @@ class HttpServer:
     def settle(self, connection: Connection) -> None:
         """Know what *connection* is at, and holds; where all hold too much, refuse who has held a part for longest."""
         self.know(connection)
-        self._has_bytes_left(0)
+        if not self._has_bytes_left(
+            0
+        ):  # nobody waits: who is being answered, and sends more beside that, is refused that
+            connection.refuse(_FULL)
+            self.know(connection)
 
     def _has_bytes_left(self, wanted_bytes: int) -> bool:
         """Tell whether *wanted_bytes* more may be held, once parts were refused, and who does not read ended, as far as needed."""
@@ -246,7 +248,7 @@ class HttpServer:
 
     def submit(self, request: Request, done: Callable[[Response | None], None]) -> None:
         """Answer *request* in a worker, where there are any, and call *done* in the loop; 503 where too much waits already."""
-        size_bytes = len(request.body) + _REQUEST_BYTES
+        size_bytes = request.size_bytes
         if not self._has_bytes_left(size_bytes):
             self._loop.call_soon(done, self._guard.mark(request, _FULL))
             return

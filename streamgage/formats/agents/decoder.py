@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from streamgage.errors import PoisonRecord
+from streamgage.errors import PoisonCode, PoisonRecord
 from streamgage.formats.agents.inflate import is_compressed
 from streamgage.formats.agents.items import (
     PART,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 MAX_ITEMS = 65_536
 """Items of one Kinesis record: as many as the events of blocks that one may hold."""
 MAX_CHARS = 64 * 1024 * 1024
-"""Of the texts of all events of one Kinesis record: points share their metric's name and their resource's attributes, lines
+"""Of the texts of all events of one Kinesis record, refused ones too: points share their metric's name and their resource's attributes, lines
 their tags, so that events may hold a thousand times what their bytes do."""
 _ENTRY_CHARS = 32  # what a map or an array takes for each, about, in bytes
 _SMALL_BYTES = 8_192  # so many share with so many what no function minds
@@ -103,14 +103,19 @@ class _Route(NamedTuple):
             own = {name: values.get(name) for name in self.events.names} | own
         for name, selector in self.columns:
             own[name] = values.get(selector)
+        code: PoisonCode = "undecodable"
         if self.needs and all(values.get(each) is None for each in self.needs):
-            return Refused.at(place, f"it has no {', '.join(self.needs)}{self._hint(values)}")
-        if own.get(self.event_time) is None:
-            return Refused.at(place, f"no event time: {self.event_time} is missing", "bad_time")
-        try:
-            return Taken(self.source, self.events.event(own))
-        except PoisonRecord as poison:
-            return Refused.at(place, self._reason(poison.reason, values) + self._hint(values), poison.code)
+            reason = f"it has no {', '.join(self.needs)}{self._hint(values)}"
+        elif own.get(self.event_time) is None:
+            reason, code = f"no event time: {self.event_time} is missing", "bad_time"
+        else:
+            try:
+                return Taken(self.source, self.events.event(own))
+            except PoisonRecord as poison:
+                reason, code = self._reason(poison.reason, values) + self._hint(values), poison.code
+        # Of what is shared, which is flat: JSON is nested as deep as its writer likes, and shared by nobody.
+        chars = sum(map(chars_in, own.values())) if self.mapping.format in ("influx", "otlp") else 0
+        return Refused.at(place, reason, code, chars=chars)
 
     def _reason(self, reason: str, values: Values) -> str:
         """Return why the event was refused: of a field for which nothing is there, what would have to be."""
@@ -149,13 +154,18 @@ class AgentDecoder:
             for route in self._routes.get("otlp", ())
             for _, selector in route.mapping.fields
         )
+        self._joins = any(
+            selector == "measurement_field"
+            for route in self._routes.get("influx", ())
+            for _, selector in route.mapping.fields
+        )
         self._reads_json = bool(self._routes.keys() & {"otlp", "cloudevents", "json"})
 
     def takes(self, data: bytes) -> bool:
         """Tell whether *data*, which is none of our own formats, is for it."""
         if is_compressed(data):
             return True
-        if self._begins_json(data):
+        if self.begins_json(data):
             return self._reads_json
         if data[:1] == _OTLP_FIRST and "otlp" in self._routes:
             return True
@@ -167,7 +177,7 @@ class AgentDecoder:
         Raises:
             PoisonRecord: it cannot be taken apart, and nothing of it may be counted: nobody knows what else is wrong.
         """
-        if self._begins_json(data):
+        if self.begins_json(data):
             if not self._reads_json:
                 raise PoisonRecord(
                     "unknown_format",
@@ -188,7 +198,7 @@ class AgentDecoder:
             + (", ".join(sorted(self._routes)) or "none does, by [[sources.from]] in pipeline.toml"),
         )
 
-    def _begins_json(self, data: bytes) -> bool:
+    def begins_json(self, data: bytes) -> bool:
         """Tell whether *data* begins as JSON does, and is no OTLP: 0A 7B is a line end and a bracket, and a message of 123 bytes."""
         first = data[:64].lstrip(_SPACES)[:1]
         if not first or first not in _BRACKETS:
@@ -210,13 +220,16 @@ class AgentDecoder:
                     "undecodable",
                     f"more than {most_items:,} events; a Kinesis record holds {MAX_ITEMS:,} at most: send smaller batches",
                 )
-            if may_be_much and type(outcome) is Taken:
-                for value in outcome.event.values():
-                    kind = type(value)
-                    if kind is str:
-                        left -= len(value)
-                    elif kind is dict or kind is list or kind is bytes:
-                        left -= chars_in(value)
+            if may_be_much:
+                if type(outcome) is Refused:
+                    left -= outcome.chars
+                elif type(outcome) is Taken:
+                    for value in outcome.event.values():
+                        kind = type(value)
+                        if kind is str:
+                            left -= len(value)
+                        elif kind is dict or kind is list or kind is bytes:
+                            left -= chars_in(value)
                 if left < 0:
                     raise PoisonRecord(
                         "undecodable",
@@ -264,8 +277,12 @@ class AgentDecoder:
             yield from repeat(PART, len(line.fields) - 1)
             return
         for name, value in line.fields.items():
-            joined = f"{line.series['measurement']}_{name}"  # as Telegraf joins them for Prometheus
-            own = merged(values, {"field": name, "measurement_field": joined, "value": value})
+            named = {"field": name, "value": value}
+            if self._joins:
+                named["measurement_field"] = (
+                    f"{line.series['measurement']}_{name}"  # as Telegraf does for Prometheus
+                )
+            own = merged(values, named)
             own_place = (*place, "field", name)
             for route in routes:
                 if route.only_fields is None or name in route.only_fields:

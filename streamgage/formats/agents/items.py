@@ -26,15 +26,19 @@ class Item(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """One item that nobody can count; ``code`` is that of its poison, ``reason`` begins with its place."""
+    """One item that nobody can count; ``code`` is that of its poison, ``reason`` begins with its place.
+
+    ``chars`` is how much text was looked at for it that it shares with its neighbours: so much work it was.
+    """
 
     code: PoisonCode
     reason: str
+    chars: int = 0
 
     @classmethod
-    def at(cls, place: Place, reason: str, code: PoisonCode = "undecodable") -> "Refused":
+    def at(cls, place: Place, reason: str, code: PoisonCode = "undecodable", *, chars: int = 0) -> "Refused":
         """Return the refusal of what stands at *place*."""
-        return cls(code, f"{shown(place)}: {reason}")
+        return cls(code, f"{shown(place)}: {reason}", chars)
 
 
 class PassedOver(NamedTuple):

@@ -238,3 +238,29 @@ def test_the_same_bytes_of_lines_in_another_unit_are_another_batch_by_x_once() -
     for query, batches in (("precision=ns", 1), ("precision=us", 2), ("precision=ns", 2)):
         post(collector, b"weather,host=a t=1 5", "/api/v2/write", query, x_once="body")
         assert len(port.batches) == batches
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "headers"),
+    [
+        ("/v1/metrics", b'{"a": [%s{}]}', {}),
+        ("/v1/events", b"[%s{}]", {"content_type": "application/cloudevents-batch+json"}),
+        ("/v1/events", b"[%s{}]", {"ce_specversion": "1.0", "ce_id": "1", "ce_source": "a", "ce_type": "b"}),
+        ("/v1/events", b"[%s{}]", {}),
+    ],
+)
+def test_json_of_more_objects_than_its_events_can_have_is_not_parsed_at_any_entrance(
+    path: str, body: bytes, headers: dict[str, str]
+) -> None:
+    """A parser takes some sixty bytes for each two: 130 kB, compressed, would take a gigabyte."""
+    collector = collector_over(Kept(), bounds=Bounds(events=10), definition=PIPELINE)
+    few, many = (post(collector, body % (b"{}," * count), path, **headers) for count in (150, 250))
+    assert b"objects and arrays" not in few.body
+    assert (many.status, b"more than 200 objects and arrays" in many.body) == (413, True)
+
+
+def test_lines_are_bounded_before_any_is_looked_at() -> None:
+    collector = collector_over(Kept(), bounds=Bounds(events=10), definition=PIPELINE)
+    few, many = (post(collector, b"\n" * count + b"x", "/api/v2/write") for count in (150, 250))
+    assert few.status == 400
+    assert (many.status, b"more than 200 lines" in many.body) == (413, True)

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from producers.collector.cloud_headers import is_binary, structured
+from producers.collector import cloud_headers
+from producers.collector.cloud_headers import is_binary
+from producers.collector.limits import Bounds
 from producers.collector.message import Refused
 from support.agents import agents_pipeline
 from support.collecting import Kept, collector_over, post, told
@@ -31,6 +33,10 @@ STRUCTURED = {
     "datacontenttype": "application/json",
     "data": {"what": {"name": "t"}, "value": 20.5},
 }
+
+
+def structured(headers: dict[str, str], body: bytes) -> bytes:
+    return cloud_headers.structured(headers, body, Bounds())
 
 
 def kept(body: bytes, headers: dict[str, str]) -> tuple[int, Any, list[Any]]:

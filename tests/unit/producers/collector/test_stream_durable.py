@@ -21,8 +21,8 @@ from producers.collector import sealing, streamed
 from producers.collector.durable import Batch, KeyReused, Once
 from producers.collector.message import Refused
 from producers.collector.sealing import Groups, Note, seal
-from producers.collector.streamed import DynamoDbNotes, Noted, StreamDurable
-from streamgage.errors import RetryableError
+from producers.collector.streamed import DynamoDbNotes, Noted, NotStored, StreamDurable
+from streamgage.errors import ConfigError, RetryableError
 from streamgage.fold.lane_log import RANGES
 from streamgage.formats.kpl import decode_aggregate
 from streamgage.formats.mark import Mark, decode_mark
@@ -261,9 +261,10 @@ def test_a_batch_that_is_refused_for_its_key_leaves_no_gap_among_the_marks() -> 
     assert next(iter(identity.drawn().groups.values()))[1] == 2
 
 
+@pytest.mark.parametrize("error", [RetryableError("no answer"), ConfigError("no right to put")])
 @pytest.mark.parametrize("fails", ["put_first", "put_records"])
 def test_no_identity_has_more_gaps_than_a_lane_remembers_ranges_however_often_an_answer_is_missing(
-    fails: str, monkeypatch: pytest.MonkeyPatch
+    fails: str, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else its lowest ranges were forgotten, and a batch of theirs that comes again would count again."""
     world = World(random.Random(1), hostile=False)
@@ -271,13 +272,13 @@ def test_no_identity_has_more_gaps_than_a_lane_remembers_ranges_however_often_an
 
     def silent(*_: object, **__: object) -> None:
         world.sleep_ms(10_000)
-        raise RetryableError("no answer")
+        raise error
 
     for number in range(200):
         with monkeypatch.context() as patch:
             if number % 2:
                 patch.setattr(world, fails, silent)
-            with suppress(RetryableError):
+            with suppress(RetryableError, ConfigError):
                 sandbox.keep(batch(number, 1))
     marks = defaultdict[str, list[int]](list)
     for data in world.records:
@@ -287,6 +288,30 @@ def test_no_identity_has_more_gaps_than_a_lane_remembers_ranges_however_often_an
     gaps = [sum(after - before > 1 for before, after in pairwise(sorted(each))) for each in marks.values()]
     assert sum(map(len, marks.values())) == 100
     assert max(gaps) < RANGES / 2
+
+
+def test_a_batch_of_which_parts_here_and_there_are_not_stored_counts_as_that_many_gaps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(random.Random(1), hostile=False)
+    sandbox = StreamDurable(
+        world, world, clock=world, left_ms=lambda: 1_000, rng=world.dice, one_key_per_record=True
+    )
+    first: list[PutEntry] = []
+
+    def every_second(entries: Sequence[PutEntry]) -> Sequence[PutResult]:
+        world.sleep_ms(100)
+        first.extend([] if first else entries)
+        return [
+            PutStored(each.shard_id, 1) if first.index(each) % 2 else PutFailed("slow", "")
+            for each in entries
+        ]
+
+    monkeypatch.setattr(world, "put_records", every_second)
+    with pytest.raises(NotStored) as told:
+        sandbox.keep(batch(1, 400))
+    assert len(first) > 2
+    assert told.value.gaps == (len(first) + 1) // 2
 
 
 def test_a_batch_whose_note_no_item_holds_is_refused_and_not_asked_for_again_and_again() -> None:

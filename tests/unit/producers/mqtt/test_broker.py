@@ -15,6 +15,7 @@ from producers.mqtt.reading import Reader
 from producers.mqtt.routes_toml import subscriptions_of
 from producers.mqtt.sealing import Sealer
 from producers.mqtt.settings import BrokerSettings
+from streamgage.errors import ConfigError
 from streamgage.shards import ShardMap
 from support.counting import HALVES
 from support.sending import ROWS
@@ -89,9 +90,11 @@ def run(port: int, topics: Sequence[str], listener: Listener, *, until: Callable
     settings = BrokerSettings("127.0.0.1", port, version="3.1.1")
     broker = Broker(settings, topics, listener, now_ms=lambda: 0)
     broker.connect()
-    while not until():
-        broker.step(0.05)
-    broker.disconnect()
+    try:
+        while not until():
+            broker.step(0.05)
+    finally:
+        broker.disconnect()
 
 
 def test_a_subscribe_has_no_more_filters_than_aws_iot_core_takes() -> None:
@@ -106,6 +109,20 @@ def test_a_subscribe_has_no_more_filters_than_aws_iot_core_takes() -> None:
         run(port, topics, Listener(), until=lambda: sum(map(len, asked)) == len(topics))
     assert [len(each) for each in asked] == [8, 8, 3]
     assert [topic for each in asked for topic in each] == topics
+
+
+def test_a_filter_that_is_refused_ends_a_first_start_whichever_subscribe_it_is_of() -> None:
+    """Tried again for ever, nobody would learn of it: the topics of the others come in."""
+
+    def answer(sock: socket.socket, kind: int, rest: bytes) -> None:
+        if kind == SUBSCRIBE and "t/9" in filters_of(rest):
+            sock.sendall(b"\x90\x04" + rest[:2] + b"\x01\x80")
+        elif kind == SUBSCRIBE:
+            grant(sock, rest)
+
+    topics = [f"t/{number}" for number in range(10)]
+    with served(answer) as port, pytest.raises(ConfigError, match="refuses the subscription to t/9"):
+        run(port, topics, Listener(), until=lambda: False)
 
 
 def test_a_topic_that_is_no_text_ends_nothing_and_no_event_holds_it() -> None:

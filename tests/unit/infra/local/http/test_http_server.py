@@ -11,7 +11,11 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.settings import SettingCodes
 
+from infra.local.http.crowd import Phase
 from infra.local.http.guard import Guard
 from infra.local.http.message import Handler, HangUp, Limits, Request, Response
 from infra.local.http.server import HttpServer
@@ -21,6 +25,7 @@ from streamgage.errors import ConfigError
 from support.paths import ROOT
 
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+LARGE = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
 
 Serve = Callable[..., HttpServer]
 
@@ -60,6 +65,26 @@ def ask(server: HttpServer, data: bytes) -> bytes:
             while piece := client.recv(65_536):
                 received += piece
         return received
+
+
+class Two:
+    """A client of HTTP/2 that reads nothing, and lets the server send *window* bytes of each answer."""
+
+    def __init__(self, server: HttpServer, *, window: int = 65_535) -> None:
+        self.socket = connect(server)
+        self._connection = H2Connection(H2Configuration(client_side=True))
+        self._connection.initiate_connection()
+        self._connection.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: window})
+        self._stream = -1
+
+    def ask(self, *, path: str = "/", body: bytes = b"", method: str = "POST", end: bool = True) -> None:
+        self._stream += 2
+        head = [(":method", method), (":path", path), (":scheme", "http"), (":authority", "localhost")]
+        self._connection.send_headers(self._stream, head, end_stream=not body)
+        for at in range(0, len(body), 16_384):
+            last = end and at + 16_384 >= len(body)
+            self._connection.send_data(self._stream, body[at : at + 16_384], end_stream=last)
+        self.socket.sendall(self._connection.data_to_send())
 
 
 def descriptors() -> int:
@@ -154,24 +179,94 @@ def test_a_client_that_does_not_read_is_ended(serve: Serve) -> None:
         wait_until(lambda: server.open_connections == 0, seconds=60, what="the connection to be given up")
 
 
-def test_answers_that_are_not_read_are_bounded_together_and_keep_nobody_out(serve: Serve) -> None:
-    server = serve(
-        lambda asked: Response(200, bytes(8_000_000 if asked.method == "POST" else 3)),
-        buffered_bytes=20_000_000,
-    )
-    large = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
+def close_asked(server: HttpServer) -> bytes:
+    return ask(server, GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+
+
+class Large:
+    """Answers a POST by 8 MB, and notes how many there were."""
+
+    def __init__(self) -> None:
+        self.answered = 0
+
+    def __call__(self, asked: Request) -> Response:
+        if asked.method != "POST":
+            return Response(200)
+        self.answered += 1
+        return Response(200, bytes(8_000_000))
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_answers_that_are_not_read_are_bounded_together_and_keep_nobody_out(
+    serve: Serve, version: int
+) -> None:
+    large = Large()
+    server = serve(large, buffered_bytes=20_000_000, workers=1)
     with ExitStack() as stack:
         for _ in range(8):
-            deaf = socket.socket()
-            stack.enter_context(deaf)
-            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-            deaf.connect(("127.0.0.1", int(server.url.rpartition(":")[2])))
-            deaf.sendall(large)
+            if version == 2:
+                deaf = Two(server, window=0)
+                stack.enter_context(deaf.socket)
+                deaf.ask()
+                continue
+            client = stack.enter_context(socket.socket())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            client.connect(("127.0.0.1", int(server.url.rpartition(":")[2])))
+            client.sendall(LARGE)
+        wait_until(lambda: large.answered == 8, seconds=60, what="all to be answered")
         wait_until(lambda: server.open_connections < 8, seconds=60, what="some to be given up")
-        assert ask(server, GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")).startswith(
-            b"HTTP/1.1 200 "
-        )
+        assert close_asked(server).startswith(b"HTTP/1.1 200 ")
         assert server.buffered_bytes <= 20_000_000
+
+
+def test_who_asks_on_and_reads_nothing_goes_before_others_are_refused(serve: Serve) -> None:
+    entered, go_on = threading.Event(), threading.Event()
+    large = Large()
+
+    def answer(asked: Request) -> Response:
+        if asked.path == "/slow":
+            entered.set()
+            go_on.wait(60)
+        return large(asked)
+
+    server = serve(answer, buffered_bytes=20_000_000, workers=2)
+    with connect(server) as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        deaf.sendall(LARGE * 2 + LARGE.replace(b"/ ", b"/slow "))
+        assert entered.wait(60)
+        body = b"PUT / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 9000000\r\n\r\n"
+        assert ask(server, body + bytes(9_000_000)).startswith(b"HTTP/1.1 200 ")
+        go_on.set()
+
+
+def test_halves_beside_a_request_that_is_being_answered_are_bounded_too_and_cost_it_nothing(
+    serve: Serve,
+) -> None:
+    entered, go_on = threading.Event(), threading.Event()
+
+    def slow(_: Request) -> Response:
+        entered.set()
+        go_on.wait(60)
+        return Response(200, b"kept")
+
+    server = serve(slow, buffered_bytes=30_000, workers=1)
+    client = Two(server)
+    with client.socket:
+        client.ask(method="GET")
+        assert entered.wait(60)
+        for _ in range(5):
+            client.ask(body=bytes(10_000), end=False)
+        received = b""
+        while received.count(b"too much waits") < 3:
+            piece = client.socket.recv(65_536)
+            assert piece
+            received += piece
+        wait_until(lambda: server.buffered_bytes <= 30_000, seconds=60, what="the rest to be let go")
+        go_on.set()
+        while b"kept" not in received:
+            piece = client.socket.recv(65_536)
+            assert piece
+            received += piece
 
 
 def test_halves_of_bodies_are_bounded_together(serve: Serve) -> None:
@@ -209,6 +304,20 @@ def test_heads_that_do_not_end_count_among_what_is_held_together(serve: Serve) -
         assert last.recv(1_000).startswith(b"HTTP/1.1 200 ")
         wait_until(lambda: 0 < server.open_connections < 21, seconds=60, what="some to be given up")
         assert server.buffered_bytes <= 1_000_000
+
+
+def test_heads_of_http_2_count_too(serve: Serve) -> None:
+    server = serve(buffered_bytes=30_000)
+    client = Two(server)
+    with client.socket:
+        for _ in range(5):
+            client.ask(path="/" + "x" * 9_000, body=b"a", end=False)
+        received = b""
+        while received.count(b"too much waits") < 2:
+            piece = client.socket.recv(65_536)
+            assert piece
+            received += piece
+        assert server.buffered_bytes <= 30_000
 
 
 def test_whole_requests_that_wait_are_bounded_together_and_what_is_too_much_is_told_to_come_again(
@@ -255,7 +364,7 @@ def test_while_all_are_being_answered_who_comes_waits_and_is_answered_then(serve
         clients = [stack.enter_context(connect(server)) for _ in range(2)]
         for each in clients:
             each.sendall(GET)
-        wait_until(lambda: server.busy_connections == 2, seconds=60, what="both to be answered")
+        wait_until(lambda: server.connections_at(Phase.BUSY) == 2, seconds=60, what="both to be answered")
         late = stack.enter_context(connect(server))
         late.sendall(GET)
         go_on.set()
@@ -275,6 +384,22 @@ def test_a_half_request_is_given_up_after_those_that_wait_for_a_head(serve: Serv
         )
         half.sendall(b"cd")
         assert half.recv(1_000).endswith(b"abcd")
+
+
+def test_where_all_have_sent_halves_of_bodies_each_newcomer_costs_one_of_them(serve: Serve) -> None:
+    server = serve(connections=3)
+    before = descriptors()
+    with ExitStack() as stack:
+        halves = [stack.enter_context(connect(server)) for _ in range(3)]
+        for each in halves:
+            each.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nab")
+        wait_until(lambda: server.connections_at(Phase.BODY) == 3, seconds=60, what="three halves of bodies")
+        for _ in range(20):
+            stack.enter_context(connect(server))
+        with suppress(ConnectionResetError):  # the oldest was given up for the first of them
+            assert halves[0].recv(10) == b""
+        wait_until(lambda: descriptors() <= before + 23 + 3, seconds=60, what="no more than three to be held")
+        assert server.open_connections <= 3
 
 
 def test_clients_that_do_not_shake_hands_count_and_keep_nobody_out(tmp_path: Path) -> None:

@@ -203,6 +203,24 @@ def test_a_record_whose_events_share_so_much_text_that_no_function_holds_them_is
         decoder().decode_whole(f"weather,host=h,{tags} {fields} {NS}".encode())
 
 
+@pytest.mark.parametrize(
+    ("line", "refusal"),
+    [
+        ("weather,host={long} {texts} 5", "value: 'x' is not a number"),
+        ("weather,host={long} {texts}", "no event time"),
+        ("weather,host=h,t={long} {texts} 5", "value: 'x' is not a number"),  # in a map of each
+    ],
+)
+def test_what_refused_events_share_is_bounded_as_it_is_of_those_that_count(line: str, refusal: str) -> None:
+    """Else a record of a long tag and many fields would hold up the function for as long as one times the other."""
+    (found,) = decoded(line.format(long="h" * 100_000, texts='f="x"').encode())
+    assert refusal in why(found)
+    texts = ",".join(f'f{number}="x"' for number in range(1_000))
+    assert len(decoded(line.format(long="h", texts=texts).encode())) == 1_000
+    with pytest.raises(PoisonRecord, match="send smaller batches"):
+        decoded(line.format(long="h" * 100_000, texts=texts).encode())
+
+
 def test_points_share_the_many_attributes_of_their_resource_and_copy_none_of_them() -> None:
     resource = {f"a{number}": "b" for number in range(100)}
     data = json.loads(otlp_json(gauge("t", [1, 2], ts_ms=NOW_MS), resource=resource))
