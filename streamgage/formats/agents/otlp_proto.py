@@ -61,7 +61,25 @@ _OF_HISTOGRAMS = {
 }
 _KEY_VALUE = {1: 2, 2: 2}
 _ANY_VALUE = {1: 2, 2: 0, 3: 0, 4: 1, 5: 2, 6: 2, 7: 2}
+_MESSAGES = 262_144  # of a request, four for each event that one may hold: an empty one takes two bytes, and a microsecond
 _REMEMBERED, _REMEMBERED_BYTES = 4096, 256
+
+
+class _Reading:
+    """How one request is read, and how many messages it may still have."""
+
+    __slots__ = ("left", "with_buckets")
+
+    def __init__(self, *, with_buckets: bool) -> None:
+        self.with_buckets, self.left = with_buckets, _MESSAGES
+
+    def count(self, messages: int) -> None:
+        """Raise PoisonRecord for so many of them that reading them would take long, and bring nothing."""
+        self.left -= messages
+        if self.left < 0:
+            raise undecodable(
+                f"more than {_MESSAGES:,} messages, of resources, their attributes, scopes, metrics and points: send smaller batches"
+            )
 
 
 class _Around(NamedTuple):
@@ -81,12 +99,13 @@ def points_of(body: bytes, *, with_buckets: bool = False) -> Iterator[Found]:
     Raises:
         PoisonRecord: it is none. What was yielded before counts for nothing: nobody knows what else is wrong.
     """
+    reading = _Reading(with_buckets=with_buckets)
     for number, begin, end in wire_fields(body, 0, len(body), _REQUEST):
         if number == 1:
-            yield from _resource(body, begin, end, with_buckets)
+            yield from _resource(body, begin, end, reading)
 
 
-def _resource(body: bytes, begin: int, end: int, with_buckets: bool) -> Iterator[Found]:  # noqa: FBT001 - passed on
+def _resource(body: bytes, begin: int, end: int, reading: _Reading) -> Iterator[Found]:
     spans: list[tuple[int, int]] = []
     scopes: list[tuple[int, int]] = []
     for number, at, stop in wire_fields(body, begin, end, _RESOURCE_METRICS):
@@ -94,18 +113,13 @@ def _resource(body: bytes, begin: int, end: int, with_buckets: bool) -> Iterator
             spans += _spans(body, at, stop, _RESOURCE, 1)
         elif number == 2:
             scopes.append((at, stop))
+    reading.count(1 + len(spans) + len(scopes))
     shared = resource_values(_attributes(body, spans))
     for at, stop in scopes:
-        yield from _scope(body, at, stop, shared, with_buckets)
+        yield from _scope(body, at, stop, shared, reading)
 
 
-def _scope(
-    body: bytes,
-    begin: int,
-    end: int,
-    shared: Values,
-    with_buckets: bool,  # noqa: FBT001 - passed on
-) -> Iterator[Found]:
+def _scope(body: bytes, begin: int, end: int, shared: Values, reading: _Reading) -> Iterator[Found]:
     name = ""
     metrics: list[tuple[int, int]] = []
     for number, at, stop in wire_fields(body, begin, end, _SCOPE_METRICS):
@@ -114,16 +128,13 @@ def _scope(
                 name = wire_text(body, start, until) if of_scope == 1 else name
         elif number == 2:
             metrics.append((at, stop))
+    reading.count(len(metrics))
     for at, stop in metrics:
-        yield from _metric(body, at, stop, (shared, name), with_buckets)
+        yield from _metric(body, at, stop, (shared, name), reading)
 
 
 def _metric(
-    body: bytes,
-    begin: int,
-    end: int,
-    above: tuple[Values, str],
-    with_buckets: bool,  # noqa: FBT001 - passed on
+    body: bytes, begin: int, end: int, above: tuple[Values, str], reading: _Reading
 ) -> Iterator[Found]:
     name = unit = kind = ""
     datas: list[tuple[int, int]] = []
@@ -140,8 +151,9 @@ def _metric(
             datas.append((at, stop))
     shared = metric_values(*above, name, unit)
     temporality, spans = _data(body, datas, kind)
+    reading.count(len(datas) + len(spans))
     for count, (start, until) in enumerate(spans):
-        around = _Around(kind, shared, (kind, name, "point", count), with_buckets)
+        around = _Around(kind, shared, (kind, name, "point", count), reading.with_buckets)
         read = _histogram if kind in _OF_HISTOGRAMS else _number
         yield refused_kind(kind, temporality, around.place) or read(body, start, until, around)
 
