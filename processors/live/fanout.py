@@ -14,7 +14,8 @@ from processors.live.news import News, news_text
 from streamgage.errors import RetryableError
 
 APART_S = 1.0  # two messages to one connection
-_KNOWN_S = 1.0  # how long it is taken for true who is connected
+_KNOWN_S = 1.0  # how long it is taken for true who is connected, where they are many
+_FEW = 100  # connections: asked for with each news, some three read units at most, so that who has just come hears the next
 
 
 class Subscribers(Protocol):
@@ -94,7 +95,7 @@ class Fanout:
     def _connected(self, deadline: Deadline) -> tuple[Connection, ...]:
         if self._known is None or self._clock() >= self._known[0]:
             found = tuple(self._subscribers.all(now_s=self._now_ms() / 1000, deadline=deadline))
-            self._known = (self._clock() + _KNOWN_S, found)
+            self._known = (self._clock() + (_KNOWN_S if len(found) > _FEW else 0), found)
         return self._known[1]
 
     def _keep_apart(self, deadline: Deadline) -> None:

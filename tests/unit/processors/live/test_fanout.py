@@ -120,9 +120,16 @@ def test_nobody_waits_longer_than_there_is_time(world: World, fanout: Fanout) ->
     assert world.waits == [0.5]
 
 
-def test_who_is_connected_is_asked_once_a_second(world: World, fanout: Fanout) -> None:
+def test_who_has_just_come_hears_the_next_news(world: World, fanout: Fanout) -> None:
+    (late,), world.connected = world.connected, []
+    assert fanout.tell(NEWS, world.deadline()) == Told()
+    world.connected = [late]
+    assert fanout.tell(NEWS, world.deadline()).sent == 1
+
+
+def test_of_many_it_is_asked_once_a_second_who_is_connected(world: World, fanout: Fanout) -> None:
     news = {HOUR: NEWS[HOUR]}
-    world.connected = [Connection("v", Subscription(("visits",)))]
+    world.connected = [Connection(f"v{number}", Subscription(("visits",))) for number in range(101)]
     fanout.tell(news, world.deadline())
     world.now_s += 0.9
     fanout.tell(news, world.deadline())
