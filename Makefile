@@ -29,7 +29,7 @@ test: $(READY) ## All checks, and every test but the slow ones.
 	@$(MAKE) --no-print-directory -j 3 check units local  # while one waits another computes; none ends alone on one core
 
 units: $(READY)
-	$(BIN)/python $(SUITE) -n 3 --ignore tests/local  # browsers wait, too
+	$(BIN)/python $(SUITE) -n 2 --ignore tests/local
 
 local: $(READY)
 	$(BIN)/python $(SUITE) -n 4 tests/local  # more workers: these wait for processes

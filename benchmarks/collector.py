@@ -16,6 +16,7 @@ from pathlib import Path
 from benchmarks.harness import ROOT, Headline, Progress, Result, Role, Series, Table, WrongAnswerError
 from benchmarks.peers.external import INTERPRETER
 from benchmarks.stub_server import stub_server
+from infra.local.stack.ports import any_port
 
 QUESTION = "What does it cost to take events by HTTP, and how long does a client wait until they are durable?"
 OURS, KEYED, PEER = "streamgage collect", "streamgage collect, idempotency keys", "FastAPI + pydantic + boto3"
@@ -97,10 +98,8 @@ def _turn(label: str, url: str, size: int, requests: int) -> Mapping[str, float]
 
 @contextmanager
 def _served(label: str, url: str) -> Iterator[tuple[int, int]]:
-    with tempfile.TemporaryDirectory() as folder, socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        probe.close()
+    port = any_port()
+    with tempfile.TemporaryDirectory() as folder:
         if label == PEER:
             command = [
                 str(INTERPRETER),

@@ -1,7 +1,6 @@
 """Engines that more than one suite runs on."""
 
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ from hypothesis import HealthCheck, settings
 # Test folders are not packages: what they share (fakes, strategies) is imported by its name from here.
 sys.path.insert(0, str(Path(__file__).parent))
 
+from infra.local.stack.ports import any_port
 from support.examples import THOROUGH
 
 REGION = "eu-central-1"
@@ -118,7 +118,7 @@ def ministack() -> Iterator[ClientFactory]:
     import boto3
     from botocore.config import Config
 
-    port = _free_port()
+    port = any_port()
     environment = {
         **os.environ,
         "GATEWAY_PORT": str(port),
@@ -186,7 +186,7 @@ def dynamodb_local() -> Iterator[ClientFactory]:
     reason = dynamodb_local.unavailable()
     if reason is not None:
         pytest.skip(reason)
-    port = _free_port()
+    port = any_port()
     url = f"http://127.0.0.1:{port}"
     child = subprocess.Popen(
         dynamodb_local.command(dynamodb_local.install(), port=port, data=None),
@@ -220,12 +220,6 @@ def create_table(client: Any, name: str) -> None:
         ],
         BillingMode="PAY_PER_REQUEST",
     )
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 def _wait_until_healthy(child: "subprocess.Popen[bytes]", url: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmarks.harness import ROOT
 from infra.local.stack import dynamodb_local
+from infra.local.stack.ports import any_port
 from streamgage.errors import RetryableError
 
 _START_S = 60
@@ -71,8 +72,7 @@ def find_dynoxide() -> Path | None:
 def running(engine: TableEngine, data: Path) -> Iterator[tuple[str, int]]:
     """Run *engine* with its files in folder *data*; yield its address and process id."""
     data.mkdir()
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
+    port = any_port()
     with (data / "engine.log").open("wb") as log:
         child = subprocess.Popen(
             engine.command(port, data),

@@ -6,7 +6,6 @@ What they are known to get wrong (EMULATORS.md, section 2) is left out of the co
 
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from infra.local.kinesis.api import KinesisApi
 from infra.local.kinesis.model import KinesisModel, Settings
 from infra.local.kinesis.server import KinesisServer
 from infra.local.kinesis.storage import MemoryStorage
+from infra.local.stack.ports import any_port
 
 EMULATORS = os.environ.get("KINESIS_EMULATORS")
 pytestmark = [
@@ -47,13 +47,6 @@ def client_of(url: str) -> Any:
     )
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def command(engine: str, port: int) -> tuple[list[str], dict[str, str]]:
     modules = Path(EMULATORS or ".") / "node_modules"
     if engine == "kinesalite":
@@ -69,7 +62,7 @@ def command(engine: str, port: int) -> tuple[list[str], dict[str, str]]:
     names = ("CREATE_STREAM", "DELETE_STREAM", "SPLIT_SHARD", "MERGE_SHARDS", "UPDATE_SHARD_COUNT")
     return ["node", str(modules / "kinesis-local/main.js")], {
         "KINESIS_MOCK_PLAIN_PORT": str(port),
-        "KINESIS_MOCK_TLS_PORT": str(free_port()),
+        "KINESIS_MOCK_TLS_PORT": str(any_port()),
         "KINESIS_MOCK_CERT_PATH": str(modules / "kinesis-local/server.json"),
         "AWS_ACCOUNT_ID": "000000000000",
         "AWS_REGION": "us-east-1",
@@ -82,7 +75,7 @@ def command(engine: str, port: int) -> tuple[list[str], dict[str, str]]:
 def theirs(request: pytest.FixtureRequest) -> Iterator[Any]:
     if not (Path(EMULATORS or ".") / "node_modules" / request.param).is_dir():
         pytest.skip(f"{request.param} is not installed in {EMULATORS}")
-    port = free_port()
+    port = any_port()
     arguments, extra = command(request.param, port)
     process = subprocess.Popen(
         arguments, env={**os.environ, **extra}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

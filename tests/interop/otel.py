@@ -2,7 +2,6 @@
 
 import json
 import re
-import socket
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
+from infra.local.stack.ports import any_port
 from interop.definition import Reading
 from interop.programs import Program, go_program, running
 from support.paths import ROOT
@@ -57,7 +57,7 @@ def collector(
 ) -> Iterator[Agent]:
     """Run it; *through* is the exporter, otlphttp or awskinesis, and *others* what this test has otherwise."""
     program = go_program("collector")
-    port = _free_port()
+    port = any_port()
     ours = {
         "receivers": {"otlp": {"protocols": {"http": {"endpoint": f"127.0.0.1:{port}"}}}},
         "service": {"pipelines": {"metrics": {"receivers": ["otlp"], "exporters": [through]}}},
@@ -100,10 +100,3 @@ def readings(host: str, name: str, values: Sequence[float], *, first: int = 0) -
 
 def _ns(after_ms: int) -> str:
     return str((AT_MS + after_ms) * 1_000_000)
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra.local.stack.ports import any_port
 from interop.definition import Reading
 from interop.otel import AT_MS
 from interop.programs import PATIENCE_S, Program, go_program, running
@@ -59,9 +60,7 @@ class Agent:
 def telegraf(folder: Path, environment: Mapping[str, str], output: str) -> Iterator[Agent]:
     """Run it with the *output*."""
     program = go_program("telegraf")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = any_port()
     page = folder / "telegraf.conf"
     page.write_text(_HEAD.replace("{port}", str(port)) + output)
     named = {"STREAMGAGE_KEY": "-", "AWS_REGION": "us-east-1"}

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from infra.local.stack.ports import any_port
 from interop.java_clients import build_kcl
 from interop.served import served
 
@@ -24,8 +24,7 @@ _START_S = 60
 @pytest.fixture
 def dynamodb(tmp_path: Path) -> Iterator[str]:
     """The endpoint of a MiniStack of its own."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = any_port()
     env = {**os.environ, "BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "TMPDIR": str(tmp_path)}
     with (tmp_path / "ministack.log").open("wb") as log:
         process = subprocess.Popen(

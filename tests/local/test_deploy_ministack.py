@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import socket
 import urllib.error
 import urllib.request
 import zipfile
@@ -21,6 +20,7 @@ from infra.commands import deploy, destroy, diff, query, simulate, status
 from infra.commands.account import Surroundings
 from infra.local.stack.aws_only import why_only_on_aws
 from infra.local.stack.children import Child, wait_until
+from infra.local.stack.ports import any_port
 from infra.template.read import TEMPLATE, read_template
 from producers.clock import MonotonicClock
 from streamgage.errors import ConfigError
@@ -36,12 +36,6 @@ ENVIRONMENT = {
 }
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=1) as answer:  # noqa: S310 - loopback
@@ -52,7 +46,7 @@ def _answers(url: str) -> bool:
 
 @pytest.fixture(scope="module")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    url = f"http://127.0.0.1:{(port := _free_port())}"
+    url = f"http://127.0.0.1:{(port := any_port())}"
     child = Child.start(
         "aws",
         ["-m", "ministack"],

@@ -26,6 +26,7 @@ from infra.local.http.secret import Credentials
 from infra.local.stack import dynamodb_local
 from infra.local.stack.clients import local_client
 from infra.local.stack.home import is_alive, read_json
+from infra.local.stack.ports import any_port
 from infra.local.stack.tables import Engine, keep_engine
 from streamgage.errors import ConfigError
 from support.load import Load
@@ -42,8 +43,7 @@ class Process:
     """One DynamoDB Local on a port and folder of its own, to be killed and started again."""
 
     def __init__(self, data: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            self.port: int = server.getsockname()[1]
+        self.port = any_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._data = data
         self._child: subprocess.Popen[bytes] | None = None

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -25,6 +24,7 @@ from infra.aws.bundle.dists import build_runtime_dir
 from infra.local.mapping.checkpoints import CheckpointFile
 from infra.local.mapping.process import MappingProcess
 from infra.local.mapping.process_config import parse
+from infra.local.stack.ports import any_port
 from support.paths import ROOT
 
 pytestmark = pytest.mark.local
@@ -32,6 +32,7 @@ pytestmark = pytest.mark.local
 # Writes one line a record, in one write a batch: what a kill -9 leaves is whole batches.
 HANDLER = """
 import base64, json, os, time
+from infra.local.stack.ports import any_port
 
 def handler(event, context):
     records = [(r["eventID"].split(":")[0], r["kinesis"]["sequenceNumber"], r["kinesis"]["partitionKey"],
@@ -92,8 +93,7 @@ def runtime_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = any_port()
     home = tmp_path_factory.mktemp("ministack")
     env = {**os.environ, "BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "TMPDIR": str(home)}
     with (home / "log").open("wb") as log:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +19,7 @@ from conftest import CREDENTIALS, create_table
 from infra.local.stack.children import wait_until
 from infra.local.stack.clients import local_client
 from infra.local.stack.home import is_alive, read_json
+from infra.local.stack.ports import any_port
 from processors.sink.lean_dynamodb import LeanDynamoItemStore
 from processors.sink.writes import WRITTEN, Moved, Unsure, Write
 from streamgage.fold.items import ItemKey, StoredItem
@@ -38,8 +38,7 @@ class Process:
     """One engine on a port and folder of its own, to be killed and started again."""
 
     def __init__(self, data: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            self.port: int = server.getsockname()[1]
+        self.port = any_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._data = data
         self.child: subprocess.Popen[str] | None = None

@@ -11,6 +11,8 @@ from typing import Self
 
 import pytest
 
+from infra.local.stack.ports import any_port
+
 BINARY = shutil.which("mosquitto") or shutil.which("/usr/sbin/mosquitto")
 needs_mosquitto = pytest.mark.skipif(BINARY is None, reason="no mosquitto here: apt-get install mosquitto")
 _PATIENCE_S = 120.0
@@ -21,9 +23,7 @@ class Mosquitto:
 
     def __init__(self, folder: Path, *lines: str) -> None:
         folder.mkdir(parents=True)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = any_port()
         self._config, self._log = folder / "mosquitto.conf", folder / "log"
         user = "root" if os.geteuid() == 0 else None
         said = [

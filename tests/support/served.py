@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,7 @@ from infra.aws.bundle.dists import build_runtime_dir
 from infra.local.http.secret import keep_credentials
 from infra.local.stack.children import wait_until
 from infra.local.stack.home import write_json
+from infra.local.stack.ports import any_port
 
 HANDLERS = Path(__file__).with_name("api_handlers.py")
 PATIENCE_S = 120
@@ -125,8 +125,7 @@ def served(folder: Path, document: Mapping[str, Any] | None = None, **function: 
     (folder / "task").mkdir()
     shutil.copy(HANDLERS, folder / "task" / "handlers.py")
     credentials = keep_credentials(folder / CREDENTIALS)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = int(probe.getsockname()[1])
+    port = any_port()
     config: dict[str, Any] = {
         "port": port,
         "region": "us-east-1",

@@ -35,6 +35,11 @@ def free_ports(wanted: Mapping[str, tuple[int, str]]) -> dict[str, int]:
     return found
 
 
+def any_port() -> int:
+    """Return a free port for one server, that no client may be given meanwhile."""
+    return free_ports({"": (0, "")})[""]
+
+
 def if_free(number: int) -> int:
     """Return *number* where that port is free, else 0: any free one."""
     try:
