@@ -32,7 +32,6 @@ pytestmark = pytest.mark.local
 # Writes one line a record, in one write a batch: what a kill -9 leaves is whole batches.
 HANDLER = """
 import base64, json, os, time
-from infra.local.stack.ports import any_port
 
 def handler(event, context):
     records = [(r["eventID"].split(":")[0], r["kinesis"]["sequenceNumber"], r["kinesis"]["partitionKey"],
