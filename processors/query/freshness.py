@@ -18,21 +18,17 @@ class Freshness:
     """``applied_ms`` of each open shard; ``repeated`` records dropped, and marks ``forgotten``, of all shards.
 
     ``lacking`` are the shards of which the tables lack what was applied: nothing of them may be called applied.
-    ``known_to_ms``: what arrived later may be in a shard that is not among them, a child of one that has ended. None: it
-    cannot.
     """
 
     shards: Mapping[str, int]
     repeated: int
     forgotten: int
     lacking: tuple[str, ...] = ()
-    known_to_ms: int | None = None
 
     @property
     def applied_ms(self) -> int:
         """The arrival time up to which everything is applied; 0 where nothing is known."""
-        known = min(self.shards.values(), default=0)
-        return known if self.known_to_ms is None else min(known, self.known_to_ms)
+        return min(self.shards.values(), default=0)
 
     @property
     def slowest(self) -> str | None:
@@ -59,15 +55,20 @@ def freshness(
 ) -> Freshness:
     """Return the freshness of the shards that the mapping's *status*, read before *progress*, calls open.
 
-    With lanes *by_key* no item tells of a shard, and the mapping's word stands alone.
+    Of none is more said than ``known_to_ms``: what arrived later may be in a shard that it does not know, a child of one that
+    has ended. With lanes *by_key* no item tells of a shard, and the mapping's word stands alone.
     """
     known = {each.shard_id: each for each in progress}
     every = status.get("shards", {})
     lacking = () if by_key else tuple(each for each in sorted(every) if _lacks(known.get(each), every[each]))
+    known_to_ms = status.get("known_to_ms")
     shards = {
-        shard_id: max(
-            known[shard_id].applied_ms if shard_id in known else 0,
-            shard["read_started_ms"] if shard["caught_up"] and shard_id not in lacking else 0,
+        shard_id: _at_most(
+            known_to_ms,
+            max(
+                known[shard_id].applied_ms if shard_id in known else 0,
+                shard["read_started_ms"] if shard["caught_up"] and shard_id not in lacking else 0,
+            ),
         )
         for shard_id, shard in every.items()
         if not shard["finished"]
@@ -77,8 +78,11 @@ def freshness(
         sum(each.repeated for each in known.values()),
         sum(each.forgotten for each in known.values()),
         lacking,
-        status.get("known_to_ms"),
     )
+
+
+def _at_most(bound_ms: int | None, applied_ms: int) -> int:
+    return applied_ms if bound_ms is None else min(applied_ms, bound_ms)
 
 
 def _lacks(progress: ShardProgress | None, shard: Mapping[str, Any]) -> bool:
